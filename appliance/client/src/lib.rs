@@ -1,0 +1,1 @@
+//! The terminal's client: displays, input, cards, scene composition, links.

@@ -1,0 +1,1 @@
+//! The terminal as PID 1: facts, plan, supervision.

@@ -1,0 +1,1 @@
+//! The terminal's unsafe code, fenced.

@@ -1,0 +1,3 @@
+//! The terminal's one binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Virtual smart cards behind QEMU's card device.

@@ -1,0 +1,3 @@
+//! Small Wayland clients that draw what tests and benches look for.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The rig: terminals as QEMU machines, in namespaces of their own.

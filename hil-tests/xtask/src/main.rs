@@ -1,0 +1,3 @@
+//! Checks that guard the shape of the workspace.
+
+fn main() {}

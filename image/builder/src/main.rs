@@ -1,0 +1,3 @@
+//! Builds the netboot image from distribution packages.
+
+fn main() {}

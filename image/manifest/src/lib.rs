@@ -1,0 +1,1 @@
+//! What a netboot image is: names, sizes, hashes.

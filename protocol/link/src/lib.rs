@@ -1,0 +1,1 @@
+//! QUIC endpoints of both links: identities, pins, streams, framing.

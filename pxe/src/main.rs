@@ -1,0 +1,3 @@
+//! The netboot service: dnsmasq and HTTP behind one config file.
+
+fn main() {}

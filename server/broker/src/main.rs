@@ -1,0 +1,3 @@
+//! The broker: cards, people, terminals, sessions; who is attached where.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Types shared by broker, session and heliostatctl over Unix sockets.

@@ -1,0 +1,3 @@
+//! One person's running desktop: compositor, scene, session link.
+
+fn main() {}
