@@ -1,0 +1,39 @@
+//! Every limit of the wire in one place. A peer that exceeds one breaks the protocol.
+
+/// Bytes of one message on a main stream, without its length field. The largest honest message is
+/// the definition of a 256×256 cursor.
+pub const MAX_MESSAGE: usize = 320 * 1024;
+/// Bytes of one frame header (scene operations), without its length field.
+pub const MAX_FRAME_HEADER: usize = 256 * 1024;
+/// Bytes of the tile batch behind one frame header. A session splits what is larger over frames.
+pub const MAX_FRAME_CONTENT: usize = 64 * 1024 * 1024;
+/// Scene operations in one frame.
+pub const MAX_SCENE_OPS: usize = 4096;
+/// Layers that a terminal holds at once.
+pub const MAX_LAYERS: usize = 1024;
+/// Rectangles of one opaque region.
+pub const MAX_OPAQUE_RECTS: usize = 64;
+/// Width and height of a layer, in pixels.
+pub const MAX_LAYER_SIDE: u32 = 16384;
+/// Width and height of a cursor image, in pixels.
+pub const MAX_CURSOR_SIDE: u32 = 256;
+/// Cursor images that a terminal keeps.
+pub const MAX_CURSORS: usize = 64;
+/// Outputs of one terminal.
+pub const MAX_OUTPUTS: usize = 16;
+/// Input events in one batch.
+pub const MAX_INPUT_EVENTS: usize = 64;
+/// Keys held down at once.
+pub const MAX_PRESSED: usize = 64;
+/// Addresses in one attach.
+pub const MAX_ADDRESSES: usize = 8;
+/// Stages of one receipt.
+pub const MAX_RECEIPT_STAGES: usize = 16;
+/// Bytes of a name (terminal, person, site, reader, output).
+pub const MAX_NAME: usize = 128;
+/// Bytes of a sentence meant for a person.
+pub const MAX_SENTENCE: usize = 512;
+/// Bytes of a card id in its text form.
+pub const MAX_CARD_ID: usize = 128;
+/// Bytes of an answer-to-reset (ISO 7816-3).
+pub const MAX_ATR: usize = 33;

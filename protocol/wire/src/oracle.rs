@@ -1,0 +1,50 @@
+//! What must hold for any bytes: decoding never panics, and what decodes encodes to the same value.
+
+use std::fmt::Debug;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::version::{Link, Preamble};
+use crate::{codec, control, scene, session};
+
+fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
+    let Ok(message) = codec::decode::<T>(bytes) else {
+        return;
+    };
+    let mut encoded = Vec::new();
+    if codec::encode(&message, &mut encoded).is_err() {
+        assert!(bytes.len() > crate::limits::MAX_MESSAGE);
+        return;
+    }
+    let again: T = codec::decode(&encoded[codec::LENGTH_FIELD..]).expect("own encoding decodes");
+    assert_eq!(message, again);
+}
+
+/// Any bytes as control-link messages, both ways.
+pub fn decode_control(bytes: &[u8]) {
+    round_trip::<control::ToBroker>(bytes);
+    round_trip::<control::ToTerminal>(bytes);
+}
+
+/// Any bytes as session-link messages, both ways.
+pub fn decode_session(bytes: &[u8]) {
+    round_trip::<session::ToSession>(bytes);
+    round_trip::<session::ToTerminal>(bytes);
+}
+
+/// Any bytes as a frame header.
+pub fn decode_frame(bytes: &[u8]) {
+    round_trip::<scene::FrameHeader>(bytes);
+}
+
+/// Any bytes as a preamble.
+pub fn preamble(bytes: &[u8]) {
+    let Some(bytes) = bytes.first_chunk() else {
+        return;
+    };
+    if let Ok(preamble) = Preamble::decode(bytes) {
+        assert_eq!(&preamble.encode(), bytes);
+        let _ = Preamble::agree(Link::Control, preamble);
+    }
+}

@@ -1,0 +1,119 @@
+//! Messages of the session link's main stream, between a terminal and a session.
+//!
+//! The terminal opens the stream and sends its preamble and [`ToSession::Attach`] at once. The
+//! session answers with its preamble and [`ToTerminal::Attached`], or closes the link with a
+//! [`crate::close::CloseCode`]. Frames come on streams of their own ([`crate::scene`]).
+
+use postcard_schema::Schema;
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::{Bytes, Text};
+use crate::control::DetachReason;
+use crate::id::{AttachId, CursorId, OutputId, SessionId, Ticket};
+use crate::input::{InputBatch, KeyboardState, Leds};
+use crate::limits::{MAX_MESSAGE, MAX_NAME};
+use crate::output::{Outputs, Size};
+
+/// What a terminal can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Capabilities {
+    /// Layers at once, at most [`crate::limits::MAX_LAYERS`].
+    pub max_layers: u32,
+    /// Bytes of all layers' pixels together, four a pixel.
+    pub max_layer_bytes: u64,
+    /// Side of the largest cursor image, in pixels.
+    pub max_cursor_side: u32,
+    /// Frames that may be under way unacknowledged before the terminal's queue is full.
+    pub max_frames_in_flight: u32,
+}
+
+/// From the terminal to the session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub enum ToSession {
+    /// The first message.
+    Attach {
+        /// The attach, as the broker named it.
+        attach_id: AttachId,
+        /// The secret from the broker.
+        ticket: Ticket,
+        /// The terminal's screens.
+        outputs: Outputs,
+        /// What it can hold.
+        capabilities: Capabilities,
+        /// What is held down on it.
+        keyboard: KeyboardState,
+        /// The terminal's keyboard layout as an XKB `layout` or `layout(variant)`; empty where it
+        /// has none.
+        layout: Text<MAX_NAME>,
+    },
+    /// Input.
+    Input(InputBatch),
+    /// The keyboard as it now is; keys that the session believes down and are not listed are up.
+    Keyboard(KeyboardState),
+    /// Sent every 100 ms while a key is down. Without one for 250 ms the session releases all keys.
+    Heartbeat,
+    /// Screens came, went or changed.
+    Outputs(Outputs),
+    /// A frame has been scanned out, and all before it.
+    FrameShown {
+        /// Its serial.
+        serial: u32,
+        /// When, in microseconds of the terminal's monotonic clock.
+        at_us: u64,
+        /// How long from the whole frame's arrival to the scan-out, in microseconds.
+        latency_us: u32,
+    },
+    /// The pixels of all layers are to be sent anew; the terminal's copy is damaged.
+    Refresh,
+    /// The terminal leaves.
+    Bye(DetachReason),
+}
+
+/// From the session to the terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub enum ToTerminal {
+    /// The ticket was good.
+    Attached {
+        /// The session.
+        session: SessionId,
+        /// The person's name.
+        person: Text<MAX_NAME>,
+    },
+    /// A cursor image, kept by the terminal under its id.
+    DefineCursor {
+        /// The id.
+        id: CursorId,
+        /// Its size; neither side above [`crate::limits::MAX_CURSOR_SIDE`].
+        size: Size,
+        /// The pixel that points, counted from the top-left one.
+        hotspot: (i32, i32),
+        /// A batch of tiles for a layer 0 of that size.
+        image: Bytes<MAX_MESSAGE>,
+    },
+    /// Which cursor is shown. The latest wins.
+    SetCursor(Cursor),
+    /// The pointer is put somewhere else.
+    WarpPointer {
+        /// The output.
+        output: OutputId,
+        /// Place, in 1/256 pixel.
+        x: i32,
+        /// Place, in 1/256 pixel.
+        y: i32,
+    },
+    /// Which lock lights are to be lit.
+    SetLeds(Leds),
+    /// The attach is over; the link closes.
+    Bye(DetachReason),
+}
+
+/// What the terminal draws at the pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
+pub enum Cursor {
+    /// Nothing.
+    Hidden,
+    /// An image.
+    Image(CursorId),
+    /// Nothing, and the pointer stays where it is: only movements are reported (pointer lock).
+    Locked,
+}
