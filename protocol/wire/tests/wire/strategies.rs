@@ -1,0 +1,398 @@
+//! Random messages of every shape.
+
+use heliostat_wire::card::{Card, CardKind, Unreadable};
+use heliostat_wire::control::{
+    Address, Attach, CardRefusal, DetachReason, Hello, Host, ToBroker,
+    ToTerminal as ControlToTerminal,
+};
+use heliostat_wire::id::{AttachId, CursorId, KeyPin, LayerId, OutputId, SessionId, Ticket};
+use heliostat_wire::input::{AxisSource, InputBatch, InputEvent, KeyboardState, Leds};
+use heliostat_wire::output::{Output, Outputs, Size};
+use heliostat_wire::receipt::{Receipt, Stage, StageTime};
+use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect, SceneOp, Transform};
+use heliostat_wire::session::{Capabilities, Cursor, ToSession, ToTerminal};
+use heliostat_wire::{List, Text};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+fn text<const MAX: usize>() -> impl Strategy<Value = Text<MAX>> {
+    "\\PC{0,40}".prop_map(|text| Text::lossy(&text))
+}
+
+fn list<T: std::fmt::Debug, const MAX: usize>(
+    item: impl Strategy<Value = T>,
+) -> impl Strategy<Value = List<T, MAX>> {
+    vec(item, 0..8).prop_map(List::truncated)
+}
+
+fn size() -> impl Strategy<Value = Size> {
+    (any::<u32>(), any::<u32>()).prop_map(|(w, h)| Size { w, h })
+}
+
+fn output() -> impl Strategy<Value = Output> {
+    (
+        any::<u8>(),
+        [text(), text(), text()],
+        size(),
+        any::<u32>(),
+        size(),
+        any::<(i32, i32)>(),
+    )
+        .prop_map(
+            |(id, [connector, make, model], size, refresh_mhz, physical_mm, (x, y))| Output {
+                id: OutputId(id),
+                connector,
+                make,
+                model,
+                size,
+                refresh_mhz,
+                physical_mm,
+                x,
+                y,
+            },
+        )
+}
+
+fn outputs() -> impl Strategy<Value = Outputs> {
+    list(output())
+}
+
+fn card() -> impl Strategy<Value = Card> {
+    let kind = prop::sample::select(vec![
+        CardKind::Piv,
+        CardKind::ContactlessUid,
+        CardKind::AtrSerial,
+    ]);
+    (text(), kind, list(any::<u8>())).prop_map(|(id, kind, atr)| Card { id, kind, atr })
+}
+
+fn reason() -> impl Strategy<Value = DetachReason> {
+    prop_oneof![
+        text().prop_map(|terminal| DetachReason::MovedElsewhere { terminal }),
+        prop::sample::select(vec![
+            DetachReason::CardRemoved,
+            DetachReason::SessionEnded,
+            DetachReason::SessionCrashed,
+            DetachReason::ByAdmin,
+            DetachReason::CardRevoked,
+            DetachReason::LinkLost,
+            DetachReason::ProtocolViolation,
+        ]),
+    ]
+}
+
+fn receipt() -> impl Strategy<Value = Receipt> {
+    let stage = prop::sample::select(vec![
+        Stage::CardEdge,
+        Stage::IdRead,
+        Stage::ProofMade,
+        Stage::AttachReceived,
+        Stage::LinkUp,
+        Stage::Attached,
+        Stage::FirstFrameReceived,
+        Stage::FirstFrameShown,
+        Stage::SettledLossless,
+    ]);
+    let stages = list((stage, any::<u32>()).prop_map(|(stage, us)| StageTime { stage, us }));
+    (any::<u64>(), stages).prop_map(|(id, stages)| Receipt {
+        attach_id: AttachId(id),
+        stages,
+    })
+}
+
+/// Terminal to broker.
+pub fn to_broker() -> impl Strategy<Value = ToBroker> {
+    let unreadable = prop::sample::select(vec![
+        Unreadable::Mute,
+        Unreadable::Nameless,
+        Unreadable::TornOut,
+        Unreadable::ReaderFailed,
+    ]);
+    prop_oneof![
+        (text(), text(), text(), outputs(), any::<(u32, u32)>()).prop_map(
+            |(terminal_id, name, software, outputs, boot_ms)| ToBroker::Hello(Hello {
+                terminal_id,
+                name,
+                software,
+                outputs,
+                boot_ms,
+            })
+        ),
+        (any::<u32>(), text(), card()).prop_map(|(seq, reader, card)| ToBroker::CardInserted {
+            seq,
+            reader,
+            card
+        }),
+        (any::<u32>(), text(), unreadable)
+            .prop_map(|(seq, reader, why)| ToBroker::CardUnreadable { seq, reader, why }),
+        any::<u32>().prop_map(|seq| ToBroker::CardRemoved { seq }),
+        any::<u32>().prop_map(|seq| ToBroker::Retry { seq }),
+        (any::<u64>(), reason()).prop_map(|(id, reason)| ToBroker::LinkEnded {
+            attach_id: AttachId(id),
+            reason,
+        }),
+        receipt().prop_map(ToBroker::Receipt),
+        outputs().prop_map(ToBroker::Outputs),
+        any::<u32>().prop_map(ToBroker::Ping),
+    ]
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    let host = prop_oneof![
+        Just(Host::Broker),
+        any::<[u8; 4]>().prop_map(Host::V4),
+        any::<[u8; 16]>().prop_map(Host::V6),
+    ];
+    (host, any::<u16>()).prop_map(|(host, port)| Address { host, port })
+}
+
+/// Broker to terminal.
+pub fn control_to_terminal() -> impl Strategy<Value = ControlToTerminal> {
+    let refusal = prop::sample::select(vec![
+        CardRefusal::Unknown,
+        CardRefusal::Revoked,
+        CardRefusal::Forbidden,
+        CardRefusal::NoAccount,
+        CardRefusal::SessionFailed,
+        CardRefusal::Busy,
+    ]);
+    prop_oneof![
+        (text(), text(), any::<u64>()).prop_map(|(terminal_name, site, unix_time_s)| {
+            ControlToTerminal::Welcome {
+                terminal_name,
+                site,
+                unix_time_s,
+            }
+        }),
+        (text(), any::<u32>()).prop_map(|(text, retry_after_s)| ControlToTerminal::Refused {
+            text,
+            retry_after_s,
+        }),
+        (any::<u32>(), text())
+            .prop_map(|(seq, person)| ControlToTerminal::Starting { seq, person }),
+        (
+            any::<(u32, u64)>(),
+            list(address()),
+            any::<[u8; 32]>(),
+            any::<[u8; 32]>(),
+            text()
+        )
+            .prop_map(|((seq, id), addresses, pin, ticket, person)| {
+                ControlToTerminal::Attach(Attach {
+                    seq,
+                    attach_id: AttachId(id),
+                    addresses,
+                    pin: KeyPin(pin),
+                    ticket: Ticket(ticket),
+                    person,
+                })
+            }),
+        (any::<u32>(), refusal, text()).prop_map(|(seq, reason, text)| {
+            ControlToTerminal::CardRefused { seq, reason, text }
+        }),
+        (any::<u64>(), reason()).prop_map(|(id, reason)| ControlToTerminal::Detach {
+            attach_id: AttachId(id),
+            reason,
+        }),
+        any::<u32>().prop_map(ControlToTerminal::Pong),
+    ]
+}
+
+fn input_event() -> impl Strategy<Value = InputEvent> {
+    let source = prop::sample::select(vec![
+        AxisSource::Wheel,
+        AxisSource::Finger,
+        AxisSource::Continuous,
+    ]);
+    let output = any::<u8>().prop_map(OutputId);
+    prop_oneof![
+        any::<(u16, bool)>().prop_map(|(code, pressed)| InputEvent::Key { code, pressed }),
+        (output.clone(), any::<[i32; 6]>()).prop_map(|(output, [x, y, dx, dy, raw_dx, raw_dy])| {
+            InputEvent::Motion {
+                output,
+                x,
+                y,
+                dx,
+                dy,
+                raw_dx,
+                raw_dy,
+            }
+        }),
+        any::<(u16, bool)>().prop_map(|(code, pressed)| InputEvent::Button { code, pressed }),
+        (source, any::<[i32; 4]>()).prop_map(|(source, [dx, dy, v120_x, v120_y])| {
+            InputEvent::Axis {
+                source,
+                dx,
+                dy,
+                v120_x,
+                v120_y,
+            }
+        }),
+        (any::<u8>(), output.clone(), any::<(i32, i32)>())
+            .prop_map(|(slot, output, (x, y))| InputEvent::TouchDown { slot, output, x, y }),
+        (any::<u8>(), output, any::<(i32, i32)>())
+            .prop_map(|(slot, output, (x, y))| InputEvent::TouchMotion { slot, output, x, y }),
+        any::<u8>().prop_map(|slot| InputEvent::TouchUp { slot }),
+        Just(InputEvent::TouchFrame),
+        Just(InputEvent::TouchCancel),
+    ]
+}
+
+fn leds() -> impl Strategy<Value = Leds> {
+    any::<(bool, bool, bool)>().prop_map(|(caps, num, scroll)| Leds { caps, num, scroll })
+}
+
+fn keyboard() -> impl Strategy<Value = KeyboardState> {
+    (list(any::<u16>()), leds()).prop_map(|(pressed, leds)| KeyboardState { pressed, leds })
+}
+
+/// Terminal to session.
+pub fn to_session() -> impl Strategy<Value = ToSession> {
+    let capabilities = any::<(u32, u64, u32, u32)>().prop_map(
+        |(max_layers, max_layer_bytes, max_cursor_side, max_frames_in_flight)| Capabilities {
+            max_layers,
+            max_layer_bytes,
+            max_cursor_side,
+            max_frames_in_flight,
+        },
+    );
+    let attach = (
+        any::<(u64, [u8; 32])>(),
+        outputs(),
+        capabilities,
+        keyboard(),
+        text(),
+    );
+    prop_oneof![
+        attach.prop_map(|((id, ticket), outputs, capabilities, keyboard, layout)| {
+            ToSession::Attach {
+                attach_id: AttachId(id),
+                ticket: Ticket(ticket),
+                outputs,
+                capabilities,
+                keyboard,
+                layout,
+            }
+        }),
+        (any::<(u32, u64)>(), list(input_event())).prop_map(|((serial, time_us), events)| {
+            ToSession::Input(InputBatch {
+                serial,
+                time_us,
+                events,
+            })
+        }),
+        keyboard().prop_map(ToSession::Keyboard),
+        Just(ToSession::Heartbeat),
+        outputs().prop_map(ToSession::Outputs),
+        any::<(u32, u64, u32)>().prop_map(|(serial, at_us, latency_us)| ToSession::FrameShown {
+            serial,
+            at_us,
+            latency_us,
+        }),
+        Just(ToSession::Refresh),
+        reason().prop_map(ToSession::Bye),
+    ]
+}
+
+/// Session to terminal.
+pub fn session_to_terminal() -> impl Strategy<Value = ToTerminal> {
+    let cursor = prop_oneof![
+        Just(Cursor::Hidden),
+        any::<u8>().prop_map(|id| Cursor::Image(CursorId(id))),
+        Just(Cursor::Locked),
+    ];
+    prop_oneof![
+        (any::<[u8; 16]>(), text()).prop_map(|(id, person)| ToTerminal::Attached {
+            session: SessionId(id),
+            person
+        }),
+        (any::<u8>(), size(), any::<(i32, i32)>(), list(any::<u8>())).prop_map(
+            |(id, size, hotspot, image)| ToTerminal::DefineCursor {
+                id: CursorId(id),
+                size,
+                hotspot,
+                image,
+            }
+        ),
+        cursor.prop_map(ToTerminal::SetCursor),
+        any::<(u8, i32, i32)>().prop_map(|(output, x, y)| ToTerminal::WarpPointer {
+            output: OutputId(output),
+            x,
+            y,
+        }),
+        leds().prop_map(ToTerminal::SetLeds),
+        reason().prop_map(ToTerminal::Bye),
+    ]
+}
+
+fn rect() -> impl Strategy<Value = Rect> {
+    any::<(i32, i32, u32, u32)>().prop_map(|(x, y, w, h)| Rect { x, y, w, h })
+}
+
+fn scene_op() -> impl Strategy<Value = SceneOp> {
+    let layer = any::<u32>().prop_map(LayerId);
+    let output = any::<u8>().prop_map(OutputId);
+    let transform = prop::sample::select(vec![
+        Transform::Normal,
+        Transform::Rotate90,
+        Transform::Rotate180,
+        Transform::Rotate270,
+        Transform::Flipped,
+        Transform::Flipped90,
+        Transform::Flipped180,
+        Transform::Flipped270,
+    ]);
+    let crop = any::<(u32, u32, u32, u32)>().prop_map(|(x, y, w, h)| Crop { x, y, w, h });
+    prop_oneof![
+        Just(SceneOp::Clear),
+        (layer.clone(), size(), any::<bool>())
+            .prop_map(|(layer, size, alpha)| SceneOp::CreateLayer { layer, size, alpha }),
+        (layer.clone(), size(), any::<bool>())
+            .prop_map(|(layer, size, alpha)| SceneOp::ResizeLayer { layer, size, alpha }),
+        layer
+            .clone()
+            .prop_map(|layer| SceneOp::DestroyLayer { layer }),
+        (layer.clone(), list(rect()))
+            .prop_map(|(layer, rects)| SceneOp::SetOpaque { layer, rects }),
+        (
+            layer.clone(),
+            output.clone(),
+            rect(),
+            crop,
+            transform,
+            any::<u8>()
+        )
+            .prop_map(
+                |(layer, output, dst, src, transform, opacity)| SceneOp::Place(Placement {
+                    layer,
+                    output,
+                    dst,
+                    src,
+                    transform,
+                    opacity,
+                })
+            ),
+        (layer.clone(), output.clone(), any::<(i32, i32)>()).prop_map(|(layer, output, (x, y))| {
+            SceneOp::Move {
+                layer,
+                output,
+                x,
+                y,
+            }
+        }),
+        (layer.clone(), output.clone())
+            .prop_map(|(layer, output)| SceneOp::Unplace { layer, output }),
+        (output.clone(), list(layer))
+            .prop_map(|(output, layers)| SceneOp::Stack { output, layers }),
+        (output, any::<u32>()).prop_map(|(output, rgb)| SceneOp::Background { output, rgb }),
+    ]
+}
+
+/// The header of a frame.
+pub fn frame_header() -> impl Strategy<Value = FrameHeader> {
+    (any::<(u32, u32)>(), list(scene_op())).prop_map(|((serial, last_input), ops)| FrameHeader {
+        serial,
+        last_input,
+        ops,
+    })
+}
