@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the named groups need, and says which and why.
+# Usage: setup.sh GROUP...   (groups: build desktop image rig cards)
+set -euo pipefail
+
+# One line a package: group, name, why.
+packages() {
+    cat <<'LIST'
+build    build-essential     links Rust programs, builds bundled C (zstd, SQLite, ring)
+build    pkg-config          finds the libraries below
+build    libdrm-dev          KMS on the terminal
+build    libinput-dev        keyboards, mice and touch on the terminal
+build    libudev-dev         device discovery
+build    libxkbcommon-dev    keymaps in the session
+build    libpcsclite-dev     smart cards on the terminal
+desktop  foot                the terminal emulator that sessions start
+desktop  fonts-dejavu-core   text on desktops and on the terminal's own screens
+desktop  xkb-data            keyboard layouts
+desktop  adwaita-icon-theme  mouse cursors
+desktop  dbus-daemon         a session bus for each desktop
+image    dpkg-dev            unpacks distribution packages
+image    kmod                checks the image's module lists
+rig      qemu-system-x86     terminals as virtual machines
+rig      ipxe-qemu           their network boot ROM
+rig      ovmf                their UEFI firmware
+rig      dnsmasq-base        DHCP, ProxyDHCP and TFTP
+rig      iproute2            network namespaces and taps
+cards    pcscd               the card service, for tests without a virtual machine
+cards    vsmartcard-vpcd     a virtual reader for it
+cards    opensc              reads our virtual cards as a third party
+LIST
+}
+
+wanted=$(for group in "$@"; do packages | awk -v g="$group" '$1 == g'; done)
+missing=$(while read -r _ name why; do
+    [ -z "$name" ] || [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || printf '%-20s %s\n' "$name" "$why"
+done <<<"$wanted")
+[ -n "$missing" ] || exit 0
+
+command -v apt-get >/dev/null || { echo "setup: needs apt-get; install by hand: $(awk '{print $1}' <<<"$missing" | xargs)" >&2; exit 1; }
+echo "setup: installing from the distribution:"
+sed 's/^/  /' <<<"$missing"
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "setup: run this as root, or install sudo" >&2; exit 1; }
+    echo "setup: asking sudo for the right to install them"
+    as_root=(sudo)
+fi
+names=$(awk '{print $1}' <<<"$missing")
+apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@"; }
+# shellcheck disable=SC2086 # The names are words on purpose.
+apt install -y --no-install-recommends $names || { apt update && apt install -y --no-install-recommends $names; }
