@@ -1,5 +1,6 @@
 //! The wire stays what it was: golden vectors, a schema hash per version, and round trips.
 
+mod document;
 mod schema;
 mod strategies;
 mod vectors;
