@@ -1,1 +1,36 @@
 //! QUIC endpoints of both links: identities, pins, streams, framing.
+//!
+//! A server binds a [`Server`] and accepts [`Connection`]s whose peers have proven a key; a
+//! terminal dials with a [`Dialer`] and accepts only servers that prove a pinned key. On a
+//! connection there is one [`Main`] stream of typed messages, and frames of the scene on streams of
+//! their own ([`FrameSender`], [`FrameReceiver`]).
+//!
+//! Everything here runs on tokio. A runtime of one thread gives the smallest packets, since the
+//! end of a stream then always leaves with its data.
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod connection;
+mod dial;
+mod error;
+mod frames;
+mod identity;
+mod main_stream;
+mod serve;
+mod throttle;
+mod tls;
+mod transport;
+
+pub use backoff::Backoff;
+pub use connection::{Connection, Stats};
+pub use dial::Dialer;
+pub use error::{Ended, LinkError};
+pub use frames::{Frame, FrameReceiver, FrameSender};
+pub use heliostat_wire::close::CloseCode;
+pub use heliostat_wire::id::KeyPin;
+pub use heliostat_wire::version::Link;
+pub use identity::{Identity, IdentityError, pin_of_certificate};
+pub use main_stream::{Main, Receiver, Sender};
+pub use serve::{Handshake, Server};
+pub use throttle::{Budget, Throttle, Verdict};
+pub use transport::{IDLE_TIMEOUT, KEEP_ALIVE, priority};

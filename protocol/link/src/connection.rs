@@ -1,0 +1,150 @@
+//! One end of a live link.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliostat_wire::close::CloseCode;
+use heliostat_wire::id::KeyPin;
+use heliostat_wire::version::Link;
+use rustls::pki_types::CertificateDer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Ended, LinkError};
+use crate::identity::pin_of_certificate;
+use crate::main_stream::Main;
+use crate::serve::HalfOpen;
+
+/// A link whose peer has proven its key. Clones are handles of the same link; it closes when the
+/// last one and all its streams are dropped.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    quic: quinn::Connection,
+    peer: KeyPin,
+    half_open: Option<Arc<HalfOpen>>,
+}
+
+/// What a link has been doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Round-trip time, smoothed.
+    pub rtt: Duration,
+    /// Bytes sent, in UDP payloads.
+    pub sent_bytes: u64,
+    /// UDP datagrams sent.
+    pub sent_datagrams: u64,
+    /// Bytes received, in UDP payloads.
+    pub received_bytes: u64,
+    /// UDP datagrams received.
+    pub received_datagrams: u64,
+    /// Packets lost on the way to the peer.
+    pub lost_packets: u64,
+    /// Bytes that may be under way unacknowledged.
+    pub congestion_window: u64,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        quic: quinn::Connection,
+        half_open: Option<Arc<HalfOpen>>,
+    ) -> Result<Self, LinkError> {
+        let shown = quic
+            .peer_identity()
+            .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let peer = shown
+            .and_then(|chain| pin_of_certificate(chain.first()?))
+            .ok_or(LinkError::Protocol("the peer showed no certificate"))?;
+        Ok(Self {
+            quic,
+            peer,
+            half_open,
+        })
+    }
+
+    /// The key that the peer has proven to hold.
+    pub fn peer(&self) -> KeyPin {
+        self.peer
+    }
+
+    /// Where the peer is.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.quic.remote_address()
+    }
+
+    /// The address of this machine at which the peer is talking to us, where known.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        self.quic.local_ip()
+    }
+
+    /// The peer is no stranger any more; its address gets its budget back.
+    pub fn authenticated(&self) {
+        if let Some(half_open) = &self.half_open {
+            half_open.settle(true);
+        }
+    }
+
+    /// Opens the main stream, as a terminal does, and sends the preamble with the `first` message.
+    pub async fn open_main<S: Serialize, R: DeserializeOwned>(
+        &self,
+        link: Link,
+        first: &S,
+    ) -> Result<Main<S, R>, LinkError> {
+        Main::open(&self.quic, link, first).await
+    }
+
+    /// Accepts the main stream, as a server does, and exchanges preambles.
+    pub async fn accept_main<S: Serialize, R: DeserializeOwned>(
+        &self,
+        link: Link,
+    ) -> Result<Main<S, R>, LinkError> {
+        Main::accept(&self.quic, link).await
+    }
+
+    /// Closes the link at once; what has not been delivered is lost.
+    pub fn close(&self, code: CloseCode, text: &str) {
+        self.quic.close((code as u32).into(), text.as_bytes());
+    }
+
+    /// Closes the link with what `error` means for the peer.
+    pub fn close_for(&self, error: &LinkError) {
+        self.close(error.close_code(), &error.to_string());
+    }
+
+    /// Waits for the end of the link.
+    pub async fn closed(&self) -> Ended {
+        self.quic.closed().await.into()
+    }
+
+    /// Why the link is over, if it is.
+    pub fn ended(&self) -> Option<Ended> {
+        self.quic.close_reason().map(Ended::from)
+    }
+
+    /// What the link has been doing.
+    pub fn stats(&self) -> Stats {
+        let stats = self.quic.stats();
+        Stats {
+            rtt: stats.path.rtt,
+            sent_bytes: stats.udp_tx.bytes,
+            sent_datagrams: stats.udp_tx.datagrams,
+            received_bytes: stats.udp_rx.bytes,
+            received_datagrams: stats.udp_rx.datagrams,
+            lost_packets: stats.path.lost_packets,
+            congestion_window: stats.path.cwnd,
+        }
+    }
+
+    /// A secret known to both ends of this very link and to nobody else, for `label`.
+    pub fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], LinkError> {
+        let mut secret = [0; 32];
+        self.quic
+            .export_keying_material(&mut secret, label, context)
+            .map_err(|_| LinkError::Protocol("the link has no secret to export"))?;
+        Ok(secret)
+    }
+
+    pub(crate) fn quic(&self) -> &quinn::Connection {
+        &self.quic
+    }
+}

@@ -1,0 +1,253 @@
+//! What a server does with strangers: so much for each address, so many at once, and under load
+//! only to those who have shown that they receive at the address they send from.
+//!
+//! ```text
+//! arrive ─► Ignore   half-open connections at their cap
+//!        ─► Retry    unproven address, and either load or an empty budget
+//!        ─► Refuse   proven address with an empty budget
+//!        ─► Accept   half-open until finished(): a peer that authenticated gets its budget back
+//! ```
+//!
+//! An address that is not proven may be forged, so it is never refused on its own account: Retry
+//! costs the true owner one round trip and the forger everything.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+/// How much a server gives to strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Attempts one address has at once.
+    pub burst: u32,
+    /// Time after which one attempt comes back.
+    pub refill: Duration,
+    /// Half-open connections from which addresses must be proven first.
+    pub busy: usize,
+    /// Half-open connections at most.
+    pub half_open: usize,
+    /// Addresses remembered at most.
+    pub addresses: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            burst: 32,
+            refill: Duration::from_millis(500),
+            busy: 32,
+            half_open: 256,
+            addresses: 4096,
+        }
+    }
+}
+
+/// What to do with an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Begin the handshake.
+    Accept,
+    /// Ask it to prove its address first.
+    Retry,
+    /// Say no.
+    Refuse,
+    /// Say nothing.
+    Ignore,
+}
+
+/// The state behind the verdicts. Time is given, nothing is asked of the system.
+#[derive(Debug)]
+pub struct Throttle {
+    budget: Budget,
+    half_open: usize,
+    spent: HashMap<IpAddr, Spent>,
+}
+
+/// When an address will have its whole budget again.
+#[derive(Debug, Clone, Copy)]
+struct Spent {
+    whole_at: Instant,
+}
+
+impl Throttle {
+    /// A throttle that has seen nobody.
+    pub fn new(budget: Budget) -> Self {
+        Self {
+            budget,
+            half_open: 0,
+            spent: HashMap::new(),
+        }
+    }
+
+    /// Judges an arrival from `address`; `proven` tells whether it has shown that it receives there.
+    /// After [`Verdict::Accept`] the caller owes a [`Throttle::finished`].
+    pub fn arrive(&mut self, now: Instant, address: IpAddr, proven: bool) -> Verdict {
+        if self.half_open >= self.budget.half_open {
+            return Verdict::Ignore;
+        }
+        if !proven && self.half_open >= self.budget.busy {
+            return Verdict::Retry;
+        }
+        if !self.spend(now, of_network(address)) {
+            return if proven {
+                Verdict::Refuse
+            } else {
+                Verdict::Retry
+            };
+        }
+        self.half_open += 1;
+        Verdict::Accept
+    }
+
+    /// An accepted arrival is no longer a stranger or has gone.
+    pub fn finished(&mut self, address: IpAddr, authenticated: bool) {
+        self.half_open = self.half_open.saturating_sub(1);
+        let address = of_network(address);
+        if authenticated && let Some(spent) = self.spent.get_mut(&address) {
+            spent.whole_at -= self.budget.refill;
+        }
+    }
+
+    /// Connections accepted and not finished.
+    pub fn half_open(&self) -> usize {
+        self.half_open
+    }
+
+    fn spend(&mut self, now: Instant, address: IpAddr) -> bool {
+        let (refill, burst) = (self.budget.refill, self.budget.burst);
+        if !self.spent.contains_key(&address) && !self.make_room(now) {
+            return false;
+        }
+        let spent = self.spent.entry(address).or_insert(Spent { whole_at: now });
+        let whole_at = spent.whole_at.max(now) + refill;
+        let affordable = whole_at <= now + refill * burst;
+        if affordable {
+            spent.whole_at = whole_at;
+        }
+        affordable
+    }
+
+    /// Whether one more address can be remembered, after forgetting those that owe nothing.
+    fn make_room(&mut self, now: Instant) -> bool {
+        if self.spent.len() >= self.budget.addresses {
+            self.spent.retain(|_, spent| spent.whole_at > now);
+        }
+        self.spent.len() < self.budget.addresses
+    }
+}
+
+/// What counts as one address: all of an IPv6 /64 belongs to whoever has one of it.
+fn of_network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(n: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, n])
+    }
+
+    fn small() -> Throttle {
+        Throttle::new(Budget {
+            burst: 3,
+            refill: Duration::from_secs(1),
+            busy: 4,
+            half_open: 6,
+            addresses: 8,
+        })
+    }
+
+    #[test]
+    fn a_guesser_is_refused_while_its_neighbour_gets_in() {
+        let mut throttle = small();
+        let now = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(throttle.arrive(now, address(1), true), Verdict::Accept);
+            throttle.finished(address(1), false);
+        }
+        assert_eq!(throttle.arrive(now, address(1), true), Verdict::Refuse);
+        assert_eq!(throttle.arrive(now, address(2), true), Verdict::Accept);
+        let later = now + Duration::from_secs(1);
+        assert_eq!(throttle.arrive(later, address(1), true), Verdict::Accept);
+    }
+
+    #[test]
+    fn a_terminal_that_authenticates_each_time_never_runs_dry() {
+        let mut throttle = small();
+        let now = Instant::now();
+        for _ in 0..100 {
+            assert_eq!(throttle.arrive(now, address(1), true), Verdict::Accept);
+            throttle.finished(address(1), true);
+        }
+    }
+
+    #[test]
+    fn under_load_an_address_is_proven_before_anything_is_kept() {
+        let mut throttle = small();
+        let now = Instant::now();
+        for n in 0..4 {
+            assert_eq!(throttle.arrive(now, address(n), false), Verdict::Accept);
+        }
+        assert_eq!(throttle.arrive(now, address(9), false), Verdict::Retry);
+        assert_eq!(throttle.arrive(now, address(9), true), Verdict::Accept);
+        assert_eq!(throttle.arrive(now, address(8), true), Verdict::Accept);
+        assert_eq!(throttle.arrive(now, address(7), true), Verdict::Ignore);
+    }
+
+    #[test]
+    fn a_forger_cannot_have_the_forged_address_refused() {
+        let mut throttle = small();
+        let now = Instant::now();
+        for _ in 0..50 {
+            if throttle.arrive(now, address(1), false) == Verdict::Accept {
+                throttle.finished(address(1), false);
+            }
+        }
+        assert_eq!(throttle.arrive(now, address(1), false), Verdict::Retry);
+    }
+
+    #[test]
+    fn a_whole_ipv6_network_shares_one_budget() {
+        let mut throttle = small();
+        let now = Instant::now();
+        for n in 0..3 {
+            let address = Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, n).into();
+            assert_eq!(throttle.arrive(now, address, true), Verdict::Accept);
+        }
+        let address = Ipv6Addr::new(0xfd00, 0, 0, 1, 9, 9, 9, 9).into();
+        assert_eq!(throttle.arrive(now, address, true), Verdict::Refuse);
+    }
+
+    proptest! {
+        #[test]
+        fn memory_and_half_open_connections_stay_bounded(
+            arrivals in proptest::collection::vec((any::<u8>(), any::<bool>(), 0u64..500), 0..400)
+        ) {
+            let mut throttle = small();
+            let mut now = Instant::now();
+            let mut open = Vec::new();
+            for (n, proven, wait) in arrivals {
+                now += Duration::from_millis(wait);
+                if throttle.arrive(now, address(n), proven) == Verdict::Accept {
+                    open.push(address(n));
+                }
+                if wait % 3 == 0 && let Some(address) = open.pop() {
+                    throttle.finished(address, proven);
+                }
+                prop_assert_eq!(throttle.half_open(), open.len());
+                prop_assert!(throttle.half_open() <= 6);
+                prop_assert!(throttle.spent.len() <= 8);
+            }
+        }
+    }
+}

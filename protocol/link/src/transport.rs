@@ -1,0 +1,92 @@
+//! How QUIC is tuned for a desk in the same building, with a desktop behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::congestion::CubicConfig;
+use quinn::{EndpointConfig, TransportConfig, VarInt};
+
+use crate::identity::Identity;
+
+/// A terminal that hears nothing for this long asks whether the server is there.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// A link on which nothing is heard for this long is over.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Stream priorities: higher is sent first.
+pub mod priority {
+    /// The main stream: input, control, cursors.
+    pub const MAIN: i32 = 100;
+    /// Frames of the scene.
+    pub const FRAME: i32 = 0;
+    /// What may wait for everything else.
+    pub const BULK: i32 = -100;
+}
+
+/// Frames that may be under way at once, as streams.
+pub(crate) const MAX_FRAME_STREAMS: u32 = 16;
+/// Bytes one stream may be ahead of its reader at the terminal.
+const TERMINAL_STREAM_WINDOW: u32 = 2 << 20;
+/// Bytes one stream may be ahead of its reader at the server: messages only, no pixels.
+const SERVER_STREAM_WINDOW: u32 = 512 << 10;
+/// Bytes that wait in this end for the network. More would only be stale sooner.
+const SEND_WINDOW: u64 = 2 << 20;
+/// The first frame of an attach, about 150 KB, leaves in one flight.
+const INITIAL_WINDOW: u64 = 256 << 10;
+/// A guess for the first flight, from which its loss is noticed after about thrice this time.
+const INITIAL_RTT: Duration = Duration::from_millis(50);
+/// Bytes of a connection id. Each packet carries the peer's.
+const CONNECTION_ID: usize = 4;
+const DATAGRAM_BUFFER: usize = 64 << 10;
+
+fn common() -> TransportConfig {
+    let mut cubic = CubicConfig::default();
+    cubic.initial_window(INITIAL_WINDOW);
+    let mut config = TransportConfig::default();
+    config
+        .max_idle_timeout(Some(
+            IDLE_TIMEOUT
+                .try_into()
+                .expect("eight seconds fit a QUIC integer"),
+        ))
+        .initial_rtt(INITIAL_RTT)
+        .congestion_controller_factory(Arc::new(cubic))
+        .send_window(SEND_WINDOW)
+        .send_fairness(false)
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER);
+    config
+}
+
+/// For the broker and sessions: the peer opens the main stream and nothing else.
+pub(crate) fn server() -> TransportConfig {
+    let mut config = common();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(SERVER_STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(SERVER_STREAM_WINDOW));
+    config
+}
+
+/// For terminals: the peer opens frame streams. The window of the connection is not limited beyond
+/// that of its streams, so that frames waiting for their turn cannot starve the one that is due.
+pub(crate) fn terminal() -> TransportConfig {
+    let mut config = common();
+    config
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_FRAME_STREAMS))
+        .stream_receive_window(VarInt::from_u32(TERMINAL_STREAM_WINDOW));
+    config
+}
+
+/// The endpoint's own settings. The reset key comes from the identity, so that a server that has
+/// restarted can tell its former peers so at once.
+pub(crate) fn endpoint(identity: &Identity) -> EndpointConfig {
+    let secret = identity.derive(b"heliostat stateless reset");
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret);
+    let mut config = EndpointConfig::new(Arc::new(key));
+    config.cid_generator(|| Box::new(quinn_proto::RandomConnectionIdGenerator::new(CONNECTION_ID)));
+    config
+}
