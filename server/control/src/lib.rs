@@ -1,1 +1,12 @@
 //! Types shared by broker, session and heliostatctl over Unix sockets.
+//!
+//! Both sockets carry JSON lines: one value a line, at most [`lines::MAX_LINE`] bytes. Between
+//! broker and session ([`session`]) either side may speak at any time; on the admin socket
+//! ([`admin`]) each request has one reply. A message of an unknown kind is an error, an unknown
+//! field is not, so that either side may be the newer one by a field.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod hex;
+pub mod lines;
+pub mod session;

@@ -1,0 +1,255 @@
+//! The admin socket: heliostatctl asks, the broker answers, one line each.
+//!
+//! Times are seconds or milliseconds since 1970 and say so in their names.
+
+use heliostat_wire::receipt::Stage;
+use serde::{Deserialize, Serialize};
+
+use crate::session::SessionStats;
+
+/// What heliostatctl asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// How the broker is.
+    Status,
+    /// Give a card to a person, who is made known if need be.
+    CardAdd {
+        /// The card id.
+        card: String,
+        /// Whose it is: a Unix user's name.
+        person: String,
+        /// A word to tell cards apart; may be empty.
+        label: String,
+    },
+    /// All cards.
+    CardList,
+    /// A card opens nothing from now on; whoever is attached with it is detached at once.
+    CardRevoke {
+        /// The card id.
+        card: String,
+    },
+    /// Make a person known.
+    PersonAdd {
+        /// A Unix user's name.
+        person: String,
+    },
+    /// All people.
+    PersonList,
+    /// All terminals ever seen.
+    TerminalList,
+    /// All running sessions.
+    SessionList,
+    /// End a session.
+    SessionEnd {
+        /// Its id, the beginning of its id, or its person's name.
+        session: String,
+    },
+    /// Timelines of attaches, newest last.
+    Receipts {
+        /// Only those of this time or later.
+        since_ms: Option<u64>,
+        /// At most so many, the newest.
+        limit: u32,
+    },
+    /// What happened, newest last.
+    Audit {
+        /// At most so many.
+        limit: u32,
+    },
+}
+
+/// What the broker answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "value", rename_all = "snake_case")]
+pub enum Reply {
+    /// It is done; in words.
+    Done(String),
+    /// It is not done.
+    Failed(Failure),
+    /// Answer to [`Request::Status`].
+    Status(Status),
+    /// Answer to [`Request::CardList`].
+    Cards(Vec<CardRow>),
+    /// Answer to [`Request::PersonList`].
+    People(Vec<PersonRow>),
+    /// Answer to [`Request::TerminalList`].
+    Terminals(Vec<TerminalRow>),
+    /// Answer to [`Request::SessionList`].
+    Sessions(Vec<SessionRow>),
+    /// Answer to [`Request::Receipts`].
+    Receipts(Vec<ReceiptRow>),
+    /// Answer to [`Request::Audit`].
+    Audit(Vec<AuditRow>),
+}
+
+/// Why a request was not met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{text}")]
+pub struct Failure {
+    /// For programs.
+    pub why: Why,
+    /// For people: what failed and what to do.
+    pub text: String,
+}
+
+/// Kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// There is no such thing.
+    NotFound,
+    /// It exists already and is something else.
+    Conflict,
+    /// The request itself is wrong.
+    BadRequest,
+    /// The broker could not do it.
+    Internal,
+}
+
+/// How the broker is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// The site's name.
+    pub site: String,
+    /// The site key, as terminals pin it.
+    pub site_key: String,
+    /// Where control links arrive.
+    pub listen: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub up_s: u64,
+    /// Terminals with a live control link.
+    pub terminals_online: u32,
+    /// Sessions running.
+    pub sessions: u32,
+    /// Sessions with a terminal.
+    pub attached: u32,
+    /// Cards that open something.
+    pub cards: u32,
+}
+
+/// A card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardRow {
+    /// The card id.
+    pub card: String,
+    /// Whose it is.
+    pub person: String,
+    /// A word to tell cards apart.
+    pub label: String,
+    /// When it was added.
+    pub added_s: u64,
+    /// When it was revoked.
+    pub revoked_s: Option<u64>,
+    /// The terminal it is in now.
+    pub terminal: Option<String>,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonRow {
+    /// The Unix user's name.
+    pub person: String,
+    /// The user's number, where there is an account.
+    pub uid: Option<u32>,
+    /// Cards that are not revoked.
+    pub cards: u32,
+    /// The running session.
+    pub session: Option<String>,
+}
+
+/// A terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalRow {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Where it is, while it is online.
+    pub address: Option<String>,
+    /// Its software's version.
+    pub software: String,
+    /// Its screens, as `1920x1080 HDMI-A-1`.
+    pub outputs: Vec<String>,
+    /// The card in it.
+    pub card: Option<String>,
+    /// Whose session is on it.
+    pub person: Option<String>,
+    /// When it was last heard of.
+    pub seen_s: u64,
+    /// Milliseconds from kernel to PID 1 and from there to its hello, of the last boot.
+    pub boot_ms: (u32, u32),
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub person: String,
+    /// The user it runs as.
+    pub uid: u32,
+    /// Its process.
+    pub pid: u32,
+    /// When it started.
+    pub started_s: u64,
+    /// UDP port of its session link.
+    pub port: Option<u16>,
+    /// Name of its Wayland socket.
+    pub wayland_display: Option<String>,
+    /// `starting`, `running` or `ending`.
+    pub state: String,
+    /// The terminal it is on.
+    pub terminal: Option<String>,
+    /// What it last said about itself.
+    pub stats: Option<SessionStats>,
+}
+
+/// One attach's timeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptRow {
+    /// The attach.
+    pub attach_id: u64,
+    /// When the broker heard of the card.
+    pub at_ms: u64,
+    /// Whose session.
+    pub person: String,
+    /// On which terminal.
+    pub terminal: String,
+    /// Whether the session had to be started for it.
+    pub started_session: bool,
+    /// Stages reached, each with microseconds since the card edge.
+    pub stages: Vec<(Stage, u32)>,
+}
+
+impl ReceiptRow {
+    /// Microseconds from the card edge to a stage, if it was reached.
+    pub fn at(&self, stage: Stage) -> Option<u32> {
+        self.stages
+            .iter()
+            .find(|(reached, _)| *reached == stage)
+            .map(|(_, us)| *us)
+    }
+}
+
+/// One line of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRow {
+    /// When.
+    pub at_ms: u64,
+    /// What happened, as a word such as `attach` or `card_refused`.
+    pub event: String,
+    /// Whom it concerns; empty where nobody.
+    pub person: String,
+    /// Which terminal; empty where none.
+    pub terminal: String,
+    /// Which card; empty where none.
+    pub card: String,
+    /// Anything else worth knowing.
+    pub detail: String,
+}
