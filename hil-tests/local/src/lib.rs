@@ -1,0 +1,12 @@
+//! A broker, sessions and terminals on this machine, without virtual machines.
+//!
+//! For figures, for tests of the whole chain that need no firmware, and for `make try`. The parts
+//! are the product's own programs; the terminal has its headless or its window back end and a card
+//! that is inserted by a line of JSON.
+
+pub mod programs;
+pub mod site;
+pub mod terminal;
+
+pub use site::{Site, SiteOptions};
+pub use terminal::{Event, Terminal};
