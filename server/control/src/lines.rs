@@ -66,7 +66,7 @@ impl LineReader {
     }
 
     /// The next message, once its line is whole. Empty lines are skipped.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LineError> {
+    pub fn message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LineError> {
         while let Some(line) = self.next_line()? {
             if !line.trim_ascii().is_empty() {
                 return Ok(Some(serde_json::from_slice(line)?));
@@ -117,7 +117,7 @@ mod tests {
                 let rest = bytes.split_off(cut.min(bytes.len()));
                 reader.push(&bytes);
                 bytes = rest;
-                while let Some(message) = reader.next::<String>().unwrap() {
+                while let Some(message) = reader.message::<String>().unwrap() {
                     read.push(message);
                 }
             }
@@ -128,7 +128,7 @@ mod tests {
         fn any_bytes_are_messages_or_errors(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut reader = LineReader::new(64);
             reader.push(&bytes);
-            while let Ok(Some(_)) = reader.next::<serde_json::Value>() {}
+            while let Ok(Some(_)) = reader.message::<serde_json::Value>() {}
         }
     }
 
@@ -136,9 +136,9 @@ mod tests {
     fn a_line_without_end_is_refused_at_the_limit() {
         let mut reader = LineReader::new(8);
         reader.push(b"12345678");
-        assert!(matches!(reader.next::<u64>(), Ok(None)));
+        assert!(matches!(reader.message::<u64>(), Ok(None)));
         reader.push(b"9");
-        let error = reader.next::<u64>().unwrap_err();
+        let error = reader.message::<u64>().unwrap_err();
         assert!(matches!(error, LineError::TooLong { max: 8 }));
     }
 }

@@ -1,0 +1,9 @@
+//! Two real endpoints on loopback, with and without a bad network between them.
+
+mod relay;
+mod support;
+
+mod fault;
+mod frames;
+mod messages;
+mod trust;

@@ -1,0 +1,81 @@
+//! A terminal and a server that know each other.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliostat_link::{Budget, Connection, Dialer, Identity, Link, Main, Server};
+
+/// Nothing here takes longer on a machine that works.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Strings are as good as messages.
+pub type Strings = Main<String, String>;
+
+pub fn socket() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
+pub fn server(identity: &Identity) -> Arc<Server> {
+    listen(socket(), identity)
+}
+
+pub fn listen(socket: UdpSocket, identity: &Identity) -> Arc<Server> {
+    let server = Server::listen(socket, identity, Link::Session, Budget::default());
+    Arc::new(server.unwrap())
+}
+
+pub fn identity() -> Identity {
+    Identity::generate().unwrap()
+}
+
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future)
+        .await
+        .expect("done before the deadline")
+}
+
+/// Both ends of a fresh connection to `server`, reached at `address`.
+pub async fn connect(
+    server: &Server,
+    address: SocketAddr,
+    key: &Identity,
+) -> (Connection, Connection) {
+    let dialer = Dialer::new(identity());
+    let pins = [key.pin()];
+    let (near, far) = tokio::join!(dialer.dial(address, Link::Session, &pins), async {
+        server.accept().await.unwrap().complete().await
+    },);
+    (near.unwrap(), far.unwrap())
+}
+
+/// Both ends with their main streams; the first message is consumed.
+pub async fn connect_main(
+    server: &Server,
+    address: SocketAddr,
+    key: &Identity,
+) -> ((Connection, Strings), (Connection, Strings)) {
+    let (near, far) = connect(server, address, key).await;
+    let first = "hello".to_owned();
+    let (near_main, far_main) = tokio::join!(near.open_main(Link::Session, &first), async {
+        let mut main: Strings = far.accept_main(Link::Session).await?;
+        assert_eq!(main.recv().await?, "hello");
+        Ok::<_, heliostat_link::LinkError>(main)
+    });
+    ((near, near_main.unwrap()), (far, far_main.unwrap()))
+}
+
+/// A server of bare quinn and rustls that shows `key` and asks its clients for nothing.
+pub fn bare_server(key: &Identity) -> quinn::Endpoint {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![key.certificate()], key.private_key())
+        .unwrap();
+    tls.alpn_protocols = vec![b"heliostat-session".to_vec()];
+    let quic = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(Arc::new(quic));
+    quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap()
+}
