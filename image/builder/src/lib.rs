@@ -1,0 +1,27 @@
+//! Builds the netboot image from distribution packages.
+//!
+//! Read it in this order: [`profile`] says what an image is made of; [`apt`] and [`deb`] get packages; [`tree`]
+//! holds the files; [`closure`] finds libraries and [`modules`] kernel modules; [`contents`] is what we write
+//! ourselves; [`cpio`] and [`segment`] pack; [`uki`] makes one EFI program of it all; [`build`] does them in turn.
+
+#![forbid(unsafe_code)]
+
+pub mod profile;
+
+pub mod apt;
+pub mod deb;
+pub mod digest;
+pub mod tree;
+
+pub mod closure;
+pub mod elf;
+pub mod modules;
+
+pub mod contents;
+pub mod firmware;
+
+pub mod cpio;
+pub mod segment;
+pub mod uki;
+
+pub mod build;
