@@ -1,1 +1,26 @@
-//! The lossless tile codec.
+//! The lossless tile codec: the dirty rectangles of one frame, compressed together.
+//!
+//! Pixels are `u32` with the value `0xAARRGGBB`, colour premultiplied by alpha. A rectangle lies
+//! inside one 64×64 cell of its layer. Each is encoded as whatever is cheapest for it (one colour,
+//! a palette, planes, predicted planes, or the difference to what the terminal holds), and all of
+//! a frame's rectangles go through zstd as one, because batching about doubles the ratio. The
+//! bytes are specified in `FORMAT.md` beside this crate.
+//!
+//! There is no I/O, no clock and no thread here; [`Decoder`] takes any bytes.
+#![forbid(unsafe_code)]
+
+mod decoder;
+pub mod diff;
+mod encoder;
+mod geometry;
+mod header;
+mod palette;
+mod planes;
+mod varint;
+
+#[cfg(any(test, feature = "oracle"))]
+pub mod oracle;
+
+pub use decoder::{DecodeError, Decoder, Limits, TileSink};
+pub use encoder::Encoder;
+pub use geometry::{PixelsRef, Rect, TILE, cells};

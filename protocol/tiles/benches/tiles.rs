@@ -1,0 +1,139 @@
+//! Ratios against memcpy and against zstd alone, in one run; a line of JSON each.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use heliostat_tiles::oracle::{Layer, Layers, push_changes};
+use heliostat_tiles::{Decoder, Encoder, Limits, cells};
+
+const W: u32 = 1920;
+const H: u32 = 1080;
+const OPAQUE: u32 = 0xff00_0000;
+
+fn main() {
+    let desktop = drawn(|x, y| text(x, y, 0));
+    let cases = [
+        ("desktop", None, drawn(|x, y| text(x, y, 0))),
+        (
+            "scroll",
+            Some(desktop.clone()),
+            drawn(|x, y| text(x, y, 51)),
+        ),
+        (
+            "one character",
+            Some(desktop.clone()),
+            one_character(&desktop),
+        ),
+        ("photo", None, drawn(photo)),
+        (
+            "noise",
+            None,
+            drawn(|x, y| OPAQUE | hash(x, y) & 0xff_ff_ff),
+        ),
+    ];
+    for (name, old, new) in cases {
+        measure(name, old.as_ref(), &new);
+    }
+}
+
+fn measure(name: &str, old: Option<&Layer>, new: &Layer) {
+    let mut encoder = Encoder::new(1);
+    let mut batch = Vec::new();
+    let encode = best_of(|| {
+        batch.clear();
+        push(&mut encoder, old, new);
+        encoder.finish(&mut batch);
+    });
+    let mut layers = Layers(vec![old.cloned().unwrap_or_else(|| Layer::new(W, H))]);
+    let mut decoder = Decoder::new();
+    let decode = best_of(|| {
+        decoder
+            .decode(&batch, &Limits::default(), &mut layers)
+            .unwrap()
+    });
+    let bytes: Vec<u8> = new
+        .pixels
+        .iter()
+        .flat_map(|pixel| pixel.to_le_bytes())
+        .collect();
+    let mut copy = vec![0; bytes.len()];
+    let memcpy = best_of(|| copy.copy_from_slice(black_box(&bytes)));
+    let mut plain = Vec::new();
+    let zstd = best_of(|| plain = zstd::bulk::compress(black_box(&bytes), 1).unwrap());
+    println!(
+        "{{\"bench\":\"tiles\",\"case\":\"{name}\",\"bytes\":{},\"zstd1_bytes\":{},\
+         \"encode_ms\":{:.3},\"decode_ms\":{:.3},\"encode_to_memcpy\":{:.1},\"encode_to_zstd1\":{:.2}}}",
+        batch.len(),
+        plain.len(),
+        encode.as_secs_f64() * 1e3,
+        decode.as_secs_f64() * 1e3,
+        encode.as_secs_f64() / memcpy.as_secs_f64(),
+        encode.as_secs_f64() / zstd.as_secs_f64(),
+    );
+}
+
+fn push(encoder: &mut Encoder, old: Option<&Layer>, new: &Layer) {
+    if let Some(old) = old {
+        return push_changes(encoder, 0, old, new);
+    }
+    for cell in cells(new.area()) {
+        encoder.push(0, cell, new.view().sub(cell).unwrap(), None);
+    }
+}
+
+fn best_of(mut work: impl FnMut()) -> Duration {
+    let run = |work: &mut dyn FnMut()| {
+        let start = Instant::now();
+        work();
+        start.elapsed()
+    };
+    (0..9).map(|_| run(&mut work)).min().unwrap_or_default()
+}
+
+fn drawn(colour: impl Fn(u32, u32) -> u32) -> Layer {
+    let mut layer = Layer::new(W, H);
+    for (i, pixel) in layer.pixels.iter_mut().enumerate() {
+        *pixel = colour(i as u32 % W, i as u32 / W);
+    }
+    layer
+}
+
+fn hash(x: u32, y: u32) -> u32 {
+    let mut v = x.wrapping_mul(0x9e37_79b9) ^ y.wrapping_mul(0x85eb_ca6b);
+    v ^= v >> 15;
+    v = v.wrapping_mul(0xc2b2_ae35);
+    v ^ v >> 13
+}
+
+/// Lines of characters on white, with ragged right edges, scrolled up by `scroll` pixels.
+fn text(x: u32, y: u32, scroll: u32) -> u32 {
+    let (column, line) = (x / 9, (y + scroll) / 17);
+    let (gx, gy) = (x % 9, (y + scroll) % 17);
+    let written = column < 40 + hash(line, 1) % 120 && hash(column, line) % 6 > 0;
+    let ink = written && gx < 7 && (3..14).contains(&gy);
+    let glyph = hash(column, line) % 60;
+    let shade = if ink {
+        hash(glyph * 16 + gx / 2, gy / 3) % 5
+    } else {
+        0
+    };
+    OPAQUE | (0xff_ff_ff - shade * 0x33_33_33)
+}
+
+fn photo(x: u32, y: u32) -> u32 {
+    let wave =
+        |a: f32, b: f32| ((x as f32 / a).sin() * (y as f32 / b).cos() * 100.0 + 128.0) as u32;
+    let grain = hash(x, y) & 0x03_03_03;
+    OPAQUE | (wave(90.0, 70.0) << 16 | wave(50.0, 120.0) << 8 | wave(200.0, 30.0)) ^ grain
+}
+
+fn one_character(page: &Layer) -> Layer {
+    let mut page = page.clone();
+    for y in 513..524 {
+        for x in 900..907 {
+            page.pixels[y * W as usize + x] =
+                OPAQUE | hash(x as u32 / 2, y as u32 / 3) % 5 * 0x33_33_33;
+        }
+    }
+    page
+}

@@ -1,0 +1,296 @@
+//! From a batch to the layers. Any bytes are taken; wrong ones are refused.
+
+use zstd::bulk::Decompressor;
+
+use crate::encoder::{COMPRESSED, STORED};
+use crate::geometry::Rect;
+use crate::header::{Header, HeaderError, Kind, Previous};
+use crate::palette::{index_bits, row_bytes, unpack};
+use crate::planes;
+use crate::varint::Reader;
+
+/// What a batch may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the body, once decompressed.
+    pub max_body: usize,
+    /// Rectangles.
+    pub max_records: u32,
+    /// Pixels of all rectangles together.
+    pub max_pixels: usize,
+}
+
+impl Default for Limits {
+    /// Two screens of 3840×2160 in the costliest encoding.
+    fn default() -> Self {
+        Self {
+            max_body: 80 << 20,
+            max_records: 1 << 17,
+            max_pixels: 20 << 20,
+        }
+    }
+}
+
+/// Where decoded pixels go.
+pub trait TileSink {
+    /// Width and height of a layer in pixels, if there is such a layer.
+    fn layer_size(&self, layer: u32) -> Option<(u32, u32)>;
+    /// The pixels from the first one of `rect` on, and the distance of rows in pixels.
+    fn pixels_mut(&mut self, layer: u32, rect: Rect) -> Option<(&mut [u32], usize)>;
+    /// `rect` has been written.
+    fn damaged(&mut self, layer: u32, rect: Rect);
+}
+
+/// Why a batch was refused. Rectangles before the fault have been written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes end too early.
+    #[error("batch of tiles ends too early")]
+    Truncated,
+    /// Bytes are left over.
+    #[error("{0} bytes left over after the batch of tiles")]
+    TrailingBytes(usize),
+    /// No such encoding.
+    #[error("unknown encoding in a batch of tiles")]
+    UnknownEncoding,
+    /// zstd cannot decompress it, or not to the length it claims.
+    #[error("corrupt compression in a batch of tiles")]
+    Corrupt,
+    /// The body is too large.
+    #[error("batch of tiles of {got} bytes exceeds the limit of {max}")]
+    TooLarge {
+        /// Claimed.
+        got: usize,
+        /// Allowed.
+        max: usize,
+    },
+    /// Too many rectangles.
+    #[error("batch of {got} tiles exceeds the limit of {max}")]
+    TooManyRecords {
+        /// Claimed.
+        got: u32,
+        /// Allowed.
+        max: u32,
+    },
+    /// Too many pixels.
+    #[error("batch of tiles exceeds the limit of {0} pixels")]
+    TooManyPixels(usize),
+    /// A rectangle for a layer that does not exist.
+    #[error("tile for the unknown layer {0}")]
+    UnknownLayer(u32),
+    /// A rectangle that is not inside its layer.
+    #[error("tile outside its layer {0}")]
+    OutsideLayer(u32),
+}
+
+impl From<HeaderError> for DecodeError {
+    fn from(error: HeaderError) -> Self {
+        match error {
+            HeaderError::Truncated => Self::Truncated,
+            HeaderError::UnknownKind => Self::UnknownEncoding,
+            HeaderError::UnknownLayer(layer) => Self::UnknownLayer(layer),
+            HeaderError::OutsideLayer(layer) => Self::OutsideLayer(layer),
+        }
+    }
+}
+
+/// Decodes batches. Keep one: it owns the buffers it needs.
+pub struct Decoder {
+    zstd: Decompressor<'static>,
+    body: Vec<u8>,
+    planes: Vec<u8>,
+    pixels: Vec<u32>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A body buffer larger than this is given back after use.
+const KEPT_BODY: usize = 4 << 20;
+
+impl Decoder {
+    /// A decoder.
+    pub fn new() -> Self {
+        let zstd = Decompressor::new().expect("zstd has memory for a context");
+        Self {
+            zstd,
+            body: Vec::new(),
+            planes: Vec::new(),
+            pixels: Vec::new(),
+        }
+    }
+
+    /// Writes the rectangles of `batch` to `sink`.
+    pub fn decode(
+        &mut self,
+        batch: &[u8],
+        limits: &Limits,
+        sink: &mut impl TileSink,
+    ) -> Result<(), DecodeError> {
+        let (&first, rest) = batch.split_first().ok_or(DecodeError::Truncated)?;
+        match first {
+            STORED if rest.len() > limits.max_body => Err(DecodeError::TooLarge {
+                got: rest.len(),
+                max: limits.max_body,
+            }),
+            STORED => self.decode_body(rest, limits, sink),
+            COMPRESSED => {
+                let mut body = std::mem::take(&mut self.body);
+                let result = self
+                    .decompress(rest, limits, &mut body)
+                    .and_then(|()| self.decode_body(&body, limits, sink));
+                if body.capacity() <= KEPT_BODY {
+                    self.body = body;
+                }
+                result
+            }
+            _ => Err(DecodeError::UnknownEncoding),
+        }
+    }
+
+    fn decompress(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        body: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        let mut reader = Reader(bytes);
+        let got = reader.varint().ok_or(DecodeError::Truncated)? as usize;
+        if got > limits.max_body {
+            return Err(DecodeError::TooLarge {
+                got,
+                max: limits.max_body,
+            });
+        }
+        body.clear();
+        body.reserve(got);
+        // The capacity may be larger than asked for; the length decides.
+        let written = self.zstd.decompress_to_buffer(reader.0, body);
+        if written.ok() == Some(got) {
+            Ok(())
+        } else {
+            Err(DecodeError::Corrupt)
+        }
+    }
+
+    fn decode_body(
+        &mut self,
+        body: &[u8],
+        limits: &Limits,
+        sink: &mut impl TileSink,
+    ) -> Result<(), DecodeError> {
+        let mut reader = Reader(body);
+        let mut number = || reader.varint().ok_or(DecodeError::Truncated);
+        let (records, headers) = (number()?, number()? as usize);
+        if records > limits.max_records {
+            return Err(DecodeError::TooManyRecords {
+                got: records,
+                max: limits.max_records,
+            });
+        }
+        let mut headers = Reader(reader.take(headers).ok_or(DecodeError::Truncated)?);
+        let mut data = reader;
+        let mut previous: Previous = None;
+        let mut pixels_left = limits.max_pixels;
+        for _ in 0..records {
+            let header = Header::take(&mut headers, &mut previous, |id| sink.layer_size(id))?;
+            pixels_left = pixels_left
+                .checked_sub(header.rect.area())
+                .ok_or(DecodeError::TooManyPixels(limits.max_pixels))?;
+            self.take_pixels(&header, &mut headers, &mut data)?;
+            self.write(&header, sink)?;
+        }
+        match headers.0.len() + data.0.len() {
+            0 => Ok(()),
+            left => Err(DecodeError::TrailingBytes(left)),
+        }
+    }
+
+    /// Fills `self.pixels` with the rectangle's pixels, or their exclusive or.
+    fn take_pixels(
+        &mut self,
+        header: &Header,
+        headers: &mut Reader<'_>,
+        data: &mut Reader<'_>,
+    ) -> Result<(), DecodeError> {
+        let area = header.rect.area();
+        let w = header.rect.w as usize;
+        self.pixels.clear();
+        match header.kind {
+            Kind::Solid => {
+                let bytes = headers.take(planes::len(1, header.alpha));
+                let mut colour = [0];
+                planes::take(
+                    bytes.ok_or(DecodeError::Truncated)?,
+                    header.alpha,
+                    &mut colour,
+                );
+                self.pixels.resize(area, colour[0]);
+            }
+            Kind::Palette => {
+                let count = usize::from(headers.byte().ok_or(DecodeError::Truncated)?) + 1;
+                let bytes = data.take(planes::len(count, header.alpha));
+                let mut colours = [0; 256];
+                let bytes = bytes.ok_or(DecodeError::Truncated)?;
+                planes::take(bytes, header.alpha, &mut colours[..count]);
+                let bits = index_bits(count);
+                for _ in 0..header.rect.h {
+                    let row = data.take(row_bytes(header.rect.w, bits));
+                    let row = row.ok_or(DecodeError::Truncated)?;
+                    // Indices above the count find a black that no palette has put there.
+                    let colour = |x| colours[usize::from(unpack(row, x, bits))];
+                    self.pixels.extend((0..w).map(colour));
+                }
+            }
+            Kind::Planes => {
+                let bytes = data.take(planes::len(area, header.alpha));
+                self.pixels.resize(area, 0);
+                let bytes = bytes.ok_or(DecodeError::Truncated)?;
+                planes::take(bytes, header.alpha, &mut self.pixels);
+            }
+            Kind::Predicted => {
+                let bytes = data.take(planes::len(area, header.alpha));
+                self.planes.clear();
+                self.planes
+                    .extend_from_slice(bytes.ok_or(DecodeError::Truncated)?);
+                self.planes
+                    .chunks_mut(area)
+                    .for_each(|plane| planes::unpredict(plane, w));
+                self.pixels.resize(area, 0);
+                planes::take(&self.planes, header.alpha, &mut self.pixels);
+            }
+            Kind::Xor => {
+                let bytes = data.take(area * 4).ok_or(DecodeError::Truncated)?;
+                self.pixels.extend((0..area).map(|i| {
+                    u32::from_le_bytes([0, 1, 2, 3].map(|plane| bytes[plane * area + i]))
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, header: &Header, sink: &mut impl TileSink) -> Result<(), DecodeError> {
+        let rect = header.rect;
+        let outside = DecodeError::OutsideLayer(header.layer);
+        let (target, stride) = sink.pixels_mut(header.layer, rect).ok_or(outside)?;
+        for (y, row) in self.pixels.chunks(rect.w as usize).enumerate() {
+            let target = target
+                .get_mut(y * stride..)
+                .and_then(|t| t.get_mut(..row.len()));
+            let target = target.ok_or(outside)?;
+            if header.kind == Kind::Xor {
+                target
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(target, xor)| *target ^= xor);
+            } else {
+                target.copy_from_slice(row);
+            }
+        }
+        sink.damaged(header.layer, rect);
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! Choosing an encoding for each rectangle, and packing a frame's worth together.
+
+use zstd::bulk::Compressor;
+
+use crate::geometry::{PixelsRef, Rect, TILE};
+use crate::header::{Header, Kind, Previous};
+use crate::palette::{Palette, index_bits, pack};
+use crate::{planes, varint};
+
+/// First byte of a batch whose body follows as it is.
+pub(crate) const STORED: u8 = 0;
+/// First byte of a batch whose body is one zstd frame behind its length.
+pub(crate) const COMPRESSED: u8 = 1;
+/// Bodies of fewer bytes gain nothing from zstd.
+const WORTH_COMPRESSING: usize = 48;
+
+/// Encodes batches. Keep one: it owns every buffer it needs, so that steady traffic allocates
+/// nothing.
+pub struct Encoder {
+    level: i32,
+    zstd: Compressor<'static>,
+    palette: Palette,
+    headers: Vec<u8>,
+    data: Vec<u8>,
+    body: Vec<u8>,
+    pixels: Vec<u32>,
+    other: Vec<u32>,
+    indices: Vec<u8>,
+    records: u32,
+    pixel_count: usize,
+    previous: Previous,
+}
+
+impl Encoder {
+    /// An encoder with a zstd level (1 is quick, 3 smaller; negative ones quicker still).
+    pub fn new(level: i32) -> Self {
+        Self {
+            level,
+            zstd: compressor(level),
+            palette: Palette::new(),
+            headers: Vec::new(),
+            data: Vec::new(),
+            body: Vec::new(),
+            pixels: Vec::new(),
+            other: Vec::new(),
+            indices: Vec::new(),
+            records: 0,
+            pixel_count: 0,
+            previous: None,
+        }
+    }
+
+    /// Another zstd level from the next batch on.
+    pub fn set_level(&mut self, level: i32) {
+        if level != self.level {
+            self.level = level;
+            self.zstd = compressor(level);
+        }
+    }
+
+    /// Whether nothing has been pushed since the last batch.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Pixels pushed since the last batch.
+    pub fn pixel_count(&self) -> usize {
+        self.pixel_count
+    }
+
+    /// Adds `rect` of `layer`, whose pixels are `new`. `old` are the pixels that the terminal holds
+    /// there, where that is sure. Equal pixels add nothing.
+    ///
+    /// # Panics
+    /// If `rect` is not inside one cell, or a view has another size than `rect`.
+    pub fn push(&mut self, layer: u32, rect: Rect, new: PixelsRef<'_>, old: Option<PixelsRef<'_>>) {
+        assert!(rect.cell().is_some(), "{rect:?} is not inside one cell");
+        assert_eq!(
+            (new.width(), new.height()),
+            (rect.w, rect.h),
+            "view of another size"
+        );
+        self.pixels.clear();
+        new.rows()
+            .for_each(|row| self.pixels.extend_from_slice(row));
+        if let Some(old) = old {
+            assert_eq!(
+                (old.width(), old.height()),
+                (rect.w, rect.h),
+                "view of another size"
+            );
+            self.other.clear();
+            old.rows().for_each(|row| self.other.extend_from_slice(row));
+            if self.other == self.pixels {
+                return;
+            }
+        }
+        let alpha = self.pixels.iter().any(|pixel| pixel >> 24 != 0xff);
+        let kind = self.choose(rect.w as usize, old.is_some());
+        // Without the layer's size only an inner cell is known to be whole; that is most of them.
+        let whole = rect.w == TILE && rect.h == TILE;
+        let header = Header {
+            layer,
+            rect,
+            kind,
+            alpha,
+        };
+        self.previous = header.put(self.previous, whole, &mut self.headers);
+        self.put_pixels(&header);
+        self.records += 1;
+        self.pixel_count += rect.area();
+    }
+
+    /// Appends the batch of all that was pushed to `out`, and starts a new one.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.body.clear();
+        varint::put(self.records, &mut self.body);
+        varint::put(self.headers.len() as u32, &mut self.body);
+        self.body.extend_from_slice(&self.headers);
+        self.body.extend_from_slice(&self.data);
+        self.put_body(out);
+        self.headers.clear();
+        self.data.clear();
+        self.records = 0;
+        self.pixel_count = 0;
+        self.previous = None;
+    }
+
+    fn put_body(&mut self, out: &mut Vec<u8>) {
+        let start = out.len();
+        if self.body.len() >= WORTH_COMPRESSING {
+            out.push(COMPRESSED);
+            varint::put(self.body.len() as u32, out);
+            let head = out.len();
+            out.resize(head + zstd::zstd_safe::compress_bound(self.body.len()), 0);
+            let size = self.zstd.compress_to_buffer(&self.body, &mut out[head..]);
+            if let Ok(size) = size.map(|size| head + size) {
+                if size - start <= self.body.len() {
+                    out.truncate(size);
+                    return;
+                }
+            }
+            out.truncate(start);
+        }
+        out.push(STORED);
+        out.extend_from_slice(&self.body);
+    }
+
+    /// The cheapest encoding of `self.pixels`, with `self.other` what the terminal holds.
+    fn choose(&mut self, w: usize, has_old: bool) -> Kind {
+        let Self {
+            palette,
+            pixels,
+            other,
+            indices,
+            ..
+        } = self;
+        palette.clear();
+        indices.clear();
+        let mut last = None;
+        let mut few = true;
+        for &pixel in pixels.iter() {
+            let index = match last {
+                Some((colour, index)) if colour == pixel => Some(index),
+                _ => palette.index(pixel),
+            };
+            let Some(index) = index else {
+                few = false;
+                break;
+            };
+            last = Some((pixel, index));
+            indices.push(index);
+        }
+        if few && palette.colours().len() == 1 {
+            return Kind::Solid;
+        }
+        // Bytes before zstd: each figure is what zstd leaves of an average of its kind.
+        let area = pixels.len();
+        let palette_cost = few.then(|| {
+            let bits = index_bits(palette.colours().len()) as usize;
+            palette.colours().len() * 3 + area * bits / 8 / 2
+        });
+        let xor_cost = has_old.then(|| {
+            let differing = pixels
+                .iter()
+                .zip(other.iter())
+                .filter(|(a, b)| a != b)
+                .count();
+            8 + differing * 2 + area / 32
+        });
+        match (palette_cost, xor_cost) {
+            (Some(palette), Some(xor)) if xor < palette => Kind::Xor,
+            (Some(_), _) => Kind::Palette,
+            (None, Some(xor)) if xor < area => Kind::Xor,
+            (None, _) if is_flat(pixels, w) => Kind::Planes,
+            (None, _) => Kind::Predicted,
+        }
+    }
+
+    fn put_pixels(&mut self, header: &Header) {
+        let Self {
+            pixels,
+            other,
+            palette,
+            indices,
+            headers,
+            data,
+            ..
+        } = self;
+        match header.kind {
+            Kind::Solid => planes::put(&pixels[..1], header.alpha, headers),
+            Kind::Palette => {
+                let colours = palette.colours();
+                headers.push((colours.len() - 1) as u8);
+                planes::put(colours, header.alpha, data);
+                pack(indices, header.rect.w, index_bits(colours.len()), data);
+            }
+            Kind::Planes => planes::put(pixels, header.alpha, data),
+            Kind::Predicted => {
+                let start = data.len();
+                planes::put(pixels, header.alpha, data);
+                for plane in data[start..].chunks_mut(pixels.len()) {
+                    planes::predict(plane, header.rect.w as usize);
+                }
+            }
+            Kind::Xor => {
+                for (new, old) in pixels.iter_mut().zip(other.iter()) {
+                    *new ^= old;
+                }
+                put_xor(pixels, data);
+            }
+        }
+    }
+}
+
+/// The planes of an exclusive or: blue, green, red, alpha, without a colour transform, since most
+/// of its bytes are zero as they are.
+fn put_xor(pixels: &[u32], out: &mut Vec<u8>) {
+    for shift in [0, 8, 16, 24] {
+        out.extend(pixels.iter().map(|p| (p >> shift) as u8));
+    }
+}
+
+/// Whether most pixels repeat a neighbour, as in text over a gradient: prediction would only
+/// disturb the matches that zstd finds.
+fn is_flat(pixels: &[u32], w: usize) -> bool {
+    let repeats = (1..pixels.len())
+        .filter(|&i| pixels[i] == pixels[i - 1] || i >= w && pixels[i] == pixels[i - w])
+        .count();
+    repeats * 2 > pixels.len()
+}
+
+fn compressor(level: i32) -> Compressor<'static> {
+    let mut zstd = Compressor::new(level).expect("zstd has memory for a context");
+    // The length stands before the frame already.
+    let _ = zstd.include_contentsize(false);
+    let _ = zstd.include_checksum(false);
+    zstd
+}
