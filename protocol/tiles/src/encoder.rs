@@ -134,11 +134,11 @@ impl Encoder {
             let head = out.len();
             out.resize(head + zstd::zstd_safe::compress_bound(self.body.len()), 0);
             let size = self.zstd.compress_to_buffer(&self.body, &mut out[head..]);
-            if let Ok(size) = size.map(|size| head + size) {
-                if size - start <= self.body.len() {
-                    out.truncate(size);
-                    return;
-                }
+            if let Ok(size) = size.map(|size| head + size)
+                && size - start <= self.body.len()
+            {
+                out.truncate(size);
+                return;
             }
             out.truncate(start);
         }

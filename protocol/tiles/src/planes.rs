@@ -57,7 +57,7 @@ pub fn unpredict(plane: &mut [u8], w: usize) {
 }
 
 fn median(plane: &[u8], i: usize, w: usize) -> u8 {
-    let (has_left, has_up) = (i % w > 0, i >= w);
+    let (has_left, has_up) = (!i.is_multiple_of(w), i >= w);
     match (has_left, has_up) {
         (false, false) => 0,
         (true, false) => plane[i - 1],
