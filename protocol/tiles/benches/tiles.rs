@@ -109,7 +109,7 @@ fn hash(x: u32, y: u32) -> u32 {
 fn text(x: u32, y: u32, scroll: u32) -> u32 {
     let (column, line) = (x / 9, (y + scroll) / 17);
     let (gx, gy) = (x % 9, (y + scroll) % 17);
-    let written = column < 40 + hash(line, 1) % 120 && hash(column, line) % 6 > 0;
+    let written = column < 40 + hash(line, 1) % 120 && hash(column, line) & 7 > 0;
     let ink = written && gx < 7 && (3..14).contains(&gy);
     let glyph = hash(column, line) % 60;
     let shade = if ink {
@@ -132,7 +132,7 @@ fn one_character(page: &Layer) -> Layer {
     for y in 513..524 {
         for x in 900..907 {
             page.pixels[y * W as usize + x] =
-                OPAQUE | hash(x as u32 / 2, y as u32 / 3) % 5 * 0x33_33_33;
+                OPAQUE | ((hash(x as u32 / 2, y as u32 / 3) % 5) * 0x33_33_33);
         }
     }
     page

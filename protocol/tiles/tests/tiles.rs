@@ -52,9 +52,9 @@ fn pictures() -> Vec<Layer> {
             OPAQUE | if x % 7 < 3 { 0xff_ff_ff } else { 0 }
         }),
         drawn(130, 70, |x, y| {
-            OPAQUE | (noise(x / 8, y / 16) % 5) * 0x11_22_33
+            OPAQUE | ((noise(x / 8, y / 16) % 5) * 0x11_22_33)
         }),
-        drawn(130, 70, |x, y| OPAQUE | (noise(x, y) % 200) * 0x01_01_01),
+        drawn(130, 70, |x, y| OPAQUE | ((noise(x, y) % 200) * 0x01_01_01)),
         drawn(130, 70, |x, y| OPAQUE | x << 17 | y << 9 | (x + y)),
         drawn(130, 70, |x, y| OPAQUE | noise(x, y) & 0xff_ff_ff),
         drawn(130, 70, |x, y| OPAQUE | noise(x / 9, y / 9) & 0xff_ff_ff),
@@ -85,7 +85,7 @@ fn equal_pixels_cost_nothing() {
 
 #[test]
 fn blinking_cursor_costs_less_than_32_bytes() {
-    let old = drawn(640, 480, |x, y| OPAQUE | (noise(x, y) & 1) * 0xcc_cc_cc);
+    let old = drawn(640, 480, |x, y| OPAQUE | ((noise(x, y) & 1) * 0xcc_cc_cc));
     let mut new = old.clone();
     for y in 100..118 {
         new.pixels[y * 640 + 200..][..9].fill(OPAQUE | 0xdd_dd_dd);
@@ -102,7 +102,7 @@ fn one_changed_character_costs_less_than_120_bytes() {
         let (x, y) = (i as u32 % 640, i as u32 / 640);
         if (200..209).contains(&x) && (101..118).contains(&y) {
             // Antialiased strokes: a few shades of grey.
-            *pixel = OPAQUE | (noise(x / 3, y / 3) % 6) * 0x28_28_28;
+            *pixel = OPAQUE | ((noise(x / 3, y / 3) % 6) * 0x28_28_28);
         }
     }
     let batch = encode(Some(&old), &new);
