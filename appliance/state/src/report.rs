@@ -15,6 +15,9 @@ pub const EXIT_POWEROFF: i32 = 81;
 pub enum ClientReport {
     /// The first screen of this client was scanned out.
     ScreenShown,
+    /// The client's main loop runs. A client that has said so once has to go on saying it, every
+    /// five seconds or so: after fifteen without, it is taken to hang and started anew.
+    Alive,
     /// The client's own stage changed: shown on the serial console, kept for the next client.
     Status {
         /// What stands in the way now; `None` when nothing does any more.

@@ -1,1 +1,5 @@
-//! The terminal's unsafe code, fenced.
+//! The terminal's unsafe code, fenced: safe functions over the few system calls for which no
+//! well-kept crate has a safe one. Each unsafe block says why it is sound.
+
+pub mod fd;
+pub mod vt;

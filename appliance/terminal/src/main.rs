@@ -1,3 +1,36 @@
-//! The terminal's one binary.
+//! The terminal's one binary: PID 1, and every process of ours that PID 1 starts.
 
-fn main() {}
+use clap::{Parser, Subcommand};
+use heliostat_init::network::NetworkArgs;
+
+/// A Heliostat terminal
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run as PID 1 of a netbooted terminal (what the kernel starts does so by itself)
+    Init,
+    /// Configure the network and find the broker (started by PID 1)
+    #[command(hide = true)]
+    Network(NetworkArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    if heliostat_init::is_pid_one() {
+        heliostat_init::run();
+    }
+    match Args::parse().command {
+        Command::Init => anyhow::bail!(
+            "init takes the whole machine over and runs as PID 1 only: boot the image with it as /init"
+        ),
+        Command::Network(args) => {
+            heliostat_init::console::init_service_logging();
+            heliostat_init::network::run(&args)
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The threads that load modules. A driver's probe may take seconds or for ever, so PID 1 itself
+//! never waits for one: it puts a device's name into the queue and goes on.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+use tracing::{debug, info, warn};
+
+use super::{AliasIndex, DepIndex, Tier, coldplug};
+use crate::cmdline::Cmdline;
+
+/// Most devices remembered as seen; beyond it a device is looked at again, which is harmless.
+const MAX_SEEN: usize = 8192;
+/// Most devices that may wait.
+const MAX_QUEUE: usize = 8192;
+
+/// A handle on the loading threads; cheap to clone.
+#[derive(Clone)]
+pub struct Loader {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    dir: PathBuf,
+    sys: PathBuf,
+    params: std::collections::BTreeMap<String, String>,
+    aliases: AliasIndex,
+    deps: DepIndex,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: BinaryHeap<Reverse<Job>>,
+    seen: HashSet<String>,
+    tried: HashSet<String>,
+    next_serial: u64,
+    rest_open: bool,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Job {
+    tier: Tier,
+    serial: u64,
+    what: What,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Coldplug,
+    Device(String),
+}
+
+impl Loader {
+    /// Reads the indexes below `dir` (`/lib/modules/<release>`) and starts `threads` threads.
+    /// Missing indexes are empty ones: a kernel with everything built in needs none.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(dir: &Path, sys: &Path, cmdline: &Cmdline, threads: usize) -> io::Result<Loader> {
+        let began = Instant::now();
+        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            dir: dir.to_owned(),
+            sys: sys.to_owned(),
+            params: cmdline.module_params.clone(),
+            aliases: AliasIndex::parse(&read("modules.alias")),
+            deps: DepIndex::parse(&read("modules.dep"), &read("modules.softdep")),
+        });
+        info!(
+            modules = shared.deps.len(),
+            aliases = shared.aliases.len(),
+            ms = began.elapsed().as_millis() as u64,
+            "module indexes read"
+        );
+        for number in 0..threads.max(1) {
+            let shared = Arc::clone(&shared);
+            let name = format!("modules-{number}");
+            thread::Builder::new()
+                .name(name)
+                .spawn(move || shared.work())?;
+        }
+        Ok(Loader { shared })
+    }
+
+    /// Looks for every device there is, in a thread.
+    pub fn coldplug(&self) {
+        self.push(Tier::Screen, What::Coldplug);
+    }
+
+    /// A device called `modalias` is there: its module is loaded in its turn.
+    pub fn add_device(&self, modalias: &str) {
+        self.shared.add_device(modalias.to_owned());
+    }
+
+    /// Lets devices of [`Tier::Rest`] through.
+    pub fn open_rest(&self) {
+        self.shared.lock().rest_open = true;
+        self.shared.wake.notify_all();
+    }
+
+    fn push(&self, tier: Tier, what: What) {
+        self.shared.lock().push(tier, what);
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Queue {
+    fn push(&mut self, tier: Tier, what: What) {
+        if self.jobs.len() < MAX_QUEUE {
+            let serial = self.next_serial;
+            self.next_serial += 1;
+            self.jobs.push(Reverse(Job { tier, serial, what }));
+        }
+    }
+
+    fn pop(&mut self) -> Option<What> {
+        let tier = self.jobs.peek()?.0.tier;
+        let due = tier < Tier::Rest || self.rest_open;
+        due.then(|| self.jobs.pop()).flatten().map(|job| job.0.what)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add_device(&self, modalias: String) {
+        let mut queue = self.lock();
+        if queue.seen.len() >= MAX_SEEN {
+            queue.seen.clear();
+        }
+        if queue.seen.insert(modalias.clone()) {
+            queue.push(Tier::of(&modalias), What::Device(modalias));
+            self.wake.notify_one();
+        }
+    }
+
+    fn work(&self) {
+        loop {
+            match self.next() {
+                What::Coldplug => coldplug::walk(&self.sys, |modalias| self.add_device(modalias)),
+                What::Device(modalias) => self.load_for(&modalias),
+            }
+        }
+    }
+
+    fn next(&self) -> What {
+        let mut queue = self.lock();
+        loop {
+            if let Some(what) = queue.pop() {
+                return what;
+            }
+            queue = self
+                .wake
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn load_for(&self, modalias: &str) {
+        for module in self.aliases.modules_for(modalias) {
+            for name in self.deps.load_order(module) {
+                self.load_once(name, modalias);
+            }
+        }
+    }
+
+    /// Loads one module whose needs are loaded. Two threads may come here with the same module at
+    /// once; the kernel then lets the second wait for the first.
+    fn load_once(&self, name: &str, modalias: &str) {
+        if self.lock().tried.contains(name) {
+            return;
+        }
+        let Some(path) = self.deps.path(name).map(|path| self.dir.join(path)) else {
+            return;
+        };
+        let began = Instant::now();
+        let outcome = load(&path, self.params.get(name).map_or("", String::as_str));
+        let ms = began.elapsed().as_millis() as u64;
+        match outcome {
+            Ok(()) => info!(module = name, ms, modalias, "module loaded"),
+            Err(Errno::EEXIST) => debug!(module = name, "module was loaded already"),
+            // What modprobe treats the same: the hardware is not there after all.
+            Err(Errno::ENODEV) => debug!(module = name, modalias, "module found no device"),
+            Err(error) => warn!(module = name, path = %path.display(), %error, "module not loaded"),
+        }
+        self.lock().tried.insert(name.to_owned());
+    }
+}
+
+fn load(path: &Path, params: &str) -> Result<(), Errno> {
+    let file = File::open(path)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32)))?;
+    let params = CString::new(params).map_err(|_| Errno::EINVAL)?;
+    finit_module(&file, &params, ModuleInitFlags::empty())
+}
