@@ -1,1 +1,6 @@
 //! The terminal's client: displays, input, cards, scene composition, links.
+#![deny(unsafe_code)]
+
+mod compose;
+mod geometry;
+mod scene;

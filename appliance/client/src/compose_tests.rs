@@ -1,0 +1,311 @@
+use heliostat_wire::List;
+use heliostat_wire::id::LayerId;
+use heliostat_wire::output::{Output, Outputs, Size};
+use heliostat_wire::scene::{Crop, FrameHeader, SceneOp};
+use proptest::prelude::*;
+
+use super::*;
+use crate::scene::Budget;
+
+const OUT: OutputId = OutputId(0);
+const W: u32 = 90;
+const H: u32 = 70;
+
+fn outputs() -> Outputs {
+    List::truncated(vec![Output {
+        id: OUT,
+        connector: "T-1".into(),
+        make: "".into(),
+        model: "".into(),
+        size: Size { w: W, h: H },
+        refresh_mhz: 60_000,
+        physical_mm: Size { w: 0, h: 0 },
+        x: 0,
+        y: 0,
+    }])
+}
+
+fn batch(layer: u32, size: Size, seed: u32) -> Vec<u8> {
+    let mut encoder = heliostat_tiles::Encoder::new(1);
+    let pixels: Vec<u32> = (0..size.w * size.h)
+        .map(|i| {
+            let alpha = (i.wrapping_mul(seed) >> 3) & 0xff;
+            alpha << 24 | (i % 7) * alpha / 8 << 16 | (i % 5) * alpha / 8 << 8 | alpha / 3
+        })
+        .collect();
+    let view = heliostat_tiles::PixelsRef::new(&pixels, size.w as usize, size.w, size.h).unwrap();
+    let area = heliostat_tiles::Rect {
+        x: 0,
+        y: 0,
+        w: size.w,
+        h: size.h,
+    };
+    for cell in heliostat_tiles::cells(area) {
+        encoder.push(layer, cell, view.sub(cell).unwrap(), None);
+    }
+    let mut out = Vec::new();
+    encoder.finish(&mut out);
+    out
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Create {
+        id: u32,
+        w: u32,
+        h: u32,
+        alpha: bool,
+        seed: u32,
+    },
+    Place {
+        id: u32,
+        dst: (i32, i32, u32, u32),
+        src: (u32, u32, u32, u32),
+        t: u8,
+        opacity: u8,
+    },
+    Move {
+        id: u32,
+        x: i32,
+        y: i32,
+    },
+    Destroy {
+        id: u32,
+    },
+    Raise,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let id = 0u32..4;
+    let opacity = prop_oneof![Just(255u8), any::<u8>()];
+    let dst = (-20i32..90, -20i32..70, 1u32..80, 1u32..80);
+    let src = any::<(u32, u32, u32, u32)>();
+    prop_oneof![
+        (id.clone(), 1u32..80, 1u32..80, any::<bool>(), any::<u32>()).prop_map(
+            |(id, w, h, alpha, seed)| Step::Create {
+                id,
+                w,
+                h,
+                alpha,
+                seed
+            }
+        ),
+        (id.clone(), dst, src, 0u8..12, opacity).prop_map(|(id, dst, src, t, opacity)| {
+            Step::Place {
+                id,
+                dst,
+                src,
+                t,
+                opacity,
+            }
+        }),
+        (id.clone(), -20i32..90, -20i32..70).prop_map(|(id, x, y)| Step::Move { id, x, y }),
+        id.prop_map(|id| Step::Destroy { id }),
+        Just(Step::Raise),
+    ]
+}
+
+/// The frame that a step is, if it is one for this scene.
+fn frame(scene: &Scene, step: &Step) -> Option<(SceneOp, Vec<u8>)> {
+    let nothing = vec![0, 0, 0];
+    let placed = |id: u32| {
+        scene
+            .output(OUT)
+            .unwrap()
+            .stack
+            .iter()
+            .any(|placement| placement.layer == LayerId(id))
+    };
+    Some(match *step {
+        Step::Create {
+            id,
+            w,
+            h,
+            alpha,
+            seed,
+        } => {
+            let (layer, size) = (LayerId(id), Size { w, h });
+            let op = match scene.layer(layer) {
+                Some(_) => SceneOp::ResizeLayer { layer, size, alpha },
+                None => SceneOp::CreateLayer { layer, size, alpha },
+            };
+            (op, batch(id, size, seed))
+        }
+        Step::Place {
+            id,
+            dst: (x, y, w, h),
+            src,
+            t,
+            opacity,
+        } => {
+            let layer = LayerId(id);
+            let size = scene.layer(layer)?.size;
+            let (full_w, full_h) = (size.w * UNITS_PER_PIXEL, size.h * UNITS_PER_PIXEL);
+            let (sx, sy) = (src.0 % full_w, src.1 % full_h);
+            let crop = Crop {
+                x: sx,
+                y: sy,
+                w: src.2 % (full_w - sx) + 1,
+                h: src.3 % (full_h - sy) + 1,
+            };
+            let turned = [
+                Transform::Rotate90,
+                Transform::Rotate180,
+                Transform::Rotate270,
+                Transform::Flipped,
+                Transform::Flipped90,
+                Transform::Flipped180,
+                Transform::Flipped270,
+            ];
+            let transform = turned.get(usize::from(t)).copied().unwrap_or_default();
+            // A third of the placements is exact, as most are on a desktop.
+            let (src, dst) = if t > 8 {
+                let dst = heliostat_wire::scene::Rect {
+                    x,
+                    y,
+                    w: size.w,
+                    h: size.h,
+                };
+                (Crop::whole(size), dst)
+            } else {
+                (crop, heliostat_wire::scene::Rect { x, y, w, h })
+            };
+            let placement = Placement {
+                layer,
+                output: OUT,
+                dst,
+                src,
+                transform,
+                opacity,
+            };
+            (SceneOp::Place(placement), nothing)
+        }
+        Step::Move { id, x, y } if placed(id) => (
+            SceneOp::Move {
+                layer: LayerId(id),
+                output: OUT,
+                x,
+                y,
+            },
+            nothing,
+        ),
+        Step::Destroy { id } if scene.layer(LayerId(id)).is_some() => {
+            (SceneOp::DestroyLayer { layer: LayerId(id) }, nothing)
+        }
+        Step::Raise => {
+            let stack = &scene.output(OUT).unwrap().stack;
+            let layers = stack
+                .iter()
+                .rev()
+                .map(|placement| placement.layer)
+                .collect();
+            (
+                SceneOp::Stack {
+                    output: OUT,
+                    layers: List::truncated(layers),
+                },
+                nothing,
+            )
+        }
+        _ => return None,
+    })
+}
+
+fn target(pixels: &mut [u32]) -> Target<'_> {
+    Target {
+        pixels,
+        stride: W as usize,
+        bounds: Rect::of_size(W, H),
+    }
+}
+
+proptest! {
+    #[test]
+    fn drawing_only_the_damage_gives_the_same_picture(
+        steps in prop::collection::vec(step(), 1..25)
+    ) {
+        let mut scene = Scene::new(&outputs(), Budget::default());
+        let mut screen = vec![0; (W * H) as usize];
+        for step in steps {
+            let Some((op, content)) = frame(&scene, &step) else { continue };
+            let ops = List::truncated(vec![op]);
+            scene.apply(&FrameHeader { serial: 1, last_input: 0, ops }, &content).unwrap();
+            for rect in scene.take_damage(OUT).rects() {
+                compose(&scene, OUT, *rect, &mut target(&mut screen));
+            }
+            let mut whole = vec![0; screen.len()];
+            compose(&scene, OUT, Rect::of_size(W, H), &mut target(&mut whole));
+            let differing = (0..screen.len()).find(|&i| screen[i] << 8 != whole[i] << 8);
+            prop_assert_eq!(differing.map(|i| (i as u32 % W, i as u32 / W)), None);
+        }
+    }
+
+    #[test]
+    fn blending_is_exact_at_its_ends_and_monotonic(below in any::<u32>(), colour in any::<u32>()) {
+        let below = below | 0xff00_0000;
+        prop_assert_eq!(blend(below, colour | 0xff00_0000, 255), colour | 0xff00_0000);
+        prop_assert_eq!(blend(below, 0, 255), below);
+        prop_assert_eq!(blend(below, colour | 0xff00_0000, 0), below);
+    }
+
+    #[test]
+    fn scaling_rounds_to_nearest(pixel in any::<u32>(), factor in 0u32..=255) {
+        let exact = pixel.to_le_bytes().map(|channel| {
+            ((u32::from(channel) * factor * 2 + 255) / 510) as u8
+        });
+        prop_assert_eq!(scaled(pixel, factor), u32::from_le_bytes(exact));
+    }
+}
+
+#[test]
+fn rotation_turns_the_way_wayland_says() {
+    // A layer of two pixels, red left of green; turned by 90° counter-clockwise green is on top.
+    let mut scene = Scene::new(&outputs(), Budget::default());
+    let layer = LayerId(0);
+    let size = Size { w: 2, h: 1 };
+    let pixels = [0xffff_0000, 0xff00_ff00];
+    let mut encoder = heliostat_tiles::Encoder::new(1);
+    let view = heliostat_tiles::PixelsRef::new(&pixels, 2, 2, 1).unwrap();
+    encoder.push(
+        0,
+        heliostat_tiles::Rect {
+            x: 0,
+            y: 0,
+            w: 2,
+            h: 1,
+        },
+        view,
+        None,
+    );
+    let mut content = Vec::new();
+    encoder.finish(&mut content);
+    let ops = vec![
+        SceneOp::CreateLayer {
+            layer,
+            size,
+            alpha: false,
+        },
+        SceneOp::Place(Placement {
+            layer,
+            output: OUT,
+            dst: heliostat_wire::scene::Rect {
+                x: 0,
+                y: 0,
+                w: 1,
+                h: 2,
+            },
+            src: Crop::whole(size),
+            transform: Transform::Rotate90,
+            opacity: 255,
+        }),
+    ];
+    let header = FrameHeader {
+        serial: 1,
+        last_input: 0,
+        ops: List::truncated(ops),
+    };
+    scene.apply(&header, &content).unwrap();
+    let mut screen = vec![0; (W * H) as usize];
+    compose(&scene, OUT, Rect::of_size(W, H), &mut target(&mut screen));
+    assert_eq!([screen[0], screen[W as usize]], [0xff00_ff00, 0xffff_0000]);
+}

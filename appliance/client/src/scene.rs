@@ -1,0 +1,480 @@
+//! The retained scene as the terminal holds it: layers, placements, and what changed.
+//!
+//! The session is not trusted: every operation is checked against the scene before it is done, and
+//! the first wrong one ends the attach.
+
+use std::collections::{BTreeMap, HashMap};
+
+use heliostat_tiles::{DecodeError, Decoder, Limits, TileSink};
+use heliostat_wire::id::{LayerId, OutputId};
+use heliostat_wire::limits::{MAX_LAYER_SIDE, MAX_LAYERS};
+use heliostat_wire::output::{Outputs, Size};
+use heliostat_wire::scene::{Crop, FrameHeader, Placement, SceneOp, UNITS_PER_PIXEL};
+
+use crate::geometry::{Damage, Rect};
+
+/// Why a frame breaks the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SceneError {
+    /// An operation on a layer that does not exist.
+    #[error("unknown layer {0:?}")]
+    UnknownLayer(LayerId),
+    /// A layer is created twice.
+    #[error("layer {0:?} exists already")]
+    LayerExists(LayerId),
+    /// A side is zero or too long.
+    #[error("layer {0:?} has an impossible size")]
+    BadSize(LayerId),
+    /// More layers or pixels than the terminal offered.
+    #[error("the scene exceeds what this terminal offered")]
+    OverBudget,
+    /// An operation on an output that never existed.
+    #[error("unknown output {0:?}")]
+    UnknownOutput(OutputId),
+    /// A placement without a place, a crop outside its layer, or one that does not exist.
+    #[error("layer {0:?} is placed impossibly")]
+    BadPlacement(LayerId),
+    /// A stack that does not name each placed layer once.
+    #[error("the stack of output {0:?} does not name its layers")]
+    BadStack(OutputId),
+    /// The batch of tiles is wrong.
+    #[error(transparent)]
+    Tiles(#[from] DecodeError),
+}
+
+/// A layer's pixels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Width and height.
+    pub size: Size,
+    /// Whether alpha counts.
+    pub alpha: bool,
+    /// Parts known to be opaque, in its pixels.
+    pub opaque: Vec<Rect>,
+    /// Rows without gaps.
+    pub pixels: Vec<u32>,
+}
+
+impl Layer {
+    /// Whether `crop` (in 1/256 pixel) shows opaque pixels only.
+    pub fn is_opaque_within(&self, crop: Crop) -> bool {
+        if !self.alpha {
+            return true;
+        }
+        let unit = i64::from(UNITS_PER_PIXEL);
+        let (x, y) = (i64::from(crop.x), i64::from(crop.y));
+        let right = (x + i64::from(crop.w) + unit - 1) / unit;
+        let bottom = (y + i64::from(crop.h) + unit - 1) / unit;
+        let shown = Rect::from_edges(x / unit, y / unit, right, bottom);
+        self.opaque.iter().any(|rect| rect.contains(shown))
+    }
+}
+
+/// What one output shows.
+#[derive(Debug, Clone)]
+pub struct OutputScene {
+    /// Its pixels.
+    pub size: Size,
+    /// Colour where no layer is, 0xRRGGBB.
+    pub background: u32,
+    /// Placements, lowest first.
+    pub stack: Vec<Placement>,
+    damage: Damage,
+    /// Unplugged; kept so that operations that were under way do no harm.
+    gone: bool,
+}
+
+/// What the terminal offers to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Layers.
+    pub layers: usize,
+    /// Bytes of pixels.
+    pub bytes: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            layers: MAX_LAYERS,
+            bytes: 384 << 20,
+        }
+    }
+}
+
+/// The scene of one attach.
+pub struct Scene {
+    layers: HashMap<LayerId, Layer>,
+    outputs: BTreeMap<OutputId, OutputScene>,
+    bytes: u64,
+    budget: Budget,
+    decoder: Decoder,
+}
+
+fn bytes_of(size: Size) -> u64 {
+    u64::from(size.w) * u64::from(size.h) * 4
+}
+
+impl Scene {
+    /// An empty scene on these outputs.
+    pub fn new(outputs: &Outputs, budget: Budget) -> Self {
+        let mut scene = Self {
+            layers: HashMap::new(),
+            outputs: BTreeMap::new(),
+            bytes: 0,
+            budget,
+            decoder: Decoder::new(),
+        };
+        scene.set_outputs(outputs);
+        scene
+    }
+
+    /// Outputs came, went or changed.
+    pub fn set_outputs(&mut self, outputs: &Outputs) {
+        for (id, known) in &mut self.outputs {
+            known.gone = outputs.iter().all(|output| output.id != *id);
+        }
+        for output in outputs.iter() {
+            let known = self
+                .outputs
+                .entry(output.id)
+                .or_insert_with(|| OutputScene {
+                    size: output.size,
+                    background: 0,
+                    stack: Vec::new(),
+                    damage: Damage::new(),
+                    gone: false,
+                });
+            known.size = output.size;
+            known
+                .damage
+                .add(Rect::of_size(output.size.w, output.size.h));
+        }
+    }
+
+    /// An output's scene.
+    pub fn output(&self, id: OutputId) -> Option<&OutputScene> {
+        self.outputs.get(&id).filter(|output| !output.gone)
+    }
+
+    /// A layer.
+    pub fn layer(&self, id: LayerId) -> Option<&Layer> {
+        self.layers.get(&id)
+    }
+
+    /// Takes what has to be drawn anew on an output.
+    pub fn take_damage(&mut self, id: OutputId) -> Damage {
+        let Some(output) = self.outputs.get_mut(&id) else {
+            return Damage::new();
+        };
+        let mut damage = std::mem::take(&mut output.damage);
+        damage.clip(Rect::of_size(output.size.w, output.size.h));
+        damage
+    }
+
+    /// Everything has to be drawn anew, as after the terminal's own screens.
+    pub fn damage_all(&mut self) {
+        for output in self.outputs.values_mut() {
+            output
+                .damage
+                .add(Rect::of_size(output.size.w, output.size.h));
+        }
+    }
+
+    /// Applies a frame. After an error the scene is in no state to be shown.
+    pub fn apply(&mut self, header: &FrameHeader, content: &[u8]) -> Result<(), SceneError> {
+        header.ops.iter().try_for_each(|op| self.apply_op(op))?;
+        let mut decoder = std::mem::take(&mut self.decoder);
+        let result = decoder.decode(content, &Limits::default(), self);
+        self.decoder = decoder;
+        Ok(result?)
+    }
+
+    fn apply_op(&mut self, op: &SceneOp) -> Result<(), SceneError> {
+        match op {
+            SceneOp::Clear => self.clear(),
+            SceneOp::CreateLayer { layer, size, alpha } => {
+                return self.create(*layer, *size, *alpha);
+            }
+            SceneOp::ResizeLayer { layer, size, alpha } => {
+                return self.resize(*layer, *size, *alpha);
+            }
+            SceneOp::DestroyLayer { layer } => return self.destroy(*layer),
+            SceneOp::SetOpaque { layer, rects } => {
+                let known = self.layers.get_mut(layer);
+                let known = known.ok_or(SceneError::UnknownLayer(*layer))?;
+                known.opaque = rects.iter().map(|rect| Rect::from_wire(*rect)).collect();
+            }
+            SceneOp::Place(placement) => return self.place(*placement),
+            SceneOp::Move {
+                layer,
+                output,
+                x,
+                y,
+            } => {
+                return self.move_to(*layer, *output, *x, *y);
+            }
+            SceneOp::Unplace { layer, output } => return self.unplace(*layer, *output),
+            SceneOp::Stack { output, layers } => return self.restack(*output, layers),
+            SceneOp::Background { output, rgb } => {
+                let output = self.output_mut(*output)?;
+                output.background = rgb & 0xff_ff_ff;
+                output
+                    .damage
+                    .add(Rect::of_size(output.size.w, output.size.h));
+            }
+        }
+        Ok(())
+    }
+
+    fn output_mut(&mut self, id: OutputId) -> Result<&mut OutputScene, SceneError> {
+        self.outputs
+            .get_mut(&id)
+            .ok_or(SceneError::UnknownOutput(id))
+    }
+
+    fn clear(&mut self) {
+        self.layers.clear();
+        self.bytes = 0;
+        for output in self.outputs.values_mut() {
+            output.stack.clear();
+            output.background = 0;
+            output
+                .damage
+                .add(Rect::of_size(output.size.w, output.size.h));
+        }
+    }
+
+    fn check_size(&self, layer: LayerId, size: Size, freed: u64) -> Result<(), SceneError> {
+        let side = |side| (1..=MAX_LAYER_SIDE).contains(&side);
+        if !side(size.w) || !side(size.h) {
+            return Err(SceneError::BadSize(layer));
+        }
+        if self.bytes - freed + bytes_of(size) > self.budget.bytes {
+            return Err(SceneError::OverBudget);
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, id: LayerId, size: Size, alpha: bool) -> Result<(), SceneError> {
+        if self.layers.contains_key(&id) {
+            return Err(SceneError::LayerExists(id));
+        }
+        if self.layers.len() >= self.budget.layers {
+            return Err(SceneError::OverBudget);
+        }
+        self.check_size(id, size, 0)?;
+        self.bytes += bytes_of(size);
+        let empty = if alpha { 0 } else { 0xff00_0000 };
+        let pixels = vec![empty; size.w as usize * size.h as usize];
+        self.layers.insert(
+            id,
+            Layer {
+                size,
+                alpha,
+                opaque: Vec::new(),
+                pixels,
+            },
+        );
+        Ok(())
+    }
+
+    fn resize(&mut self, id: LayerId, size: Size, alpha: bool) -> Result<(), SceneError> {
+        let old = self.layers.get(&id).ok_or(SceneError::UnknownLayer(id))?;
+        self.check_size(id, size, bytes_of(old.size))?;
+        self.bytes = self.bytes - bytes_of(old.size) + bytes_of(size);
+        let empty = if alpha { 0 } else { 0xff00_0000 };
+        let mut pixels = vec![empty; size.w as usize * size.h as usize];
+        let w = old.size.w.min(size.w) as usize;
+        let rows = old.pixels.chunks(old.size.w as usize);
+        for (new, old) in pixels.chunks_mut(size.w as usize).zip(rows) {
+            new[..w].copy_from_slice(&old[..w]);
+        }
+        self.layers.insert(
+            id,
+            Layer {
+                size,
+                alpha,
+                opaque: Vec::new(),
+                pixels,
+            },
+        );
+        // Placements whose crop no longer fits show nothing until they are placed anew.
+        self.damage_placements(id);
+        Ok(())
+    }
+
+    fn destroy(&mut self, id: LayerId) -> Result<(), SceneError> {
+        self.damage_placements(id);
+        let layer = self
+            .layers
+            .remove(&id)
+            .ok_or(SceneError::UnknownLayer(id))?;
+        self.bytes -= bytes_of(layer.size);
+        for output in self.outputs.values_mut() {
+            output.stack.retain(|placement| placement.layer != id);
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, placement: Placement) -> Result<(), SceneError> {
+        let id = placement.layer;
+        let layer = self.layers.get(&id).ok_or(SceneError::UnknownLayer(id))?;
+        let bad = SceneError::BadPlacement(id);
+        if !crop_is_inside(placement.src, layer.size) || Rect::from_wire(placement.dst).is_empty() {
+            return Err(bad);
+        }
+        let output = self.output_mut(placement.output)?;
+        output.damage.add(Rect::from_wire(placement.dst));
+        match output.stack.iter_mut().find(|known| known.layer == id) {
+            Some(known) => {
+                output.damage.add(Rect::from_wire(known.dst));
+                *known = placement;
+            }
+            None => output.stack.push(placement),
+        }
+        Ok(())
+    }
+
+    fn move_to(&mut self, id: LayerId, output: OutputId, x: i32, y: i32) -> Result<(), SceneError> {
+        let output = self.output_mut(output)?;
+        let placement = output
+            .stack
+            .iter_mut()
+            .find(|placement| placement.layer == id);
+        let placement = placement.ok_or(SceneError::BadPlacement(id))?;
+        output.damage.add(Rect::from_wire(placement.dst));
+        (placement.dst.x, placement.dst.y) = (x, y);
+        output.damage.add(Rect::from_wire(placement.dst));
+        Ok(())
+    }
+
+    fn unplace(&mut self, id: LayerId, output: OutputId) -> Result<(), SceneError> {
+        let output = self.output_mut(output)?;
+        let at = output
+            .stack
+            .iter()
+            .position(|placement| placement.layer == id);
+        let placement = output.stack.remove(at.ok_or(SceneError::BadPlacement(id))?);
+        output.damage.add(Rect::from_wire(placement.dst));
+        Ok(())
+    }
+
+    fn restack(&mut self, id: OutputId, layers: &[LayerId]) -> Result<(), SceneError> {
+        let output = self.output_mut(id)?;
+        let bad = SceneError::BadStack(id);
+        if layers.len() != output.stack.len() {
+            return Err(bad);
+        }
+        let heights: HashMap<LayerId, usize> = layers
+            .iter()
+            .enumerate()
+            .map(|(height, layer)| (*layer, height))
+            .collect();
+        if heights.len() != layers.len()
+            || output
+                .stack
+                .iter()
+                .any(|placement| !heights.contains_key(&placement.layer))
+        {
+            return Err(bad);
+        }
+        for (height, placement) in output.stack.iter().enumerate() {
+            if heights[&placement.layer] != height {
+                output.damage.add(Rect::from_wire(placement.dst));
+            }
+        }
+        output
+            .stack
+            .sort_by_key(|placement| heights[&placement.layer]);
+        Ok(())
+    }
+
+    fn damage_placements(&mut self, id: LayerId) {
+        for output in self.outputs.values_mut() {
+            for placement in output
+                .stack
+                .iter()
+                .filter(|placement| placement.layer == id)
+            {
+                output.damage.add(Rect::from_wire(placement.dst));
+            }
+        }
+    }
+}
+
+/// Whether `crop` is not empty and inside a layer of `size`.
+pub fn crop_is_inside(crop: Crop, size: Size) -> bool {
+    let inside = |start: u32, length: u32, side: u32| {
+        let end = u64::from(start) + u64::from(length);
+        length > 0 && end <= u64::from(side) * u64::from(UNITS_PER_PIXEL)
+    };
+    inside(crop.x, crop.w, size.w) && inside(crop.y, crop.h, size.h)
+}
+
+impl TileSink for Scene {
+    fn layer_size(&self, layer: u32) -> Option<(u32, u32)> {
+        self.layers
+            .get(&LayerId(layer))
+            .map(|layer| (layer.size.w, layer.size.h))
+    }
+
+    fn pixels_mut(
+        &mut self,
+        layer: u32,
+        rect: heliostat_tiles::Rect,
+    ) -> Option<(&mut [u32], usize)> {
+        let layer = self.layers.get_mut(&LayerId(layer))?;
+        let stride = layer.size.w as usize;
+        let start = rect.y as usize * stride + rect.x as usize;
+        Some((layer.pixels.get_mut(start..)?, stride))
+    }
+
+    fn damaged(&mut self, layer: u32, rect: heliostat_tiles::Rect) {
+        let id = LayerId(layer);
+        for output in self.outputs.values_mut() {
+            for placement in output
+                .stack
+                .iter()
+                .filter(|placement| placement.layer == id)
+            {
+                output.damage.add(shown_at(placement, rect));
+            }
+        }
+    }
+}
+
+/// Where pixels of a layer appear under a placement; a pixel more on each side where it is scaled,
+/// since filtering spreads them.
+fn shown_at(placement: &Placement, rect: heliostat_tiles::Rect) -> Rect {
+    let dst = Rect::from_wire(placement.dst);
+    if placement.transform != heliostat_wire::scene::Transform::Normal {
+        return dst;
+    }
+    let unit = i64::from(UNITS_PER_PIXEL);
+    let src = placement.src;
+    let (dw, dh) = (i64::from(placement.dst.w), i64::from(placement.dst.h));
+    let exact = dw * unit == i64::from(src.w)
+        && dh * unit == i64::from(src.h)
+        && src.x % UNITS_PER_PIXEL == 0
+        && src.y % UNITS_PER_PIXEL == 0;
+    let spread = if exact { 0 } else { 2 };
+    let along = |start: i64, crop: u32, length: i64, crop_length: u32| {
+        (start * unit - i64::from(crop)) * length / i64::from(crop_length.max(1))
+    };
+    let (x, y) = (i64::from(rect.x), i64::from(rect.y));
+    let (right, bottom) = (x + i64::from(rect.w), y + i64::from(rect.h));
+    let shown = Rect::from_edges(
+        i64::from(dst.x) + along(x, src.x, dw, src.w) - spread,
+        i64::from(dst.y) + along(y, src.y, dh, src.h) - spread,
+        i64::from(dst.x) + along(right, src.x, dw, src.w) + spread,
+        i64::from(dst.y) + along(bottom, src.y, dh, src.h) + spread,
+    );
+    shown
+        .intersection(dst)
+        .unwrap_or(Rect { w: 0, h: 0, ..dst })
+}
+
+#[cfg(test)]
+#[path = "scene_tests.rs"]
+mod tests;

@@ -1,0 +1,235 @@
+use heliostat_wire::List;
+use heliostat_wire::output::Output;
+use heliostat_wire::scene;
+
+use super::*;
+
+const A: LayerId = LayerId(1);
+const OUT: OutputId = OutputId(0);
+
+fn outputs() -> Outputs {
+    let size = Size { w: 100, h: 80 };
+    List::truncated(vec![Output {
+        id: OUT,
+        connector: "T-1".into(),
+        make: "".into(),
+        model: "".into(),
+        size,
+        refresh_mhz: 60_000,
+        physical_mm: Size { w: 0, h: 0 },
+        x: 0,
+        y: 0,
+    }])
+}
+
+fn scene() -> Scene {
+    Scene::new(
+        &outputs(),
+        Budget {
+            layers: 3,
+            bytes: 100 * 100 * 4,
+        },
+    )
+}
+
+fn apply(scene: &mut Scene, ops: Vec<SceneOp>) -> Result<(), SceneError> {
+    let header = FrameHeader {
+        serial: 1,
+        last_input: 0,
+        ops: List::truncated(ops),
+    };
+    scene.apply(&header, &[0, 0, 0])
+}
+
+fn create(w: u32, h: u32) -> SceneOp {
+    SceneOp::CreateLayer {
+        layer: A,
+        size: Size { w, h },
+        alpha: false,
+    }
+}
+
+fn place(x: i32, y: i32, w: u32, h: u32) -> SceneOp {
+    SceneOp::Place(Placement {
+        layer: A,
+        output: OUT,
+        dst: scene::Rect { x, y, w, h },
+        src: Crop::whole(Size { w, h }),
+        transform: scene::Transform::Normal,
+        opacity: 255,
+    })
+}
+
+#[test]
+fn frame_for_an_unknown_layer_breaks_the_protocol() {
+    for op in [
+        SceneOp::DestroyLayer { layer: A },
+        SceneOp::ResizeLayer {
+            layer: A,
+            size: Size { w: 1, h: 1 },
+            alpha: false,
+        },
+        SceneOp::SetOpaque {
+            layer: A,
+            rects: List::default(),
+        },
+        place(0, 0, 1, 1),
+    ] {
+        assert_eq!(
+            apply(&mut scene(), vec![op]),
+            Err(SceneError::UnknownLayer(A))
+        );
+    }
+    let moved = SceneOp::Move {
+        layer: A,
+        output: OUT,
+        x: 0,
+        y: 0,
+    };
+    assert_eq!(
+        apply(&mut scene(), vec![moved]),
+        Err(SceneError::BadPlacement(A))
+    );
+    let header = FrameHeader {
+        serial: 1,
+        last_input: 0,
+        ops: List::default(),
+    };
+    let tile = [0, 1, 6, 0, 9, 0, 0, 1, 2];
+    let refused = scene().apply(&header, &tile).unwrap_err();
+    assert_eq!(refused, SceneError::Tiles(DecodeError::UnknownLayer(9)));
+}
+
+#[test]
+fn tile_outside_its_layer_breaks_the_protocol() {
+    let header = FrameHeader {
+        serial: 1,
+        last_input: 0,
+        ops: List::truncated(vec![create(10, 10)]),
+    };
+    // A solid tile of layer 1 in cell (1, 0), which a layer of ten pixels does not have.
+    let tile = [0, 1, 7, 0b10_0000, 1, 1, 0, 1, 2, 3];
+    let refused = scene().apply(&header, &tile).unwrap_err();
+    assert_eq!(refused, SceneError::Tiles(DecodeError::OutsideLayer(1)));
+}
+
+#[test]
+fn layers_beyond_the_offer_are_refused() {
+    assert_eq!(
+        apply(&mut scene(), vec![create(0, 5)]),
+        Err(SceneError::BadSize(A))
+    );
+    assert_eq!(
+        apply(&mut scene(), vec![create(16385, 1)]),
+        Err(SceneError::BadSize(A))
+    );
+    assert_eq!(
+        apply(&mut scene(), vec![create(101, 100)]),
+        Err(SceneError::OverBudget)
+    );
+    let create_twice = vec![create(1, 1), create(1, 1)];
+    assert_eq!(
+        apply(&mut scene(), create_twice),
+        Err(SceneError::LayerExists(A))
+    );
+    let many = (0..4).map(|id| SceneOp::CreateLayer {
+        layer: LayerId(id),
+        size: Size { w: 1, h: 1 },
+        alpha: false,
+    });
+    assert_eq!(
+        apply(&mut scene(), many.collect()),
+        Err(SceneError::OverBudget)
+    );
+}
+
+#[test]
+fn budget_is_given_back_by_destroyed_and_shrunk_layers() {
+    let mut scene = scene();
+    for _ in 0..3 {
+        apply(&mut scene, vec![create(100, 100)]).unwrap();
+        let size = Size { w: 10, h: 10 };
+        apply(
+            &mut scene,
+            vec![SceneOp::ResizeLayer {
+                layer: A,
+                size,
+                alpha: true,
+            }],
+        )
+        .unwrap();
+        apply(&mut scene, vec![SceneOp::DestroyLayer { layer: A }]).unwrap();
+    }
+    apply(
+        &mut scene,
+        vec![create(100, 100), SceneOp::Clear, create(100, 100)],
+    )
+    .unwrap();
+}
+
+#[test]
+fn placements_outside_their_layer_or_on_no_output_are_refused() {
+    let mut scene = scene();
+    apply(&mut scene, vec![create(10, 10)]).unwrap();
+    for (w, h) in [(11, 10), (10, 11), (0, 10), (10, 0)] {
+        let refused = apply(&mut scene, vec![place(0, 0, w, h)]);
+        assert_eq!(refused, Err(SceneError::BadPlacement(A)), "{w}×{h}");
+    }
+    let nowhere = OutputId(9);
+    let op = SceneOp::Background {
+        output: nowhere,
+        rgb: 0,
+    };
+    assert_eq!(
+        apply(&mut scene, vec![op]),
+        Err(SceneError::UnknownOutput(nowhere))
+    );
+}
+
+#[test]
+fn operations_on_an_unplugged_output_do_no_harm() {
+    let mut scene = scene();
+    scene.set_outputs(&List::default());
+    assert!(scene.output(OUT).is_none());
+    apply(&mut scene, vec![create(10, 10), place(0, 0, 10, 10)]).unwrap();
+    scene.set_outputs(&outputs());
+    assert_eq!(scene.output(OUT).unwrap().stack.len(), 1);
+}
+
+#[test]
+fn stack_must_name_each_placed_layer_once() {
+    let mut scene = scene();
+    apply(&mut scene, vec![create(10, 10), place(0, 0, 10, 10)]).unwrap();
+    for layers in [vec![], vec![A, A], vec![LayerId(2)]] {
+        let op = SceneOp::Stack {
+            output: OUT,
+            layers: List::truncated(layers),
+        };
+        assert_eq!(apply(&mut scene, vec![op]), Err(SceneError::BadStack(OUT)));
+    }
+    let op = SceneOp::Stack {
+        output: OUT,
+        layers: List::truncated(vec![A]),
+    };
+    assert_eq!(apply(&mut scene, vec![op]), Ok(()));
+}
+
+#[test]
+fn moving_a_layer_damages_where_it_was_and_where_it_is() {
+    let mut scene = scene();
+    apply(&mut scene, vec![create(10, 10), place(0, 0, 10, 10)]).unwrap();
+    scene.take_damage(OUT);
+    apply(
+        &mut scene,
+        vec![SceneOp::Move {
+            layer: A,
+            output: OUT,
+            x: 80,
+            y: 60,
+        }],
+    )
+    .unwrap();
+    let damage = scene.take_damage(OUT);
+    assert_eq!(damage.rects().len(), 2);
+    assert!(scene.take_damage(OUT).is_empty());
+}
