@@ -1,0 +1,218 @@
+//! Cards through pcscd, on a thread of their own.
+//!
+//! The first card found is the desk's card; others are left alone until it is pulled. When pcscd
+//! dies its cards are gone, and the thread tries to find it again.
+
+use std::ffi::CString;
+use std::time::Duration;
+
+use heliostat_wire::card::Unreadable;
+use pcsc::{
+    Context, Disposition, Error, PNP_NOTIFICATION, Protocols, ReaderState, Scope, ShareMode, State,
+};
+use tracing::{debug, info, warn};
+
+use super::CardEvent;
+use super::identify::{Identify, Step};
+use crate::clock::monotonic_us;
+
+/// Between attempts to find pcscd.
+const SERVICE_RETRY: Duration = Duration::from_millis(300);
+/// A card that answered nothing at its edge often does when asked again.
+const CONNECT_ATTEMPTS: u32 = 3;
+
+/// Starts the thread; `report` is called for every event.
+pub fn watch(report: impl Fn(CardEvent) + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("cards".to_owned())
+        .spawn(move || {
+            let mut watcher = Watcher {
+                report,
+                current: None,
+                service: None,
+            };
+            loop {
+                watcher.run();
+                std::thread::park_timeout(SERVICE_RETRY);
+            }
+        })
+        .map(drop)
+}
+
+struct Watcher<F> {
+    report: F,
+    /// The reader whose card is the desk's card, and the reader's event count at its edge.
+    current: Option<(CString, u32)>,
+    /// Whether pcscd was last seen alive.
+    service: Option<bool>,
+}
+
+impl<F: Fn(CardEvent)> Watcher<F> {
+    /// Watches until pcscd fails.
+    fn run(&mut self) {
+        let result = Context::establish(Scope::User).and_then(|context| {
+            self.set_service(true);
+            self.watch(&context)
+        });
+        if let Err(error) = result {
+            if self.service != Some(false) {
+                warn!(%error, "the card service is away");
+            }
+            self.set_service(false);
+            self.card_gone();
+        }
+    }
+
+    fn set_service(&mut self, alive: bool) {
+        if self.service != Some(alive) {
+            self.service = Some(alive);
+            (self.report)(CardEvent::Service(alive));
+        }
+    }
+
+    fn watch(&mut self, context: &Context) -> Result<(), Error> {
+        let mut states = vec![ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
+        loop {
+            refresh_readers(context, &mut states)?;
+            (self.report)(CardEvent::Readers(states.len() - 1));
+            loop {
+                states.iter_mut().for_each(ReaderState::sync_current_state);
+                context.get_status_change(None, &mut states)?;
+                self.look(context, &states);
+                if states.iter().any(reader_list_changed) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, context: &Context, states: &[ReaderState]) {
+        if let Some((reader, _)) = &self.current {
+            let here = states
+                .iter()
+                .find(|state| state.name() == reader.as_c_str());
+            let stays = |state: &&ReaderState| has_card(state) && !self.is_another(state);
+            if here.filter(stays).is_none() {
+                self.card_gone();
+            }
+        }
+        if self.current.is_none() {
+            let found = states
+                .iter()
+                .filter(|state| state.name() != PNP_NOTIFICATION());
+            if let Some(state) = found.into_iter().find(|state| has_card(state)) {
+                self.card_came(context, state);
+            }
+        }
+    }
+
+    /// Whether the card of the current reader was swapped between two looks: pcscd counts every
+    /// insertion and removal.
+    fn is_another(&self, state: &ReaderState) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|(_, count)| *count != state.event_count())
+    }
+
+    fn card_came(&mut self, context: &Context, state: &ReaderState) {
+        let reader = state.name().to_string_lossy().into_owned();
+        info!(reader, "card inserted");
+        self.current = Some((state.name().to_owned(), state.event_count()));
+        (self.report)(CardEvent::Edge {
+            reader,
+            at_us: monotonic_us(),
+        });
+        let event = if state.event_state().contains(State::MUTE) {
+            CardEvent::Unreadable(Unreadable::Mute)
+        } else {
+            read(context, state)
+        };
+        debug!(?event, "card read");
+        (self.report)(event);
+    }
+
+    fn card_gone(&mut self) {
+        if self.current.take().is_some() {
+            info!("card removed");
+            (self.report)(CardEvent::Gone);
+        }
+    }
+}
+
+fn has_card(state: &ReaderState) -> bool {
+    state.event_state().contains(State::PRESENT)
+}
+
+fn reader_list_changed(state: &ReaderState) -> bool {
+    let event = state.event_state();
+    if state.name() == PNP_NOTIFICATION() {
+        event.contains(State::CHANGED)
+    } else {
+        event.intersects(State::UNKNOWN | State::IGNORE)
+    }
+}
+
+/// Makes `states` the readers of now, keeping what is known of those that stay.
+fn refresh_readers(context: &Context, states: &mut Vec<ReaderState>) -> Result<(), Error> {
+    let readers = match context.list_readers_owned() {
+        Ok(readers) => readers,
+        Err(Error::NoReadersAvailable) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    states.retain(|state| {
+        state.name() == PNP_NOTIFICATION()
+            || readers
+                .iter()
+                .any(|reader| reader.as_c_str() == state.name())
+                && !state
+                    .event_state()
+                    .intersects(State::UNKNOWN | State::IGNORE)
+    });
+    for reader in readers {
+        if states.iter().all(|state| state.name() != reader.as_c_str()) {
+            debug!(reader = %reader.to_string_lossy(), "card reader");
+            states.push(ReaderState::new(reader, State::UNAWARE));
+        }
+    }
+    Ok(())
+}
+
+fn read(context: &Context, state: &ReaderState) -> CardEvent {
+    let mut attempt = 1;
+    let card = loop {
+        match context.connect(state.name(), ShareMode::Shared, Protocols::ANY) {
+            Ok(card) => break card,
+            Err(error) if attempt < CONNECT_ATTEMPTS && error != Error::NoSmartcard => {
+                debug!(%error, attempt, "card does not connect yet");
+                attempt += 1;
+            }
+            Err(error) => return CardEvent::Unreadable(why(error)),
+        }
+    };
+    let (mut identify, mut step) = Identify::begin(state.atr());
+    let mut buffer = [0; pcsc::MAX_BUFFER_SIZE];
+    let event = loop {
+        step = match step {
+            Step::Done(card) => break CardEvent::Read(card),
+            Step::Unreadable(why) => break CardEvent::Unreadable(why),
+            Step::Transmit(command) => match card.transmit(&command, &mut buffer) {
+                Ok(response) => identify.respond(response),
+                // A reader that cannot do a command is no reason to give up the card.
+                Err(Error::NotTransacted | Error::UnsupportedFeature) => identify.respond(&[]),
+                Err(error) => break CardEvent::Unreadable(why(error)),
+            },
+        };
+    };
+    // Applications of the session may want the card as we found it.
+    let _ = card.disconnect(Disposition::LeaveCard);
+    event
+}
+
+fn why(error: Error) -> Unreadable {
+    match error {
+        Error::NoSmartcard | Error::RemovedCard => Unreadable::TornOut,
+        Error::UnresponsiveCard | Error::UnpoweredCard | Error::ResetCard => Unreadable::Mute,
+        Error::NotTransacted | Error::ProtoMismatch => Unreadable::Nameless,
+        _ => Unreadable::ReaderFailed,
+    }
+}

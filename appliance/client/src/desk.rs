@@ -1,0 +1,416 @@
+//! What happens at a desk, as a pure machine: events in, actions out.
+//!
+//! ```text
+//!            card edge            id read             Attach              Attached
+//!   Empty ───────────▶ Reading ───────────▶ Asked ───────────▶ Attaching ─────────▶ Attached
+//!     ▲                   │                 │  ▲  Starting        │                    │
+//!     │ card pulled       ▼                 ▼  └── Retry ──┐      ▼ link ended         │ moved, ended
+//!     └──────────── Unreadable          Refused ───────────┘     Lost ── Attach ──▶ …  ▼
+//!       (from every state)                                                          Parted
+//! ```
+//!
+//! The control link comes and goes beside all this: a desktop stays on the screen while the broker
+//! restarts. Pulling the card blanks the screen in the same step, whatever the network does.
+
+use heliostat_wire::card::{Card, Unreadable};
+use heliostat_wire::control::{Attach, CardRefusal, DetachReason, ToBroker, ToTerminal};
+use heliostat_wire::id::AttachId;
+use heliostat_wire::receipt::Stage as ReceiptStage;
+
+/// What happens to the desk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeskEvent {
+    /// The control link is up and the broker has welcomed us.
+    ControlUp,
+    /// The control link is down; why, in words.
+    ControlDown(String),
+    /// Something is in a reader.
+    CardEdge {
+        /// The reader.
+        reader: String,
+    },
+    /// What was in the reader has been read.
+    CardRead(Box<Card>),
+    /// What was in the reader cannot be read.
+    CardUnreadable(Unreadable),
+    /// It is gone.
+    CardGone,
+    /// The broker said something.
+    FromBroker(Box<ToTerminal>),
+    /// The session accepted us.
+    SessionAttached(AttachId),
+    /// The session link is over.
+    SessionEnded(AttachId, DetachReason),
+    /// The person asks to try again.
+    Retry,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Tell the broker.
+    Send(ToBroker),
+    /// Open the session link.
+    Join(Box<Attach>),
+    /// Leave the session at once, blank the screen, forget the pixels.
+    Leave(DetachReason),
+    /// A stage of the attach has been reached now.
+    Mark(ReceiptStage),
+    /// Start a new receipt now.
+    BeginReceipt,
+}
+
+/// Where the desk is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// No card.
+    Empty,
+    /// A card that is being read.
+    Reading {
+        /// Its reader.
+        reader: String,
+    },
+    /// A card that cannot be read.
+    Unreadable {
+        /// Its reader.
+        reader: String,
+        /// Why.
+        why: Unreadable,
+    },
+    /// The broker has been asked what the card opens; whose session it starts, if it said so.
+    Asked {
+        /// The card.
+        card: Present,
+        /// Whose session is being started.
+        starting: Option<String>,
+    },
+    /// The session link is being opened.
+    Attaching {
+        /// The card.
+        card: Present,
+        /// The attach.
+        attach: AttachId,
+        /// Whose session.
+        person: String,
+    },
+    /// The desktop is here.
+    Attached {
+        /// The card.
+        card: Present,
+        /// The attach.
+        attach: AttachId,
+        /// Whose session.
+        person: String,
+    },
+    /// The card opens nothing.
+    Refused {
+        /// The card.
+        card: Present,
+        /// Why.
+        reason: CardRefusal,
+        /// The broker's words.
+        text: String,
+    },
+    /// The desktop was here; a broken link may bring it back.
+    Parted {
+        /// The card.
+        card: Present,
+        /// Why.
+        reason: DetachReason,
+    },
+}
+
+/// A card that has been read and is still there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// Its reader.
+    pub reader: String,
+    /// What was read.
+    pub card: Card,
+}
+
+/// The desk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desk {
+    stage: Stage,
+    /// Why there is no control link; nothing while there is one.
+    control: Result<(), String>,
+    /// Card edges so far.
+    seq: u32,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Empty,
+            control: Err(String::new()),
+            seq: 0,
+        }
+    }
+}
+
+impl Desk {
+    /// Where the desk is.
+    pub fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// Whether the control link is up, or why not.
+    pub fn control(&self) -> Result<(), &str> {
+        self.control.as_ref().map(|()| ()).map_err(String::as_str)
+    }
+
+    /// The attach that may be on the screen.
+    pub fn attach(&self) -> Option<AttachId> {
+        match &self.stage {
+            Stage::Attaching { attach, .. } | Stage::Attached { attach, .. } => Some(*attach),
+            _ => None,
+        }
+    }
+
+    /// Takes an event; appends what is to be done.
+    pub fn handle(&mut self, event: DeskEvent, actions: &mut Vec<Action>) {
+        match event {
+            DeskEvent::ControlUp => self.control_up(actions),
+            DeskEvent::ControlDown(why) => self.control = Err(why),
+            DeskEvent::CardEdge { reader } => self.card_edge(reader, actions),
+            DeskEvent::CardRead(card) => self.card_read(*card, actions),
+            DeskEvent::CardUnreadable(why) => self.card_unreadable(why, actions),
+            DeskEvent::CardGone => self.card_gone(actions),
+            DeskEvent::FromBroker(message) => self.from_broker(*message, actions),
+            DeskEvent::SessionAttached(attach) => self.session_attached(attach, actions),
+            DeskEvent::SessionEnded(attach, reason) => self.session_ended(attach, reason, actions),
+            DeskEvent::Retry => self.retry(actions),
+        }
+    }
+
+    fn present(&self) -> Option<&Present> {
+        match &self.stage {
+            Stage::Empty | Stage::Reading { .. } | Stage::Unreadable { .. } => None,
+            Stage::Asked { card, .. }
+            | Stage::Attaching { card, .. }
+            | Stage::Attached { card, .. }
+            | Stage::Refused { card, .. }
+            | Stage::Parted { card, .. } => Some(card),
+        }
+    }
+
+    fn send(&self, message: ToBroker, actions: &mut Vec<Action>) {
+        // Without a link nothing is lost: ControlUp tells the broker how things stand then.
+        if self.control.is_ok() {
+            actions.push(Action::Send(message));
+        }
+    }
+
+    fn leave(&mut self, reason: DetachReason, actions: &mut Vec<Action>) {
+        if self.attach().is_some() {
+            actions.push(Action::Leave(reason));
+        }
+    }
+
+    fn announce(&self, present: &Present) -> ToBroker {
+        ToBroker::CardInserted {
+            seq: self.seq,
+            reader: present.reader.as_str().into(),
+            card: present.card.clone(),
+        }
+    }
+
+    fn control_up(&mut self, actions: &mut Vec<Action>) {
+        self.control = Ok(());
+        // A card whose session was ended or moved is not asked for again: that was somebody's will.
+        let settled = matches!(&self.stage, Stage::Parted { reason, .. } if is_final(reason));
+        match (&self.stage, self.present()) {
+            (Stage::Unreadable { reader, why }, _) => {
+                let (seq, reader, why) = (self.seq, reader.as_str().into(), *why);
+                actions.push(Action::Send(ToBroker::CardUnreadable { seq, reader, why }));
+            }
+            (_, Some(present)) if !settled => {
+                actions.push(Action::Send(self.announce(present)));
+            }
+            _ => {}
+        }
+    }
+
+    fn card_edge(&mut self, reader: String, actions: &mut Vec<Action>) {
+        self.leave(DetachReason::CardRemoved, actions);
+        self.seq += 1;
+        self.stage = Stage::Reading { reader };
+        actions.push(Action::BeginReceipt);
+    }
+
+    fn card_read(&mut self, card: Card, actions: &mut Vec<Action>) {
+        let Stage::Reading { reader } = &self.stage else {
+            return;
+        };
+        let card = Present {
+            reader: reader.clone(),
+            card,
+        };
+        actions.push(Action::Mark(ReceiptStage::IdRead));
+        self.send(self.announce(&card), actions);
+        self.stage = Stage::Asked {
+            card,
+            starting: None,
+        };
+    }
+
+    fn card_unreadable(&mut self, why: Unreadable, actions: &mut Vec<Action>) {
+        let Stage::Reading { reader } = &self.stage else {
+            return;
+        };
+        let reader = reader.clone();
+        let (seq, name) = (self.seq, reader.as_str().into());
+        self.send(
+            ToBroker::CardUnreadable {
+                seq,
+                reader: name,
+                why,
+            },
+            actions,
+        );
+        self.stage = Stage::Unreadable { reader, why };
+    }
+
+    fn card_gone(&mut self, actions: &mut Vec<Action>) {
+        if self.stage == Stage::Empty {
+            return;
+        }
+        // The screen first, the network after.
+        self.leave(DetachReason::CardRemoved, actions);
+        self.send(ToBroker::CardRemoved { seq: self.seq }, actions);
+        self.stage = Stage::Empty;
+    }
+
+    fn from_broker(&mut self, message: ToTerminal, actions: &mut Vec<Action>) {
+        match message {
+            ToTerminal::Starting { seq, person } if seq == self.seq => {
+                self.starting(&person, actions);
+            }
+            ToTerminal::Attach(attach) if attach.seq == self.seq => self.join(attach, actions),
+            ToTerminal::CardRefused { seq, reason, text } if seq == self.seq => {
+                self.refused(reason, &text, actions);
+            }
+            ToTerminal::Detach { attach_id, reason } if self.attach() == Some(attach_id) => {
+                self.part(reason, actions);
+            }
+            // Answers to earlier cards come too late to matter.
+            _ => {}
+        }
+    }
+
+    fn starting(&mut self, person: &str, actions: &mut Vec<Action>) {
+        if let Some(card) = self.present().cloned() {
+            // A session that is being started is not the one on the screen.
+            self.leave(DetachReason::SessionCrashed, actions);
+            self.stage = Stage::Asked {
+                card,
+                starting: Some(person.to_owned()),
+            };
+        }
+    }
+
+    fn join(&mut self, attach: Attach, actions: &mut Vec<Action>) {
+        let Some(card) = self.present().cloned() else {
+            return;
+        };
+        self.leave(DetachReason::LinkLost, actions);
+        let (id, person) = (attach.attach_id, attach.person.to_string());
+        self.stage = Stage::Attaching {
+            card,
+            attach: id,
+            person,
+        };
+        actions.push(Action::Mark(ReceiptStage::AttachReceived));
+        actions.push(Action::Join(Box::new(attach)));
+    }
+
+    fn refused(&mut self, reason: CardRefusal, text: &str, actions: &mut Vec<Action>) {
+        let Some(card) = self.present().cloned() else {
+            return;
+        };
+        self.leave(DetachReason::CardRevoked, actions);
+        self.stage = Stage::Refused {
+            card,
+            reason,
+            text: text.to_owned(),
+        };
+    }
+
+    fn session_attached(&mut self, id: AttachId, actions: &mut Vec<Action>) {
+        if let Stage::Attaching {
+            card,
+            attach,
+            person,
+        } = &self.stage
+            && *attach == id
+        {
+            actions.push(Action::Mark(ReceiptStage::Attached));
+            let (card, person) = (card.clone(), person.clone());
+            self.stage = Stage::Attached {
+                card,
+                attach: id,
+                person,
+            };
+        }
+    }
+
+    fn session_ended(&mut self, id: AttachId, reason: DetachReason, actions: &mut Vec<Action>) {
+        if self.attach() != Some(id) {
+            return;
+        }
+        self.send(
+            ToBroker::LinkEnded {
+                attach_id: id,
+                reason: reason.clone(),
+            },
+            actions,
+        );
+        self.part(reason, actions);
+    }
+
+    fn part(&mut self, reason: DetachReason, actions: &mut Vec<Action>) {
+        let Some(card) = self.present().cloned() else {
+            return;
+        };
+        actions.push(Action::Leave(reason.clone()));
+        self.stage = Stage::Parted { card, reason };
+    }
+
+    fn retry(&mut self, actions: &mut Vec<Action>) {
+        match &self.stage {
+            Stage::Refused { card, .. } => {
+                let card = card.clone();
+                self.send(ToBroker::Retry { seq: self.seq }, actions);
+                self.stage = Stage::Asked {
+                    card,
+                    starting: None,
+                };
+            }
+            Stage::Parted { card, .. } => {
+                // Asking for the desktop here again is as good as a new card edge.
+                let card = card.clone();
+                self.seq += 1;
+                actions.push(Action::BeginReceipt);
+                self.send(self.announce(&card), actions);
+                self.stage = Stage::Asked {
+                    card,
+                    starting: None,
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a parting was somebody's will, and not an accident that should be mended.
+fn is_final(reason: &DetachReason) -> bool {
+    !matches!(
+        reason,
+        DetachReason::LinkLost | DetachReason::ProtocolViolation
+    )
+}
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;
