@@ -1,3 +1,62 @@
-//! The netboot service: dnsmasq and HTTP behind one config file.
+//! `heliostat-pxe`: the netboot service.
 
-fn main() {}
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use heliostat_pxe::config::Config;
+use heliostat_pxe::{check, http, run};
+use tracing_subscriber::EnvFilter;
+
+/// Boots Heliostat's terminals over the network: DHCP and TFTP by dnsmasq, the image over HTTP.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+    /// The config file.
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        default_value = "/etc/heliostat/pxe.toml"
+    )]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Serve until Ctrl-C; what is done when no command is given.
+    Run,
+    /// Say what would keep it from serving, without serving.
+    Check,
+    /// Serve a directory on the socket that is standard input; started by `run`.
+    #[command(hide = true)]
+    ServeHttp {
+        /// The directory.
+        root: PathBuf,
+    },
+}
+
+fn main() -> Result<()> {
+    let filter =
+        EnvFilter::try_from_env("HELIOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let Arguments { command, config } = Arguments::parse();
+    match command.unwrap_or(Subcommands::Run) {
+        Subcommands::Run => runtime.block_on(run::run(&Config::load(&config)?)),
+        Subcommands::Check => {
+            run::report(check::check(&Config::load(&config)?))?;
+            println!("nothing keeps it from serving");
+            Ok(())
+        }
+        Subcommands::ServeHttp { root } => runtime.block_on(http::serve_standard_input(&root)),
+    }
+}

@@ -1,0 +1,644 @@
+//! The config file. Every key is documented in the book, `docs/book/src/netboot.md`.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// What an administrator wants to be served, checked as far as the file alone allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The network interface to serve.
+    pub interface: String,
+    /// Who hands out addresses.
+    pub mode: Mode,
+    /// The image for terminals that name no other: a directory with a `manifest.json`.
+    pub image: PathBuf,
+    /// The TCP port for HTTP.
+    pub http_port: u16,
+    /// Brokers for DHCP option 224 and the kernel command line, `HOST:PORT` each.
+    pub brokers: Vec<String>,
+    /// Further pins of the site key for the kernel command line.
+    pub site_keys: Vec<String>,
+    /// Further words for the kernel command line.
+    pub cmdline: String,
+    /// The image's optional segments to load; all of them when `None`.
+    pub segments: Option<Vec<String>>,
+    /// After how many seconds without any request to say so.
+    pub hint_seconds: u64,
+    /// Where the generated files are, and the lock that keeps two services apart.
+    pub run_dir: PathBuf,
+    /// Where leases outlive a restart.
+    pub state_dir: PathBuf,
+    /// Terminals with settings of their own.
+    pub terminals: Vec<Terminal>,
+}
+
+/// Who hands out addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// This service does.
+    Dhcp(Dhcp),
+    /// Another server does; this one only adds what netboot needs.
+    Proxy,
+}
+
+/// What a lease says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dhcp {
+    /// The first address to hand out.
+    pub first: Ipv4Addr,
+    /// The last address to hand out.
+    pub last: Ipv4Addr,
+    /// How long a lease lasts in minutes.
+    pub lease_minutes: u32,
+    /// The default router.
+    pub router: Option<Ipv4Addr>,
+    /// DNS servers.
+    pub dns: Vec<Ipv4Addr>,
+    /// The domain name.
+    pub domain: Option<String>,
+    /// Whether to send IPv6 router advertisements that offer no route.
+    pub router_advertisements: bool,
+}
+
+/// A terminal with settings of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terminal {
+    /// Its MAC address, lowercase with colons.
+    pub mac: String,
+    /// The name it goes by.
+    pub name: Option<String>,
+    /// The address it always gets.
+    pub address: Option<Ipv4Addr>,
+    /// The optional segments it loads, in place of the general ones.
+    pub segments: Option<Vec<String>>,
+    /// Words for its kernel command line beside the general ones.
+    pub cmdline: String,
+    /// Its own image.
+    pub image: Option<PathBuf>,
+}
+
+/// A config that cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// It could not be read.
+    #[error("cannot read {file}: {cause}")]
+    Read {
+        /// The file.
+        file: String,
+        /// Why.
+        cause: String,
+    },
+    /// Something in it is wrong.
+    #[error("{file}:{line}: {key}: {expected}")]
+    Value {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// What is wrong, and what was expected.
+        expected: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a config file.
+    pub fn load(path: &Path) -> Result<Config, Error> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| Error::Read {
+            file: file.clone(),
+            cause: e.to_string(),
+        })?;
+        Config::parse(&file, &text)
+    }
+
+    /// Checks a config's text; `file` is for messages. Relative paths stay relative to the working directory.
+    pub fn parse(file: &str, text: &str) -> Result<Config, Error> {
+        let raw: Raw = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start).min(text.len());
+            let line = text.as_bytes()[..at]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
+            let content = text.lines().nth(line - 1).unwrap_or_default();
+            let key = content
+                .split('=')
+                .next()
+                .unwrap_or(content)
+                .trim()
+                .to_owned();
+            let expected = error.message().trim().replace('\n', ", ");
+            Error::Value {
+                file: file.to_owned(),
+                line,
+                key,
+                expected,
+            }
+        })?;
+        raw.check().map_err(
+            |Wrong {
+                 key,
+                 value,
+                 expected,
+             }| Error::Value {
+                file: file.to_owned(),
+                line: line_of(text, key, &value),
+                key: key.to_owned(),
+                expected: format!("{value:?} is not {expected}"),
+            },
+        )
+    }
+
+    /// The terminal's settings by MAC address.
+    pub fn terminal(&self, mac: &str) -> Option<&Terminal> {
+        self.terminals.iter().find(|t| t.mac == mac)
+    }
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    interface: String,
+    mode: RawMode,
+    image: PathBuf,
+    #[serde(default = "default_http_port")]
+    http_port: u16,
+    #[serde(default)]
+    broker: Vec<String>,
+    #[serde(default)]
+    site_key: Vec<String>,
+    #[serde(default)]
+    cmdline: String,
+    segments: Option<Vec<String>>,
+    #[serde(default = "default_hint_seconds")]
+    hint_seconds: u64,
+    run_dir: Option<PathBuf>,
+    #[serde(default = "default_state_dir")]
+    state_dir: PathBuf,
+    dhcp: Option<RawDhcp>,
+    #[serde(default, rename = "terminal")]
+    terminals: Vec<RawTerminal>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum RawMode {
+    Dhcp,
+    Proxy,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDhcp {
+    range: String,
+    #[serde(default = "default_lease_minutes")]
+    lease_minutes: u32,
+    router: Option<Ipv4Addr>,
+    #[serde(default)]
+    dns: Vec<Ipv4Addr>,
+    domain: Option<String>,
+    #[serde(default)]
+    router_advertisements: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTerminal {
+    mac: String,
+    name: Option<String>,
+    address: Option<Ipv4Addr>,
+    segments: Option<Vec<String>>,
+    #[serde(default)]
+    cmdline: String,
+    image: Option<PathBuf>,
+}
+
+fn default_http_port() -> u16 {
+    8080
+}
+
+fn default_hint_seconds() -> u64 {
+    60
+}
+
+fn default_lease_minutes() -> u32 {
+    12 * 60
+}
+
+fn default_state_dir() -> PathBuf {
+    PathBuf::from("/var/lib/heliostat-pxe")
+}
+
+/// A value that is not what its key expects.
+struct Wrong {
+    key: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+fn wrong<T>(key: &'static str, value: &str, expected: &'static str) -> Result<T, Wrong> {
+    Err(Wrong {
+        key,
+        value: value.to_owned(),
+        expected,
+    })
+}
+
+fn require(ok: bool, key: &'static str, value: &str, expected: &'static str) -> Result<(), Wrong> {
+    if ok {
+        Ok(())
+    } else {
+        wrong(key, value, expected)
+    }
+}
+
+impl Raw {
+    fn check(self) -> Result<Config, Wrong> {
+        let interface_ok = (1..16).contains(&self.interface.len())
+            && self
+                .interface
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        require(
+            interface_ok,
+            "interface",
+            &self.interface,
+            "the name of a network interface",
+        )?;
+        require(
+            self.http_port != 0,
+            "http_port",
+            "0",
+            "a TCP port from 1 to 65535",
+        )?;
+        for broker in &self.broker {
+            require(
+                is_broker(broker),
+                "broker",
+                broker,
+                "HOST:PORT, such as \"10.77.0.1:4460\"",
+            )?;
+        }
+        for key in &self.site_key {
+            require(
+                is_site_key(key),
+                "site_key",
+                key,
+                "sha256: and 64 lowercase hex digits",
+            )?;
+        }
+        check_cmdline(&self.cmdline)?;
+        check_path("image", &self.image)?;
+        check_path("state_dir", &self.state_dir)?;
+        let default_run_dir = || Path::new("/run/heliostat-pxe").join(&self.interface);
+        let run_dir = self.run_dir.unwrap_or_else(default_run_dir);
+        check_path("run_dir", &run_dir)?;
+        let mode = check_mode(self.mode, self.dhcp)?;
+        let terminals = self
+            .terminals
+            .into_iter()
+            .map(RawTerminal::check)
+            .collect::<Result<Vec<_>, _>>()?;
+        check_distinct(&terminals)?;
+        if mode == Mode::Proxy
+            && let Some(address) = terminals.iter().find_map(|t| t.address)
+        {
+            return wrong(
+                "address",
+                &address.to_string(),
+                "possible with mode = \"proxy\", where others give addresses",
+            );
+        }
+        Ok(Config {
+            interface: self.interface,
+            mode,
+            image: self.image,
+            http_port: self.http_port,
+            brokers: self.broker,
+            site_keys: self.site_key,
+            cmdline: self.cmdline.trim().to_owned(),
+            segments: self.segments,
+            hint_seconds: self.hint_seconds,
+            run_dir,
+            state_dir: self.state_dir,
+            terminals,
+        })
+    }
+}
+
+fn check_mode(mode: RawMode, dhcp: Option<RawDhcp>) -> Result<Mode, Wrong> {
+    match (mode, dhcp) {
+        (RawMode::Proxy, None) => Ok(Mode::Proxy),
+        (RawMode::Proxy, Some(_)) => wrong(
+            "mode",
+            "proxy",
+            "possible beside a [dhcp] table: others give addresses",
+        ),
+        (RawMode::Dhcp, None) => wrong(
+            "mode",
+            "dhcp",
+            "complete without a [dhcp] table with a range",
+        ),
+        (RawMode::Dhcp, Some(dhcp)) => dhcp.check().map(Mode::Dhcp),
+    }
+}
+
+impl RawDhcp {
+    fn check(self) -> Result<Dhcp, Wrong> {
+        let expected = "FIRST-LAST, such as \"10.77.0.100-10.77.0.199\"";
+        let ends = self
+            .range
+            .split_once('-')
+            .and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+        let Some((first, last)): Option<(Ipv4Addr, Ipv4Addr)> = ends else {
+            return wrong("range", &self.range, expected);
+        };
+        require(first <= last, "range", &self.range, expected)?;
+        let minutes = self.lease_minutes;
+        require(
+            minutes >= 2,
+            "lease_minutes",
+            &minutes.to_string(),
+            "at least 2 minutes",
+        )?;
+        if let Some(domain) = &self.domain {
+            require(
+                domain.len() <= 253 && domain.split('.').all(is_label),
+                "domain",
+                domain,
+                "a domain name",
+            )?;
+        }
+        Ok(Dhcp {
+            first,
+            last,
+            lease_minutes: self.lease_minutes,
+            router: self.router,
+            dns: self.dns,
+            domain: self.domain,
+            router_advertisements: self.router_advertisements,
+        })
+    }
+}
+
+impl RawTerminal {
+    fn check(self) -> Result<Terminal, Wrong> {
+        let mac = self.mac.to_ascii_lowercase();
+        let octet = |o: &str| o.len() == 2 && o.bytes().all(|b| b.is_ascii_hexdigit());
+        let mac_ok = mac.split(':').count() == 6 && mac.split(':').all(octet);
+        require(
+            mac_ok,
+            "mac",
+            &self.mac,
+            "a MAC address, such as \"52:54:00:00:00:0a\"",
+        )?;
+        if let Some(name) = &self.name {
+            require(
+                is_label(name),
+                "name",
+                name,
+                "a host name of letters, digits and dashes without a dot",
+            )?;
+        }
+        check_cmdline(&self.cmdline)?;
+        if let Some(image) = &self.image {
+            check_path("image", image)?;
+        }
+        let cmdline = self.cmdline.trim().to_owned();
+        Ok(Terminal {
+            mac,
+            name: self.name,
+            address: self.address,
+            segments: self.segments,
+            cmdline,
+            image: self.image,
+        })
+    }
+}
+
+fn check_distinct(terminals: &[Terminal]) -> Result<(), Wrong> {
+    for (index, terminal) in terminals.iter().enumerate() {
+        let earlier = &terminals[..index];
+        let once = "written once; another [[terminal]] has it too";
+        require(
+            earlier.iter().all(|t| t.mac != terminal.mac),
+            "mac",
+            &terminal.mac,
+            once,
+        )?;
+        if let Some(name) = &terminal.name {
+            require(
+                earlier.iter().all(|t| t.name.as_ref() != Some(name)),
+                "name",
+                name,
+                once,
+            )?;
+        }
+        if let Some(address) = terminal.address {
+            let alone = earlier.iter().all(|t| t.address != Some(address));
+            require(alone, "address", &address.to_string(), once)?;
+        }
+    }
+    Ok(())
+}
+
+/// Words that mean the same to iPXE's shell, to dnsmasq and to the kernel.
+fn check_cmdline(words: &str) -> Result<(), Wrong> {
+    let plain = |b: u8| b == b' ' || (b.is_ascii_graphic() && !b"$&|#;\"'\\`".contains(&b));
+    let expected =
+        "a list of plain words for the kernel (no quotes, no $, &, |, #, ; or backslash)";
+    require(
+        words.len() <= 1500 && words.bytes().all(plain),
+        "cmdline",
+        words,
+        expected,
+    )
+}
+
+fn check_path(key: &'static str, path: &Path) -> Result<(), Wrong> {
+    let text = path.to_string_lossy();
+    let plain = !text.is_empty()
+        && !text.contains(|c: char| c.is_control() || c == '"' || c == ',' || c == '#');
+    require(
+        plain,
+        key,
+        &text,
+        "a path without quotes, commas, # or control characters",
+    )
+}
+
+fn is_label(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(plain)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn is_broker(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    (1..=253).contains(&host.len())
+        && host.bytes().all(plain)
+        && port.parse::<u16>().is_ok_and(|p| p > 0)
+}
+
+fn is_site_key(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or_default();
+    hex.len() == 64
+        && hex
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// The last line on which the key has the value, since of two equal ones the later is wrong; else the key's first line.
+fn line_of(text: &str, key: &str, value: &str) -> usize {
+    let lines: Vec<&str> = text.lines().collect();
+    let of_key = |line: &&str| line.split('=').next().is_some_and(|k| k.trim() == key);
+    let quoted = format!("{value:?}");
+    let exact = lines.iter().rposition(|l| of_key(l) && l.contains(&quoted));
+    let unquoted = || lines.iter().rposition(|l| of_key(l) && l.contains(value));
+    let elsewhere = || lines.iter().rposition(|l| l.contains(&quoted));
+    let found = exact
+        .or_else(unquoted)
+        .or_else(elsewhere)
+        .or_else(|| lines.iter().position(of_key));
+    found.map_or(1, |at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"interface = "br0"
+mode = "dhcp"
+image = "/srv/heliostat/image"
+broker = ["10.77.0.1:4460", "[fd77::1]:4460"]
+cmdline = "heliostat.console=ttyS0"
+
+[dhcp]
+range = "10.77.0.100-10.77.0.199"
+router = "10.77.0.1"
+
+[[terminal]]
+mac = "52:54:00:00:00:0A"
+name = "a"
+address = "10.77.0.10"
+
+[[terminal]]
+mac = "52:54:00:00:00:0b"
+name = "b"
+"#;
+
+    fn refused(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from), "{from}");
+        Config::parse("pxe.toml", &GOOD.replace(from, to))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn a_good_config_is_read_with_its_defaults() {
+        let config = Config::parse("pxe.toml", GOOD).unwrap();
+        assert_eq!((config.http_port, config.hint_seconds), (8080, 60));
+        assert_eq!(config.run_dir, Path::new("/run/heliostat-pxe/br0"));
+        assert_eq!(
+            config
+                .terminal("52:54:00:00:00:0a")
+                .unwrap()
+                .name
+                .as_deref(),
+            Some("a")
+        );
+        let Mode::Dhcp(dhcp) = config.mode else {
+            panic!("dhcp")
+        };
+        assert_eq!(
+            (dhcp.last, dhcp.lease_minutes),
+            (Ipv4Addr::new(10, 77, 0, 199), 720)
+        );
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_file_line_key_and_expectation() {
+        let error = refused("router =", "ruoter =");
+        assert!(
+            error.starts_with("pxe.toml:9: ruoter: unknown field `ruoter`, expected one of"),
+            "{error}"
+        );
+        let error = refused("interface =", "interfaces =");
+        assert!(
+            error.starts_with("pxe.toml:1: interfaces: unknown field"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_refused_with_what_was_expected() {
+        let error = refused("mode = \"dhcp\"", "mode = \"dhpc\"");
+        assert_eq!(
+            error,
+            "pxe.toml:2: mode: unknown variant `dhpc`, expected `dhcp` or `proxy`"
+        );
+        let error = refused("router = \"10.77.0.1\"", "router = \"10.77.0\"");
+        assert!(error.starts_with("pxe.toml:9: router: "), "{error}");
+    }
+
+    #[test]
+    fn values_that_mean_nothing_are_refused_where_they_stand() {
+        for (from, to, start) in [
+            (
+                "10.77.0.100-10.77.0.199",
+                "10.77.0.200-10.77.0.199",
+                "pxe.toml:8: range: ",
+            ),
+            (
+                "10.77.0.100-10.77.0.199",
+                "10.77.0.100",
+                "pxe.toml:8: range: ",
+            ),
+            (
+                "\"10.77.0.1:4460\"",
+                "\"10.77.0.1\"",
+                "pxe.toml:4: broker: ",
+            ),
+            ("52:54:00:00:00:0b", "52:54:00:00:00", "pxe.toml:17: mac: "),
+            (
+                "52:54:00:00:00:0b",
+                "52:54:00:00:00:0a",
+                "pxe.toml:17: mac: ",
+            ),
+            ("name = \"b\"", "name = \"b.c\"", "pxe.toml:18: name: "),
+            ("name = \"b\"", "name = \"a\"", "pxe.toml:18: name: "),
+            ("heliostat.console=ttyS0", "a ${b}", "pxe.toml:5: cmdline: "),
+            (
+                "heliostat.console=ttyS0",
+                "a\\nkernel",
+                "pxe.toml:5: cmdline: ",
+            ),
+            ("\"br0\"", "\"br0,lo\"", "pxe.toml:1: interface: "),
+            ("\"dhcp\"", "\"proxy\"", "pxe.toml:2: mode: "),
+        ] {
+            let error = refused(from, to);
+            assert!(
+                error.starts_with(start) && error.contains(" is not "),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Config::load(Path::new("/nonexistent/pxe.toml"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/nonexistent/pxe.toml"), "{error}");
+    }
+}
