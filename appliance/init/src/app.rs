@@ -20,9 +20,9 @@ use nix::unistd::sethostname;
 use tracing::{debug, info, warn};
 
 use crate::boot::facts::Facts;
-use crate::boot::plan::{Action, Phase, SETTLE_TIMEOUT, When, plan};
+use crate::boot::plan::{Action, EXTRA_MODULES, Phase, SETTLE_TIMEOUT, When, plan};
 use crate::console::Consoles;
-use crate::modules::Loader;
+use crate::modules::{Loader, Tier};
 use crate::network::{Ask, NetReport};
 use crate::power::PowerButtons;
 use crate::shutdown::{Shutdown, shutdown};
@@ -179,7 +179,9 @@ impl<'a> App<'a> {
         let now = Instant::now();
         match action {
             Action::Setting(path, value) => {
-                fs::write(Path::new("/proc/sys").join(path), value).context(path)?;
+                // Some settings are taken with the newline only.
+                let line = format!("{value}\n");
+                fs::write(Path::new("/proc/sys").join(path), line).context(path)?;
             }
             Action::CatchCtrlAltDel => set_cad_enabled(false).context("Ctrl-Alt-Del")?,
             Action::QuietScreen => quiet_screen(),
@@ -197,6 +199,9 @@ impl<'a> App<'a> {
         };
         let threads = self.facts.cpus.clamp(2, 4);
         let loader = Loader::start(dir, Path::new("/sys"), &self.facts.cmdline, threads)?;
+        EXTRA_MODULES
+            .iter()
+            .for_each(|name| loader.add_module(Tier::Network, name));
         loader.coldplug();
         self.loader = Some(loader);
         Ok(())

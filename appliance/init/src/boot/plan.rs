@@ -18,6 +18,9 @@ pub enum When {
 /// How long the first screen has the machine to itself.
 pub const SETTLE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(6);
 
+/// Modules that no device asks for: DHCP needs raw packets before there is an address.
+pub const EXTRA_MODULES: &[&str] = &["af_packet"];
+
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {

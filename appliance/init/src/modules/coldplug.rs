@@ -14,6 +14,7 @@ pub(super) fn walk(sys: &Path, mut found: impl FnMut(String)) {
     for bus in FIRST_BUSES {
         walk_bus(&buses.join(bus), &mut found);
     }
+    walk_devices(&sys.join("class/input"), &mut found);
     for bus in fs::read_dir(&buses).into_iter().flatten().flatten() {
         if !FIRST_BUSES.iter().any(|first| bus.file_name() == **first) {
             walk_bus(&bus.path(), &mut found);
@@ -22,15 +23,11 @@ pub(super) fn walk(sys: &Path, mut found: impl FnMut(String)) {
 }
 
 fn walk_bus(bus: &Path, found: &mut impl FnMut(String)) {
-    for device in fs::read_dir(bus.join("devices"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        // A device that has its driver needs no module any more.
-        if device.path().join("driver").exists() {
-            continue;
-        }
+    walk_devices(&bus.join("devices"), found);
+}
+
+fn walk_devices(dir: &Path, found: &mut impl FnMut(String)) {
+    for device in fs::read_dir(dir).into_iter().flatten().flatten() {
         if let Ok(modalias) = fs::read_to_string(device.path().join("modalias")) {
             found(modalias.trim_end().to_owned());
         }

@@ -57,6 +57,7 @@ struct Job {
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum What {
+    Module(String),
     Coldplug,
     Device(String),
 }
@@ -98,6 +99,11 @@ impl Loader {
     /// Looks for every device there is, in a thread.
     pub fn coldplug(&self) {
         self.push(Tier::Screen, What::Coldplug);
+    }
+
+    /// Loads a module that no device asks for, if the image has it; the kernel may have it built in.
+    pub fn add_module(&self, tier: Tier, name: &str) {
+        self.push(tier, What::Module(name.to_owned()));
     }
 
     /// A device called `modalias` is there: its module is loaded in its turn.
@@ -152,6 +158,7 @@ impl Shared {
     fn work(&self) {
         loop {
             match self.next() {
+                What::Module(name) => self.load_with_needs(&name, ""),
                 What::Coldplug => coldplug::walk(&self.sys, |modalias| self.add_device(modalias)),
                 What::Device(modalias) => self.load_for(&modalias),
             }
@@ -173,9 +180,13 @@ impl Shared {
 
     fn load_for(&self, modalias: &str) {
         for module in self.aliases.modules_for(modalias) {
-            for name in self.deps.load_order(module) {
-                self.load_once(name, modalias);
-            }
+            self.load_with_needs(module, modalias);
+        }
+    }
+
+    fn load_with_needs(&self, module: &str, modalias: &str) {
+        for name in self.deps.load_order(module) {
+            self.load_once(name, modalias);
         }
     }
 

@@ -13,7 +13,7 @@ use super::lease::{BROKER_OPTION, Lease};
 /// short: a terminal has nothing else to do than to wait for a server that comes back.
 const START_OVER_SEC: u32 = 30;
 /// The pause after an error.
-const ERROR_PAUSE: Duration = Duration::from_secs(3);
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 /// Leases that came, with the interface they are for.
 pub(super) type Leases = mpsc::Sender<(u32, Lease)>;

@@ -49,6 +49,10 @@ pub enum Action {
 
 /// Where the network stands on the chosen interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it in the whole process"
+)]
 enum Phase {
     /// No interface, or no carrier on it.
     Waiting { since: Instant },
