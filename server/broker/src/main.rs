@@ -1,3 +1,81 @@
-//! The broker: cards, people, terminals, sessions; who is attached where.
+//! `heliostat-broker`: cards, people, terminals, sessions; who is attached where.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use heliostat_broker::config::Config;
+use heliostat_broker::exec::ExecSession;
+use heliostat_broker::run;
+use tracing_subscriber::EnvFilter;
+
+/// The Heliostat broker: knows cards, people and terminals, and starts people's sessions.
+#[derive(Debug, Parser)]
+#[command(name = "heliostat-broker", version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/heliostat/broker.toml"
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the pin of the site key, which terminals must know; make the key if there is none.
+    SiteKey,
+    /// Read the configuration file and say whether it is one.
+    Check,
+    /// Become a session (used by the broker itself).
+    #[command(hide = true)]
+    ExecSession(ExecSession),
+}
+
+fn main() -> ExitCode {
+    match act(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("heliostat-broker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(arguments: Arguments) -> anyhow::Result<()> {
+    let load = || Config::load(&arguments.config);
+    match arguments.command {
+        Some(Command::ExecSession(session)) => Err(session.exec()),
+        Some(Command::SiteKey) => {
+            println!("{}", run::site_key(&load()?)?.pin());
+            Ok(())
+        }
+        Some(Command::Check) => {
+            load()?;
+            println!("{}: fine", arguments.config.display());
+            Ok(())
+        }
+        None => {
+            log();
+            // Everything is small here; one thread keeps memory and packets few.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(4)
+                .thread_stack_size(512 << 10)
+                .build()?;
+            runtime.block_on(run::run(load()?))
+        }
+    }
+}
+
+fn log() {
+    let filter = EnvFilter::try_from_env("HELIOSTAT_LOG");
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr)
+        .init();
+}

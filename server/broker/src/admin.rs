@@ -1,0 +1,241 @@
+//! The admin socket: `<run_dir>/admin.sock`, one JSON line a request and a reply.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use heliostat_control::admin::{Failure, Reply, Request, Status, Why};
+use heliostat_control::lines::{self, LineError, LineReader};
+use nix::unistd::{Group, Uid};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
+use tracing::{debug, warn};
+
+use crate::accounts;
+use crate::directory::Changed;
+use crate::hub::{Hub, Incoming, ToHub};
+
+/// Bytes of a request.
+const MAX_REQUEST: usize = 64 << 10;
+/// Rows of one answer.
+const MAX_ROWS: u32 = 10_000;
+/// Administrators at once.
+const MAX_CONNECTIONS: usize = 32;
+/// A connection on which nothing is asked for this long is closed.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What the broker says about itself.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The site's name.
+    pub site: String,
+    /// The site key's pin.
+    pub site_key: String,
+    /// Where control links arrive.
+    pub listen: String,
+}
+
+/// Opens the socket; `group` may use it besides root.
+pub fn listen(path: &Path, group: Option<&str>) -> anyhow::Result<UnixListener> {
+    let shown = path.display();
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        bail!("another broker answers on {shown}: stop it first");
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot replace {shown}"));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {shown}"))?;
+    let mut mode = 0o600;
+    if let Some(name) = group {
+        let group = Group::from_name(name)?.with_context(|| {
+            format!(
+                "admin_group: there is no group {name:?}; make it with groupadd, or leave it out"
+            )
+        })?;
+        chown(path, None, Some(group.gid.as_raw()))
+            .with_context(|| format!("cannot give {shown} to group {name}"))?;
+        mode = 0o660;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}
+
+/// Answers administrators until the listener fails.
+pub async fn accept(listener: UnixListener, with_group: bool, hub: ToHub) {
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(problem) => {
+                warn!(%problem, "the admin socket does not accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let hub = hub.clone();
+        tokio::spawn(async move {
+            if let Err(problem) = converse(stream, with_group, hub).await {
+                debug!(%problem, "an administrator's connection ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// The socket's permissions say who may connect; this says it again for the case that someone
+/// loosens them.
+fn may_ask(stream: &UnixStream, with_group: bool) -> io::Result<bool> {
+    let uid = stream.peer_cred()?.uid();
+    Ok(with_group || uid == 0 || uid == Uid::effective().as_raw())
+}
+
+async fn converse(mut stream: UnixStream, with_group: bool, hub: ToHub) -> anyhow::Result<()> {
+    if !may_ask(&stream, with_group)? {
+        bail!("not root");
+    }
+    let mut reader = LineReader::new(MAX_REQUEST);
+    let mut bytes = vec![0; 4096];
+    loop {
+        let request = match reader.message::<Request>() {
+            Ok(None) => {
+                let read = tokio::time::timeout(IDLE, stream.read(&mut bytes)).await??;
+                if read == 0 {
+                    return Ok(());
+                }
+                reader.push(&bytes[..read]);
+                continue;
+            }
+            Ok(Some(request)) => Ok(request),
+            Err(error @ LineError::TooLong { .. }) => return Err(error.into()),
+            Err(LineError::NotAMessage(error)) => Err(error),
+        };
+        let reply = match request {
+            Ok(request) => ask(&hub, request).await,
+            Err(error) => Reply::Failed(Failure {
+                why: Why::BadRequest,
+                text: format!("not a request that this broker knows: {error}"),
+            }),
+        };
+        stream.write_all(&lines::encode(&reply)).await?;
+    }
+}
+
+async fn ask(hub: &ToHub, request: Request) -> Reply {
+    let (answer, reply) = oneshot::channel();
+    let sent = hub.send(Incoming::Admin(request, answer)).await;
+    let reply = match sent {
+        Ok(()) => reply.await.ok(),
+        Err(_) => None,
+    };
+    reply.unwrap_or_else(|| {
+        Reply::Failed(Failure {
+            why: Why::Internal,
+            text: "the broker is shutting down; try again".to_owned(),
+        })
+    })
+}
+
+impl Hub {
+    /// Answers an administrator. What takes the disk or the name service is answered from a task.
+    pub(crate) fn admin(&mut self, request: Request, answer: oneshot::Sender<Reply>) {
+        match request {
+            Request::Status => drop(answer.send(Reply::Status(self.status()))),
+            Request::CardList => drop(answer.send(Reply::Cards(self.directory.card_rows()))),
+            Request::TerminalList => {
+                drop(answer.send(Reply::Terminals(self.directory.terminal_rows())));
+            }
+            Request::SessionList => {
+                drop(answer.send(Reply::Sessions(self.directory.session_rows())));
+            }
+            Request::PersonList => self.people(answer),
+            Request::Receipts { since_ms, limit } => {
+                let rows = self
+                    .store
+                    .receipts(since_ms.unwrap_or(0), limit.min(MAX_ROWS));
+                tokio::spawn(pass(rows, answer, Reply::Receipts));
+            }
+            Request::Audit { limit } => {
+                let rows = self.store.audit_rows(limit.min(MAX_ROWS));
+                tokio::spawn(pass(rows, answer, Reply::Audit));
+            }
+            change => self.change(change, answer),
+        }
+    }
+
+    fn change(&mut self, request: Request, answer: oneshot::Sender<Reply>) {
+        let now = self.now();
+        let directory = &mut self.directory;
+        let changed: Changed = match &request {
+            Request::CardAdd {
+                card,
+                person,
+                label,
+            } => directory.add_card(now, card, person, label),
+            Request::CardRevoke { card } => directory.revoke_card(now, card),
+            Request::PersonAdd { person } => directory.add_person(now, person),
+            Request::SessionEnd { session } => directory.end_session(now, session),
+            other => unreachable!("{other:?} changes nothing"),
+        };
+        match changed {
+            Err(failure) => drop(answer.send(Reply::Failed(failure))),
+            Ok((text, actions)) => {
+                self.perform(actions);
+                let kept = self.store.flushed();
+                tokio::spawn(pass(kept, answer, |()| Reply::Done(text)));
+            }
+        }
+    }
+
+    /// Accounts are looked up apart, since the name service may be slow.
+    fn people(&self, answer: oneshot::Sender<Reply>) {
+        let mut rows = self.directory.person_rows(|_| None);
+        tokio::task::spawn_blocking(move || {
+            for row in &mut rows {
+                row.uid = accounts::uid_of(&row.person);
+            }
+            let _ = answer.send(Reply::People(rows));
+        });
+    }
+
+    fn status(&self) -> Status {
+        let counts = self.directory.counts();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            site: self.about.site.clone(),
+            site_key: self.about.site_key.clone(),
+            listen: self.about.listen.clone(),
+            pid: std::process::id(),
+            up_s: self.up().as_secs(),
+            terminals_online: counts.terminals_online,
+            sessions: counts.sessions,
+            attached: counts.attached,
+            cards: counts.cards,
+        }
+    }
+}
+
+/// Passes an answer on when it comes.
+async fn pass<T>(
+    from: oneshot::Receiver<T>,
+    to: oneshot::Sender<Reply>,
+    form: impl FnOnce(T) -> Reply,
+) {
+    let reply = match from.await {
+        Ok(answer) => form(answer),
+        Err(_) => Reply::Failed(Failure {
+            why: Why::Internal,
+            text: "the store does not answer; see the broker's log".to_owned(),
+        }),
+    };
+    let _ = to.send(reply);
+}

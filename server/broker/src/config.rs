@@ -1,0 +1,333 @@
+//! The broker's configuration file.
+//!
+//! A wrong key or value names the file, the line, and what was expected.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use heliostat_link::Budget;
+use serde::{Deserialize, Deserializer};
+
+use crate::directory::Policy;
+
+/// All of it. Every key has a default; an empty file is a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The site's name, shown on idle terminals.
+    pub site: String,
+    /// Where control links arrive (UDP).
+    pub listen: SocketAddr,
+    /// What must survive a reboot: site key, store, logs.
+    pub state_dir: PathBuf,
+    /// What need not: sockets, people's runtime folders.
+    pub run_dir: PathBuf,
+    /// UDP ports for session links.
+    pub session_ports: Ports,
+    /// The session program with its first arguments; beside the broker's own where empty.
+    pub session_command: Vec<String>,
+    /// The file that sessions are told to read.
+    pub session_config: Option<PathBuf>,
+    /// Addresses of this server for terminals that reach the broker through another, best first.
+    pub session_addresses: Vec<IpAddr>,
+    /// Log filter of sessions.
+    pub session_log: String,
+    /// Sessions at once.
+    pub max_sessions: usize,
+    /// Users below this number get no session.
+    pub min_uid: u32,
+    /// Members of this group may use the admin socket, besides root.
+    pub admin_group: Option<String>,
+    /// Which cards open sessions.
+    pub cards: Cards,
+    /// What strangers may cost.
+    pub throttle: Throttle,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            site: "Heliostat".to_owned(),
+            listen: SocketAddr::from(([0, 0, 0, 0], 4460)),
+            state_dir: "/var/lib/heliostat".into(),
+            run_dir: "/run/heliostat".into(),
+            session_ports: Ports {
+                first: 4500,
+                last: 4999,
+            },
+            session_command: Vec::new(),
+            session_config: None,
+            session_addresses: Vec::new(),
+            session_log: "info".to_owned(),
+            max_sessions: 64,
+            min_uid: 1000,
+            admin_group: None,
+            cards: Cards::default(),
+            throttle: Throttle::default(),
+        }
+    }
+}
+
+/// The `[cards]` table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cards {
+    /// What becomes of cards that do not prove themselves.
+    pub unproven: Unproven,
+}
+
+/// What becomes of cards that do not prove themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unproven {
+    /// They open nothing.
+    #[default]
+    Deny,
+    /// They open their person's session: whoever can copy a card's id has the desktop.
+    Allow,
+}
+
+/// The `[throttle]` table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Throttle {
+    /// Attempts that one address has at once.
+    pub burst: u32,
+    /// Milliseconds after which an address has one attempt more.
+    pub refill_ms: u64,
+    /// Unfinished hellos from which addresses must be proven first.
+    pub busy: usize,
+    /// Unfinished hellos at most.
+    pub half_open: usize,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        let budget = Budget::default();
+        Self {
+            burst: budget.burst,
+            refill_ms: budget.refill.as_millis() as u64,
+            busy: budget.busy,
+            half_open: budget.half_open,
+        }
+    }
+}
+
+/// A range of UDP ports, written `4500-4999`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ports {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let ports = text
+            .split_once('-')
+            .and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+        match ports {
+            Some((first, last)) if 0 < first && first <= last => Ok(Self { first, last }),
+            _ => Err(serde::de::Error::custom(format!(
+                "invalid ports {text:?}, expected a range such as \"4500-4999\""
+            ))),
+        }
+    }
+}
+
+/// What is wrong with a configuration file.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read {file}: {why}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Why.
+        why: String,
+    },
+    /// A line is not as expected.
+    #[error("{file}, line {line}: `{text}`: {problem}")]
+    Wrong {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What stands there.
+        text: String,
+        /// What is wrong with it and what was expected.
+        problem: String,
+    },
+    /// A value makes no sense beside another.
+    #[error("{file}: {problem}")]
+    Senseless {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&file, &text),
+            Err(error) => Err(ConfigError::Unreadable {
+                file,
+                why: error.to_string(),
+            }),
+        }
+    }
+
+    /// Reads the text of `file`.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| wrong(file, text, &error))?;
+        match config.problem() {
+            None => Ok(config),
+            Some(problem) => Err(ConfigError::Senseless {
+                file: file.to_owned(),
+                problem,
+            }),
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        let port = self.listen.port();
+        let Ports { first, last } = self.session_ports;
+        if port != 0 && (first..=last).contains(&port) {
+            return Some(format!(
+                "listen: port {port} lies within session_ports {first}-{last}"
+            ));
+        }
+        for (key, dir) in [("state_dir", &self.state_dir), ("run_dir", &self.run_dir)] {
+            if !dir.is_absolute() {
+                return Some(format!("{key}: expected an absolute path, not {dir:?}"));
+            }
+        }
+        (self.max_sessions == 0).then(|| "max_sessions: expected at least 1".to_owned())
+    }
+
+    /// What the directory needs of it.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            unproven_cards: self.cards.unproven == Unproven::Allow,
+            max_sessions: self.max_sessions,
+            ..Policy::default()
+        }
+    }
+
+    /// What the control link's endpoint needs of it.
+    pub fn budget(&self) -> Budget {
+        Budget {
+            burst: self.throttle.burst,
+            refill: Duration::from_millis(self.throttle.refill_ms),
+            busy: self.throttle.busy,
+            half_open: self.throttle.half_open,
+            ..Budget::default()
+        }
+    }
+}
+
+fn wrong(file: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+    let start = error.span().map_or(0, |span| span.start).min(text.len());
+    let before = &text.as_bytes()[..start];
+    let line = before.iter().filter(|byte| **byte == b'\n').count();
+    ConfigError::Wrong {
+        file: file.to_owned(),
+        line: line + 1,
+        text: text.lines().nth(line).unwrap_or_default().trim().to_owned(),
+        problem: error.message().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        Config::parse("broker.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default_and_denies_cards_without_proof() {
+        let config = Config::parse("broker.toml", "").unwrap();
+        assert_eq!(config, Config::default());
+        assert!(!config.policy().unproven_cards);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line_and_what_was_expected() {
+        let text = problem("site = \"x\"\n\n[cards]\nunprovn = \"allow\"\n");
+        assert!(
+            text.starts_with("broker.toml, line 4: `unprovn = \"allow\"`"),
+            "{text}"
+        );
+        assert!(text.contains("expected `unproven`"), "{text}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_named_with_its_line_and_what_was_expected() {
+        let text = problem("site = \"x\"\nmax_sessions = \"many\"\n");
+        assert!(
+            text.contains("line 2") && text.contains("max_sessions"),
+            "{text}"
+        );
+        assert!(text.contains("expected usize"), "{text}");
+        let text = problem("[cards]\nunproven = \"maybe\"\n");
+        assert!(text.contains("line 2"), "{text}");
+        assert!(text.contains("`deny` or `allow`"), "{text}");
+        let text = problem("session_ports = \"4999-4500\"\n");
+        assert!(
+            text.contains("line 1") && text.contains("\"4500-4999\""),
+            "{text}"
+        );
+        let text = problem("listen = \"4460\"\n");
+        assert!(
+            text.contains("line 1") && text.contains("socket address"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_refused_with_its_line() {
+        let text = problem("site = \"x\"\nlisten\n");
+        assert!(text.contains("line 2"), "{text}");
+    }
+
+    #[test]
+    fn values_that_contradict_each_other_are_refused() {
+        let text = problem("listen = \"0.0.0.0:4600\"");
+        assert!(text.contains("4600 lies within session_ports"), "{text}");
+        let text = problem("state_dir = \"state\"");
+        assert!(text.contains("absolute"), "{text}");
+    }
+
+    #[test]
+    fn the_documented_example_is_a_configuration_with_the_documented_defaults() {
+        let page = include_str!("../../../docs/book/src/broker.md");
+        let example = page
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .expect("broker.md shows the whole file");
+        let mut config = Config::parse("broker.md", example).unwrap();
+        // The example shows these where the default is to have none.
+        config.session_command.clear();
+        config.session_config = None;
+        config.session_addresses.clear();
+        config.admin_group = None;
+        assert_eq!(config, Config::default());
+    }
+}

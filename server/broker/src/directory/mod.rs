@@ -1,0 +1,301 @@
+//! Who is where: cards, people, terminals, sessions and attaches.
+//!
+//! Pure: events and the time in, actions out. One owner, the hub, holds it and does what it asks
+//! for. What must hold at any time is written down in [`Directory::check`] and property-tested.
+//!
+//! A terminal's slot says what its card has led to, a session's holder where it is shown; the two
+//! always agree:
+//!
+//! ```text
+//! Empty ──edge──► Parked            card refused
+//!            ├──► Waiting ──ready──► Joined ──moved, ended──► Parked
+//!            └──► Joined             │ ▲ link broken: offered again
+//! Parked ──retry, edge──► as above   └─┘
+//! Joined ──control link back──► Resumable ──same edge──► Joined
+//! any ──card pulled──► Empty
+//! ```
+
+mod admin;
+mod cards;
+mod sessions;
+mod terminals;
+#[cfg(test)]
+mod tests;
+mod types;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use heliostat_control::admin::AuditRow;
+use heliostat_control::session::ToSession;
+use heliostat_wire::control::{CardRefusal, DetachReason, ToTerminal};
+use heliostat_wire::id::{AttachId, SessionId};
+
+pub use admin::Changed;
+pub use types::*;
+pub use view::Counts;
+
+/// Attaches whose receipts may still come.
+const MAX_ATTACHES: usize = 1024;
+/// Terminals that are remembered.
+const MAX_TERMINALS: usize = 4096;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Directory {
+    policy: Policy,
+    site: String,
+    people: BTreeSet<String>,
+    cards: BTreeMap<String, Card>,
+    terminals: BTreeMap<String, Terminal>,
+    links: BTreeMap<LinkId, String>,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Sessions in a row that died young, by person.
+    failures: BTreeMap<String, u32>,
+    attaches: BTreeMap<AttachId, AttachRecord>,
+    next_attach: u64,
+    actions: Vec<Action>,
+}
+
+/// What a directory starts from.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// Known people.
+    pub people: BTreeSet<String>,
+    /// All cards.
+    pub cards: BTreeMap<String, Card>,
+    /// All terminals.
+    pub terminals: BTreeMap<String, Terminal>,
+    /// The latest attaches.
+    pub attaches: Vec<AttachRecord>,
+    /// The first attach id that was never used.
+    pub next_attach: u64,
+}
+
+impl Directory {
+    /// The directory of a site, starting from what is remembered.
+    pub fn new(site: &str, policy: Policy, remembered: Remembered) -> Self {
+        let attaches = remembered
+            .attaches
+            .into_iter()
+            .map(|record| (record.attach, record))
+            .collect();
+        Self {
+            policy,
+            site: site.to_owned(),
+            people: remembered.people,
+            cards: remembered.cards,
+            terminals: remembered.terminals,
+            links: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            attaches,
+            next_attach: remembered.next_attach,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes an event in and gives out what is to be done, in order.
+    pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        match event {
+            Event::Hello {
+                link,
+                key,
+                address,
+                hello,
+            } => self.hello(now, Online { link, address }, key, hello),
+            Event::Terminal { link, message } => self.terminal_says(now, link, message),
+            Event::LinkDown { link } => self.link_down(now, link),
+            Event::SessionStarted { session, pid, uid } => self.started(session, pid, uid),
+            Event::SessionReady { session, ready } => self.ready(now, session, ready),
+            Event::Session { session, message } => self.session_says(now, session, message),
+            Event::SessionGone { session, how } => self.gone(now, session, how),
+            Event::Tick => self.tick(now),
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Event::Tick`] is due next, in milliseconds of the clock that never goes back.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let sessions = self.sessions.values().filter_map(|session| session.until());
+        let slots = self.terminals.values().filter_map(|t| match t.slot {
+            Slot::Waiting { until_ms, .. } => Some(until_ms),
+            _ => None,
+        });
+        sessions.chain(slots).min()
+    }
+
+    fn tick(&mut self, now: Moment) {
+        let overdue: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.until().is_some_and(|until| until <= now.ms))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in overdue {
+            self.overdue(now, id);
+        }
+        let tired: Vec<_> = self
+            .terminals
+            .iter()
+            .filter(|(_, t)| matches!(t.slot, Slot::Waiting { until_ms, .. } if until_ms <= now.ms))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for terminal in tired {
+            let text = "Your desktop does not answer. Try again, or ask your administrator.";
+            self.refuse(now, &terminal, CardRefusal::SessionFailed, text);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    fn tell(&mut self, terminal: &str, message: ToTerminal) {
+        let online = self.terminals.get(terminal).and_then(|t| t.online);
+        if let Some(online) = online {
+            self.act(Action::ToTerminal(online.link, message));
+        }
+    }
+
+    fn audit(&mut self, now: Moment, event: &str, who: Who<'_>, detail: impl Into<String>) {
+        let name = |id: &str| match self.terminals.get(id) {
+            Some(terminal) => terminal.name.clone(),
+            None => id.to_owned(),
+        };
+        let row = AuditRow {
+            at_ms: now.unix_ms,
+            event: event.to_owned(),
+            person: who.person.to_owned(),
+            terminal: name(who.terminal),
+            card: who.card.to_owned(),
+            detail: detail.into(),
+        };
+        self.act(Action::Audit(row));
+    }
+
+    /// Tells a terminal that the card in it opens nothing; the card stays parked.
+    fn refuse(&mut self, now: Moment, terminal: &str, reason: CardRefusal, text: &str) {
+        let Some(edge) = self.park(terminal) else {
+            return;
+        };
+        let person = self.person_of(&edge.card).unwrap_or_default().to_owned();
+        let who = Who {
+            person: &person,
+            terminal,
+            card: &edge.card,
+        };
+        self.audit(now, "card_refused", who, format!("{reason:?}"));
+        let message = ToTerminal::CardRefused {
+            seq: edge.seq,
+            reason,
+            text: text.into(),
+        };
+        self.tell(terminal, message);
+    }
+
+    /// Leaves the card in its reader without a session. The caller sees to the session.
+    fn park(&mut self, terminal: &str) -> Option<Edge> {
+        let slot = &mut self.terminals.get_mut(terminal)?.slot;
+        let edge = slot.edge()?.clone();
+        *slot = Slot::Parked(edge.clone());
+        Some(edge)
+    }
+
+    /// Parts a terminal from whatever its card led to and tells the session why.
+    fn vacate(&mut self, terminal: &str, reason: DetachReason) {
+        let Some(known) = self.terminals.get_mut(terminal) else {
+            return;
+        };
+        let slot = std::mem::replace(&mut known.slot, Slot::Empty);
+        let (Slot::Joined(join) | Slot::Resumable(join)) = slot else {
+            return;
+        };
+        if let Some(session) = self.sessions.get_mut(&join.session) {
+            session.holder = None;
+        }
+        let detach = ToSession::Detach {
+            attach_id: Some(join.attach),
+            reason,
+        };
+        self.act(Action::ToSession(join.session, detach));
+    }
+
+    fn person_of(&self, card: &str) -> Option<&str> {
+        self.cards.get(card).map(|card| card.person.as_str())
+    }
+
+    /// Panics where something does not hold that must hold between any two events.
+    #[cfg(test)]
+    pub fn check(&self) {
+        for (id, terminal) in &self.terminals {
+            match &terminal.slot {
+                Slot::Joined(join) | Slot::Resumable(join) => {
+                    let holder = self.sessions[&join.session].holder.as_ref();
+                    let holder = holder.expect("a joined session knows its holder");
+                    assert_eq!((&holder.terminal, holder.attach), (id, join.attach));
+                    assert!(self.attaches.contains_key(&join.attach));
+                }
+                Slot::Waiting { session, .. } => {
+                    let state = &self.sessions[session].state;
+                    assert!(matches!(state, State::Starting { .. } | State::Adopting));
+                }
+                Slot::Empty | Slot::Parked(_) => {}
+            }
+            if let Some(online) = terminal.online {
+                assert_eq!(self.links.get(&online.link), Some(id));
+            }
+        }
+        for (id, session) in &self.sessions {
+            if let Some(holder) = &session.holder {
+                let slot = &self.terminals[&holder.terminal].slot;
+                let (Slot::Joined(join) | Slot::Resumable(join)) = slot else {
+                    panic!("a session's holder does not know of it: {slot:?}");
+                };
+                assert_eq!((join.session, join.attach), (*id, holder.attach));
+            }
+            let waiting = self.terminals.values();
+            let waiting = waiting
+                .filter(|t| matches!(&t.slot, Slot::Waiting { session, .. } if session == id));
+            assert!(waiting.count() <= 1, "two terminals wait for one session");
+        }
+        let mut people = BTreeSet::new();
+        for session in self.sessions.values() {
+            let ending = matches!(session.state, State::Ending { .. });
+            assert!(ending || people.insert(&session.person), "two desktops");
+        }
+        for (link, terminal) in &self.links {
+            let online = self.terminals[terminal].online;
+            assert_eq!(online.map(|online| online.link), Some(*link));
+        }
+    }
+}
+
+/// Whom an audit line concerns.
+#[derive(Debug, Clone, Copy, Default)]
+struct Who<'a> {
+    person: &'a str,
+    terminal: &'a str,
+    card: &'a str,
+}
+
+impl Slot {
+    /// The card in it.
+    pub fn edge(&self) -> Option<&Edge> {
+        match self {
+            Self::Empty => None,
+            Self::Parked(edge) | Self::Waiting { edge, .. } => Some(edge),
+            Self::Joined(join) | Self::Resumable(join) => Some(&join.edge),
+        }
+    }
+}
+
+impl Session {
+    /// When its present state has lasted too long.
+    fn until(&self) -> Option<u64> {
+        match self.state {
+            State::Starting { until_ms } | State::Ending { until_ms, .. } => Some(until_ms),
+            State::Adopting | State::Running(_) => None,
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! What sessions say, and what becomes of them.
+
+use heliostat_control::hex::Hex;
+use heliostat_control::session::{FromSession, Ready, ToSession};
+use heliostat_wire::control::{CardRefusal, DetachReason, ToTerminal};
+use heliostat_wire::id::{AttachId, KeyPin, SessionId};
+
+use super::*;
+
+/// A session that dies within this time has not really started.
+const YOUNG_MS: u64 = 5_000;
+
+impl Directory {
+    /// Takes up a session that was found running, with what is remembered of its last attach.
+    pub fn adopt(&mut self, id: SessionId, owner: &Owner) {
+        let session = Session {
+            person: owner.person.clone(),
+            uid: owner.uid,
+            pid: owner.pid,
+            started_s: owner.started_s,
+            state: State::Adopting,
+            holder: None,
+            stats: None,
+        };
+        self.sessions.insert(id, session);
+        let last = self.attaches.values().filter(|record| record.session == id);
+        let Some(last) = last.max_by_key(|record| record.attach).cloned() else {
+            return;
+        };
+        let Some(terminal) = self.terminals.get_mut(&last.terminal) else {
+            return;
+        };
+        if terminal.slot != Slot::Empty || terminal.key != Some(last.key) {
+            return;
+        }
+        terminal.slot = Slot::Resumable(Join {
+            edge: last.edge,
+            session: id,
+            attach: last.attach,
+            breaks: Vec::new(),
+        });
+        let session = self.sessions.get_mut(&id).expect("just inserted");
+        session.holder = Some(Holder {
+            terminal: last.terminal,
+            attach: last.attach,
+            phase: Phase::Live,
+        });
+    }
+
+    pub(super) fn started(&mut self, id: SessionId, pid: u32, uid: u32) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.pid = pid;
+            session.uid = uid;
+        }
+    }
+
+    pub(super) fn ready(&mut self, now: Moment, id: SessionId, ready: Ready) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if matches!(session.state, State::Ending { .. }) {
+            return;
+        }
+        let started = matches!(session.state, State::Starting { .. });
+        let Hex(pin) = ready.spki_sha256;
+        session.state = State::Running(Door {
+            port: ready.port,
+            pin: KeyPin(pin),
+            wayland_display: ready.wayland_display.chars().take(64).collect(),
+            since_ms: now.ms,
+        });
+        let attached = ready.attached.map(|attached| attached.attach_id);
+        self.reconcile(now, id, attached);
+        let Some(terminal) = self.waiting_for(id) else {
+            return;
+        };
+        if let Some(edge) = self.park(&terminal) {
+            self.offer(now, id, &terminal, edge, vec![], started);
+        }
+    }
+
+    /// Compares who is attached, as the session says, with what is remembered.
+    fn reconcile(&mut self, now: Moment, id: SessionId, attached: Option<AttachId>) {
+        let session = self.sessions.get_mut(&id).expect("a known session");
+        let Some(holder) = &mut session.holder else {
+            return;
+        };
+        if attached == Some(holder.attach) {
+            holder.phase = Phase::Live;
+            return;
+        }
+        if holder.phase == Phase::Offered {
+            // The offer may have been lost with the old connection: what follows makes a new one.
+            holder.phase = Phase::Lost;
+        }
+        let terminal = holder.terminal.clone();
+        let known = &self.terminals[&terminal];
+        match (&known.slot, known.online) {
+            (Slot::Joined(join), Some(_)) => {
+                let (edge, breaks) = (join.edge.clone(), join.breaks.clone());
+                self.offer(now, id, &terminal, edge, breaks, false);
+            }
+            _ => self.vacate(&terminal, DetachReason::LinkLost),
+        }
+    }
+
+    pub(super) fn session_says(&mut self, now: Moment, id: SessionId, message: FromSession) {
+        match message {
+            FromSession::Ready(ready) => self.ready(now, id, ready),
+            FromSession::Attached(attached) => self.phase(id, attached.attach_id, Phase::Live),
+            FromSession::FirstFrame { attach_id, took_ms } => {
+                self.first_frame(now, id, attach_id, took_ms);
+            }
+            FromSession::Detached { attach_id, reason } => {
+                self.detached(now, id, attach_id, reason);
+            }
+            FromSession::Stats(stats) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.stats = Some(stats);
+                }
+            }
+            FromSession::Ending { reason } => self.ending(now, id, reason),
+        }
+    }
+
+    fn phase(&mut self, id: SessionId, attach: AttachId, phase: Phase) {
+        let holder = self.sessions.get_mut(&id).and_then(|s| s.holder.as_mut());
+        if let Some(holder) = holder.filter(|holder| holder.attach == attach) {
+            holder.phase = phase;
+        }
+    }
+
+    fn first_frame(&mut self, now: Moment, id: SessionId, attach: AttachId, took_ms: u32) {
+        let Some(record) = self.attaches.get(&attach).filter(|r| r.session == id) else {
+            return;
+        };
+        let record = record.clone();
+        let who = Who {
+            person: &record.person,
+            terminal: &record.terminal,
+            card: &record.edge.card,
+        };
+        self.audit(now, "first_frame", who, format!("after {took_ms} ms"));
+    }
+
+    fn detached(&mut self, now: Moment, id: SessionId, attach: AttachId, reason: DetachReason) {
+        let holder = self.sessions.get(&id).and_then(|s| s.holder.clone());
+        let Some(holder) = holder.filter(|holder| holder.attach == attach) else {
+            return;
+        };
+        let terminal = &self.terminals[&holder.terminal];
+        let person = self.sessions[&id].person.clone();
+        let card = terminal.slot.edge().map(|edge| edge.card.clone());
+        let joined = matches!(terminal.slot, Slot::Joined(_)) && terminal.online.is_some();
+        let broken = matches!(
+            reason,
+            DetachReason::LinkLost | DetachReason::ProtocolViolation | DetachReason::CardRemoved
+        );
+        let who = Who {
+            person: &person,
+            terminal: &holder.terminal,
+            card: &card.unwrap_or_default(),
+        };
+        self.audit(now, "detached", who, format!("{reason:?}"));
+        match (joined, broken) {
+            // The terminal says itself what it makes of it: LinkEnded or CardRemoved.
+            (true, true) => self.phase(id, attach, Phase::Lost),
+            (true, false) => self.vacate_parked(&holder.terminal, reason),
+            (false, _) => self.vacate(&holder.terminal, reason),
+        }
+    }
+
+    /// The session ends, by its own or our wish; whoever has it is told.
+    pub(super) fn ending(&mut self, now: Moment, id: SessionId, reason: DetachReason) {
+        let until_ms = now.ms + self.policy.end_ms;
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if matches!(session.state, State::Ending { .. }) {
+            return;
+        }
+        session.state = State::Ending {
+            until_ms,
+            reason: reason.clone(),
+        };
+        let holder = session.holder.take();
+        if let Some(holder) = holder {
+            self.park(&holder.terminal);
+            let message = ToTerminal::Detach {
+                attach_id: holder.attach,
+                reason,
+            };
+            self.tell(&holder.terminal, message);
+        }
+        if let Some(terminal) = self.waiting_for(id) {
+            let text = "Your desktop was ended. Try again to start another.";
+            self.refuse(now, &terminal, CardRefusal::SessionFailed, text);
+        }
+    }
+
+    pub(super) fn overdue(&mut self, now: Moment, id: SessionId) {
+        let session = self.sessions.get_mut(&id).expect("a known session");
+        // Its process being gone is an event of its own; this deadline shall not pass again.
+        let far = now.ms + self.policy.end_ms;
+        if let State::Starting { until_ms } | State::Ending { until_ms, .. } = &mut session.state {
+            *until_ms = far;
+        }
+        self.act(Action::Kill(id));
+    }
+
+    pub(super) fn gone(&mut self, now: Moment, id: SessionId, how: Gone) {
+        let Some(mut session) = self.sessions.remove(&id) else {
+            return;
+        };
+        let failures = self.count_failure(now, &session, &how);
+        let (word, reason) = match (&session.state, &how) {
+            (State::Ending { reason, .. }, _) => ("session_ended", reason.clone()),
+            (State::Running(_), Gone::Exited) => ("session_ended", DetachReason::SessionEnded),
+            _ => ("session_crashed", DetachReason::SessionCrashed),
+        };
+        let person = session.person.clone();
+        let who = Who {
+            person: &person,
+            ..Who::default()
+        };
+        let detail = how.in_words();
+        self.audit(now, word, who, format!("{id}: {detail}"));
+        let kept = Record::SessionEnded(id, now.unix_ms / 1000, detail);
+        self.act(Action::Keep(kept));
+        let holder = session.holder.take();
+        let waiting = self.waiting_for(id);
+        if let Some(holder) = &holder {
+            self.park(&holder.terminal);
+            let message = ToTerminal::Detach {
+                attach_id: holder.attach,
+                reason: reason.clone(),
+            };
+            self.tell(&holder.terminal, message);
+        }
+        let failed = reason == DetachReason::SessionCrashed;
+        let told = waiting.or(holder.filter(|_| failed).map(|holder| holder.terminal));
+        if let Some(terminal) = told {
+            let (refusal, text) = how.for_the_person(failures);
+            self.refuse(now, &terminal, refusal, &text);
+        }
+    }
+
+    /// How many of a person's sessions in a row have died young.
+    fn count_failure(&mut self, now: Moment, session: &Session, how: &Gone) -> u32 {
+        let young = match &session.state {
+            State::Starting { .. } => true,
+            State::Running(door) => now.ms < door.since_ms + YOUNG_MS && *how != Gone::Exited,
+            State::Adopting | State::Ending { .. } => false,
+        };
+        if !young {
+            self.failures.remove(&session.person);
+            return 0;
+        }
+        let failures = self.failures.entry(session.person.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        *failures
+    }
+
+    /// Whether a session's control socket is to be asked for news.
+    pub fn ask_stats(&self) -> Vec<Action> {
+        let running = |session: &&Session| matches!(session.state, State::Running(_));
+        self.sessions
+            .iter()
+            .filter(|(_, session)| running(session))
+            .map(|(id, _)| Action::ToSession(*id, ToSession::Stats))
+            .collect()
+    }
+}
+
+impl Gone {
+    fn in_words(&self) -> String {
+        match self {
+            Self::NoAccount(text) | Self::NotStarted(text) | Self::Died(text) => text.clone(),
+            Self::Exited => "exited".to_owned(),
+        }
+    }
+
+    fn for_the_person(&self, failures: u32) -> (CardRefusal, String) {
+        let again = match failures {
+            0..=2 => "Try again.".to_owned(),
+            n => format!("It has failed {n} times in a row: ask your administrator."),
+        };
+        match self {
+            Self::NoAccount(text) => (CardRefusal::NoAccount, text.clone()),
+            Self::NotStarted(text) => (
+                CardRefusal::SessionFailed,
+                format!("Your desktop could not be started: {text}. {again}"),
+            ),
+            Self::Exited => (
+                CardRefusal::SessionFailed,
+                format!("Your desktop ended as soon as it had started. {again}"),
+            ),
+            Self::Died(text) => (
+                CardRefusal::SessionFailed,
+                format!("Your desktop has crashed: {text}. {again}"),
+            ),
+        }
+    }
+}

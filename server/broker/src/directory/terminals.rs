@@ -1,0 +1,298 @@
+//! What terminals say.
+
+use heliostat_wire::close::CloseCode;
+use heliostat_wire::control::{CardRefusal, DetachReason, Hello, ToBroker, ToTerminal};
+use heliostat_wire::id::{AttachId, KeyPin};
+use heliostat_wire::receipt::Receipt;
+
+use super::*;
+
+/// Links of one card edge that may break within [`BREAKS_WITHIN_MS`] before it takes a person to
+/// try again.
+const MAX_BREAKS: usize = 5;
+const BREAKS_WITHIN_MS: u64 = 20_000;
+
+impl Directory {
+    pub(super) fn hello(&mut self, now: Moment, online: Online, key: KeyPin, hello: Hello) {
+        let id = hello.terminal_id.as_str().to_owned();
+        if id.is_empty() {
+            let text = "a terminal needs an id".to_owned();
+            self.act(Action::Close(
+                online.link,
+                CloseCode::ProtocolViolation,
+                text,
+            ));
+            return;
+        }
+        self.make_room(&id);
+        self.supersede(now, &id);
+        let known = self.terminals.entry(id.clone()).or_insert_with(unknown);
+        let same_boot = known.key == Some(key);
+        known.name = match hello.name.as_str() {
+            "" => id.clone(),
+            name => name.to_owned(),
+        };
+        known.software = hello.software.as_str().to_owned();
+        known.outputs = hello.outputs;
+        known.boot_ms = hello.boot_ms;
+        known.seen_s = now.unix_ms / 1000;
+        known.key = Some(key);
+        known.online = Some(online);
+        let (kept, name) = (known.clone(), known.name.clone());
+        self.links.insert(online.link, id.clone());
+        if same_boot {
+            self.make_resumable(&id);
+        } else {
+            self.vacate(&id, DetachReason::LinkLost);
+        }
+        let welcome = ToTerminal::Welcome {
+            terminal_name: name.as_str().into(),
+            site: self.site.as_str().into(),
+            unix_time_s: now.unix_ms / 1000,
+        };
+        self.act(Action::ToTerminal(online.link, welcome));
+        self.audit(now, "terminal_online", at(&id), online.address.to_string());
+        self.act(Action::Keep(Record::Terminal(id, kept)));
+    }
+
+    /// A second link of a terminal takes the place of the first.
+    fn supersede(&mut self, now: Moment, id: &str) {
+        let old = self.terminals.get_mut(id).and_then(|t| t.online.take());
+        if let Some(old) = old {
+            self.links.remove(&old.link);
+            let text = "a newer link of this terminal has come".to_owned();
+            self.act(Action::Close(old.link, CloseCode::Superseded, text));
+            self.audit(now, "terminal_superseded", at(id), old.address.to_string());
+        }
+    }
+
+    /// After a broken link the terminal repeats its card edge if the card is still there.
+    fn make_resumable(&mut self, id: &str) {
+        let slot = &mut self.terminals.get_mut(id).expect("just inserted").slot;
+        *slot = match std::mem::replace(slot, Slot::Empty) {
+            Slot::Joined(join) | Slot::Resumable(join) => Slot::Resumable(join),
+            Slot::Empty | Slot::Parked(_) | Slot::Waiting { .. } => Slot::Empty,
+        };
+    }
+
+    /// Forgets the terminal that has been away longest where there are too many.
+    fn make_room(&mut self, id: &str) {
+        if self.terminals.len() < MAX_TERMINALS || self.terminals.contains_key(id) {
+            return;
+        }
+        let away = self
+            .terminals
+            .iter()
+            .filter(|(_, t)| t.online.is_none() && t.slot == Slot::Empty)
+            .min_by_key(|(_, t)| t.seen_s)
+            .map(|(id, _)| id.clone());
+        if let Some(away) = away {
+            self.terminals.remove(&away);
+        }
+    }
+
+    pub(super) fn link_down(&mut self, now: Moment, link: LinkId) {
+        let Some(id) = self.links.remove(&link) else {
+            return;
+        };
+        let terminal = self.terminals.get_mut(&id).expect("links name terminals");
+        terminal.online = None;
+        terminal.seen_s = now.unix_ms / 1000;
+        if matches!(terminal.slot, Slot::Parked(_) | Slot::Waiting { .. }) {
+            terminal.slot = Slot::Empty;
+        }
+        self.drop_lost(&id);
+        self.audit(now, "terminal_offline", at(&id), "");
+    }
+
+    /// An attach whose session link and control link are both gone is over.
+    fn drop_lost(&mut self, id: &str) {
+        let terminal = &self.terminals[id];
+        let (Slot::Joined(join) | Slot::Resumable(join)) = &terminal.slot else {
+            return;
+        };
+        let session = &self.sessions[&join.session];
+        let lost = session.holder.as_ref().map(|holder| holder.phase) == Some(Phase::Lost);
+        if lost {
+            self.vacate(id, DetachReason::LinkLost);
+        }
+    }
+
+    pub(super) fn terminal_says(&mut self, now: Moment, link: LinkId, message: ToBroker) {
+        let Some(id) = self.links.get(&link).cloned() else {
+            return;
+        };
+        match message {
+            ToBroker::Hello(_) => self.violation(link, "a terminal says hello once"),
+            ToBroker::CardInserted { seq, card, .. } => {
+                self.inserted(now, &id, seq, card.id.as_str());
+            }
+            ToBroker::CardUnreadable { why, reader, .. } => {
+                self.vacate(&id, DetachReason::CardRemoved);
+                let detail = format!("{why:?} in {reader}");
+                self.audit(now, "card_unreadable", at(&id), detail);
+            }
+            ToBroker::CardRemoved { seq } => self.removed(now, &id, seq),
+            ToBroker::Retry { seq } => self.retry(now, &id, seq),
+            ToBroker::LinkEnded { attach_id, reason } => {
+                self.link_ended(now, &id, attach_id, reason);
+            }
+            ToBroker::Receipt(receipt) => self.receipt(&id, receipt),
+            ToBroker::Outputs(outputs) => self.outputs(&id, outputs),
+            ToBroker::Ping(number) => self.act(Action::ToTerminal(link, ToTerminal::Pong(number))),
+        }
+    }
+
+    fn violation(&mut self, link: LinkId, text: &str) {
+        let code = CloseCode::ProtocolViolation;
+        self.act(Action::Close(link, code, text.to_owned()));
+    }
+
+    fn outputs(&mut self, id: &str, outputs: heliostat_wire::output::Outputs) {
+        let terminal = self.terminals.get_mut(id).expect("links name terminals");
+        terminal.outputs = outputs;
+        let kept = terminal.clone();
+        self.act(Action::Keep(Record::Terminal(id.to_owned(), kept)));
+    }
+
+    fn inserted(&mut self, now: Moment, id: &str, seq: u32, card: &str) {
+        let terminal = self.terminals.get_mut(id).expect("links name terminals");
+        let same = |edge: &Edge| edge.seq == seq && edge.card == card;
+        match &terminal.slot {
+            Slot::Joined(join) if same(&join.edge) => return,
+            Slot::Waiting { edge, .. } if same(edge) => return,
+            Slot::Resumable(join) if same(&join.edge) => {
+                terminal.slot = Slot::Joined(join.clone());
+                return;
+            }
+            _ => {}
+        }
+        self.vacate(id, DetachReason::CardRemoved);
+        let edge = Edge {
+            seq,
+            card: card.to_owned(),
+            at_ms: now.unix_ms,
+        };
+        match self.was_called_away(id, &edge) {
+            None => self.open(now, id, edge),
+            Some(text) => {
+                let terminal = self.terminals.get_mut(id).expect("links name terminals");
+                terminal.slot = Slot::Parked(edge);
+                self.refuse(now, id, CardRefusal::Busy, &text);
+            }
+        }
+    }
+
+    /// An edge that is repeated after a broken control link does not call a desktop back that has
+    /// gone elsewhere or ended since; that takes a person. Says where it is.
+    fn was_called_away(&self, id: &str, edge: &Edge) -> Option<String> {
+        let key = self.terminals[id].key;
+        let earlier = self.attaches.values().rfind(|record| {
+            record.terminal == id
+                && Some(record.key) == key
+                && (record.edge.seq, &record.edge.card) == (edge.seq, &edge.card)
+        })?;
+        let Some(session) = self.sessions.get(&earlier.session) else {
+            return Some("Your desktop has ended. Try again to start another.".to_owned());
+        };
+        let holder = session.holder.as_ref().filter(|h| h.terminal != id)?;
+        let name = &self.terminals[&holder.terminal].name;
+        Some(format!(
+            "Your desktop is at {name}. Try again to call it here."
+        ))
+    }
+
+    fn removed(&mut self, now: Moment, id: &str, seq: u32) {
+        let edge = self.terminals[id].slot.edge();
+        let Some(edge) = edge.filter(|edge| edge.seq == seq).cloned() else {
+            return;
+        };
+        self.vacate(id, DetachReason::CardRemoved);
+        let person = self.person_of(&edge.card).unwrap_or_default().to_owned();
+        let who = Who {
+            person: &person,
+            terminal: id,
+            card: &edge.card,
+        };
+        self.audit(now, "card_removed", who, "");
+    }
+
+    fn retry(&mut self, now: Moment, id: &str, seq: u32) {
+        let Slot::Parked(edge) = &self.terminals[id].slot else {
+            return;
+        };
+        if edge.seq == seq {
+            let edge = edge.clone();
+            self.open(now, id, edge);
+        }
+    }
+
+    fn link_ended(&mut self, now: Moment, id: &str, attach: AttachId, reason: DetachReason) {
+        let terminal = self.terminals.get_mut(id).expect("links name terminals");
+        let Slot::Joined(join) = &mut terminal.slot else {
+            return;
+        };
+        if join.attach != attach {
+            return;
+        }
+        let broken = matches!(
+            reason,
+            DetachReason::LinkLost | DetachReason::ProtocolViolation
+        );
+        if !broken {
+            self.vacate_parked(id, reason);
+            return;
+        }
+        join.breaks.retain(|at| at + BREAKS_WITHIN_MS > now.ms);
+        join.breaks.push(now.ms);
+        if join.breaks.len() > MAX_BREAKS {
+            self.vacate_parked(id, reason);
+            let text = "The connection to your desktop breaks again and again. Try again.";
+            self.refuse(now, id, CardRefusal::SessionFailed, text);
+            return;
+        }
+        let (session, edge, breaks) = (join.session, join.edge.clone(), join.breaks.clone());
+        if matches!(self.sessions[&session].state, State::Running(_)) {
+            self.offer(now, session, id, edge, breaks, false);
+        }
+    }
+
+    /// Parts a terminal from its session; the card stays parked.
+    pub(super) fn vacate_parked(&mut self, id: &str, reason: DetachReason) {
+        let edge = self.terminals.get(id).and_then(|t| t.slot.edge()).cloned();
+        self.vacate(id, reason);
+        if let (Some(edge), Some(terminal)) = (edge, self.terminals.get_mut(id)) {
+            terminal.slot = Slot::Parked(edge);
+        }
+    }
+
+    /// Keeps a receipt, if the attach was this terminal's.
+    fn receipt(&mut self, id: &str, receipt: Receipt) {
+        let record = self.attaches.get(&receipt.attach_id);
+        let Some(record) = record.filter(|record| record.terminal == id).cloned() else {
+            return;
+        };
+        let name = self.terminals[id].name.clone();
+        self.act(Action::Keep(Record::Receipt(record, name, receipt)));
+    }
+}
+
+fn unknown() -> Terminal {
+    Terminal {
+        name: String::new(),
+        software: String::new(),
+        outputs: Default::default(),
+        boot_ms: (0, 0),
+        seen_s: 0,
+        key: None,
+        online: None,
+        slot: Slot::Empty,
+    }
+}
+
+fn at(terminal: &str) -> Who<'_> {
+    Who {
+        terminal,
+        ..Who::default()
+    }
+}

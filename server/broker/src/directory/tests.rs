@@ -1,0 +1,849 @@
+//! The directory's stories, and a property test that mixes them all.
+
+use std::collections::BTreeSet;
+
+use heliostat_control::hex::Hex;
+use heliostat_control::session::{Attached, FromSession, Ready, ToSession};
+use heliostat_wire::card::{Card as ReadCard, CardKind, Unreadable};
+use heliostat_wire::control::{CardRefusal, DetachReason, Hello, ToBroker, ToTerminal};
+use heliostat_wire::id::{AttachId, KeyPin, SessionId};
+use heliostat_wire::receipt::{Receipt, Stage, StageTime};
+use proptest::prelude::*;
+
+use super::*;
+
+/// A directory with a clock, and what it asked for.
+struct Site {
+    directory: Directory,
+    ms: u64,
+    links: u64,
+    sessions: u8,
+}
+
+impl Site {
+    fn new() -> Self {
+        let policy = Policy {
+            unproven_cards: true,
+            max_sessions: 3,
+            ..Policy::default()
+        };
+        Self::with(policy, Remembered::default())
+    }
+
+    fn with(policy: Policy, remembered: Remembered) -> Self {
+        let mut site = Self {
+            directory: Directory::new("Site", policy, remembered),
+            ms: 1_000,
+            links: 0,
+            sessions: 0,
+        };
+        for (card, person) in [
+            ("c-alice", "alice"),
+            ("c-alice-2", "alice"),
+            ("c-bob", "bob"),
+        ] {
+            site.admin(|directory, now| directory.add_card(now, card, person, ""));
+        }
+        site
+    }
+
+    fn now(&mut self) -> Moment {
+        self.ms += 1;
+        self.sessions = self.sessions.wrapping_add(1);
+        Moment {
+            ms: self.ms,
+            unix_ms: 1_000_000 + self.ms,
+            fresh: SessionId([self.sessions; 16]),
+        }
+    }
+
+    fn admin(&mut self, change: impl FnOnce(&mut Directory, Moment) -> Changed) -> Vec<Action> {
+        let now = self.now();
+        let actions = change(&mut self.directory, now).unwrap().1;
+        self.directory.check();
+        actions
+    }
+
+    fn event(&mut self, event: Event) -> Vec<Action> {
+        let now = self.now();
+        let actions = self.directory.handle(now, event);
+        self.directory.check();
+        actions
+    }
+
+    /// A terminal comes online; `boot` makes its key.
+    fn online(&mut self, id: &str, boot: u8) -> (LinkId, Vec<Action>) {
+        self.links += 1;
+        let link = LinkId(self.links);
+        let hello = Hello {
+            terminal_id: id.into(),
+            name: format!("desk {id}").as_str().into(),
+            software: "1".into(),
+            outputs: Default::default(),
+            boot_ms: (1, 2),
+        };
+        let actions = self.event(Event::Hello {
+            link,
+            key: KeyPin([boot; 32]),
+            address: ([127, 0, 0, 1], 1).into(),
+            hello,
+        });
+        (link, actions)
+    }
+
+    fn says(&mut self, link: LinkId, message: ToBroker) -> Vec<Action> {
+        self.event(Event::Terminal { link, message })
+    }
+
+    fn insert(&mut self, link: LinkId, seq: u32, card: &str) -> Vec<Action> {
+        self.says(link, inserted(seq, card))
+    }
+
+    fn ready(&mut self, session: SessionId, attached: Option<AttachId>) -> Vec<Action> {
+        let attached = attached.map(|attach_id| Attached {
+            attach_id,
+            terminal: "somewhere".to_owned(),
+        });
+        self.event(Event::SessionReady {
+            session,
+            ready: Ready {
+                pid: 42,
+                uid: 1000,
+                port: 4500,
+                spki_sha256: Hex([1; 32]),
+                wayland_display: "wayland-0".to_owned(),
+                attached,
+            },
+        })
+    }
+
+    fn gone(&mut self, session: SessionId, how: Gone) -> Vec<Action> {
+        self.event(Event::SessionGone { session, how })
+    }
+
+    /// A terminal with a card whose session is attached and seen.
+    fn attached(&mut self, id: &str, boot: u8, card: &str) -> (LinkId, SessionId, AttachId) {
+        let (link, _) = self.online(id, boot);
+        let started = start_of(&self.insert(link, 1, card)).expect("a start");
+        let offer = offer_of(&self.ready(started, None)).expect("an offer");
+        self.attached_says(started, offer.attach);
+        (link, started, offer.attach)
+    }
+
+    fn attached_says(&mut self, session: SessionId, attach_id: AttachId) -> Vec<Action> {
+        self.event(Event::Session {
+            session,
+            message: FromSession::Attached(Attached {
+                attach_id,
+                terminal: String::new(),
+            }),
+        })
+    }
+}
+
+fn inserted(seq: u32, card: &str) -> ToBroker {
+    ToBroker::CardInserted {
+        seq,
+        reader: "reader".into(),
+        card: ReadCard {
+            id: card.into(),
+            kind: CardKind::Piv,
+            atr: Default::default(),
+        },
+    }
+}
+
+fn start_of(actions: &[Action]) -> Option<SessionId> {
+    actions.iter().find_map(|action| match action {
+        Action::Start { session, .. } => Some(*session),
+        _ => None,
+    })
+}
+
+fn offer_of(actions: &[Action]) -> Option<Offer> {
+    actions.iter().find_map(|action| match action {
+        Action::Offer(offer) => Some(offer.clone()),
+        _ => None,
+    })
+}
+
+fn said(actions: &[Action]) -> Vec<(LinkId, &ToTerminal)> {
+    let said = actions.iter().filter_map(|action| match action {
+        Action::ToTerminal(link, message) => Some((*link, message)),
+        _ => None,
+    });
+    said.collect()
+}
+
+fn refusal(actions: &[Action]) -> Option<(LinkId, CardRefusal)> {
+    said(actions)
+        .into_iter()
+        .find_map(|(link, message)| match message {
+            ToTerminal::CardRefused { reason, .. } => Some((link, *reason)),
+            _ => None,
+        })
+}
+
+fn refusal_text(actions: &[Action]) -> String {
+    said(actions)
+        .into_iter()
+        .find_map(|(_, message)| match message {
+            ToTerminal::CardRefused { text, .. } => Some(text.to_string()),
+            _ => None,
+        })
+        .expect("a refusal")
+}
+
+fn detach(actions: &[Action]) -> Option<(LinkId, AttachId, DetachReason)> {
+    said(actions)
+        .into_iter()
+        .find_map(|(link, message)| match message {
+            ToTerminal::Detach { attach_id, reason } => Some((link, *attach_id, reason.clone())),
+            _ => None,
+        })
+}
+
+fn told(actions: &[Action], session: SessionId) -> Vec<&ToSession> {
+    let told = actions.iter().filter_map(|action| match action {
+        Action::ToSession(id, message) if *id == session => Some(message),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn link_ended(attach_id: AttachId, reason: DetachReason) -> ToBroker {
+    ToBroker::LinkEnded { attach_id, reason }
+}
+
+#[test]
+fn the_first_card_starts_a_session_and_the_next_one_finds_it() {
+    let mut site = Site::new();
+    let (a, _) = site.online("a", 1);
+    let actions = site.insert(a, 1, "c-alice");
+    let session = start_of(&actions).expect("a start");
+    assert!(matches!(
+        said(&actions)[..],
+        [(link, ToTerminal::Starting { seq: 1, .. })] if link == a
+    ));
+    let actions = site.ready(session, None);
+    let offer = offer_of(&actions).expect("an offer");
+    assert_eq!((offer.link, offer.seq, offer.session), (a, 1, session));
+    assert_eq!((offer.port, offer.pin), (4500, KeyPin([1; 32])));
+    assert_eq!(offer.terminal_key, KeyPin([1; 32]));
+
+    let actions = site.says(a, ToBroker::CardRemoved { seq: 1 });
+    assert!(matches!(
+        told(&actions, session)[..],
+        [ToSession::Detach { attach_id: Some(id), reason: DetachReason::CardRemoved }]
+            if *id == offer.attach
+    ));
+    let actions = site.insert(a, 2, "c-alice-2");
+    assert_eq!(start_of(&actions), None);
+    let again = offer_of(&actions).expect("an offer");
+    assert_eq!(again.session, session);
+    assert!(again.attach > offer.attach);
+}
+
+#[test]
+fn the_newer_terminal_wins_and_the_older_is_told_where_the_desktop_went() {
+    let mut site = Site::new();
+    let (a, session, attach) = site.attached("a", 1, "c-alice");
+    let (b, _) = site.online("b", 2);
+    let actions = site.insert(b, 1, "c-alice");
+    assert_eq!(offer_of(&actions).expect("an offer").session, session);
+    let moved = DetachReason::MovedElsewhere {
+        terminal: "desk b".into(),
+    };
+    assert_eq!(detach(&actions), Some((a, attach, moved.clone())));
+    // Its session link ends as a consequence, which is no reason to call the desktop back.
+    let actions = site.says(a, link_ended(attach, moved));
+    assert_eq!(offer_of(&actions), None);
+    // The person may.
+    let actions = site.says(a, ToBroker::Retry { seq: 1 });
+    assert_eq!(offer_of(&actions).expect("an offer").link, a);
+    assert_eq!(detach(&actions).expect("a detach").0, b);
+}
+
+#[test]
+fn of_two_terminals_that_wait_for_one_session_the_newer_gets_it() {
+    let mut site = Site::new();
+    let (a, _) = site.online("a", 1);
+    let (b, _) = site.online("b", 2);
+    let session = start_of(&site.insert(a, 1, "c-alice")).expect("a start");
+    let actions = site.insert(b, 1, "c-alice-2");
+    assert_eq!(start_of(&actions), None);
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::Busy)));
+    let offer = offer_of(&site.ready(session, None)).expect("an offer");
+    assert_eq!(offer.link, b);
+}
+
+#[test]
+fn cards_that_open_nothing_say_why() {
+    let mut site = Site::new();
+    let (a, _) = site.online("a", 1);
+    let actions = site.insert(a, 1, "c-stranger");
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::Unknown)));
+    assert!(refusal_text(&actions).contains("c-stranger"));
+    site.admin(|directory, now| directory.revoke_card(now, "c-bob"));
+    let actions = site.insert(a, 2, "c-bob");
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::Revoked)));
+}
+
+#[test]
+fn cards_without_proof_open_nothing_unless_policy_says_so() {
+    let mut site = Site::with(Policy::default(), Remembered::default());
+    let (a, _) = site.online("a", 1);
+    let actions = site.insert(a, 1, "c-alice");
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::Forbidden)));
+    assert_eq!(start_of(&actions), None);
+}
+
+#[test]
+fn an_unknown_card_in_a_reader_opens_as_soon_as_it_is_added() {
+    let mut site = Site::new();
+    let (a, _) = site.online("a", 1);
+    site.insert(a, 1, "c-new");
+    let actions = site.admin(|directory, now| directory.add_card(now, "c-new", "carol", ""));
+    assert!(start_of(&actions).is_some());
+}
+
+#[test]
+fn a_revoked_card_parts_its_terminal_at_once() {
+    let mut site = Site::new();
+    let (a, session, attach) = site.attached("a", 1, "c-alice");
+    let actions = site.admin(|directory, now| directory.revoke_card(now, "c-alice"));
+    let reason = DetachReason::CardRevoked;
+    assert_eq!(detach(&actions), Some((a, attach, reason.clone())));
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::Revoked)));
+    let wanted = ToSession::Detach {
+        attach_id: Some(attach),
+        reason,
+    };
+    assert_eq!(told(&actions, session), [&wanted]);
+}
+
+#[test]
+fn a_card_is_not_given_to_another_person_in_passing() {
+    let mut site = Site::new();
+    let now = site.now();
+    let taken = site.directory.add_card(now, "c-alice", "bob", "");
+    assert!(taken.unwrap_err().text.contains("alice"));
+    for (card, person) in [
+        ("", "x"),
+        ("a b", "x"),
+        ("c", ""),
+        ("c", "../x"),
+        ("c", "-x"),
+    ] {
+        let bad = site.directory.add_card(now, card, person, "");
+        assert!(bad.is_err(), "{card:?} {person:?}");
+    }
+}
+
+#[test]
+fn a_session_that_dies_is_not_started_again_before_somebody_asks() {
+    let mut site = Site::new();
+    let (a, session, attach) = site.attached("a", 1, "c-alice");
+    let actions = site.gone(session, Gone::Died("signal 11".to_owned()));
+    let crashed = DetachReason::SessionCrashed;
+    assert_eq!(detach(&actions), Some((a, attach, crashed)));
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::SessionFailed)));
+    assert_eq!(start_of(&actions), None);
+    assert_eq!(site.directory.next_deadline(), None);
+    let ended = site.says(a, link_ended(attach, DetachReason::LinkLost));
+    assert_eq!(start_of(&ended), None);
+    let retried = site.says(a, ToBroker::Retry { seq: 1 });
+    assert!(start_of(&retried).is_some());
+}
+
+#[test]
+fn a_session_that_crashes_on_start_says_so_and_counts() {
+    let mut site = Site::new();
+    let (a, _) = site.online("a", 1);
+    let mut session = start_of(&site.insert(a, 1, "c-alice")).expect("a start");
+    for _ in 0..2 {
+        let actions = site.gone(session, Gone::Died("exit code 1".to_owned()));
+        assert_eq!(refusal(&actions), Some((a, CardRefusal::SessionFailed)));
+        assert!(refusal_text(&actions).ends_with("Try again."));
+        session = start_of(&site.says(a, ToBroker::Retry { seq: 1 })).expect("a start");
+    }
+    let actions = site.gone(session, Gone::Died("exit code 1".to_owned()));
+    assert!(refusal_text(&actions).contains("3 times"));
+}
+
+#[test]
+fn a_person_without_an_account_is_told_so() {
+    let mut site = Site::new();
+    let (a, _) = site.online("a", 1);
+    let session = start_of(&site.insert(a, 1, "c-alice")).expect("a start");
+    let actions = site.gone(session, Gone::NoAccount("no account".to_owned()));
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::NoAccount)));
+}
+
+#[test]
+fn a_session_that_never_gets_ready_is_ended_at_its_deadline() {
+    let mut site = Site::new();
+    let (a, _) = site.online("a", 1);
+    let session = start_of(&site.insert(a, 1, "c-alice")).expect("a start");
+    site.ms = site.directory.next_deadline().expect("a deadline");
+    let actions = site.event(Event::Tick);
+    assert!(actions.contains(&Action::Kill(session)));
+    let actions = site.gone(session, Gone::Died("signal 9".to_owned()));
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::SessionFailed)));
+}
+
+#[test]
+fn a_full_server_says_so() {
+    let mut site = Site::new();
+    site.admin(|directory, now| directory.add_card(now, "c-carol", "carol", ""));
+    site.admin(|directory, now| directory.add_card(now, "c-dave", "dave", ""));
+    for (id, card) in [("a", "c-alice"), ("b", "c-bob"), ("c", "c-carol")] {
+        site.attached(id, 1, card);
+    }
+    let (d, _) = site.online("d", 1);
+    let actions = site.insert(d, 1, "c-dave");
+    assert_eq!(refusal(&actions), Some((d, CardRefusal::Busy)));
+}
+
+#[test]
+fn a_broken_session_link_is_offered_again_but_not_for_ever() {
+    let mut site = Site::new();
+    let (a, session, mut attach) = site.attached("a", 1, "c-alice");
+    for _ in 0..5 {
+        let actions = site.says(a, link_ended(attach, DetachReason::LinkLost));
+        let offer = offer_of(&actions).expect("an offer");
+        assert!(offer.attach > attach);
+        attach = offer.attach;
+        site.attached_says(session, attach);
+    }
+    let actions = site.says(a, link_ended(attach, DetachReason::LinkLost));
+    assert_eq!(offer_of(&actions), None);
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::SessionFailed)));
+    let actions = site.says(a, ToBroker::Retry { seq: 1 });
+    assert!(offer_of(&actions).is_some());
+}
+
+#[test]
+fn a_terminal_whose_control_link_came_back_keeps_its_desktop() {
+    let mut site = Site::new();
+    let (a, _session, attach) = site.attached("a", 1, "c-alice");
+    site.event(Event::LinkDown { link: a });
+    let (again, _) = site.online("a", 1);
+    let actions = site.insert(again, 1, "c-alice");
+    assert_eq!(said(&actions), []);
+    assert_eq!(offer_of(&actions), None);
+    let actions = site.says(again, link_ended(attach, DetachReason::LinkLost));
+    assert!(offer_of(&actions).is_some());
+}
+
+#[test]
+fn a_terminal_that_was_power_cut_gets_a_new_attach() {
+    let mut site = Site::new();
+    let (old, session, attach) = site.attached("a", 1, "c-alice");
+    let (new, actions) = site.online("a", 2);
+    assert!(actions.iter().any(|action| matches!(
+        action,
+        Action::Close(link, CloseCode::Superseded, _) if *link == old
+    )));
+    assert_eq!(told(&actions, session).len(), 1);
+    let offer = offer_of(&site.insert(new, 1, "c-alice")).expect("an offer");
+    assert!(offer.attach > attach);
+    assert_eq!(offer.terminal_key, KeyPin([2; 32]));
+    // The old link's end is old news.
+    site.event(Event::LinkDown { link: old });
+    assert!(site.directory.terminal_rows()[0].address.is_some());
+}
+
+use heliostat_wire::close::CloseCode;
+
+#[test]
+fn an_edge_that_is_repeated_does_not_call_a_desktop_back_that_has_moved() {
+    let mut site = Site::new();
+    let (a, ..) = site.attached("a", 1, "c-alice");
+    let (b, _) = site.online("b", 2);
+    site.insert(b, 1, "c-alice-2");
+    site.event(Event::LinkDown { link: a });
+    let (a, _) = site.online("a", 1);
+    let actions = site.insert(a, 1, "c-alice");
+    assert_eq!(offer_of(&actions), None);
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::Busy)));
+    assert!(refusal_text(&actions).contains("desk b"));
+    // A new edge does.
+    site.says(a, ToBroker::CardRemoved { seq: 1 });
+    assert!(offer_of(&site.insert(a, 2, "c-alice")).is_some());
+}
+
+/// What a second broker starts from after the first has died.
+fn remembered(attaches: &[AttachRecord]) -> Remembered {
+    let mut remembered = Remembered {
+        attaches: attaches.to_vec(),
+        next_attach: 2_000_001,
+        ..Remembered::default()
+    };
+    for record in attaches {
+        let mut site = Site::new();
+        let key = record.key.0[0];
+        site.online(&record.terminal, key);
+        let mut terminal = site.directory.terminals[&record.terminal].clone();
+        terminal.online = None;
+        let id = record.terminal.clone();
+        remembered.terminals.insert(id, terminal);
+    }
+    remembered
+}
+
+fn restarted(site: &Site, session: SessionId) -> Site {
+    let attaches: Vec<_> = site.directory.attaches.values().cloned().collect();
+    let mut second = Site::with(site.directory.policy, remembered(&attaches));
+    second.links = 100;
+    let owner = Owner {
+        person: "alice".to_owned(),
+        uid: 1000,
+        pid: 42,
+        pid_start: 1,
+        started_s: 1,
+    };
+    second.directory.adopt(session, &owner);
+    second.directory.check();
+    second
+}
+
+#[test]
+fn a_restarted_broker_leaves_an_attached_desktop_where_it_is() {
+    let mut site = Site::new();
+    let (_, session, attach) = site.attached("a", 1, "c-alice");
+    for terminal_first in [true, false] {
+        let mut second = restarted(&site, session);
+        let mut actions = Vec::new();
+        if !terminal_first {
+            actions.extend(second.ready(session, Some(attach)));
+        }
+        let (a, _) = second.online("a", 1);
+        actions.extend(second.insert(a, 1, "c-alice"));
+        if terminal_first {
+            actions.extend(second.ready(session, Some(attach)));
+        }
+        assert_eq!(said(&actions), []);
+        assert_eq!(offer_of(&actions), None);
+        let rows = second.directory.session_rows();
+        assert_eq!(rows[0].terminal.as_deref(), Some("desk a"));
+    }
+}
+
+#[test]
+fn a_restarted_broker_offers_anew_what_was_lost_meanwhile() {
+    let mut site = Site::new();
+    let (_, session, attach) = site.attached("a", 1, "c-alice");
+    let mut second = restarted(&site, session);
+    let (a, _) = second.online("a", 1);
+    assert_eq!(offer_of(&second.insert(a, 1, "c-alice")), None);
+    let offer = offer_of(&second.ready(session, None)).expect("an offer");
+    assert_eq!(offer.link, a);
+    assert!(offer.attach > attach);
+}
+
+#[test]
+fn a_terminal_that_restarted_with_the_broker_gets_its_desktop_once_the_session_answers() {
+    let mut site = Site::new();
+    let (_, session, attach) = site.attached("a", 1, "c-alice");
+    let mut second = restarted(&site, session);
+    let (a, _) = second.online("a", 9);
+    let actions = second.insert(a, 1, "c-alice");
+    assert_eq!((start_of(&actions), offer_of(&actions)), (None, None));
+    let offer = offer_of(&second.ready(session, Some(attach))).expect("an offer");
+    assert_eq!(offer.terminal_key, KeyPin([9; 32]));
+}
+
+#[test]
+fn ending_a_session_tells_the_terminal_and_a_new_edge_starts_another() {
+    let mut site = Site::new();
+    let (a, session, attach) = site.attached("a", 1, "c-alice");
+    let actions = site.admin(|directory, now| directory.end_session(now, "alice"));
+    let reason = DetachReason::ByAdmin;
+    assert_eq!(detach(&actions), Some((a, attach, reason.clone())));
+    assert_eq!(told(&actions, session), [&ToSession::End { reason }]);
+    let actions = site.insert(a, 2, "c-alice");
+    assert_ne!(start_of(&actions).expect("a start"), session);
+    // One that does not end is ended.
+    site.ms = site.directory.next_deadline().expect("a deadline");
+    let actions = site.event(Event::Tick);
+    assert!(actions.contains(&Action::Kill(session)));
+    let now = site.now();
+    assert!(site.directory.end_session(now, "nobody").is_err());
+}
+
+#[test]
+fn a_receipt_is_kept_for_the_terminal_whose_attach_it_is() {
+    let mut site = Site::new();
+    let (a, _, attach_id) = site.attached("a", 1, "c-alice");
+    let (b, _) = site.online("b", 2);
+    let receipt = Receipt {
+        attach_id,
+        stages: heliostat_wire::List::truncated(vec![StageTime {
+            stage: Stage::CardEdge,
+            us: 0,
+        }]),
+    };
+    let kept = |actions: &[Action]| {
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Keep(Record::Receipt(..))))
+    };
+    let actions = site.says(a, ToBroker::Receipt(receipt.clone()));
+    assert!(kept(&actions));
+    let actions = site.says(b, ToBroker::Receipt(receipt));
+    assert!(!kept(&actions));
+}
+
+#[test]
+fn a_second_hello_on_one_link_is_a_violation() {
+    let mut site = Site::new();
+    let (a, _) = site.online("a", 1);
+    let hello = Hello {
+        terminal_id: "b".into(),
+        name: "b".into(),
+        software: "1".into(),
+        outputs: Default::default(),
+        boot_ms: (0, 0),
+    };
+    let actions = site.says(a, ToBroker::Hello(hello));
+    assert!(matches!(
+        actions[..],
+        [Action::Close(link, CloseCode::ProtocolViolation, _)] if link == a
+    ));
+}
+
+/// Anything that may happen, with small numbers so that things meet.
+#[derive(Debug, Clone)]
+enum Op {
+    Online(u8, u8),
+    Down(u8),
+    Insert(u8, u32, u8),
+    Unreadable(u8),
+    Remove(u8, u32),
+    Retry(u8, u32),
+    LinkEnded(u8, u8, u8),
+    Ready(u8, u8),
+    AttachedSays(u8, u8),
+    Detached(u8, u8, u8),
+    Ending(u8),
+    Gone(u8, u8),
+    Revoke(u8),
+    Add(u8),
+    End(u8),
+    Tick(u16),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    use Op::*;
+    prop_oneof![
+        2 => (0..3u8, 0..3u8).prop_map(|(t, boot)| Online(t, boot)),
+        1 => (0..4u8).prop_map(Down),
+        6 => (0..4u8, 0..4u32, 0..4u8).prop_map(|(l, seq, card)| Insert(l, seq, card)),
+        1 => (0..4u8).prop_map(Unreadable),
+        2 => (0..4u8, 0..4u32).prop_map(|(l, seq)| Remove(l, seq)),
+        2 => (0..4u8, 0..4u32).prop_map(|(l, seq)| Retry(l, seq)),
+        3 => (0..4u8, 0..4u8, 0..3u8).prop_map(|(l, attach, why)| LinkEnded(l, attach, why)),
+        4 => (0..3u8, 0..4u8).prop_map(|(s, attach)| Ready(s, attach)),
+        2 => (0..3u8, 0..4u8).prop_map(|(s, attach)| AttachedSays(s, attach)),
+        2 => (0..3u8, 0..4u8, 0..3u8).prop_map(|(s, attach, why)| Detached(s, attach, why)),
+        1 => (0..3u8).prop_map(Ending),
+        1 => (0..3u8, 0..3u8).prop_map(|(s, how)| Gone(s, how)),
+        1 => (0..4u8).prop_map(Revoke),
+        1 => (0..4u8).prop_map(Add),
+        1 => (0..3u8).prop_map(End),
+        1 => (0..30_000u16).prop_map(Tick),
+    ]
+}
+
+const CARDS: [&str; 4] = ["c-alice", "c-alice-2", "c-bob", "c-new"];
+
+fn reason(n: u8) -> DetachReason {
+    match n {
+        0 => DetachReason::LinkLost,
+        1 => DetachReason::SessionEnded,
+        _ => DetachReason::MovedElsewhere {
+            terminal: "x".into(),
+        },
+    }
+}
+
+/// What a broker's surroundings remember of one run.
+#[derive(Default)]
+struct Seen {
+    links: Vec<LinkId>,
+    sessions: Vec<SessionId>,
+    attaches: Vec<AttachId>,
+    /// By session: the terminal link that was last offered it.
+    holder: BTreeMap<SessionId, LinkId>,
+}
+
+impl Seen {
+    fn link(&self, n: u8) -> LinkId {
+        let from_newest = self.links.len().checked_sub(1 + usize::from(n));
+        from_newest.map_or(LinkId(9999), |n| self.links[n])
+    }
+
+    fn session(&self, n: u8) -> SessionId {
+        let from_newest = self.sessions.len().checked_sub(1 + usize::from(n));
+        from_newest.map_or(SessionId([255; 16]), |n| self.sessions[n])
+    }
+
+    fn attach(&self, n: u8) -> AttachId {
+        let from_newest = self.attaches.len().checked_sub(1 + usize::from(n));
+        from_newest.map_or(AttachId(9999), |n| self.attaches[n])
+    }
+
+    fn note(&mut self, actions: &[Action]) {
+        let mut newer = BTreeSet::new();
+        for action in actions {
+            match action {
+                Action::Start { session, .. } => self.sessions.push(*session),
+                Action::Offer(offer) => {
+                    assert!(
+                        self.attaches.iter().all(|old| *old < offer.attach),
+                        "an attach id was used twice"
+                    );
+                    assert!(
+                        newer.insert(offer.session),
+                        "two offers of one session at once"
+                    );
+                    self.attaches.push(offer.attach);
+                    self.holder.insert(offer.session, offer.link);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn perform(site: &mut Site, seen: &mut Seen, op: Op) -> Vec<Action> {
+    match op {
+        Op::Online(terminal, boot) => {
+            let (link, actions) = site.online(["a", "b", "c"][usize::from(terminal)], boot);
+            seen.links.push(link);
+            actions
+        }
+        Op::Down(link) => site.event(Event::LinkDown {
+            link: seen.link(link),
+        }),
+        Op::Insert(link, seq, card) => site.insert(seen.link(link), seq, CARDS[usize::from(card)]),
+        Op::Unreadable(link) => {
+            let message = ToBroker::CardUnreadable {
+                seq: 1,
+                reader: "r".into(),
+                why: Unreadable::Mute,
+            };
+            site.says(seen.link(link), message)
+        }
+        Op::Remove(link, seq) => site.says(seen.link(link), ToBroker::CardRemoved { seq }),
+        Op::Retry(link, seq) => site.says(seen.link(link), ToBroker::Retry { seq }),
+        Op::LinkEnded(link, attach, why) => site.says(
+            seen.link(link),
+            link_ended(seen.attach(attach), reason(why)),
+        ),
+        Op::Ready(session, attach) => {
+            let attached = (attach > 0).then(|| seen.attach(attach - 1));
+            site.ready(seen.session(session), attached)
+        }
+        Op::AttachedSays(session, attach) => {
+            site.attached_says(seen.session(session), seen.attach(attach))
+        }
+        Op::Detached(session, attach, why) => site.event(Event::Session {
+            session: seen.session(session),
+            message: FromSession::Detached {
+                attach_id: seen.attach(attach),
+                reason: reason(why),
+            },
+        }),
+        Op::Ending(session) => site.event(Event::Session {
+            session: seen.session(session),
+            message: FromSession::Ending {
+                reason: DetachReason::SessionEnded,
+            },
+        }),
+        Op::Gone(session, how) => {
+            let how = match how {
+                0 => Gone::Exited,
+                1 => Gone::Died("x".to_owned()),
+                _ => Gone::NoAccount("x".to_owned()),
+            };
+            site.gone(seen.session(session), how)
+        }
+        Op::Revoke(card) => {
+            let now = site.now();
+            let changed = site.directory.revoke_card(now, CARDS[usize::from(card)]);
+            changed.map(|(_, actions)| actions).unwrap_or_default()
+        }
+        Op::Add(card) => {
+            let now = site.now();
+            let person = ["alice", "alice", "bob", "carol"][usize::from(card)];
+            let card = CARDS[usize::from(card)];
+            let changed = site.directory.add_card(now, card, person, "");
+            changed.map(|(_, actions)| actions).unwrap_or_default()
+        }
+        Op::End(session) => {
+            let now = site.now();
+            let id = seen.session(session).to_string();
+            let changed = site.directory.end_session(now, &id);
+            changed.map(|(_, actions)| actions).unwrap_or_default()
+        }
+        Op::Tick(ms) => {
+            site.ms += u64::from(ms);
+            site.event(Event::Tick)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// The invariants are in [`Directory::check`]; beside them, no attach id comes twice, and a
+    /// terminal that loses a session to another is told in the same breath.
+    #[test]
+    fn whatever_happens_the_directory_agrees_with_itself(
+        ops in proptest::collection::vec(op(), 1..120)
+    ) {
+        let mut site = Site::new();
+        let mut seen = Seen::default();
+        for op in ops {
+            let before = holders(&site.directory);
+            let actions = perform(&mut site, &mut seen, op);
+            site.directory.check();
+            for (session, holder) in holders(&site.directory) {
+                let Some(old) = before.get(&session) else { continue };
+                if old.terminal == holder.terminal {
+                    continue;
+                }
+                let online = site.directory.terminals[&old.terminal].online;
+                if let Some(online) = online {
+                    let told = detach(&actions).expect("the older terminal is told");
+                    prop_assert_eq!((told.0, told.1), (online.link, old.attach));
+                }
+            }
+            seen.note(&actions);
+        }
+    }
+
+    /// From any state, a person who pulls the card and inserts it again gets an answer at once.
+    #[test]
+    fn a_new_card_edge_is_always_answered(ops in proptest::collection::vec(op(), 1..60)) {
+        let mut site = Site::new();
+        let mut seen = Seen::default();
+        for op in ops {
+            let actions = perform(&mut site, &mut seen, op);
+            seen.note(&actions);
+        }
+        let (link, _) = site.online("a", 7);
+        let actions = site.insert(link, 77, "c-alice");
+        let answered = offer_of(&actions).is_some_and(|offer| offer.link == link)
+            || said(&actions).iter().any(|(to, _)| *to == link);
+        prop_assert!(answered, "{:?}", actions);
+    }
+}
+
+fn holders(directory: &Directory) -> BTreeMap<SessionId, Holder> {
+    let sessions = directory.sessions.iter();
+    let held = sessions.filter_map(|(id, session)| Some((*id, session.holder.clone()?)));
+    held.collect()
+}

@@ -1,0 +1,275 @@
+//! The broker's event loop: it owns the directory and does what the directory asks for.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use heliostat_control::admin::{Reply, Request};
+use heliostat_control::hex::Hex;
+use heliostat_control::session::{Expect, ToSession};
+use heliostat_wire::List;
+use heliostat_wire::close::CloseCode;
+use heliostat_wire::control::{Address, Attach, Host, ToTerminal};
+use heliostat_wire::id::{SessionId, Ticket};
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, info, warn};
+
+use crate::admin::About;
+use crate::directory::{Action, Directory, Event, LinkId, Moment, Offer};
+use crate::launcher::Launcher;
+use crate::session::{self, Order};
+use crate::store::Store;
+use crate::terminal::ToLink;
+
+/// How long a ticket is good.
+const TICKET_LIFE: Duration = Duration::from_secs(15);
+/// How often sessions are asked how they are, and logs are trimmed.
+const ROUND: Duration = Duration::from_secs(10);
+/// Events that may wait for the hub.
+pub const MAX_EVENTS: usize = 1024;
+/// Orders that may wait for a session.
+const MAX_ORDERS: usize = 64;
+
+/// What reaches the hub.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A terminal has said hello on a new link.
+    Link(LinkId, mpsc::Sender<ToLink>, Event),
+    /// Something the directory is to know.
+    Event(Event),
+    /// An administrator asks.
+    Admin(Request, oneshot::Sender<Reply>),
+}
+
+/// The way to the hub.
+pub type ToHub = mpsc::Sender<Incoming>;
+
+/// See the module.
+pub struct Hub {
+    pub(crate) directory: Directory,
+    pub(crate) store: Store,
+    pub(crate) about: About,
+    launcher: Arc<Launcher>,
+    addresses: Vec<IpAddr>,
+    links: HashMap<LinkId, mpsc::Sender<ToLink>>,
+    sessions: HashMap<SessionId, mpsc::Sender<Order>>,
+    to_hub: ToHub,
+    started: Instant,
+}
+
+impl Hub {
+    /// A hub that owns `directory` and keeps what it asks for in `store`.
+    pub fn new(
+        directory: Directory,
+        store: Store,
+        launcher: Arc<Launcher>,
+        about: About,
+        addresses: Vec<IpAddr>,
+        to_hub: ToHub,
+    ) -> Self {
+        Self {
+            directory,
+            store,
+            about,
+            launcher,
+            addresses,
+            links: HashMap::new(),
+            sessions: HashMap::new(),
+            to_hub,
+            started: Instant::now(),
+        }
+    }
+
+    /// Takes up the sessions that run already.
+    pub fn adopt(&mut self) {
+        for (id, owner) in self.launcher.running() {
+            info!(session = %id, person = owner.person, pid = owner.pid, "found a running session");
+            self.directory.adopt(id, &owner);
+            let (orders, inbox) = mpsc::channel(MAX_ORDERS);
+            self.sessions.insert(id, orders);
+            let launcher = self.launcher.clone();
+            tokio::spawn(session::adopt(
+                id,
+                owner,
+                launcher,
+                inbox,
+                self.to_hub.clone(),
+            ));
+        }
+    }
+
+    /// Runs until `stop` resolves.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Incoming>, stop: impl Future) -> Store {
+        let mut rounds = tokio::time::interval(ROUND);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                Some(incoming) = inbox.recv() => self.incoming(incoming),
+                () = tokio::time::sleep_until(deadline.into()) => self.event(Event::Tick),
+                _ = rounds.tick() => self.round(),
+                _ = &mut stop => break,
+            }
+        }
+        self.leave().await;
+        self.store
+    }
+
+    fn deadline(&self) -> Instant {
+        match self.directory.next_deadline() {
+            Some(ms) => self.started + Duration::from_millis(ms),
+            None => Instant::now() + ROUND,
+        }
+    }
+
+    fn incoming(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Link(link, sender, hello) => {
+                self.links.insert(link, sender);
+                self.event(hello);
+            }
+            Incoming::Event(event) => self.event(event),
+            Incoming::Admin(request, reply) => self.admin(request, reply),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match &event {
+            Event::LinkDown { link } => drop(self.links.remove(link)),
+            Event::SessionGone { session, .. } => drop(self.sessions.remove(session)),
+            _ => {}
+        }
+        debug!(?event, "event");
+        let actions = self.directory.handle(self.now(), event);
+        self.perform(actions);
+    }
+
+    /// What the directory is told of the outside.
+    pub(crate) fn now(&self) -> Moment {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        Moment {
+            ms: self.started.elapsed().as_millis() as u64,
+            unix_ms: since_1970.unwrap_or_default().as_millis() as u64,
+            fresh: SessionId(random()),
+        }
+    }
+
+    /// How long it has been running.
+    pub(crate) fn up(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn round(&mut self) {
+        let actions = self.directory.ask_stats();
+        self.perform(actions);
+        self.launcher.trim_logs();
+    }
+
+    pub(crate) fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            debug!(?action, "action");
+            match action {
+                Action::ToTerminal(link, message) => self.to_link(link, ToLink::Message(message)),
+                Action::Offer(offer) => self.offer(offer),
+                Action::Close(link, code, text) => self.to_link(link, ToLink::Close(code, text)),
+                Action::Start { session, person } => self.start(session, person),
+                Action::ToSession(session, message) => self.order(session, Order::Say(message)),
+                Action::Kill(session) => self.order(session, Order::Kill),
+                Action::Keep(record) => self.store.keep(record),
+                Action::Audit(row) => self.audit(row),
+            }
+        }
+    }
+
+    fn audit(&self, row: heliostat_control::admin::AuditRow) {
+        info!(
+            event = row.event,
+            person = row.person,
+            terminal = row.terminal,
+            card = row.card,
+            detail = row.detail,
+            "audit"
+        );
+        self.store.audit(row);
+    }
+
+    fn to_link(&mut self, link: LinkId, message: ToLink) {
+        let Some(sender) = self.links.get(&link) else {
+            return;
+        };
+        let closing = matches!(message, ToLink::Close(..));
+        if sender.try_send(message).is_err() {
+            warn!(link = link.0, "a terminal does not take its messages");
+        }
+        // Its task ends when it has nothing more to hear, and says that the link is down.
+        if closing {
+            self.links.remove(&link);
+        }
+    }
+
+    fn offer(&mut self, offer: Offer) {
+        let ticket: [u8; 32] = random();
+        let expect = ToSession::Expect(Expect {
+            attach_id: offer.attach,
+            ticket_sha256: Hex(Sha256::digest(ticket).into()),
+            terminal_key_sha256: Hex(offer.terminal_key.0),
+            terminal_name: offer.terminal_name,
+            expires_ms: TICKET_LIFE.as_millis() as u32,
+        });
+        self.order(offer.session, Order::Say(expect));
+        let attach = ToTerminal::Attach(Attach {
+            seq: offer.seq,
+            attach_id: offer.attach,
+            addresses: List::truncated(self.addresses_of(offer.port)),
+            pin: offer.pin,
+            ticket: Ticket(ticket),
+            person: offer.person.as_str().into(),
+        });
+        self.to_link(offer.link, ToLink::Message(attach));
+    }
+
+    fn addresses_of(&self, port: u16) -> Vec<Address> {
+        let more = self.addresses.iter().map(|address| match address {
+            IpAddr::V4(v4) => Host::V4(v4.octets()),
+            IpAddr::V6(v6) => Host::V6(v6.octets()),
+        });
+        std::iter::once(Host::Broker)
+            .chain(more)
+            .map(|host| Address { host, port })
+            .collect()
+    }
+
+    fn start(&mut self, id: SessionId, person: String) {
+        let (orders, inbox) = mpsc::channel(MAX_ORDERS);
+        self.sessions.insert(id, orders);
+        let (launcher, to_hub) = (self.launcher.clone(), self.to_hub.clone());
+        tokio::spawn(session::start(id, person, launcher, inbox, to_hub));
+    }
+
+    fn order(&mut self, session: SessionId, order: Order) {
+        if let Some(orders) = self.sessions.get(&session)
+            && orders.try_send(order).is_err()
+        {
+            warn!(%session, "a session does not take its orders");
+        }
+    }
+
+    /// Tells terminals that the broker leaves. Sessions run on.
+    async fn leave(&mut self) {
+        for sender in self.links.values() {
+            let text = "the broker is restarting".to_owned();
+            let _ = sender.try_send(ToLink::Close(CloseCode::ShuttingDown, text));
+        }
+        self.links.clear();
+        let _ = self.store.flushed().await;
+    }
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+    bytes
+}

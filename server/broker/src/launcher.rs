@@ -1,0 +1,267 @@
+//! Starts sessions and finds those that run already.
+//!
+//! What a session needs lies in `<run_dir>/sessions/<id>/`: `session.sock`, on which it listens to
+//! the broker, and `owner.json`, which says whose it is to a broker that comes later. Only root
+//! reaches that folder; the session got the socket as a file descriptor.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use heliostat_control::hex::Hex;
+use heliostat_wire::id::SessionId;
+use tokio::process::{Child, Command};
+use tracing::{info, warn};
+
+use crate::accounts::Account;
+use crate::config::Config;
+use crate::directory::Owner;
+use crate::process::start_time;
+
+/// Bytes of a session's log after which it begins anew.
+const MAX_LOG: u64 = 4 << 20;
+/// Logs of ended sessions that are kept.
+const MAX_LOGS: usize = 64;
+
+/// What starting sessions takes.
+#[derive(Debug)]
+pub struct Launcher {
+    run_dir: PathBuf,
+    log_dir: PathBuf,
+    command: Vec<String>,
+    ports: String,
+    session_config: Option<PathBuf>,
+    session_log: String,
+    min_uid: u32,
+}
+
+impl Launcher {
+    /// Makes the folders that sessions need.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let launcher = Self {
+            run_dir: config.run_dir.clone(),
+            log_dir: config.state_dir.join("log"),
+            command: session_command(&config.session_command)?,
+            ports: config.session_ports.to_string(),
+            session_config: config.session_config.clone(),
+            session_log: config.session_log.clone(),
+            min_uid: config.min_uid,
+        };
+        make_dir(&launcher.run_dir, 0o711)?;
+        make_dir(&launcher.sessions_dir(), 0o700)?;
+        make_dir(&launcher.run_dir.join("user"), 0o711)?;
+        make_dir(&launcher.log_dir, 0o700)?;
+        Ok(launcher)
+    }
+
+    /// The lowest number of a user that may have a session.
+    pub fn min_uid(&self) -> u32 {
+        self.min_uid
+    }
+
+    fn sessions_dir(&self) -> PathBuf {
+        self.run_dir.join("sessions")
+    }
+
+    fn session_dir(&self, id: SessionId) -> PathBuf {
+        self.sessions_dir().join(id.to_string())
+    }
+
+    /// The socket of a session.
+    pub fn socket(&self, id: SessionId) -> PathBuf {
+        self.session_dir(id).join("session.sock")
+    }
+
+    fn log_file(&self, id: SessionId) -> PathBuf {
+        self.log_dir.join(format!("session-{id}.log"))
+    }
+
+    /// Starts a session's process. Must be called on a tokio runtime.
+    pub fn start(&self, id: SessionId, account: &Account) -> anyhow::Result<(Child, Owner)> {
+        let runtime_dir = self.runtime_dir(account.uid);
+        make_dir(&runtime_dir, 0o700)?;
+        chown(&runtime_dir, Some(account.uid), Some(account.gid))
+            .with_context(|| format!("cannot give {} away", runtime_dir.display()))?;
+        make_dir(&self.session_dir(id), 0o700)?;
+        let socket = self.socket(id);
+        let listener = UnixListener::bind(&socket)
+            .with_context(|| format!("cannot listen on {}", socket.display()))?;
+        let log = open_log(&self.log_file(id))?;
+        let child = self
+            .helper(id, account)
+            .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
+            .stdout(Stdio::from(log.try_clone()?))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .context("cannot start a process")?;
+        let pid = child.id().context("the process ended at once")?;
+        let owner = Owner {
+            person: account.name.clone(),
+            uid: account.uid,
+            pid,
+            pid_start: start_time(pid).unwrap_or_default(),
+            started_s: unix_s(),
+        };
+        self.write_owner(id, &owner)?;
+        info!(session = %id, person = account.name, pid, "session started");
+        Ok((child, owner))
+    }
+
+    fn helper(&self, id: SessionId, account: &Account) -> Command {
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg("exec-session")
+            .args(["--user", &account.name])
+            .args(["--uid", &account.uid.to_string()])
+            .args(["--gid", &account.gid.to_string()])
+            .arg("--home")
+            .arg(&account.home)
+            .arg("--shell")
+            .arg(&account.shell)
+            .arg("--runtime-dir")
+            .arg(self.runtime_dir(account.uid))
+            .args(["--log", &self.session_log])
+            .arg("--")
+            .args(&self.command)
+            .args(["--id", &id.to_string()])
+            .args(["--control-fd", "3", "--ports", &self.ports]);
+        if let Some(config) = &self.session_config {
+            command.arg("--config").arg(config);
+        }
+        command
+    }
+
+    fn runtime_dir(&self, uid: u32) -> PathBuf {
+        self.run_dir.join("user").join(uid.to_string())
+    }
+
+    fn write_owner(&self, id: SessionId, owner: &Owner) -> anyhow::Result<()> {
+        let path = self.session_dir(id).join("owner.json");
+        let partial = path.with_extension("partial");
+        fs::write(&partial, serde_json::to_vec(owner)?)?;
+        fs::rename(&partial, &path)?;
+        Ok(())
+    }
+
+    /// The sessions that run already. What is left of others is cleaned away.
+    pub fn running(&self) -> Vec<(SessionId, Owner)> {
+        let entries = fs::read_dir(self.sessions_dir());
+        let names = entries.into_iter().flatten().flatten();
+        let ids = names.filter_map(|entry| {
+            let Hex(id) = entry.file_name().to_str()?.parse().ok()?;
+            Some(SessionId(id))
+        });
+        let mut running = Vec::new();
+        for id in ids {
+            match self.owner_if_alive(id) {
+                Some(owner) => running.push((id, owner)),
+                None => self.clean_up(id),
+            }
+        }
+        running
+    }
+
+    fn owner(&self, id: SessionId) -> Option<Owner> {
+        let bytes = fs::read(self.session_dir(id).join("owner.json")).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn owner_if_alive(&self, id: SessionId) -> Option<Owner> {
+        let owner = self.owner(id)?;
+        let alive = start_time(owner.pid) == Some(owner.pid_start);
+        alive.then_some(owner)
+    }
+
+    /// Removes what a session that is gone has left, and the runtime folder of a person without
+    /// another one.
+    pub fn clean_up(&self, id: SessionId) {
+        let uid = self.owner(id).map(|owner| owner.uid);
+        if let Err(problem) = fs::remove_dir_all(self.session_dir(id)) {
+            warn!(session = %id, %problem, "a session's folder could not be removed");
+        }
+        let Some(uid) = uid else { return };
+        let entries = fs::read_dir(self.sessions_dir());
+        let mut others = entries.into_iter().flatten().flatten().filter_map(|entry| {
+            let Hex(id) = entry.file_name().to_str()?.parse().ok()?;
+            self.owner(SessionId(id))
+        });
+        if !others.any(|owner| owner.uid == uid) {
+            let _ = fs::remove_dir_all(self.runtime_dir(uid));
+        }
+    }
+
+    /// Keeps logs small and few.
+    pub fn trim_logs(&self) {
+        let entries = fs::read_dir(&self.log_dir);
+        let mut logs: Vec<(SystemTime, PathBuf)> = Vec::new();
+        for entry in entries.into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.len() > MAX_LOG {
+                let mut emptied = OpenOptions::new();
+                let _ = emptied.write(true).truncate(true).open(entry.path());
+            }
+            logs.push((meta.modified().unwrap_or(UNIX_EPOCH), entry.path()));
+        }
+        logs.sort();
+        let surplus = logs.len().saturating_sub(MAX_LOGS);
+        for (_, path) in logs.into_iter().take(surplus) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// The end of a session's log, for words about why it died.
+    pub fn last_words(&self, id: SessionId) -> String {
+        format!("see {}", self.log_file(id).display())
+    }
+}
+
+/// The session program: as configured, or beside our own.
+fn session_command(configured: &[String]) -> anyhow::Result<Vec<String>> {
+    if !configured.is_empty() {
+        return Ok(configured.to_vec());
+    }
+    let ours = std::env::current_exe().context("cannot find our own program")?;
+    let beside = ours.with_file_name("heliostat-session");
+    Ok(vec![beside.to_string_lossy().into_owned()])
+}
+
+fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(false).mode(mode).create(path);
+    let made = match made {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o755).create(path)
+        }
+        made => made,
+    };
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("cannot make {}", path.display()));
+        }
+        _ => {}
+    }
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_dir() {
+        bail!("{} is in the way: it is not a folder", path.display());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("cannot set the permissions of {}", path.display()))
+}
+
+fn open_log(path: &Path) -> anyhow::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot open the log {}", path.display()))
+}
+
+fn unix_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}

@@ -1,0 +1,20 @@
+//! The broker: cards, people, terminals, sessions; who is attached where.
+//!
+//! [`directory`] decides; everything else carries: [`hub`] owns the directory and does what it asks
+//! for, with a task for each terminal ([`terminal`]), each session ([`session`]) and each
+//! administrator ([`admin`]), and a thread for the [`store`].
+
+pub mod accounts;
+pub mod admin;
+pub mod audit;
+pub mod config;
+pub mod directory;
+pub mod exec;
+pub mod hub;
+pub mod launcher;
+pub mod process;
+pub mod run;
+pub mod session;
+pub mod store;
+mod sys;
+pub mod terminal;

@@ -1,0 +1,95 @@
+//! The broker from its configuration to its end.
+
+use std::fs::{self, File};
+use std::net::UdpSocket;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use heliostat_link::{CloseCode, Identity, Link, Server};
+use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use crate::admin::{self, About};
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::hub::{Hub, MAX_EVENTS};
+use crate::launcher::Launcher;
+use crate::store::Store;
+use crate::terminal;
+
+/// The site key, made where there is none.
+pub fn site_key(config: &Config) -> anyhow::Result<Identity> {
+    let dir = &config.state_dir;
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(Identity::load_or_create(&dir.join("site.key"))?)
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let identity = site_key(&config)?;
+    let _lock = lock(&config.state_dir)?;
+    let launcher = Arc::new(Launcher::new(&config)?);
+    let (store, remembered) = Store::open(&config.state_dir)?;
+    let directory = Directory::new(&config.site, config.policy(), remembered);
+    let admin = admin::listen(
+        &config.run_dir.join("admin.sock"),
+        config.admin_group.as_deref(),
+    )?;
+    let socket = UdpSocket::bind(config.listen).with_context(|| {
+        format!(
+            "cannot listen on {}/udp: is another broker running, or is the address not this \
+             machine's?",
+            config.listen
+        )
+    })?;
+    let server = Server::listen(socket, &identity, Link::Control, config.budget())?;
+    let server = Arc::new(server);
+    let listen = server.local_addr()?.to_string();
+    info!(%listen, site_key = %identity.pin(), "the broker is up");
+
+    let about = About {
+        site: config.site.clone(),
+        site_key: identity.pin().to_string(),
+        listen,
+    };
+    let (to_hub, inbox) = mpsc::channel(MAX_EVENTS);
+    let addresses = config.session_addresses.clone();
+    let mut hub = Hub::new(directory, store, launcher, about, addresses, to_hub.clone());
+    hub.adopt();
+    let links = tokio::spawn(terminal::accept(server.clone(), to_hub.clone()));
+    let with_group = config.admin_group.is_some();
+    let admins = tokio::spawn(admin::accept(admin, with_group, to_hub));
+    let store = hub.run(inbox, stop()?).await;
+    info!("leaving; sessions run on");
+    links.abort();
+    admins.abort();
+    server.shutdown(CloseCode::ShuttingDown).await;
+    let _ = fs::remove_file(config.run_dir.join("admin.sock"));
+    drop(store);
+    Ok(())
+}
+
+/// Resolves when the broker is asked to leave.
+fn stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+/// Two brokers must not share one state.
+fn lock(state_dir: &Path) -> anyhow::Result<Flock<File>> {
+    let path = state_dir.join("broker.lock");
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err(_) => bail!("another broker uses {}: stop it first", state_dir.display()),
+    }
+}

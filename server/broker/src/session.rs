@@ -1,0 +1,199 @@
+//! One task for each session: it watches the process and speaks over its socket.
+//!
+//! ```text
+//! start: account ─► process ─┐
+//! adopt: process ────────────┴► connect ─► Ready ─► lines both ways ─► gone
+//!                                  ▲                      │ socket lost, process alive
+//!                                  └──────────────────────┘
+//! ```
+
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliostat_control::lines::{self, LineReader};
+use heliostat_control::session::{FromSession, ToSession};
+use heliostat_wire::id::SessionId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::accounts;
+use crate::directory::{Event, Gone, Owner};
+use crate::hub::{Incoming, ToHub};
+use crate::launcher::Launcher;
+use crate::process::Process;
+
+/// Bytes of a line from a session, which is not trusted.
+const MAX_LINE: usize = 64 << 10;
+/// A session that takes no order for this long is connected to anew.
+const SEND_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long to wait before connecting again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What the hub asks for.
+#[derive(Debug)]
+pub enum Order {
+    /// Send this.
+    Say(ToSession),
+    /// End the process.
+    Kill,
+}
+
+/// Starts a session and stays with it to its end.
+pub async fn start(
+    id: SessionId,
+    person: String,
+    launcher: Arc<Launcher>,
+    inbox: mpsc::Receiver<Order>,
+    hub: ToHub,
+) {
+    let how = match begin(id, &person, &launcher).await {
+        Err(how) => how,
+        Ok((child, owner)) => {
+            let started = Event::SessionStarted {
+                session: id,
+                pid: owner.pid,
+                uid: owner.uid,
+            };
+            let _ = hub.send(Incoming::Event(started)).await;
+            accompany(id, &owner, &launcher, inbox, &hub).await;
+            ended(child, &launcher, id).await
+        }
+    };
+    finish(id, launcher, how, hub).await;
+}
+
+/// Takes up a running session and stays with it to its end.
+pub async fn adopt(
+    id: SessionId,
+    owner: Owner,
+    launcher: Arc<Launcher>,
+    inbox: mpsc::Receiver<Order>,
+    hub: ToHub,
+) {
+    accompany(id, &owner, &launcher, inbox, &hub).await;
+    // Nobody but its parent learns how a process ended, and that is no more.
+    finish(id, launcher, Gone::Exited, hub).await;
+}
+
+async fn begin(
+    id: SessionId,
+    person: &str,
+    launcher: &Arc<Launcher>,
+) -> Result<(Child, Owner), Gone> {
+    let (person, min_uid) = (person.to_owned(), launcher.min_uid());
+    let account = tokio::task::spawn_blocking(move || accounts::find(&person, min_uid))
+        .await
+        .map_err(|error| Gone::NotStarted(error.to_string()))??;
+    launcher.start(id, &account).map_err(|error| {
+        warn!(session = %id, "a session could not be started: {error:#}");
+        Gone::NotStarted(format!("{error:#}"))
+    })
+}
+
+async fn ended(mut child: Child, launcher: &Launcher, id: SessionId) -> Gone {
+    match child.wait().await {
+        Ok(status) if status.success() => Gone::Exited,
+        Ok(status) => Gone::Died(in_words(status, &launcher.last_words(id))),
+        Err(error) => Gone::Died(error.to_string()),
+    }
+}
+
+fn in_words(status: ExitStatus, see: &str) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("it exited with code {code} ({see})"),
+        (None, Some(signal)) => format!("it was ended by signal {signal} ({see})"),
+        (None, None) => format!("it ended strangely ({see})"),
+    }
+}
+
+async fn finish(id: SessionId, launcher: Arc<Launcher>, how: Gone, hub: ToHub) {
+    info!(session = %id, ?how, "session gone");
+    launcher.clean_up(id);
+    let gone = Event::SessionGone { session: id, how };
+    let _ = hub.send(Incoming::Event(gone)).await;
+}
+
+/// Stays with a process until it is gone.
+async fn accompany(
+    id: SessionId,
+    owner: &Owner,
+    launcher: &Launcher,
+    mut inbox: mpsc::Receiver<Order>,
+    hub: &ToHub,
+) {
+    let process = match Process::watch(owner.pid) {
+        Ok(process) => process,
+        Err(error) => return debug!(session = %id, %error, "gone before it was watched"),
+    };
+    let socket = launcher.socket(id);
+    loop {
+        tokio::select! {
+            biased;
+            () = process.exited() => return,
+            problem = talk(id, &socket, &process, &mut inbox, hub) => {
+                debug!(session = %id, %problem, "a session's socket was lost");
+            }
+        }
+        tokio::select! {
+            () = process.exited() => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+}
+
+/// Speaks with a session until its socket is lost; says why.
+async fn talk(
+    id: SessionId,
+    socket: &std::path::Path,
+    process: &Process,
+    inbox: &mut mpsc::Receiver<Order>,
+    hub: &ToHub,
+) -> anyhow::Error {
+    match exchange(id, socket, process, inbox, hub).await {
+        Err(error) => error,
+        Ok(()) => anyhow::anyhow!("closed"),
+    }
+}
+
+async fn exchange(
+    id: SessionId,
+    socket: &std::path::Path,
+    process: &Process,
+    inbox: &mut mpsc::Receiver<Order>,
+    hub: &ToHub,
+) -> anyhow::Result<()> {
+    let stream = UnixStream::connect(socket).await?;
+    let (mut from, mut to) = stream.into_split();
+    let mut reader = LineReader::new(MAX_LINE);
+    let mut bytes = vec![0; 4096];
+    loop {
+        while let Some(message) = reader.message()? {
+            let _ = hub.send(Incoming::Event(heard(id, message))).await;
+        }
+        tokio::select! {
+            read = from.read(&mut bytes) => match read? {
+                0 => return Ok(()),
+                length => reader.push(&bytes[..length]),
+            },
+            Some(order) = inbox.recv() => match order {
+                Order::Kill => process.kill(),
+                Order::Say(message) => {
+                    let line = lines::encode(&message);
+                    tokio::time::timeout(SEND_TIMEOUT, to.write_all(&line)).await??;
+                }
+            },
+        }
+    }
+}
+
+fn heard(session: SessionId, message: FromSession) -> Event {
+    match message {
+        FromSession::Ready(ready) => Event::SessionReady { session, ready },
+        message => Event::Session { session, message },
+    }
+}

@@ -1,0 +1,92 @@
+//! The tables, and the way from older ones.
+
+use rusqlite::{Connection, Result};
+
+/// Each step brings the database from its number to the next; `user_version` counts them.
+const STEPS: &[&str] = &[
+    "create table meta (key text primary key, value integer not null) strict;
+     create table people (person text primary key) strict;
+     create table cards (
+         card text primary key,
+         person text not null references people,
+         label text not null,
+         added_s integer not null,
+         revoked_s integer
+     ) strict;
+     create table terminals (
+         terminal text primary key,
+         name text not null,
+         software text not null,
+         boot_ms_kernel integer not null,
+         boot_ms_init integer not null,
+         seen_s integer not null,
+         key blob
+     ) strict;
+     create table sessions (
+         session blob primary key,
+         person text not null,
+         started_s integer not null,
+         ended_s integer,
+         ended_how text
+     ) strict;
+     create table attaches (
+         attach integer primary key,
+         session blob not null,
+         person text not null,
+         terminal text not null,
+         key blob not null,
+         seq integer not null,
+         card text not null,
+         at_ms integer not null,
+         started_session integer not null
+     ) strict;
+     create table receipts (
+         attach integer primary key,
+         at_ms integer not null,
+         person text not null,
+         terminal text not null,
+         started_session integer not null,
+         stages text not null
+     ) strict;
+     create index receipts_at on receipts (at_ms);
+     create table audit (
+         number integer primary key,
+         at_ms integer not null,
+         event text not null,
+         person text not null,
+         terminal text not null,
+         card text not null,
+         detail text not null
+     ) strict;",
+];
+
+/// Sets the connection up and brings the tables up to date.
+pub fn prepare(connection: &mut Connection) -> anyhow::Result<()> {
+    connection.execute_batch(
+        "pragma journal_mode = wal;
+         pragma synchronous = full;
+         pragma foreign_keys = on;
+         pragma cache_size = -512;
+         pragma journal_size_limit = 1048576;
+         pragma wal_autocheckpoint = 200;",
+    )?;
+    connection.set_prepared_statement_cache_capacity(16);
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    anyhow::ensure!(
+        version <= STEPS.len(),
+        "it was written by a newer broker (version {version}, this one knows {}): \
+         update this broker, or restore the store from a backup",
+        STEPS.len()
+    );
+    for (number, step) in STEPS.iter().enumerate().skip(version) {
+        apply(connection, step, number + 1)?;
+    }
+    Ok(())
+}
+
+fn apply(connection: &mut Connection, step: &str, version: usize) -> Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(step)?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
+}

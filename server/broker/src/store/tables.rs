@@ -1,0 +1,265 @@
+//! Rows to values and back.
+
+use heliostat_control::admin::{AuditRow, ReceiptRow};
+use heliostat_wire::id::{AttachId, KeyPin, SessionId};
+use heliostat_wire::receipt::{Receipt, Stage};
+use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
+
+use crate::directory::{AttachRecord, Card, Edge, Record, Remembered, Slot, Terminal};
+
+/// Attach ids of one run of the broker; the next run begins a thousand thousand higher.
+const ATTACHES_A_RUN: u64 = 1_000_000;
+/// Attaches that a new run is told of.
+const ATTACHES_REMEMBERED: u32 = 256;
+/// Rows kept of what grows for ever.
+const MAX_ATTACHES: u32 = 2_000;
+const MAX_RECEIPTS: u32 = 100_000;
+const MAX_AUDIT: u32 = 100_000;
+
+/// Reads what a directory starts from and begins a new run.
+pub fn remembered(connection: &mut Connection) -> Result<Remembered> {
+    let run = begin_run(connection)?;
+    let mut people = connection.prepare("select person from people")?;
+    let people = people.query_map([], |row| row.get(0))?;
+    let mut cards = connection.prepare("select * from cards")?;
+    let cards = cards.query_map([], card)?;
+    let mut terminals = connection.prepare("select * from terminals")?;
+    let terminals = terminals.query_map([], terminal)?;
+    let mut attaches = connection.prepare("select * from attaches order by attach desc limit ?")?;
+    let attaches = attaches.query_map([ATTACHES_REMEMBERED], attach)?;
+    Ok(Remembered {
+        people: people.collect::<Result<_>>()?,
+        cards: cards.collect::<Result<_>>()?,
+        terminals: terminals.collect::<Result<_>>()?,
+        attaches: attaches.collect::<Result<_>>()?,
+        next_attach: run * ATTACHES_A_RUN + 1,
+    })
+}
+
+fn begin_run(connection: &mut Connection) -> Result<u64> {
+    let transaction = connection.transaction()?;
+    let last: Option<u64> = transaction
+        .query_row("select value from meta where key = 'run'", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let newest: Option<u64> =
+        transaction.query_row("select max(attach) from attaches", [], |row| row.get(0))?;
+    let run = last.unwrap_or(0).max(newest.unwrap_or(0) / ATTACHES_A_RUN) + 1;
+    transaction.execute("insert or replace into meta values ('run', ?)", [run])?;
+    transaction.execute(
+        "update sessions set ended_s = 0, ended_how = 'unknown: the broker was away'
+         where ended_s is null and session not in (select session from attaches)",
+        [],
+    )?;
+    prune(&transaction)?;
+    transaction.commit()?;
+    Ok(run)
+}
+
+fn prune(transaction: &Transaction<'_>) -> Result<()> {
+    for (table, number, max) in [
+        ("attaches", "attach", MAX_ATTACHES),
+        ("receipts", "attach", MAX_RECEIPTS),
+        ("audit", "number", MAX_AUDIT),
+    ] {
+        let oldest_kept =
+            format!("select {number} from {table} order by {number} desc limit 1 offset ?");
+        let delete = format!("delete from {table} where {number} <= ({oldest_kept})");
+        transaction.execute(&delete, [max])?;
+    }
+    Ok(())
+}
+
+/// Keeps one record.
+pub fn keep(transaction: &Transaction<'_>, record: &Record) -> Result<()> {
+    match record {
+        Record::Person(person) => run(
+            transaction,
+            "insert or ignore into people values (?)",
+            params![person],
+        ),
+        Record::Card(id, card) => keep_card(transaction, id, card),
+        Record::Terminal(id, terminal) => keep_terminal(transaction, id, terminal),
+        Record::Attach(record) => keep_attach(transaction, record),
+        Record::SessionStarted(session, person, started_s) => run(
+            transaction,
+            "insert or replace into sessions values (?, ?, ?, null, null)",
+            params![session.0, person, started_s],
+        ),
+        Record::SessionEnded(session, ended_s, how) => run(
+            transaction,
+            "update sessions set ended_s = ?, ended_how = ? where session = ?",
+            params![ended_s, how, session.0],
+        ),
+        Record::Receipt(record, terminal, receipt) => {
+            keep_receipt(transaction, record, terminal, receipt)
+        }
+    }
+}
+
+fn run(transaction: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) -> Result<()> {
+    transaction.prepare_cached(sql)?.execute(values).map(drop)
+}
+
+fn keep_card(transaction: &Transaction<'_>, id: &str, card: &Card) -> Result<()> {
+    run(
+        transaction,
+        "insert or replace into cards values (?, ?, ?, ?, ?)",
+        params![id, card.person, card.label, card.added_s, card.revoked_s],
+    )
+}
+
+fn keep_terminal(transaction: &Transaction<'_>, id: &str, terminal: &Terminal) -> Result<()> {
+    run(
+        transaction,
+        "insert or replace into terminals values (?, ?, ?, ?, ?, ?, ?)",
+        params![
+            id,
+            terminal.name,
+            terminal.software,
+            terminal.boot_ms.0,
+            terminal.boot_ms.1,
+            terminal.seen_s,
+            terminal.key.map(|key| key.0),
+        ],
+    )
+}
+
+fn keep_attach(transaction: &Transaction<'_>, record: &AttachRecord) -> Result<()> {
+    run(
+        transaction,
+        "insert or replace into attaches values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            record.attach.0,
+            record.session.0,
+            record.person,
+            record.terminal,
+            record.key.0,
+            record.edge.seq,
+            record.edge.card,
+            record.edge.at_ms,
+            record.started_session,
+        ],
+    )
+}
+
+fn keep_receipt(
+    transaction: &Transaction<'_>,
+    record: &AttachRecord,
+    terminal: &str,
+    receipt: &Receipt,
+) -> Result<()> {
+    let stages: Vec<(Stage, u32)> = receipt.stages.iter().map(|s| (s.stage, s.us)).collect();
+    let stages = serde_json::to_string(&stages).expect("stages have a JSON form");
+    run(
+        transaction,
+        "insert or replace into receipts values (?, ?, ?, ?, ?, ?)",
+        params![
+            record.attach.0,
+            record.edge.at_ms,
+            record.person,
+            terminal,
+            record.started_session,
+            stages,
+        ],
+    )
+}
+
+/// Keeps one audit line.
+pub fn keep_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<()> {
+    run(
+        transaction,
+        "insert into audit values (null, ?, ?, ?, ?, ?, ?)",
+        params![
+            row.at_ms,
+            row.event,
+            row.person,
+            row.terminal,
+            row.card,
+            row.detail
+        ],
+    )
+}
+
+/// The newest receipts, oldest first.
+pub fn receipts(connection: &Connection, since_ms: u64, limit: u32) -> Result<Vec<ReceiptRow>> {
+    let mut rows = connection.prepare_cached(
+        "select * from (select * from receipts where at_ms >= ? order by at_ms desc limit ?)
+         order by at_ms",
+    )?;
+    rows.query_map(params![since_ms.min(i64::MAX as u64), limit], receipt)?
+        .collect()
+}
+
+/// The newest audit lines, oldest first.
+pub fn audit_rows(connection: &Connection, limit: u32) -> Result<Vec<AuditRow>> {
+    let mut rows = connection.prepare_cached(
+        "select * from (select * from audit order by number desc limit ?) order by number",
+    )?;
+    rows.query_map([limit], audit)?.collect()
+}
+
+fn card(row: &Row<'_>) -> Result<(String, Card)> {
+    let card = Card {
+        person: row.get("person")?,
+        label: row.get("label")?,
+        added_s: row.get("added_s")?,
+        revoked_s: row.get("revoked_s")?,
+    };
+    Ok((row.get("card")?, card))
+}
+
+fn terminal(row: &Row<'_>) -> Result<(String, Terminal)> {
+    let key: Option<[u8; 32]> = row.get("key")?;
+    let terminal = Terminal {
+        name: row.get("name")?,
+        software: row.get("software")?,
+        outputs: Default::default(),
+        boot_ms: (row.get("boot_ms_kernel")?, row.get("boot_ms_init")?),
+        seen_s: row.get("seen_s")?,
+        key: key.map(KeyPin),
+        online: None,
+        slot: Slot::Empty,
+    };
+    Ok((row.get("terminal")?, terminal))
+}
+
+fn attach(row: &Row<'_>) -> Result<AttachRecord> {
+    Ok(AttachRecord {
+        attach: AttachId(row.get("attach")?),
+        session: SessionId(row.get("session")?),
+        person: row.get("person")?,
+        terminal: row.get("terminal")?,
+        key: KeyPin(row.get("key")?),
+        edge: Edge {
+            seq: row.get("seq")?,
+            card: row.get("card")?,
+            at_ms: row.get("at_ms")?,
+        },
+        started_session: row.get("started_session")?,
+    })
+}
+
+fn receipt(row: &Row<'_>) -> Result<ReceiptRow> {
+    let stages: String = row.get("stages")?;
+    Ok(ReceiptRow {
+        attach_id: row.get("attach")?,
+        at_ms: row.get("at_ms")?,
+        person: row.get("person")?,
+        terminal: row.get("terminal")?,
+        started_session: row.get("started_session")?,
+        stages: serde_json::from_str(&stages).unwrap_or_default(),
+    })
+}
+
+fn audit(row: &Row<'_>) -> Result<AuditRow> {
+    Ok(AuditRow {
+        at_ms: row.get("at_ms")?,
+        event: row.get("event")?,
+        person: row.get("person")?,
+        terminal: row.get("terminal")?,
+        card: row.get("card")?,
+        detail: row.get("detail")?,
+    })
+}

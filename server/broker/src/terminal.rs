@@ -1,0 +1,193 @@
+//! One task for each control link: it speaks with the terminal and hears the hub.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use heliostat_link::{CloseCode, Connection, Handshake, Link, LinkError, Main, Sender, Server};
+use heliostat_wire::control::{Hello, ToBroker, ToTerminal};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use crate::directory::{Event, LinkId};
+use crate::hub::{Incoming, ToHub};
+
+/// A terminal that has not said hello after this time is let go.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(4);
+/// A terminal that takes no message for this long is let go.
+const SEND_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long last words may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Messages that may wait for a terminal.
+const MAX_WAITING: usize = 64;
+/// Control links at once.
+const MAX_LINKS: usize = 2048;
+/// Messages that a terminal may send at once, and how many more each second.
+const BURST: f64 = 200.0;
+const PER_SECOND: f64 = 50.0;
+
+/// From the hub to a link's task.
+#[derive(Debug)]
+pub enum ToLink {
+    /// Send this.
+    Message(ToTerminal),
+    /// Send what waits, then close.
+    Close(CloseCode, String),
+}
+
+/// Accepts control links until the server is shut down.
+pub async fn accept(server: Arc<Server>, hub: ToHub) {
+    let places = Arc::new(tokio::sync::Semaphore::new(MAX_LINKS));
+    let numbers = AtomicU64::new(1);
+    while let Some(handshake) = server.accept().await {
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            continue;
+        };
+        let link = LinkId(numbers.fetch_add(1, Ordering::Relaxed));
+        let hub = hub.clone();
+        tokio::spawn(async move {
+            serve(handshake, link, hub).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve(handshake: Handshake, link: LinkId, hub: ToHub) {
+    let address = handshake.remote_address();
+    let connection = match handshake.complete().await {
+        Ok(connection) => connection,
+        Err(error) => return debug!(%address, %error, "no handshake"),
+    };
+    match greet(&connection).await {
+        Ok((main, hello)) => converse(&connection, main, hello, link, &hub).await,
+        Err(error) => {
+            info!(%address, %error, "a terminal was not let in");
+            connection.close_for(&error);
+        }
+    }
+}
+
+type Control = Main<ToTerminal, ToBroker>;
+
+async fn greet(connection: &Connection) -> Result<(Control, Hello), LinkError> {
+    let hello = async {
+        let mut main: Control = connection.accept_main(Link::Control).await?;
+        match main.recv().await? {
+            ToBroker::Hello(hello) => Ok((main, hello)),
+            _ => Err(LinkError::Protocol("a terminal says hello first")),
+        }
+    };
+    let greeted = timeout(HELLO_TIMEOUT, hello).await;
+    let greeted = greeted.map_err(|_| LinkError::Protocol("the terminal did not say hello"))??;
+    connection.authenticated();
+    Ok(greeted)
+}
+
+async fn converse(connection: &Connection, main: Control, hello: Hello, link: LinkId, hub: &ToHub) {
+    let (to_link, orders) = mpsc::channel(MAX_WAITING);
+    let hello = Event::Hello {
+        link,
+        key: connection.peer(),
+        address: connection.remote_address(),
+        hello,
+    };
+    if hub
+        .send(Incoming::Link(link, to_link, hello))
+        .await
+        .is_err()
+    {
+        return;
+    }
+    match relay(connection, main, orders, link, hub).await {
+        Ok(()) => {}
+        Err(error) => {
+            debug!(link = link.0, %error, "control link over");
+            connection.close_for(&error);
+        }
+    }
+    let _ = hub.send(Incoming::Event(Event::LinkDown { link })).await;
+}
+
+/// Passes messages both ways until either side ends it.
+async fn relay(
+    connection: &Connection,
+    main: Control,
+    mut orders: mpsc::Receiver<ToLink>,
+    link: LinkId,
+    hub: &ToHub,
+) -> Result<(), LinkError> {
+    let (mut sender, mut receiver) = main.split();
+    let mut allowance = Allowance::new(Instant::now());
+    loop {
+        tokio::select! {
+            message = receiver.recv() => {
+                let message = message?;
+                allowance.spend(Instant::now())?;
+                let _ = hub.send(Incoming::Event(Event::Terminal { link, message })).await;
+            }
+            order = orders.recv() => match order {
+                Some(ToLink::Message(message)) => send(&mut sender, &message).await?,
+                Some(ToLink::Close(code, text)) => {
+                    let _ = timeout(FAREWELL, sender.finish()).await;
+                    connection.close(code, &text);
+                    return Ok(());
+                }
+                None => {
+                    connection.close(CloseCode::Done, "");
+                    return Ok(());
+                }
+            },
+        }
+    }
+}
+
+async fn send(sender: &mut Sender<ToTerminal>, message: &ToTerminal) -> Result<(), LinkError> {
+    match timeout(SEND_TIMEOUT, sender.send(message)).await {
+        Ok(sent) => sent,
+        Err(_) => Err(LinkError::Backlog(0)),
+    }
+}
+
+/// How much a terminal may still say.
+#[derive(Debug)]
+struct Allowance {
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self {
+            left: BURST,
+            at: now,
+        }
+    }
+
+    fn spend(&mut self, now: Instant) -> Result<(), LinkError> {
+        let since = now.saturating_duration_since(self.at).as_secs_f64();
+        self.left = (self.left + since * PER_SECOND).min(BURST) - 1.0;
+        self.at = now;
+        match self.left < 0.0 {
+            true => Err(LinkError::Protocol("the terminal says too much")),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_floods_is_stopped_and_a_lively_one_is_not() {
+        let now = Instant::now();
+        let mut lively = Allowance::new(now);
+        for n in 0..2000u64 {
+            lively.spend(now + Duration::from_millis(25 * n)).unwrap();
+        }
+        let mut flood = Allowance::new(now);
+        let stopped = (0..300).position(|_| flood.spend(now).is_err());
+        assert_eq!(stopped, Some(200));
+    }
+}
