@@ -1,0 +1,188 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use heliostat_control::admin::Request;
+
+use crate::time;
+
+/// Manages a Heliostat site: cards, people, terminals, sessions.
+#[derive(Debug, Parser)]
+#[command(name = "heliostatctl", version)]
+pub struct Arguments {
+    /// The broker's admin socket.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "/run/heliostat/admin.sock"
+    )]
+    pub socket: PathBuf,
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// How the broker is.
+    Status,
+    /// Cards and whose they are.
+    #[command(subcommand)]
+    Card(Card),
+    /// People.
+    #[command(subcommand)]
+    Person(Person),
+    /// Terminals.
+    #[command(subcommand)]
+    Terminal(Terminal),
+    /// Running desktops.
+    #[command(subcommand)]
+    Session(Session),
+    /// How long attaches took, stage by stage.
+    Receipts(Receipts),
+    /// What happened lately.
+    Audit {
+        /// At most so many lines.
+        #[arg(long, short = 'n', default_value_t = 50)]
+        limit: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Card {
+    /// Give a card to a person.
+    Add {
+        /// The card id, as a terminal shows it, such as `piv:00112233445566778899aabbccddeeff`.
+        card: String,
+        /// The person: a user of the server.
+        #[arg(long)]
+        person: String,
+        /// A word to tell the person's cards apart.
+        #[arg(long, default_value = "")]
+        label: String,
+    },
+    /// List all cards.
+    List,
+    /// Let a card open nothing any more; whoever is attached with it is detached at once.
+    Revoke {
+        /// The card id.
+        card: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Person {
+    /// Make a person known.
+    Add {
+        /// A user of the server.
+        person: String,
+    },
+    /// List all people.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+enum Terminal {
+    /// List all terminals ever seen.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+enum Session {
+    /// List all running sessions.
+    List,
+    /// End a session; its programs are asked to close.
+    End {
+        /// Its id, the beginning of its id, or its person.
+        session: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Receipts {
+    /// Only those of the last such time, as `90s`, `15m`, `2h` or `3d`.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// At most so many, the newest.
+    #[arg(long, short = 'n', default_value_t = 1000)]
+    limit: u32,
+}
+
+impl Arguments {
+    /// What to ask the broker.
+    pub fn request(&self, now_s: u64) -> anyhow::Result<Request> {
+        Ok(match &self.command {
+            Command::Status => Request::Status,
+            Command::Card(Card::Add {
+                card,
+                person,
+                label,
+            }) => Request::CardAdd {
+                card: card.clone(),
+                person: person.clone(),
+                label: label.clone(),
+            },
+            Command::Card(Card::List) => Request::CardList,
+            Command::Card(Card::Revoke { card }) => Request::CardRevoke { card: card.clone() },
+            Command::Person(Person::Add { person }) => Request::PersonAdd {
+                person: person.clone(),
+            },
+            Command::Person(Person::List) => Request::PersonList,
+            Command::Terminal(Terminal::List) => Request::TerminalList,
+            Command::Session(Session::List) => Request::SessionList,
+            Command::Session(Session::End { session }) => Request::SessionEnd {
+                session: session.clone(),
+            },
+            Command::Receipts(receipts) => receipts.request(now_s)?,
+            Command::Audit { limit } => Request::Audit { limit: *limit },
+        })
+    }
+}
+
+impl Receipts {
+    fn request(&self, now_s: u64) -> anyhow::Result<Request> {
+        let since = self.since.as_deref().map(time::parse_span).transpose()?;
+        Ok(Request::Receipts {
+            since_ms: since.map(|span_s| now_s.saturating_sub(span_s) * 1000),
+            limit: self.limit,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_come_before_or_after_the_command() {
+        let line = "heliostatctl --json card add c1 --person alice --socket /x";
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        assert!(arguments.json);
+        assert_eq!(arguments.socket, PathBuf::from("/x"));
+        let Request::CardAdd { card, person, .. } = arguments.request(0).unwrap() else {
+            panic!("not a card add");
+        };
+        assert_eq!((card.as_str(), person.as_str()), ("c1", "alice"));
+    }
+
+    #[test]
+    fn since_counts_back_from_now() {
+        let line = "heliostatctl receipts --since 2h";
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        let Request::Receipts { since_ms, .. } = arguments.request(10_000).unwrap() else {
+            panic!("not receipts");
+        };
+        assert_eq!(since_ms, Some(2_800_000));
+    }
+}
