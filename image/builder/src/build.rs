@@ -16,12 +16,14 @@ use crate::contents::{self, BUILDER, TERMINAL_PATH};
 use crate::deb::Deb;
 use crate::digest::sha256_hex;
 use crate::firmware;
+use crate::hwdb;
 use crate::modules::{self, Kernel, Module};
 use crate::profile::{Files, Profile};
 use crate::segment::{self, Packed};
 use crate::tree::{Kind, Tree, canonical};
 use crate::uki;
 
+const HWDB_PACKAGE: &str = "udev";
 const STUB_PACKAGE: &str = "systemd-boot-efi";
 const STUB_PATH: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
@@ -208,6 +210,9 @@ fn base_tree(apt: &mut Apt, options: &Options) -> Result<Tree> {
     if options.debug_shell {
         debug_links(&mut tree)?;
     }
+    if !profile.hwdb.is_empty() {
+        compile_hwdb(&mut tree, &pool, &profile.hwdb)?;
+    }
     closure::close(&mut tree, &mut pool, &profile.terminal.libraries, |names| {
         // A dependency that no archive has (a virtual package) is no reason to fail before the search has.
         let known = apt.known(names)?;
@@ -244,6 +249,24 @@ fn copy_matching(tree: &mut Tree, deb: &Deb, pattern: &str) -> Result<()> {
     paths
         .into_iter()
         .try_for_each(|path| closure::copy(tree, deb, path))
+}
+
+/// Compiles the profile's part of the hardware database to where udevd looks for it.
+fn compile_hwdb(tree: &mut Tree, pool: &Pool, names: &[String]) -> Result<()> {
+    let udev = pool
+        .get(HWDB_PACKAGE)
+        .with_context(|| format!("hwdb needs [[files]] of {HWDB_PACKAGE}"))?;
+    let text = |name: &String| {
+        let (data, _) = udev.file(&format!("usr/lib/udev/hwdb.d/{name}"))?;
+        Some((name.clone(), String::from_utf8_lossy(data).into_owned()))
+    };
+    let mut names: Vec<&String> = names.iter().collect();
+    names.sort();
+    let texts = names
+        .into_iter()
+        .map(|name| text(name).with_context(|| format!("{HWDB_PACKAGE} has no hwdb.d/{name}")));
+    let binary = hwdb::compile(&texts.collect::<Result<Vec<_>>>()?)?;
+    Ok(tree.file("usr/lib/udev/hwdb.bin", binary, 0o644, BUILDER)?)
 }
 
 /// Names by which the debug shell's programs are called.

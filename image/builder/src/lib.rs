@@ -19,6 +19,7 @@ pub mod modules;
 
 pub mod contents;
 pub mod firmware;
+pub mod hwdb;
 
 pub mod cpio;
 pub mod segment;

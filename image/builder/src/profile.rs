@@ -31,6 +31,9 @@ pub struct Profile {
     /// Programs for finding faults, only with `--with-debug-shell`.
     #[serde(default)]
     pub debug: Vec<Files>,
+    /// The texts of the hardware database to compile, as names in `/usr/lib/udev/hwdb.d/` of the package `udev`.
+    #[serde(default)]
+    pub hwdb: Vec<String>,
     /// Segments beside the base.
     #[serde(default, rename = "segment")]
     pub segments: Vec<Segment>,
