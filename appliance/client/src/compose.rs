@@ -113,7 +113,8 @@ fn draw_exact(
     }
 }
 
-fn blend_row(row: &mut [u32], source: &[u32], opacity: u8, alpha: bool) {
+/// Blends a row of premultiplied pixels over another.
+pub fn blend_row(row: &mut [u32], source: &[u32], opacity: u8, alpha: bool) {
     let force = if alpha { 0 } else { 0xff00_0000 };
     for (below, pixel) in row.iter_mut().zip(source) {
         *below = blend(*below, pixel | force, opacity);

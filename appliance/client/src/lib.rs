@@ -4,6 +4,11 @@
 mod card;
 mod clock;
 mod compose;
+mod control_lines;
+mod cursor;
 mod desk;
+mod events;
 mod geometry;
+mod net;
 mod scene;
+mod seat;

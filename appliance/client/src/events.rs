@@ -1,0 +1,72 @@
+//! Everything that can happen to the client, in one closed list.
+
+use std::sync::Arc;
+
+use heliostat_link::Frame;
+use heliostat_terminal_state::{Code, TerminalState};
+use heliostat_wire::control::{self, DetachReason};
+use heliostat_wire::id::AttachId;
+use heliostat_wire::session;
+
+use crate::card::CardEvent;
+use crate::control_lines::ControlLine;
+use crate::seat::SeatEvent;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum AppEvent {
+    /// On a link.
+    Net(NetEvent),
+    /// At a card reader.
+    Card(CardEvent),
+    /// At keyboard, mouse or touch screen.
+    Seat(SeatEvent),
+    /// PID 1 knows more.
+    Terminal(Box<TerminalState>),
+    /// A control line was read.
+    Control(ControlLine),
+    /// A control line that is none was read.
+    BadControl(String),
+    /// Nobody controls the terminal any more: standard input is at its end.
+    ControlEnded,
+    /// A frame is on the screen, or may be drawn again.
+    Display,
+    /// Screens came, went or changed.
+    OutputsChanged,
+    /// The window was closed.
+    Closed,
+    /// Time to do what is done regularly.
+    Tick,
+}
+
+/// One thing that happened on a link.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// The broker welcomed us.
+    ControlUp {
+        /// The name it gave the terminal.
+        terminal_name: String,
+        /// The site.
+        site: String,
+    },
+    /// There is no control link, or no more; it is being tried again.
+    ControlDown {
+        /// Why, as a status code.
+        code: Code,
+        /// Why, in words.
+        why: String,
+    },
+    /// The broker said something.
+    FromBroker(control::ToTerminal),
+    /// The session link's handshake is complete.
+    Linked(AttachId),
+    /// The session said something.
+    FromSession(AttachId, session::ToTerminal),
+    /// The session sent a frame.
+    Frame(AttachId, Frame),
+    /// The session link is over.
+    SessionEnded(AttachId, DetachReason, String),
+}
+
+/// Puts events into the main loop, from any thread.
+pub type Post = Arc<dyn Fn(AppEvent) + Send + Sync>;

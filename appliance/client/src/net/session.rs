@@ -1,0 +1,240 @@
+//! Session links: one at a time matters, an older one may still be saying goodbye.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliostat_link::{
+    CloseCode, Connection, Dialer, Ended, FrameReceiver, Link, LinkError, Receiver, Sender,
+};
+use heliostat_wire::control::{Address, Attach, DetachReason, Host};
+use heliostat_wire::id::AttachId;
+use heliostat_wire::session::{ToSession, ToTerminal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
+
+use crate::events::{AppEvent, NetEvent, Post};
+
+/// A session that has not answered by then is as good as none.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long last words may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// The session link of now.
+pub struct Sessions {
+    dialer: Arc<Dialer>,
+    post: Post,
+    current: Option<(AttachId, UnboundedSender<Word>)>,
+}
+
+/// What goes to a session.
+enum Word {
+    Message(ToSession),
+    Leave(DetachReason),
+}
+
+impl Sessions {
+    /// No session yet.
+    pub fn new(dialer: Arc<Dialer>, post: Post) -> Self {
+        Self {
+            dialer,
+            post,
+            current: None,
+        }
+    }
+
+    /// Opens the link of an attach.
+    pub fn join(&mut self, attach: Attach, first: ToSession, broker: Option<IpAddr>) {
+        let (sender, words) = unbounded_channel();
+        self.current = Some((attach.attach_id, sender));
+        let task = Task {
+            dialer: self.dialer.clone(),
+            post: self.post.clone(),
+            words,
+        };
+        tokio::spawn(task.run(attach, first, broker));
+    }
+
+    /// Tells the session of an attach, if it is the present one.
+    pub fn send(&self, attach: AttachId, message: ToSession) {
+        self.word(attach, Word::Message(message));
+    }
+
+    /// Says goodbye.
+    pub fn leave(&mut self, attach: AttachId, reason: DetachReason) {
+        self.word(attach, Word::Leave(reason));
+        self.current.take_if(|(current, _)| *current == attach);
+    }
+
+    fn word(&self, attach: AttachId, word: Word) {
+        if let Some((current, sender)) = &self.current
+            && *current == attach
+        {
+            let _ = sender.send(word);
+        }
+    }
+}
+
+struct Task {
+    dialer: Arc<Dialer>,
+    post: Post,
+    words: UnboundedReceiver<Word>,
+}
+
+/// How a session link ends.
+enum End {
+    /// The main loop asked for it and needs no telling.
+    Left,
+    /// The session said goodbye.
+    Told(DetachReason),
+    /// It failed.
+    Failed(LinkError),
+}
+
+impl Task {
+    async fn run(mut self, attach: Attach, first: ToSession, broker: Option<IpAddr>) {
+        let id = attach.attach_id;
+        let end = match self.open(&attach, &first, broker).await {
+            Ok((connection, sender, receiver)) => {
+                (self.post)(AppEvent::Net(NetEvent::Linked(id)));
+                let end = self.serve(id, &connection, sender, receiver).await;
+                if let End::Failed(error) = &end {
+                    connection.close_for(error);
+                }
+                end
+            }
+            Err(error) => End::Failed(error),
+        };
+        let (reason, why) = match end {
+            End::Left => return,
+            End::Told(reason) => (reason, "the session said goodbye".to_owned()),
+            End::Failed(error) => (reason_of(&error), error.to_string()),
+        };
+        (self.post)(AppEvent::Net(NetEvent::SessionEnded(id, reason, why)));
+    }
+
+    async fn open(
+        &self,
+        attach: &Attach,
+        first: &ToSession,
+        broker: Option<IpAddr>,
+    ) -> Result<(Connection, Sender<ToSession>, Receiver<ToTerminal>), LinkError> {
+        let mut last = LinkError::Protocol("the attach names no address");
+        for address in attach
+            .addresses
+            .iter()
+            .filter_map(|address| resolve(*address, broker))
+        {
+            let pins = [attach.pin];
+            let dialled = timeout(PATIENCE, self.dialer.dial(address, Link::Session, &pins));
+            match dialled.await.unwrap_or(Err(Ended::Silent.into())) {
+                Ok(connection) => {
+                    let main = connection.open_main(Link::Session, first).await?;
+                    let (sender, receiver) = main.split();
+                    return Ok((connection, sender, receiver));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn serve(
+        &mut self,
+        id: AttachId,
+        connection: &Connection,
+        mut sender: Sender<ToSession>,
+        mut receiver: Receiver<ToTerminal>,
+    ) -> End {
+        let mut frames = FrameReceiver::new(connection);
+        let post = self.post.clone();
+        loop {
+            let step = tokio::select! {
+                biased;
+                word = self.words.recv() => match word {
+                    Some(Word::Message(message)) => self.send_all(&mut sender, message).await,
+                    Some(Word::Leave(reason)) => return goodbye(connection, sender, reason).await,
+                    None => return goodbye(connection, sender, DetachReason::LinkLost).await,
+                },
+                message = receiver.recv() => match message {
+                    Ok(ToTerminal::Bye(reason)) => {
+                        connection.close(CloseCode::Done, "");
+                        return End::Told(reason);
+                    }
+                    Ok(message) => {
+                        post(AppEvent::Net(NetEvent::FromSession(id, message)));
+                        Ok(None)
+                    }
+                    Err(error) => Err(error),
+                },
+                frame = frames.next() => frame.map(|frame| {
+                    post(AppEvent::Net(NetEvent::Frame(id, frame)));
+                    None
+                }),
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(reason)) => return goodbye(connection, sender, reason).await,
+                Err(error) => return End::Failed(error),
+            }
+        }
+    }
+
+    /// Sends what waits, together. Returns the reason if a goodbye was among it.
+    async fn send_all(
+        &mut self,
+        sender: &mut Sender<ToSession>,
+        first: ToSession,
+    ) -> Result<Option<DetachReason>, LinkError> {
+        sender.queue(&first)?;
+        let mut goodbye = None;
+        while let Ok(word) = self.words.try_recv() {
+            match word {
+                Word::Message(message) => sender.queue(&message)?,
+                Word::Leave(reason) => {
+                    goodbye = Some(reason);
+                    break;
+                }
+            }
+        }
+        sender.flush().await?;
+        Ok(goodbye)
+    }
+}
+
+async fn goodbye(
+    connection: &Connection,
+    mut sender: Sender<ToSession>,
+    reason: DetachReason,
+) -> End {
+    let code = match &reason {
+        DetachReason::ProtocolViolation => CloseCode::ProtocolViolation,
+        _ => CloseCode::Done,
+    };
+    let words = async {
+        sender.queue(&ToSession::Bye(reason))?;
+        sender.finish().await
+    };
+    // A link that cannot take last words is closed without them.
+    let _ = timeout(GOODBYE, words).await;
+    connection.close(code, "");
+    End::Left
+}
+
+fn resolve(address: Address, broker: Option<IpAddr>) -> Option<SocketAddr> {
+    let ip = match address.host {
+        Host::Broker => broker?,
+        Host::V4(octets) => octets.into(),
+        Host::V6(octets) => octets.into(),
+    };
+    Some((ip, address.port).into())
+}
+
+fn reason_of(error: &LinkError) -> DetachReason {
+    match error {
+        LinkError::Wire(_) | LinkError::Protocol(_) | LinkError::Version(_) => {
+            DetachReason::ProtocolViolation
+        }
+        _ => DetachReason::LinkLost,
+    }
+}
