@@ -152,18 +152,31 @@ fn domain(text: &str) -> Option<String> {
 /// Brokers out of the option as the DHCP library hands it over: with or without the two bytes of
 /// code and length before it. An option that is missing or empty names none.
 fn brokers(option: Option<&[u8]>) -> Result<Vec<String>, names::NameError> {
-    let Some(option) = option else {
-        return Ok(Vec::new());
+    let value = match option {
+        None => return Ok(Vec::new()),
+        Some([BROKER_OPTION, len, value @ ..]) if usize::from(*len) == value.len() => value,
+        Some(value) => value,
     };
-    let text = match option {
-        [BROKER_OPTION, len, text @ ..] if usize::from(*len) == text.len() => text,
-        text => text,
-    };
-    let text = String::from_utf8_lossy(text);
+    if let Some(list) = addresses(value) {
+        return names::parse_brokers(&list);
+    }
+    let text = String::from_utf8_lossy(value);
     match text.trim_matches(['\0', ' ']) {
         "" => Ok(Vec::new()),
         text => names::parse_brokers(text),
     }
+}
+
+/// The option as binary IPv4 addresses, which is what dnsmasq and others make of a list that holds
+/// addresses only. No text of printable letters is taken for it.
+fn addresses(value: &[u8]) -> Option<String> {
+    let (addresses, rest) = value.as_chunks::<4>();
+    let text = value.iter().all(|byte| matches!(byte, 0 | b' '..=b'~'));
+    let binary = !addresses.is_empty() && rest.is_empty() && !text;
+    let list = addresses
+        .iter()
+        .map(|address| Ipv4Addr::from(*address).to_string());
+    binary.then(|| list.collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]
@@ -234,6 +247,14 @@ mod tests {
         );
         assert_eq!(brokers(Some(b"")), Ok(Vec::new()));
         assert!(brokers(Some(b"\xff\xff/")).is_err());
+    }
+
+    #[test]
+    fn a_broker_option_of_bare_addresses_is_read_as_well() {
+        let two = [BROKER_OPTION, 8, 10, 77, 0, 1, 192, 168, 1, 2];
+        let brokers_of_two = brokers(Some(&two)).unwrap();
+        assert_eq!(brokers_of_two, ["10.77.0.1:4460", "192.168.1.2:4460"]);
+        assert_eq!(brokers(Some(b"host")), Ok(vec!["host:4460".to_owned()]));
     }
 
     proptest! {

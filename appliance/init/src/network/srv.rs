@@ -35,8 +35,8 @@ pub(super) enum SrvError {
     NoAnswer,
     #[error("there is no DNS record {0}")]
     NoRecord(String),
-    #[error("the name server says {0}")]
-    Refused(ResponseCode),
+    #[error("the name server answers {1} when asked for {0}")]
+    Refused(String, ResponseCode),
     #[error("not an answer to the question")]
     Foreign,
     #[error("not a DNS message: {0}")]
@@ -115,7 +115,7 @@ fn read_answer(question: &Message, name: &str, bytes: &[u8]) -> Result<Vec<Strin
     match answer.metadata.response_code {
         ResponseCode::NoError => {}
         ResponseCode::NXDomain => return Err(SrvError::NoRecord(name.to_owned())),
-        code => return Err(SrvError::Refused(code)),
+        code => return Err(SrvError::Refused(name.to_owned(), code)),
     }
     let records = answer
         .answers
