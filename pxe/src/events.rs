@@ -95,9 +95,6 @@ fn dhcp(text: &str) -> Option<Event> {
         "PXE" => Some(Event::Asked {
             mac: words.find(|w| is_mac(w))?.to_owned(),
         }),
-        "DHCPREQUEST" => Some(Event::Asked {
-            mac: words.find(|w| is_mac(w))?.to_owned(),
-        }),
         "DHCPACK" => {
             let address = words.next()?.to_owned();
             let mac = words.next().filter(|w| is_mac(w))?.to_owned();
