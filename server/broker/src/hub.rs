@@ -30,7 +30,7 @@ const ROUND: Duration = Duration::from_secs(10);
 /// Events that may wait for the hub.
 pub const MAX_EVENTS: usize = 1024;
 /// Orders that may wait for a session.
-const MAX_ORDERS: usize = 64;
+const MAX_ORDERS: usize = 256;
 
 /// What reaches the hub.
 #[derive(Debug)]
@@ -172,9 +172,9 @@ impl Hub {
         for action in actions {
             debug!(?action, "action");
             match action {
-                Action::ToTerminal(link, message) => self.to_link(link, ToLink::Message(message)),
+                Action::ToTerminal(link, message) => self.post(link, ToLink::Message(message)),
                 Action::Offer(offer) => self.offer(offer),
-                Action::Close(link, code, text) => self.to_link(link, ToLink::Close(code, text)),
+                Action::Close(link, code, text) => self.post(link, ToLink::Close(code, text)),
                 Action::Start { session, person } => self.start(session, person),
                 Action::ToSession(session, message) => self.order(session, Order::Say(message)),
                 Action::Kill(session) => self.order(session, Order::Kill),
@@ -196,16 +196,20 @@ impl Hub {
         self.store.audit(row);
     }
 
-    fn to_link(&mut self, link: LinkId, message: ToLink) {
+    fn post(&mut self, link: LinkId, message: ToLink) {
         let Some(sender) = self.links.get(&link) else {
             return;
         };
         let closing = matches!(message, ToLink::Close(..));
-        if sender.try_send(message).is_err() {
-            warn!(link = link.0, "a terminal does not take its messages");
+        let full = sender.try_send(message).is_err();
+        if full {
+            warn!(
+                link = link.0,
+                "a terminal does not take its messages and is let go"
+            );
         }
         // Its task ends when it has nothing more to hear, and says that the link is down.
-        if closing {
+        if closing || full {
             self.links.remove(&link);
         }
     }
@@ -228,7 +232,7 @@ impl Hub {
             ticket: Ticket(ticket),
             person: offer.person.as_str().into(),
         });
-        self.to_link(offer.link, ToLink::Message(attach));
+        self.post(offer.link, ToLink::Message(attach));
     }
 
     fn addresses_of(&self, port: u16) -> Vec<Address> {

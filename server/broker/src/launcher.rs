@@ -181,8 +181,11 @@ impl Launcher {
     /// another one.
     pub fn clean_up(&self, id: SessionId) {
         let uid = self.owner(id).map(|owner| owner.uid);
-        if let Err(problem) = fs::remove_dir_all(self.session_dir(id)) {
-            warn!(session = %id, %problem, "a session's folder could not be removed");
+        match fs::remove_dir_all(self.session_dir(id)) {
+            Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
+                warn!(session = %id, %problem, "a session's folder could not be removed");
+            }
+            _ => {}
         }
         let Some(uid) = uid else { return };
         let entries = fs::read_dir(self.sessions_dir());
@@ -234,7 +237,7 @@ fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(false).mode(mode).create(path);
     let made = match made {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o755).create(path)
+            DirBuilder::new().recursive(true).mode(mode).create(path)
         }
         made => made,
     };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use heliostat_link::{CloseCode, Identity, Link, Server};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::info;
@@ -22,6 +23,8 @@ use crate::terminal;
 
 /// The site key, made where there is none.
 pub fn site_key(config: &Config) -> anyhow::Result<Identity> {
+    // Nothing that the broker keeps is for anybody else's eyes.
+    umask(Mode::from_bits_truncate(0o077));
     let dir = &config.state_dir;
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(Identity::load_or_create(&dir.join("site.key"))?)

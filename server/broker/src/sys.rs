@@ -17,15 +17,16 @@ pub fn hand_down_socket() -> io::Result<()> {
     // but `nothing` and the standard ones, so that nothing loses its descriptor unawares; where
     // `nothing` is descriptor 3 itself, it is replaced after its last use and not closed twice,
     // since it is forgotten below.
-    let result = unsafe {
+    let done = unsafe {
         let null = libc::dup(nothing.as_raw_fd());
-        if null < 0 || libc::dup2(0, SOCKET) < 0 || libc::dup2(null, 0) < 0 {
-            Err(io::Error::last_os_error())
-        } else if libc::syscall(libc::SYS_close_range, SOCKET + 1, u32::MAX, 0) < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        null >= 0
+            && libc::dup2(0, SOCKET) >= 0
+            && libc::dup2(null, 0) >= 0
+            && libc::syscall(libc::SYS_close_range, SOCKET + 1, u32::MAX, 0) >= 0
+    };
+    let result = match done {
+        true => Ok(()),
+        false => Err(io::Error::last_os_error()),
     };
     std::mem::forget(nothing);
     result

@@ -133,8 +133,9 @@ async fn relay(
                     connection.close(code, &text);
                     return Ok(());
                 }
+                // The hub has given this link up.
                 None => {
-                    connection.close(CloseCode::Done, "");
+                    connection.close(CloseCode::Timeout, "messages were not taken");
                     return Ok(());
                 }
             },

@@ -19,7 +19,14 @@ impl Directory {
         if label.len() > MAX_NAME || label.chars().any(char::is_control) {
             return bad(format!("a label is at most {MAX_NAME} bytes of plain text"));
         }
-        if let Some(owner) = self.person_of(card).filter(|owner| *owner != person) {
+        let taken = self
+            .cards
+            .get(card)
+            .filter(|known| known.revoked_s.is_none());
+        if let Some(owner) = taken
+            .map(|known| &known.person)
+            .filter(|owner| *owner != person)
+        {
             let text = format!(
                 "card {card} is {owner}'s; revoke it first if it is to change hands, \
                  or give {person} another"

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use heliostat_control::hex::Hex;
 use heliostat_control::session::{Attached, FromSession, Ready, ToSession};
 use heliostat_wire::card::{Card as ReadCard, CardKind, Unreadable};
+use heliostat_wire::close::CloseCode;
 use heliostat_wire::control::{CardRefusal, DetachReason, Hello, ToBroker, ToTerminal};
 use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
@@ -328,6 +329,8 @@ fn a_card_is_not_given_to_another_person_in_passing() {
     let now = site.now();
     let taken = site.directory.add_card(now, "c-alice", "bob", "");
     assert!(taken.unwrap_err().text.contains("alice"));
+    site.admin(|directory, now| directory.revoke_card(now, "c-alice"));
+    site.admin(|directory, now| directory.add_card(now, "c-alice", "bob", ""));
     for (card, person) in [
         ("", "x"),
         ("a b", "x"),
@@ -453,8 +456,6 @@ fn a_terminal_that_was_power_cut_gets_a_new_attach() {
     site.event(Event::LinkDown { link: old });
     assert!(site.directory.terminal_rows()[0].address.is_some());
 }
-
-use heliostat_wire::close::CloseCode;
 
 #[test]
 fn an_edge_that_is_repeated_does_not_call_a_desktop_back_that_has_moved() {

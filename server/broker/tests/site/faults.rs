@@ -1,0 +1,314 @@
+//! What goes wrong, and what comes of it.
+
+use std::net::UdpSocket;
+use std::process::{Command, Stdio};
+
+use heliostat_control::admin::Request;
+use heliostat_link::{CloseCode, Dialer, Ended, Identity, Link, Main};
+use heliostat_wire::control::{CardRefusal, DetachReason, ToBroker, ToTerminal};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::broker::{Broker, eventually, people};
+use crate::terminal::{Terminal, within};
+
+#[tokio::test]
+async fn a_session_that_crashes_on_start_is_offered_again_and_not_looped() {
+    let broker = Broker::with("", &["--crash-on-start"]);
+    broker.add_card("c1", &people()[0]);
+    let mut terminal = broker.terminal("a").await;
+    terminal.insert("c1").await;
+    for start in 1..=3 {
+        let (refusal, text) = terminal.refused().await;
+        assert_eq!(refusal, CardRefusal::SessionFailed);
+        assert!(text.contains("exited with code 3"), "{text}");
+        assert!(text.contains(".log"), "{text}");
+        terminal.silence().await;
+        assert_eq!(broker.audited("session_start"), start);
+        assert!(broker.sessions().is_empty());
+        terminal.retry().await;
+    }
+    let logs = std::fs::read_dir(broker.folder().join("state/log")).unwrap();
+    let log = logs.flatten().next().unwrap().path();
+    let log = std::fs::read_to_string(log).unwrap();
+    assert_eq!(log, "crashing, as told to\n");
+}
+
+#[tokio::test]
+async fn a_session_program_that_is_not_there_is_a_clear_failure() {
+    let broker = Broker::with_session_command("/nonexistent/heliostat-session", "", &[]);
+    broker.add_card("c1", &people()[0]);
+    let mut terminal = broker.terminal("a").await;
+    terminal.insert("c1").await;
+    let (refusal, text) = terminal.refused().await;
+    assert_eq!(refusal, CardRefusal::SessionFailed);
+    let log = text.split(['(', ')']).nth(1).unwrap();
+    let log = std::fs::read_to_string(log.strip_prefix("see ").unwrap()).unwrap();
+    assert!(
+        log.contains("cannot run /nonexistent/heliostat-session"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_is_ended_while_it_starts_is_gone_and_said_to_be() {
+    let broker = Broker::with("", &["--never-ready"]);
+    let [person, _] = people();
+    broker.add_card("c1", &person);
+    let mut terminal = broker.terminal("a").await;
+    terminal.insert("c1").await;
+    assert!(matches!(terminal.recv().await, ToTerminal::Starting { .. }));
+    broker.ask(Request::SessionEnd { session: person });
+    assert_eq!(terminal.refused().await.0, CardRefusal::SessionFailed);
+    eventually("the session goes", || broker.sessions().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_session_that_dies_under_its_terminal_is_said_and_starts_again_when_asked() {
+    let broker = Broker::start();
+    broker.add_card("c1", &people()[0]);
+    let mut terminal = broker.terminal("a").await;
+    let desktop = terminal.desktop("c1").await;
+    let pid = broker.sessions()[0].pid;
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+    let (attach, reason) = terminal.detached().await;
+    assert_eq!(attach, desktop.attach_id);
+    assert_eq!(reason, DetachReason::SessionCrashed);
+    let (refusal, text) = terminal.refused().await;
+    assert_eq!(refusal, CardRefusal::SessionFailed);
+    assert!(text.contains("signal 9"), "{text}");
+    terminal.silence().await;
+    assert!(broker.sessions().is_empty());
+    terminal.retry().await;
+    let attach = terminal.attach().await;
+    within(terminal.join(&attach)).await.unwrap();
+    assert_ne!(broker.sessions()[0].pid, pid);
+}
+
+#[tokio::test]
+async fn a_broken_session_link_is_offered_again() {
+    let broker = Broker::start();
+    broker.add_card("c1", &people()[0]);
+    let mut terminal = broker.terminal("a").await;
+    let desktop = terminal.desktop("c1").await;
+    desktop.connection.close(CloseCode::Done, "");
+    let attach_id = desktop.attach_id;
+    let reason = DetachReason::LinkLost;
+    terminal
+        .send(ToBroker::LinkEnded { attach_id, reason })
+        .await;
+    let attach = terminal.attach().await;
+    assert_ne!(attach.attach_id, attach_id);
+    within(terminal.join(&attach)).await.unwrap();
+    assert_eq!(broker.sessions().len(), 1);
+}
+
+#[tokio::test]
+async fn a_hello_of_another_version_is_answered_with_the_versions_there_are() {
+    use bare_quic::*;
+    let broker = Broker::start();
+    let ended = within(first_bytes(&broker, b"HELIOSTC\x07\x00\x08\x00")).await;
+    let Ended::ByPeer { code, text } = ended else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(code, CloseCode::VersionMismatch);
+    assert!(text.contains("versions 7 to 8"), "{text}");
+    let ended = within(first_bytes(&broker, b"GET / HTTP/1.1\r\n\r\n")).await;
+    assert!(matches!(
+        ended,
+        Ended::ByPeer {
+            code: CloseCode::VersionMismatch,
+            ..
+        }
+    ));
+    broker.terminal("a").await;
+}
+
+/// A client that is let through the handshake and then says what it likes.
+mod bare_quic {
+    use super::*;
+    use std::sync::Arc;
+
+    pub async fn first_bytes(broker: &Broker, bytes: &[u8]) -> Ended {
+        let key = Identity::generate().unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+            .with_client_auth_cert(vec![key.certificate()], key.private_key())
+            .unwrap();
+        tls.alpn_protocols = vec![b"heliostat-control".to_vec()];
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+        let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+        let connecting = endpoint.connect(broker.address(), "x").unwrap();
+        let connection = connecting.await.unwrap();
+        let (mut send, _recv) = connection.open_bi().await.unwrap();
+        send.write_all(bytes).await.unwrap();
+        connection.closed().await.into()
+    }
+
+    #[derive(Debug)]
+    struct Anybody(Arc<rustls::crypto::CryptoProvider>);
+
+    impl rustls::client::danger::ServerCertVerifier for Anybody {
+        fn verify_server_cert(
+            &self,
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &[rustls::pki_types::CertificateDer<'_>],
+            _: &rustls::pki_types::ServerName<'_>,
+            _: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_first_message_that_is_no_hello_closes_the_link() {
+    let broker = Broker::start();
+    let dialer = Dialer::new(Identity::generate().unwrap());
+    let pins = [broker.pin()];
+    let dialling = dialer.dial(broker.address(), Link::Control, &pins);
+    let connection = within(dialling).await.unwrap();
+    let ping = ToBroker::Ping(1);
+    let _main: Main<ToBroker, ToTerminal> =
+        connection.open_main(Link::Control, &ping).await.unwrap();
+    let ended = within(connection.closed()).await;
+    assert!(matches!(
+        ended,
+        Ended::ByPeer {
+            code: CloseCode::ProtocolViolation,
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn a_second_link_of_a_terminal_takes_the_place_of_the_first() {
+    let broker = Broker::start();
+    let first = broker.terminal("a").await;
+    let mut second = broker.terminal("a").await;
+    let ended = within(first.control().closed()).await;
+    assert!(matches!(
+        ended,
+        Ended::ByPeer {
+            code: CloseCode::Superseded,
+            ..
+        }
+    ));
+    second.silence().await;
+    assert_eq!(broker.status().terminals_online, 1);
+}
+
+#[tokio::test]
+async fn a_flood_of_hellos_does_not_stop_a_card_from_working() {
+    let broker = Broker::start();
+    broker.add_card("c1", &people()[0]);
+    let mut terminal = broker.terminal("a").await;
+    let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
+    flood.connect(broker.address()).unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flooding = std::thread::spawn({
+        let stop = stop.clone();
+        move || {
+            let mut initial = vec![0u8; 1200];
+            initial[0] = 0xc3;
+            initial[4] = 1;
+            initial[5] = 8;
+            let mut sent = 0u64;
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                sent += 1;
+                initial[6..14].copy_from_slice(&sent.to_le_bytes());
+                let _ = flood.send(&initial);
+                // About as much as one processor makes when the other is the broker's.
+                std::thread::yield_now();
+            }
+            sent
+        }
+    });
+    // Peers that are let in and then say nothing take their places too.
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        let dialer = Dialer::new(Identity::generate().unwrap());
+        let pin = [broker.pin()];
+        if let Ok(connection) = within(dialer.dial(broker.address(), Link::Control, &pin)).await {
+            silent.push((dialer, connection));
+        }
+    }
+    let desktop = terminal.desktop("c1").await;
+    assert_eq!(desktop.person, people()[0]);
+    let mut newcomer = Terminal::new("b", broker.address(), broker.pin());
+    newcomer.connect().await;
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    let sent = flooding.join().unwrap();
+    assert!(sent > 1000, "the flood was no flood: {sent}");
+}
+
+#[tokio::test]
+async fn a_terminal_that_says_too_much_is_let_go() {
+    let broker = Broker::start();
+    let terminal = broker.terminal("a").await;
+    let (connection, mut main) = (terminal.control().clone(), terminal);
+    for number in 0..2000 {
+        let sending = main.try_send(ToBroker::Ping(number));
+        if within(sending).await.is_err() {
+            break;
+        }
+    }
+    let ended = within(connection.closed()).await;
+    let Ended::ByPeer { code, .. } = ended else {
+        panic!("{ended:?}");
+    };
+    assert!(matches!(
+        code,
+        CloseCode::ProtocolViolation | CloseCode::Timeout
+    ));
+    // Others are served as before.
+    broker.terminal("b").await.silence().await;
+}
+
+#[test]
+fn a_typo_in_the_configuration_stops_the_start_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("broker.toml");
+    std::fs::write(&config, "site = \"x\"\nsesion_ports = \"4500-4999\"\n").unwrap();
+    for command in [&[][..], &["check"], &["site-key"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_heliostat-broker"))
+            .args(command)
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            text.contains("broker.toml, line 2: `sesion_ports"),
+            "{text}"
+        );
+        assert!(text.contains("`session_ports`"), "{text}");
+    }
+}
