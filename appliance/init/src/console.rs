@@ -47,11 +47,7 @@ impl Consoles {
     pub fn say(&mut self, line: &str) {
         let uptime = uptime_ms();
         tracing::info!(target: "status", "{line}");
-        let line = format!(
-            "heliostat {}.{:03} {line}\r\n",
-            uptime / 1000,
-            uptime % 1000
-        );
+        let line = format!("heliostat {}.{:03} {line}\n", uptime / 1000, uptime % 1000);
         for (_, file) in &mut self.files {
             // A console that takes nothing must not hold anything up.
             let _ = file.write_all(line.as_bytes());

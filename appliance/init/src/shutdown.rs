@@ -42,6 +42,9 @@ pub fn shutdown(
     if let Err(error) = wait_until_quiet(supervisor, sigchld) {
         warn!(%error, "services were not waited for");
     }
+    for id in supervisor.running() {
+        warn!(service = %id, "did not end by itself");
+    }
     // -1 is every process but PID 1.
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     sync_in_time();

@@ -35,7 +35,10 @@ impl Status {
         Status {
             site_keys,
             name,
-            net: NetReport::default(),
+            net: NetReport {
+                text: "waiting for the network".to_owned(),
+                ..NetReport::default()
+            },
             no_display: false,
             failing: Vec::new(),
             boot: BootTimes {

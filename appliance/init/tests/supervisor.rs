@@ -55,6 +55,7 @@ impl Rig {
         assert_eq!(std::process::id(), 1, "run through its outer test");
         let mut caught = SigSet::empty();
         caught.add(Signal::SIGCHLD);
+        caught.add(Signal::SIGTERM);
         caught.thread_block().unwrap();
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         Rig {

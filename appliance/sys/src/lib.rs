@@ -2,4 +2,6 @@
 //! well-kept crate has a safe one. Each unsafe block says why it is sound.
 
 pub mod fd;
+pub mod pixels;
+pub mod process;
 pub mod vt;

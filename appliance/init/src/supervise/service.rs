@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use heliostat_sys::fd::let_inherit;
+use heliostat_sys::process::unblock_signals;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
 
@@ -97,6 +98,7 @@ impl Service {
             .stdin(Stdio::null())
             .stdout(log_theirs.try_clone()?)
             .stderr(log_theirs);
+        unblock_signals(&mut command);
         let mut channel = None;
         if let Some(flag) = &spec.channel_flag {
             let (ours, theirs) = Channel::pair()?;

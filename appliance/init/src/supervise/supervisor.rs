@@ -198,11 +198,18 @@ impl Supervisor {
         }
     }
 
+    /// The services whose processes are left.
+    pub fn running(&self) -> Vec<ServiceId> {
+        let running = self
+            .services
+            .iter()
+            .filter(|(_, service)| service.pid().is_some());
+        running.map(|(id, _)| *id).collect()
+    }
+
     /// True when no service's process is left.
     pub fn is_quiet(&self) -> bool {
-        self.services
-            .values()
-            .all(|service| service.pid().is_none())
+        self.running().is_empty()
     }
 }
 
