@@ -20,6 +20,7 @@ use crate::hwdb;
 use crate::modules::{self, Kernel, Module};
 use crate::profile::{Files, Profile};
 use crate::segment::{self, Packed};
+use crate::sign::sign;
 use crate::tree::{Kind, Tree, canonical};
 use crate::uki;
 
@@ -435,34 +436,6 @@ fn make_uki(
         Some((key, certificate)) => sign(&image, key, certificate),
         None => Ok(image),
     }
-}
-
-fn sign(image: &[u8], key: &Path, certificate: &Path) -> Result<Vec<u8>> {
-    let directory =
-        std::env::temp_dir().join(format!("heliostat-image-sign-{}", std::process::id()));
-    fs::create_dir_all(&directory)?;
-    let (unsigned, signed) = (directory.join("unsigned.efi"), directory.join("signed.efi"));
-    fs::write(&unsigned, image)?;
-    let mut sbsign = Command::new("sbsign");
-    sbsign
-        .arg("--key")
-        .arg(key)
-        .arg("--cert")
-        .arg(certificate)
-        .arg("--output")
-        .arg(&signed)
-        .arg(&unsigned);
-    let output = sbsign
-        .output()
-        .context("cannot run sbsign; it is in the package sbsigntool");
-    let result = output.and_then(|output| {
-        if !output.status.success() {
-            bail!("sbsign: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(fs::read(&signed)?)
-    });
-    fs::remove_dir_all(&directory)?;
-    result
 }
 
 /// Writes each file beside its place and renames it, the manifest last, so that a server never sees half an image.

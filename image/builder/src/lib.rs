@@ -2,7 +2,8 @@
 //!
 //! Read it in this order: [`profile`] says what an image is made of; [`apt`] and [`deb`] get packages; [`tree`]
 //! holds the files; [`closure`] finds libraries and [`modules`] kernel modules; [`contents`] is what we write
-//! ourselves; [`cpio`] and [`segment`] pack; [`uki`] makes one EFI program of it all; [`build`] does them in turn.
+//! ourselves; [`cpio`] and [`segment`] pack; [`uki`] makes one EFI program of it all and [`sign`]
+//! signs it; [`build`] does them in turn.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,7 @@ pub mod hwdb;
 
 pub mod cpio;
 pub mod segment;
+pub mod sign;
 pub mod uki;
 
 pub mod build;

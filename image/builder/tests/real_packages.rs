@@ -1,12 +1,13 @@
 //! The whole build from the machine's own packages, twice. Skipped, with the reason, where apt cannot serve them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use heliostat_image::build::{Options, build};
 use heliostat_image::profile::Profile;
 use heliostat_image::segment::FAST_LEVEL;
+use heliostat_image::sign::sign;
 use heliostat_manifest::{Manifest, Role};
 
 /// What kernel and initramfs may take together in the profile for virtual machines.
@@ -104,6 +105,12 @@ fn an_image_built_twice_is_the_same_boots_within_budget_and_holds_what_a_termina
         .filter(|l| l.ends_with("/sh") || l.ends_with("/busybox"))
         .count();
     assert_eq!(shells, 0, "an image for work has no shell");
+    check_modules(
+        dir.path(),
+        &one.join("initramfs.zst"),
+        &first.kernel_version,
+    );
+    check_signing(dir.path(), &one.join("heliostat.efi"));
     let contents: Vec<&String> = first.segments[0].contents.iter().map(|e| &e.path).collect();
     assert_eq!(
         contents,
@@ -112,13 +119,79 @@ fn an_image_built_twice_is_the_same_boots_within_budget_and_holds_what_a_termina
     );
 }
 
-/// What `zstd` and GNU cpio, who know nothing of us, find in an initramfs.
+/// Compares our table of dependencies with the one that `depmod` makes of the unpacked modules.
+fn check_modules(dir: &Path, initramfs: &Path, version: &str) {
+    let root = dir.join("root");
+    std::fs::create_dir_all(&root).unwrap();
+    cpio(
+        initramfs,
+        &[
+            "-id",
+            "--quiet",
+            "--no-preserve-owner",
+            "usr/lib/modules/*",
+            "lib",
+        ],
+        &root,
+    );
+    let table =
+        std::fs::read_to_string(root.join(format!("usr/lib/modules/{version}/modules.dep")))
+            .unwrap();
+    match depmod(&root, version) {
+        Some(theirs) => {
+            assert!(theirs.len() > 20, "{theirs:?}");
+            assert_eq!(dependencies(table.lines()), theirs);
+        }
+        None => println!("skipped: depmod is not installed (package kmod)"),
+    }
+}
+
+/// What `depmod`, which looks at the symbols that modules export and want, says that each module needs.
+fn depmod(root: &Path, version: &str) -> Option<BTreeMap<String, BTreeSet<String>>> {
+    let output = Command::new("depmod")
+        .arg("-n")
+        .arg("-b")
+        .arg(root)
+        .arg(version)
+        .output()
+        .ok()?;
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    // The tables follow one another; only lines of modules.dep begin with a module's path.
+    Some(dependencies(
+        text.lines()
+            .filter(|l| l.starts_with("kernel/") && l.contains(".ko:")),
+    ))
+}
+
+fn dependencies<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, BTreeSet<String>> {
+    let line = |line: &str| {
+        let (path, needed) = line.split_once(':').unwrap();
+        (
+            path.to_owned(),
+            needed.split_whitespace().map(str::to_owned).collect(),
+        )
+    };
+    lines.map(line).collect()
+}
+
+/// What GNU cpio, which knows nothing of us, finds in an initramfs.
 fn listing(initramfs: &Path) -> Vec<String> {
+    let text = cpio(initramfs, &["-it", "--quiet"], Path::new("."));
+    text.lines().map(str::to_owned).collect()
+}
+
+fn cpio(initramfs: &Path, arguments: &[&str], directory: &Path) -> String {
     let bytes = std::fs::read(initramfs).unwrap();
     let frame = zstd::zstd_safe::find_frame_compressed_size(&bytes).unwrap();
     let archive = zstd::stream::decode_all(&bytes[..frame]).unwrap();
     let mut cpio = Command::new("cpio")
-        .args(["-it", "--quiet"])
+        .args(arguments)
+        .current_dir(directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -128,9 +201,53 @@ fn listing(initramfs: &Path) -> Vec<String> {
         std::thread::spawn(move || std::io::Write::write_all(&mut stdin, &archive).unwrap());
     let output = cpio.wait_with_output().unwrap();
     writer.join().unwrap();
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Signs with a key of its own and lets `sbverify` judge.
+fn check_signing(dir: &Path, image: &Path) {
+    let (key, certificate) = (dir.join("key.pem"), dir.join("cert.pem"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=test/",
+            "-keyout",
+        ])
+        .args([&key, Path::new("-out"), &certificate])
+        .stderr(Stdio::null())
+        .status();
+    if !made.is_ok_and(|s| s.success())
+        || Command::new("sbverify").arg("--version").output().is_err()
+    {
+        return println!("skipped: signing needs openssl and sbsigntool");
+    }
+    let unsigned = std::fs::read(image).unwrap();
+    let signed = dir.join("signed.efi");
+    std::fs::write(&signed, sign(&unsigned, &key, &certificate).unwrap()).unwrap();
+    let verifies = |file: &Path| {
+        let status = Command::new("sbverify")
+            .arg("--cert")
+            .args([&certificate, file])
+            .output()
+            .unwrap();
+        status.status.success()
+    };
+    assert!(verifies(&signed));
+    assert!(
+        !verifies(image),
+        "the unsigned one has no signature to verify"
+    );
+    let mut changed = std::fs::read(&signed).unwrap();
+    let middle = unsigned.len() / 2;
+    changed[middle] ^= 1;
+    std::fs::write(&signed, changed).unwrap();
+    assert!(
+        !verifies(&signed),
+        "the initramfs is covered by the signature"
+    );
 }
