@@ -83,7 +83,7 @@ fn draw(layer: &Layer, placement: &Placement, part: Rect, target: &mut Target<'_
 /// Where the output's origin lies in the layer, if pixels map one to one.
 fn exact_offset(placement: &Placement) -> Option<(i32, i32)> {
     let (src, dst) = (placement.src, placement.dst);
-    let whole = src.x % UNITS_PER_PIXEL == 0 && src.y % UNITS_PER_PIXEL == 0;
+    let whole = src.x.is_multiple_of(UNITS_PER_PIXEL) && src.y % UNITS_PER_PIXEL == 0;
     let same = u64::from(src.w) == u64::from(dst.w) * u64::from(UNITS_PER_PIXEL)
         && u64::from(src.h) == u64::from(dst.h) * u64::from(UNITS_PER_PIXEL);
     if placement.transform != Transform::Normal || !whole || !same {
@@ -219,7 +219,7 @@ impl Mapping {
             Transform::Flipped180 => (u, end - v),
             Transform::Flipped270 => (end - v, end - u),
         };
-        (sx + (u * sw >> 16) - 128, sy + (v * sh >> 16) - 128)
+        (sx + ((u * sw) >> 16) - 128, sy + ((v * sh) >> 16) - 128)
     }
 }
 

@@ -30,7 +30,8 @@ fn batch(layer: u32, size: Size, seed: u32) -> Vec<u8> {
     let pixels: Vec<u32> = (0..size.w * size.h)
         .map(|i| {
             let alpha = (i.wrapping_mul(seed) >> 3) & 0xff;
-            alpha << 24 | (i % 7) * alpha / 8 << 16 | (i % 5) * alpha / 8 << 8 | alpha / 3
+            let channel = |n: u32| (i % n) * alpha / 8;
+            (alpha << 24) | (channel(7) << 16) | (channel(5) << 8) | (alpha / 3)
         })
         .collect();
     let view = heliostat_tiles::PixelsRef::new(&pixels, size.w as usize, size.w, size.h).unwrap();

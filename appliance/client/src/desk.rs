@@ -157,7 +157,7 @@ impl Desk {
 
     /// Whether the control link is up, or why not.
     pub fn control(&self) -> Result<(), &str> {
-        self.control.as_ref().map(|()| ()).map_err(String::as_str)
+        self.control.as_ref().copied().map_err(String::as_str)
     }
 
     /// The attach that may be on the screen.
@@ -177,7 +177,7 @@ impl Desk {
             DeskEvent::CardRead(card) => self.card_read(*card, actions),
             DeskEvent::CardUnreadable(why) => self.card_unreadable(why, actions),
             DeskEvent::CardGone => self.card_gone(actions),
-            DeskEvent::FromBroker(message) => self.from_broker(*message, actions),
+            DeskEvent::FromBroker(message) => self.handle_broker(*message, actions),
             DeskEvent::SessionAttached(attach) => self.session_attached(attach, actions),
             DeskEvent::SessionEnded(attach, reason) => self.session_ended(attach, reason, actions),
             DeskEvent::Retry => self.retry(actions),
@@ -282,7 +282,7 @@ impl Desk {
         self.stage = Stage::Empty;
     }
 
-    fn from_broker(&mut self, message: ToTerminal, actions: &mut Vec<Action>) {
+    fn handle_broker(&mut self, message: ToTerminal, actions: &mut Vec<Action>) {
         match message {
             ToTerminal::Starting { seq, person } if seq == self.seq => {
                 self.starting(&person, actions);

@@ -59,7 +59,7 @@ pub enum NetEvent {
     /// The broker said something.
     FromBroker(control::ToTerminal),
     /// The session link's handshake is complete.
-    Linked(AttachId),
+    Linked,
     /// The session said something.
     FromSession(AttachId, session::ToTerminal),
     /// The session sent a frame.

@@ -129,11 +129,6 @@ impl Damage {
         &self.rects
     }
 
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        self.rects.clear();
-    }
-
     /// Adds a rectangle. It is joined with one it (nearly) fills a rectangle with, so that the
     /// tiles of one row become one.
     pub fn add(&mut self, rect: Rect) {

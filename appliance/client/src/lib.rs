@@ -1,14 +1,32 @@
 //! The terminal's client: displays, input, cards, scene composition, links.
+//!
+//! In the order of reading: [`desk`] is what happens at a desk, as a pure machine; [`scene`] and
+//! [`compose`] hold and draw what the session sends; [`screens`] is what is shown when it sends
+//! nothing; [`display`], [`libinput`], [`card`] and [`net`] are the outside; [`app`] owns all state
+//! and dispatches; [`run`] has the main loops.
 #![deny(unsafe_code)]
 
+mod app;
+mod args;
+mod attached;
 mod card;
 mod clock;
 mod compose;
 mod control_lines;
 mod cursor;
 mod desk;
+mod display;
 mod events;
 mod geometry;
+mod init_link;
+mod libinput;
 mod net;
+mod receipt;
+mod run;
 mod scene;
+mod screens;
 mod seat;
+mod text;
+
+pub use args::{Backend, CardSource, ClientArgs};
+pub use run::run;

@@ -181,6 +181,14 @@ impl Scene {
         }
     }
 
+    /// Overwrites every pixel: what a person had on the screen does not stay in memory.
+    pub fn wipe(&mut self) {
+        for layer in self.layers.values_mut() {
+            layer.pixels.fill(0);
+        }
+        self.clear();
+    }
+
     /// Applies a frame. After an error the scene is in no state to be shown.
     pub fn apply(&mut self, header: &FrameHeader, content: &[u8]) -> Result<(), SceneError> {
         header.ops.iter().try_for_each(|op| self.apply_op(op))?;
@@ -456,8 +464,8 @@ fn shown_at(placement: &Placement, rect: heliostat_tiles::Rect) -> Rect {
     let (dw, dh) = (i64::from(placement.dst.w), i64::from(placement.dst.h));
     let exact = dw * unit == i64::from(src.w)
         && dh * unit == i64::from(src.h)
-        && src.x % UNITS_PER_PIXEL == 0
-        && src.y % UNITS_PER_PIXEL == 0;
+        && src.x.is_multiple_of(UNITS_PER_PIXEL)
+        && src.y.is_multiple_of(UNITS_PER_PIXEL);
     let spread = if exact { 0 } else { 2 };
     let along = |start: i64, crop: u32, length: i64, crop_length: u32| {
         (start * unit - i64::from(crop)) * length / i64::from(crop_length.max(1))

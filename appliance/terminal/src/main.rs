@@ -1,6 +1,7 @@
 //! The terminal's one binary: PID 1, and every process of ours that PID 1 starts.
 
 use clap::{Parser, Subcommand};
+use heliostat_client::ClientArgs;
 use heliostat_init::network::NetworkArgs;
 
 /// A Heliostat terminal
@@ -18,6 +19,8 @@ enum Command {
     /// Configure the network and find the broker (started by PID 1)
     #[command(hide = true)]
     Network(NetworkArgs),
+    /// Show a screen, read cards, and bring desktops to this desk
+    Client(Box<ClientArgs>),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -31,6 +34,10 @@ fn main() -> anyhow::Result<()> {
         Command::Network(args) => {
             heliostat_init::console::init_service_logging();
             heliostat_init::network::run(&args)
+        }
+        Command::Client(args) => {
+            heliostat_init::console::init_service_logging();
+            heliostat_client::run(*args)
         }
     }
 }

@@ -96,7 +96,7 @@ impl Task {
         let id = attach.attach_id;
         let end = match self.open(&attach, &first, broker).await {
             Ok((connection, sender, receiver)) => {
-                (self.post)(AppEvent::Net(NetEvent::Linked(id)));
+                (self.post)(AppEvent::Net(NetEvent::Linked));
                 let end = self.serve(id, &connection, sender, receiver).await;
                 if let End::Failed(error) = &end {
                     connection.close_for(error);

@@ -1,0 +1,247 @@
+//! The client as a whole: one owner of all state, one place where events are dispatched.
+//!
+//! The arms of [`App::handle`] only call; what they call is in the modules beside this one.
+
+mod cards;
+mod control;
+mod frames;
+mod input;
+mod links;
+mod picture;
+
+use std::time::Duration;
+
+use heliostat_terminal_state::ClientReport;
+use heliostat_wire::control::Hello;
+use heliostat_wire::output::Outputs;
+use heliostat_wire::receipt::Stage as ReceiptStage;
+
+use crate::attached::Attached;
+use crate::clock::{monotonic_ns, monotonic_us};
+use crate::control_lines::Announcer;
+use crate::desk::{Action, Desk, DeskEvent};
+use crate::display::Display;
+use crate::events::{AppEvent, NetEvent};
+use crate::init_link::InitLink;
+use crate::libinput::Devices;
+use crate::net::{Net, NetCommand, Site};
+use crate::receipt::Timeline;
+use crate::scene::Budget;
+use crate::screens::Surroundings;
+use crate::seat::Seat;
+use crate::text::Fonts;
+
+use self::picture::OwnScreens;
+
+/// While a key is down the session hears from us this often.
+pub const HEARTBEAT: Duration = Duration::from_millis(100);
+/// PID 1 hears from us this often.
+pub const ALIVE: Duration = Duration::from_secs(5);
+
+/// All of the client's state.
+pub struct App {
+    /// Where pictures are shown.
+    pub display: Display,
+    /// Real input devices, where the back end has any.
+    pub devices: Option<Devices>,
+    net: Net,
+    init: Option<InitLink>,
+    desk: Desk,
+    around: Surroundings,
+    seat: Seat,
+    attached: Option<Attached>,
+    timeline: Timeline,
+    fonts: Fonts,
+    own: OwnScreens,
+    announcer: Announcer,
+    layout: String,
+    ended: bool,
+    screen_shown: bool,
+}
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// Where pictures are shown.
+    pub display: Display,
+    /// Real input devices.
+    pub devices: Option<Devices>,
+    /// The links' thread.
+    pub net: Net,
+    /// The socket to PID 1.
+    pub init: Option<InitLink>,
+    /// What is known of the terminal already.
+    pub around: Surroundings,
+    /// Who is told of events.
+    pub announcer: Announcer,
+    /// The terminal's keyboard layout, if it has one.
+    pub layout: String,
+}
+
+impl App {
+    /// Puts the parts together and shows the first screen.
+    pub fn new(parts: Parts) -> Self {
+        let mut app = Self {
+            display: parts.display,
+            devices: parts.devices,
+            net: parts.net,
+            init: parts.init,
+            desk: Desk::default(),
+            around: parts.around,
+            seat: Seat::default(),
+            attached: None,
+            timeline: Timeline::default(),
+            fonts: Fonts::load(),
+            own: OwnScreens::default(),
+            announcer: parts.announcer,
+            layout: parts.layout,
+            ended: false,
+            screen_shown: false,
+        };
+        app.outputs_changed();
+        app.connect();
+        app.redraw();
+        app
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, event: AppEvent) {
+        match event {
+            AppEvent::Net(event) => self.handle_net(event),
+            AppEvent::Card(event) => self.handle_card(event),
+            AppEvent::Seat(event) => self.handle_seat(event),
+            AppEvent::Terminal(state) => self.handle_terminal(*state),
+            AppEvent::Control(line) => self.handle_control(line),
+            AppEvent::BadControl(text) => {
+                self.announce_error(&format!("not a control line: {text}"))
+            }
+            AppEvent::ControlEnded | AppEvent::Closed => self.end(),
+            AppEvent::Display => self.display_ready(),
+            AppEvent::OutputsChanged => self.outputs_changed(),
+            AppEvent::Tick => self.tick(),
+        }
+    }
+
+    /// Whether the client is to end.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// When the next tick is wanted.
+    pub fn next_tick(&self) -> Option<Duration> {
+        let typing = self.attached.is_some() && self.seat.is_key_down();
+        match (typing, &self.init) {
+            (true, _) => Some(HEARTBEAT),
+            (false, Some(_)) => Some(ALIVE),
+            (false, None) => None,
+        }
+    }
+
+    fn handle_net(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::ControlUp {
+                terminal_name,
+                site,
+            } => self.control_up(terminal_name, site),
+            NetEvent::ControlDown { code, why } => self.control_down(code, why),
+            NetEvent::FromBroker(message) => self.desk(DeskEvent::FromBroker(Box::new(message))),
+            NetEvent::Linked => self.timeline.mark(ReceiptStage::LinkUp, monotonic_us()),
+            NetEvent::FromSession(id, message) => self.handle_session(id, message),
+            NetEvent::Frame(id, frame) => self.frame(id, &frame),
+            NetEvent::SessionEnded(id, reason, why) => self.session_ended(id, reason, &why),
+        }
+    }
+
+    /// Lets the desk take an event, and does what it says.
+    fn desk(&mut self, event: DeskEvent) {
+        let mut actions = Vec::new();
+        self.desk.handle(event, &mut actions);
+        for action in actions {
+            self.act(action);
+        }
+        self.redraw();
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Send(message) => self.net.command(NetCommand::ToBroker(message)),
+            Action::Join(attach) => self.join(*attach),
+            Action::Leave(reason) => self.leave(reason),
+            Action::Mark(stage) => self.timeline.mark(stage, monotonic_us()),
+            Action::BeginReceipt => {
+                // A retry has no card edge of its own; a real edge begins the timeline itself.
+                if self.timeline.has(ReceiptStage::IdRead) {
+                    self.timeline.begin(monotonic_us());
+                }
+            }
+        }
+    }
+
+    fn outputs_changed(&mut self) {
+        let outputs = self.display.outputs();
+        self.seat.set_outputs(&outputs);
+        self.own.forget();
+        if let Some(attached) = &mut self.attached {
+            attached.set_outputs(&outputs);
+        }
+        self.tell_outputs(outputs);
+        self.redraw();
+    }
+
+    fn tick(&mut self) {
+        if self.seat.is_key_down() {
+            self.to_session(heliostat_wire::session::ToSession::Heartbeat);
+        }
+        if let Some(init) = &mut self.init {
+            init.report(&ClientReport::Alive);
+        }
+    }
+
+    fn end(&mut self) {
+        if self.attached.is_some() {
+            self.leave(heliostat_wire::control::DetachReason::CardRemoved);
+        }
+        self.ended = true;
+    }
+
+    /// Connects to the brokers that are known, if enough is known.
+    fn connect(&mut self) {
+        let state = &self.around.terminal;
+        if !state.is_ready() {
+            return;
+        }
+        let pins: Vec<_> = state
+            .site_keys
+            .iter()
+            .filter_map(|key| key.parse().ok())
+            .collect();
+        let hello = self.hello(self.display.outputs());
+        let brokers = self.around.terminal.brokers.clone();
+        self.net.command(NetCommand::Connect(Box::new(Site {
+            brokers,
+            pins,
+            hello,
+        })));
+    }
+
+    fn hello(&self, outputs: Outputs) -> Hello {
+        let state = &self.around.terminal;
+        let ms = |time: Option<u64>| time.unwrap_or(0).min(u64::from(u32::MAX)) as u32;
+        let init_ms = ms(state.boot.init_ms);
+        let ready_ms = ms(state.boot.ready_ms).saturating_sub(init_ms);
+        Hello {
+            terminal_id: state.id.as_deref().unwrap_or("").into(),
+            name: state.name.as_deref().unwrap_or("").into(),
+            software: concat!("heliostat ", env!("CARGO_PKG_VERSION")).into(),
+            outputs,
+            boot_ms: (init_ms, if init_ms == 0 { 0 } else { ready_ms }),
+        }
+    }
+
+    fn budget() -> Budget {
+        Budget::default()
+    }
+
+    fn now_ns() -> u64 {
+        monotonic_ns()
+    }
+}

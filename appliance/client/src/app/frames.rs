@@ -1,0 +1,97 @@
+//! Frames of the scene: applied, drawn, acknowledged.
+
+use heliostat_link::Frame;
+use heliostat_terminal_state::ClientReport;
+use heliostat_wire::control::ToBroker;
+use heliostat_wire::id::AttachId;
+use heliostat_wire::receipt::Stage as ReceiptStage;
+use serde_json::{Map, Value, json};
+use tracing::warn;
+
+use crate::app::App;
+use crate::clock::monotonic_us;
+use crate::display::{Display, Shown};
+use crate::net::NetCommand;
+
+impl App {
+    pub(super) fn frame(&mut self, id: AttachId, frame: &Frame) {
+        let now_ns = Self::now_ns();
+        let Some(attached) = self.attached.as_mut().filter(|attached| attached.id == id) else {
+            return;
+        };
+        self.timeline
+            .mark(ReceiptStage::FirstFrameReceived, now_ns / 1000);
+        match attached.apply(frame, now_ns) {
+            Ok(()) => self.redraw(),
+            Err(error) => self.protocol_violation(&error.to_string()),
+        }
+    }
+
+    pub(super) fn display_ready(&mut self) {
+        if let Display::Kms(kms) = &mut self.display
+            && let Err(error) = kms.dispatch()
+        {
+            warn!(%error, "display events cannot be read");
+        }
+        self.redraw();
+    }
+
+    /// Tells everybody what has been scanned out.
+    pub(super) fn settle(&mut self) {
+        for shown in self.display.take_shown() {
+            self.shown(&shown);
+        }
+        let display = &self.display;
+        let due = self
+            .attached
+            .as_mut()
+            .filter(|attached| attached.has_picture())
+            .and_then(|attached| {
+                attached.acknowledge(Self::now_ns(), |output| display.is_free(output))
+            });
+        if let Some(message) = due {
+            self.to_session(message);
+        }
+    }
+
+    fn shown(&mut self, shown: &Shown) {
+        if !self.screen_shown {
+            self.screen_shown = true;
+            if let Some(init) = &mut self.init {
+                init.report(&ClientReport::ScreenShown);
+            }
+        }
+        let caption = shown.caption;
+        if caption.attach == 0 {
+            return;
+        }
+        let event = json!({
+            "attach": caption.attach,
+            "serial": caption.serial,
+            "last_input": caption.last_input,
+            "at_us": shown.at_ns / 1000,
+        });
+        self.announcer.say("frame_shown", event);
+        if let Some(attached) = self.attached.as_mut().filter(|a| a.id.0 == caption.attach) {
+            attached.shown(shown);
+            self.first_frame_shown(AttachId(caption.attach), shown.at_ns / 1000);
+        }
+    }
+
+    fn first_frame_shown(&mut self, id: AttachId, at_us: u64) {
+        if self.timeline.has(ReceiptStage::FirstFrameShown) {
+            return;
+        }
+        self.timeline.mark(ReceiptStage::FirstFrameShown, at_us);
+        let receipt = self.timeline.receipt(id);
+        let stages: Map<String, Value> = receipt
+            .stages
+            .iter()
+            .map(|time| (format!("{:?}", time.stage), json!(time.us)))
+            .collect();
+        let event = json!({"attach": id.0, "stages": stages, "at_us": monotonic_us()});
+        self.announcer.say("receipt", event);
+        self.net
+            .command(NetCommand::ToBroker(ToBroker::Receipt(receipt)));
+    }
+}

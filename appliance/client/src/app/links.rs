@@ -1,0 +1,205 @@
+//! What the links say, and what is said on them.
+
+use heliostat_terminal_state::{ClientReport, Code, TerminalState};
+use heliostat_wire::control::{Attach, DetachReason, ToBroker};
+use heliostat_wire::id::AttachId;
+use heliostat_wire::limits::{MAX_CURSOR_SIDE, MAX_LAYERS};
+use heliostat_wire::output::Outputs;
+use heliostat_wire::session::{Capabilities, Cursor, ToSession, ToTerminal};
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::App;
+use crate::attached::Attached;
+use crate::clock::monotonic_us;
+use crate::cursor::CursorError;
+use crate::desk::DeskEvent;
+use crate::net::NetCommand;
+
+/// Frames the terminal takes unacknowledged.
+const FRAMES_IN_FLIGHT: u32 = 8;
+
+impl App {
+    pub(super) fn handle_terminal(&mut self, state: TerminalState) {
+        if let Some(name) = state.name.clone().filter(|_| self.desk.control().is_err()) {
+            self.around.name = name;
+        }
+        self.around.terminal = state;
+        self.connect();
+        self.redraw();
+    }
+
+    pub(super) fn control_up(&mut self, name: String, site: String) {
+        let at_us = monotonic_us();
+        self.announcer.say(
+            "connected",
+            json!({"name": name, "site": site, "at_us": at_us}),
+        );
+        if !name.is_empty() {
+            self.around.name = name;
+        }
+        self.around.site = site;
+        self.around.control = None;
+        self.report_status(None, "connected");
+        self.desk(DeskEvent::ControlUp);
+    }
+
+    pub(super) fn control_down(&mut self, code: Code, why: String) {
+        let at_us = monotonic_us();
+        let event = json!({"code": code.as_str(), "why": why, "at_us": at_us});
+        self.announcer.say("disconnected", event);
+        self.around.control = Some((code, why.clone()));
+        self.report_status(Some(code), &why);
+        self.desk(DeskEvent::ControlDown(why));
+    }
+
+    fn report_status(&mut self, code: Option<Code>, text: &str) {
+        if let Some(init) = &mut self.init {
+            init.report(&ClientReport::Status {
+                code,
+                text: text.to_owned(),
+            });
+        }
+    }
+
+    pub(super) fn tell_outputs(&mut self, outputs: Outputs) {
+        self.to_session(ToSession::Outputs(outputs.clone()));
+        if self.desk.control().is_ok() {
+            self.net
+                .command(NetCommand::ToBroker(ToBroker::Outputs(outputs)));
+        }
+    }
+
+    pub(super) fn to_session(&self, message: ToSession) {
+        if let Some(attached) = &self.attached {
+            self.net
+                .command(NetCommand::ToSession(attached.id, message));
+        }
+    }
+
+    pub(super) fn join(&mut self, attach: Attach) {
+        let outputs = self.display.outputs();
+        let budget = Self::budget();
+        self.attached = Some(Attached::new(attach.attach_id, &outputs, budget));
+        self.seat.begin_attach();
+        let first = ToSession::Attach {
+            attach_id: attach.attach_id,
+            ticket: attach.ticket.clone(),
+            outputs,
+            capabilities: Capabilities {
+                max_layers: budget.layers.min(MAX_LAYERS) as u32,
+                max_layer_bytes: budget.bytes,
+                max_cursor_side: MAX_CURSOR_SIDE,
+                max_frames_in_flight: FRAMES_IN_FLIGHT,
+            },
+            keyboard: self.seat.keyboard(),
+            layout: self.layout.as_str().into(),
+        };
+        let (attach, first) = (Box::new(attach), Box::new(first));
+        self.net.command(NetCommand::Join { attach, first });
+    }
+
+    /// The picture goes first; the pixels are wiped, not only forgotten.
+    pub(super) fn leave(&mut self, reason: DetachReason) {
+        let Some(mut attached) = self.attached.take() else {
+            return;
+        };
+        self.redraw();
+        attached.scene.wipe();
+        let event = json!({
+            "attach": attached.id.0,
+            "reason": reason_name(&reason),
+            "at_us": monotonic_us(),
+        });
+        self.announcer.say("detached", event);
+        self.net.command(NetCommand::Leave(attached.id, reason));
+    }
+
+    pub(super) fn session_ended(&mut self, id: AttachId, reason: DetachReason, why: &str) {
+        info!(attach = id.0, ?reason, why, "session link over");
+        self.desk(DeskEvent::SessionEnded(id, reason));
+    }
+
+    pub(super) fn handle_session(&mut self, id: AttachId, message: ToTerminal) {
+        if self
+            .attached
+            .as_ref()
+            .is_none_or(|attached| attached.id != id)
+        {
+            return;
+        }
+        match message {
+            ToTerminal::Attached { person, .. } => self.session_attached(id, &person),
+            ToTerminal::SetLeds(leds) => self.set_leds(leds),
+            ToTerminal::WarpPointer { output, x, y } => self.warp(output, x, y),
+            ToTerminal::SetCursor(cursor) => self.set_cursor(cursor),
+            ToTerminal::DefineCursor {
+                id,
+                size,
+                hotspot,
+                image,
+            } => {
+                let result = self.cursors(|known| known.define(id, size, hotspot, &image));
+                self.check_cursor(result);
+            }
+            // The link's own task turns a goodbye into the end of the link.
+            ToTerminal::Bye(_) => {}
+        }
+    }
+
+    fn session_attached(&mut self, id: AttachId, person: &str) {
+        let event = json!({"attach": id.0, "person": person, "at_us": monotonic_us()});
+        self.announcer.say("attached", event);
+        self.desk(DeskEvent::SessionAttached(id));
+    }
+
+    fn set_cursor(&mut self, cursor: Cursor) {
+        self.seat.set_locked(cursor == Cursor::Locked);
+        let result = self.cursors(|known| known.set(cursor));
+        self.check_cursor(result);
+    }
+
+    fn cursors(
+        &mut self,
+        change: impl FnOnce(&mut crate::cursor::Cursors) -> Result<(), CursorError>,
+    ) -> Result<(), CursorError> {
+        let before = self.cursor_area();
+        let result = self
+            .attached
+            .as_mut()
+            .map_or(Ok(()), |attached| change(&mut attached.cursors));
+        self.cursor_changed(before);
+        result
+    }
+
+    fn check_cursor(&mut self, result: Result<(), CursorError>) {
+        if let Err(error) = result {
+            self.protocol_violation(&error.to_string());
+        }
+    }
+
+    /// The session broke the protocol: nothing more of it is shown.
+    pub(super) fn protocol_violation(&mut self, why: &str) {
+        let Some(id) = self.attached.as_ref().map(|attached| attached.id) else {
+            return;
+        };
+        warn!(attach = id.0, why, "the session broke the protocol");
+        self.announce_error(&format!("the session broke the protocol: {why}"));
+        self.net
+            .command(NetCommand::Leave(id, DetachReason::ProtocolViolation));
+        self.desk(DeskEvent::SessionEnded(id, DetachReason::ProtocolViolation));
+    }
+}
+
+fn reason_name(reason: &DetachReason) -> &'static str {
+    match reason {
+        DetachReason::CardRemoved => "CardRemoved",
+        DetachReason::MovedElsewhere { .. } => "MovedElsewhere",
+        DetachReason::SessionEnded => "SessionEnded",
+        DetachReason::SessionCrashed => "SessionCrashed",
+        DetachReason::ByAdmin => "ByAdmin",
+        DetachReason::CardRevoked => "CardRevoked",
+        DetachReason::LinkLost => "LinkLost",
+        DetachReason::ProtocolViolation => "ProtocolViolation",
+    }
+}

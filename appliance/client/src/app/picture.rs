@@ -1,0 +1,193 @@
+//! What is on the screen: the session's scene, or a screen of the terminal's own.
+
+use std::collections::BTreeMap;
+
+use heliostat_wire::id::OutputId;
+use heliostat_wire::output::Size;
+use serde_json::json;
+use tracing::warn;
+
+use crate::app::App;
+use crate::clock::monotonic_us;
+use crate::compose::{Target, compose};
+use crate::cursor::CursorImage;
+use crate::display::Caption;
+use crate::geometry::{Damage, Rect};
+use crate::screens::{self, Screen};
+
+/// The terminal's own screen, painted once for each output.
+#[derive(Default)]
+pub struct OwnScreens {
+    screen: Option<Screen>,
+    painted: BTreeMap<OutputId, (Size, Vec<u32>)>,
+    /// Outputs on which it is, or is about to be.
+    on: Vec<OutputId>,
+}
+
+impl OwnScreens {
+    /// Outputs changed: paint anew.
+    pub fn forget(&mut self) {
+        self.painted.clear();
+        self.on.clear();
+    }
+}
+
+impl App {
+    /// Draws whatever is out of date and may be drawn now.
+    pub(super) fn redraw(&mut self) {
+        let outputs = self.display.outputs();
+        let scene = self
+            .attached
+            .as_ref()
+            .is_some_and(|attached| attached.has_picture());
+        if scene {
+            self.leave_own_screens();
+        } else {
+            self.plan_own_screen();
+        }
+        for output in outputs.iter() {
+            if !self.display.is_free(output.id) {
+                continue;
+            }
+            let result = match scene {
+                true => self.present_scene(output.id),
+                false => self.present_own(output.id, output.size),
+            };
+            if let Err(error) = result {
+                warn!(output = %output.connector, %error, "a picture cannot be shown");
+            }
+        }
+        self.place_cursor();
+        self.settle();
+    }
+
+    fn leave_own_screens(&mut self) {
+        if self.own.screen.take().is_some() {
+            self.own.forget();
+            if let Some(attached) = &mut self.attached {
+                attached.damage_all();
+            }
+        }
+    }
+
+    fn plan_own_screen(&mut self) {
+        let screen = screens::plan(&self.desk, &self.around);
+        if self.own.screen.as_ref() == Some(&screen) {
+            return;
+        }
+        let event = json!({
+            "headline": screen.headline,
+            "code": screen.code.map(|code| code.as_str()),
+            "at_us": monotonic_us(),
+        });
+        self.announcer.say("screen", event);
+        self.own.forget();
+        self.own.screen = Some(screen);
+    }
+
+    fn present_scene(&mut self, output: OutputId) -> anyhow::Result<()> {
+        let draws_cursor = self.display.draws_cursor(output);
+        let Some(attached) = &mut self.attached else {
+            return Ok(());
+        };
+        let damage = attached.take_damage(output);
+        if damage.is_empty() {
+            return Ok(());
+        }
+        let pointer = self
+            .seat
+            .pointer()
+            .filter(|(on, ..)| *on == output && !draws_cursor);
+        let cursor = pointer.and_then(|(_, x, y)| Some((attached.cursors.shown()?, (x, y))));
+        let scene = &attached.scene;
+        let mut paint = |rect: Rect, target: &mut Target<'_>| {
+            compose(scene, output, rect, target);
+            if let Some((image, at)) = cursor {
+                image.draw(at, rect, target);
+            }
+        };
+        self.display
+            .present(output, &damage, attached.caption(), &mut paint)
+    }
+
+    fn present_own(&mut self, output: OutputId, size: Size) -> anyhow::Result<()> {
+        if self.own.on.contains(&output) {
+            return Ok(());
+        }
+        let Some(screen) = &self.own.screen else {
+            return Ok(());
+        };
+        let bounds = Rect::of_size(size.w, size.h);
+        let (_, picture) = self.own.painted.entry(output).or_insert_with(|| {
+            let mut pixels = vec![0; size.w as usize * size.h as usize];
+            let stride = size.w as usize;
+            screens::draw(
+                screen,
+                &self.fonts,
+                &mut Target {
+                    pixels: &mut pixels,
+                    stride,
+                    bounds,
+                },
+            );
+            (size, pixels)
+        });
+        let mut paint = |rect: Rect, target: &mut Target<'_>| {
+            let Some(rect) = rect.intersection(bounds) else {
+                return;
+            };
+            for y in rect.y..rect.bottom() {
+                let start = y as usize * size.w as usize + rect.x as usize;
+                let source = &picture[start..][..rect.w as usize];
+                target.row(rect.x, y, rect.w).copy_from_slice(source);
+            }
+        };
+        let mut damage = Damage::new();
+        damage.add(bounds);
+        self.own.on.push(output);
+        self.display
+            .present(output, &damage, Caption::default(), &mut paint)
+    }
+
+    /// What the pointer covers, where it is a part of the picture.
+    pub(super) fn cursor_area(&self) -> Option<(OutputId, Rect)> {
+        let (output, x, y) = self.seat.pointer()?;
+        if self.display.draws_cursor(output) {
+            return None;
+        }
+        let image = self.attached.as_ref()?.cursors.shown()?;
+        Some((output, image.area((x, y))))
+    }
+
+    /// The pointer moved or looks different; `before` is what it covered.
+    pub(super) fn cursor_changed(&mut self, before: Option<(OutputId, Rect)>) {
+        let now = self.cursor_area();
+        self.place_cursor();
+        if before == now && now.is_none() {
+            return;
+        }
+        for (output, area) in before.into_iter().chain(now) {
+            let mut damage = Damage::new();
+            damage.add(area);
+            if let Some(attached) = &mut self.attached {
+                attached.add_damage(output, &damage);
+            }
+        }
+        if self.attached.is_some() {
+            self.redraw();
+        }
+    }
+
+    /// Puts the hardware's pointer where it belongs.
+    fn place_cursor(&mut self) {
+        let Some((output, x, y)) = self.seat.pointer() else {
+            return;
+        };
+        let attached = self
+            .attached
+            .as_ref()
+            .filter(|attached| attached.has_picture());
+        let image: Option<&CursorImage> = attached.and_then(|attached| attached.cursors.shown());
+        self.display.set_cursor(output, image, (x, y));
+    }
+}

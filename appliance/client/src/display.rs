@@ -1,0 +1,118 @@
+//! Where pictures are shown: real screens, a window, or a file.
+
+pub mod headless;
+pub mod kms;
+pub mod png_file;
+pub mod window;
+
+use heliostat_wire::id::OutputId;
+use heliostat_wire::output::Outputs;
+
+use crate::compose::Target;
+use crate::cursor::CursorImage;
+use crate::geometry::{Damage, Rect};
+
+/// What a picture on the screen shows; told to whoever watches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Caption {
+    /// Serial of the newest frame in it; 0 for the terminal's own screens.
+    pub serial: u32,
+    /// Serial of the last input whose effects it may show.
+    pub last_input: u32,
+    /// The attach; 0 for none.
+    pub attach: u64,
+}
+
+/// A picture that has been scanned out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// On which output.
+    pub output: OutputId,
+    /// What it shows.
+    pub caption: Caption,
+    /// When, in nanoseconds of CLOCK_MONOTONIC.
+    pub at_ns: u64,
+}
+
+/// Draws part of a picture.
+pub type Paint<'a> = dyn FnMut(Rect, &mut Target<'_>) + 'a;
+
+/// The back ends.
+pub enum Display {
+    /// A file in memory.
+    Headless(headless::Headless),
+    /// Kernel mode setting.
+    Kms(kms::Kms),
+    /// A window on somebody's desktop.
+    Window(window::Window),
+}
+
+impl Display {
+    /// The screens of now.
+    pub fn outputs(&self) -> Outputs {
+        match self {
+            Self::Headless(headless) => headless.outputs(),
+            Self::Kms(kms) => kms.outputs(),
+            Self::Window(window) => window.outputs(),
+        }
+    }
+
+    /// Whether a new picture may be drawn for an output now.
+    pub fn is_free(&self, output: OutputId) -> bool {
+        match self {
+            Self::Headless(_) | Self::Window(_) => true,
+            Self::Kms(kms) => kms.is_free(output),
+        }
+    }
+
+    /// Draws what is damaged and shows it; [`Display::take_shown`] says when that has happened.
+    pub fn present(
+        &mut self,
+        output: OutputId,
+        damage: &Damage,
+        caption: Caption,
+        paint: &mut Paint<'_>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Headless(headless) => headless.present(damage, caption, paint),
+            Self::Kms(kms) => kms.present(output, damage, caption, paint),
+            Self::Window(window) => window.present(damage, caption, paint),
+        }
+    }
+
+    /// Pictures that have been scanned out since the last call.
+    pub fn take_shown(&mut self) -> Vec<Shown> {
+        match self {
+            Self::Headless(headless) => headless.take_shown(),
+            Self::Kms(kms) => kms.take_shown(),
+            Self::Window(window) => window.take_shown(),
+        }
+    }
+
+    /// Whether pointer images are drawn by the display itself. Otherwise they are a part of the
+    /// picture.
+    pub fn draws_cursor(&self, output: OutputId) -> bool {
+        match self {
+            // A hardware cursor is no part of a picture either.
+            Self::Headless(_) => true,
+            Self::Kms(kms) => kms.has_cursor_plane(output),
+            Self::Window(_) => false,
+        }
+    }
+
+    /// Shows `image` with its hotspot at a place, or nothing.
+    pub fn set_cursor(&mut self, output: OutputId, image: Option<&CursorImage>, at: (i32, i32)) {
+        if let Self::Kms(kms) = self {
+            kms.set_cursor(output, image, at);
+        }
+    }
+
+    /// Writes what an output shows to a PNG file.
+    pub fn screenshot(&mut self, path: &std::path::Path) -> anyhow::Result<()> {
+        match self {
+            Self::Headless(headless) => headless.screenshot(path),
+            Self::Window(window) => window.screenshot(path),
+            Self::Kms(_) => anyhow::bail!("a screen of this kind writes no screenshots"),
+        }
+    }
+}

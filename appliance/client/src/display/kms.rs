@@ -1,0 +1,209 @@
+//! Real screens: atomic kernel mode setting with two dumb buffers each.
+//!
+//! ```text
+//!   Free ── present ──▶ Flipping ── page flip event ──▶ Free
+//! ```
+//!
+//! Each screen draws only what has changed since its buffer was last shown. The pointer has a plane
+//! of its own where the hardware has one, and moves without drawing anything.
+
+mod buffer;
+mod device;
+mod screen;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use drm::control::{Device as ControlDevice, Event, connector, crtc};
+use heliostat_wire::List;
+use heliostat_wire::id::OutputId;
+use heliostat_wire::output::Outputs;
+use tracing::{info, warn};
+
+use self::device::Device;
+use self::screen::Screen;
+use super::{Caption, Paint, Shown};
+use crate::clock::monotonic_ns;
+use crate::cursor::CursorImage;
+use crate::geometry::Damage;
+
+/// A graphics device and the screens on it.
+pub struct Kms {
+    device: Device,
+    screens: Vec<Screen>,
+    shown: Vec<Shown>,
+}
+
+/// The first card in /dev/dri that has connectors.
+pub fn find_device() -> anyhow::Result<PathBuf> {
+    let mut cards: Vec<PathBuf> = std::fs::read_dir("/dev/dri")
+        .context("no graphics device: /dev/dri is missing")?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|n| n.to_string_lossy().starts_with("card"))
+        })
+        .collect();
+    cards.sort();
+    let with_screens = |path: &&PathBuf| {
+        let device = Device::open(path).ok();
+        device
+            .and_then(|d| d.resource_handles().ok())
+            .is_some_and(|r| !r.connectors().is_empty())
+    };
+    let found = cards.iter().find(with_screens).cloned();
+    found.context("no graphics device with connectors in /dev/dri")
+}
+
+impl Kms {
+    /// Opens a device and lights its screens.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let device = Device::open(path).with_context(|| format!("open {}", path.display()))?;
+        device.prepare()?;
+        let mut kms = Self {
+            device,
+            screens: Vec::new(),
+            shown: Vec::new(),
+        };
+        kms.scan()?;
+        Ok(kms)
+    }
+
+    /// The descriptor that is readable when there are events.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.device.as_fd()
+    }
+
+    /// Looks at the connectors again. Returns whether anything changed.
+    pub fn scan(&mut self) -> anyhow::Result<bool> {
+        let resources = self.device.resource_handles().context("list connectors")?;
+        let mut connected = Vec::new();
+        for handle in resources.connectors() {
+            let info = self.device.get_connector(*handle, true)?;
+            if info.state() == connector::State::Connected && !info.modes().is_empty() {
+                connected.push(info);
+            }
+        }
+        let before = self.screens.len();
+        let stays = |screen: &Screen| connected.iter().any(|info| screen.is_on(info));
+        let gone: Vec<Screen> = self
+            .screens
+            .extract_if(.., |screen| !stays(screen))
+            .collect();
+        let mut changed = !gone.is_empty();
+        for screen in gone {
+            info!(connector = screen.name(), "screen gone");
+            screen.close(&self.device);
+        }
+        for info in &connected {
+            if self.screens.iter().any(|screen| screen.is_on(info)) {
+                continue;
+            }
+            match self.light(info, resources.crtcs()) {
+                Ok(screen) => {
+                    info!(connector = screen.name(), size = ?screen.size(), "screen lit");
+                    self.screens.push(screen);
+                    changed = true;
+                }
+                Err(error) => warn!(%error, "a screen cannot be lit"),
+            }
+        }
+        self.arrange();
+        Ok(changed || before != self.screens.len())
+    }
+
+    /// The screens of now.
+    pub fn outputs(&self) -> Outputs {
+        List::truncated(self.screens.iter().map(Screen::output).collect())
+    }
+
+    /// Whether a new picture may be drawn.
+    pub fn is_free(&self, output: OutputId) -> bool {
+        self.screens
+            .iter()
+            .any(|screen| screen.id() == output && screen.is_free())
+    }
+
+    /// Draws and flips.
+    pub fn present(
+        &mut self,
+        output: OutputId,
+        damage: &Damage,
+        caption: Caption,
+        paint: &mut Paint<'_>,
+    ) -> anyhow::Result<()> {
+        match self.screens.iter_mut().find(|screen| screen.id() == output) {
+            Some(screen) => screen.present(&self.device, damage, caption, paint),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the device's events.
+    pub fn dispatch(&mut self) -> anyhow::Result<()> {
+        for event in self
+            .device
+            .receive_events()
+            .context("read display events")?
+        {
+            if let Event::PageFlip(flip) = event {
+                self.flipped(flip.crtc);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pictures shown since the last call.
+    pub fn take_shown(&mut self) -> Vec<Shown> {
+        std::mem::take(&mut self.shown)
+    }
+
+    /// Whether the pointer has a plane of its own.
+    pub fn has_cursor_plane(&self, output: OutputId) -> bool {
+        self.screens
+            .iter()
+            .any(|screen| screen.id() == output && screen.has_cursor_plane())
+    }
+
+    /// Shows the pointer on one output, and on no other.
+    pub fn set_cursor(&mut self, output: OutputId, image: Option<&CursorImage>, at: (i32, i32)) {
+        for screen in &mut self.screens {
+            let image = image.filter(|_| screen.id() == output);
+            if let Err(error) = screen.set_cursor(&self.device, image, at) {
+                warn!(%error, "the cursor plane failed; the pointer is drawn instead");
+            }
+        }
+    }
+
+    fn light(&self, info: &connector::Info, crtcs: &[crtc::Handle]) -> anyhow::Result<Screen> {
+        let taken: Vec<_> = self.screens.iter().map(Screen::crtc).collect();
+        let free_id = (0..=u8::MAX)
+            .map(OutputId)
+            .find(|id| self.screens.iter().all(|screen| screen.id() != *id))
+            .context("too many screens")?;
+        let crtc = self.device.free_crtc(info, crtcs, &taken)?;
+        Screen::open(&self.device, free_id, info, crtc)
+    }
+
+    /// Screens stand beside each other, from the left.
+    fn arrange(&mut self) {
+        let mut x = 0;
+        for screen in &mut self.screens {
+            screen.set_x(x);
+            x += screen.size().w as i32;
+        }
+    }
+
+    fn flipped(&mut self, crtc: crtc::Handle) {
+        // The event's own time is of another clock with some drivers; ours is close enough.
+        let at_ns = monotonic_ns();
+        let screen = self.screens.iter_mut().find(|screen| screen.crtc() == crtc);
+        if let Some((output, caption)) = screen.and_then(|s| Some((s.id(), s.flipped()?))) {
+            self.shown.push(Shown {
+                output,
+                caption,
+                at_ns,
+            });
+        }
+    }
+}

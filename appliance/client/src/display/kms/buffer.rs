@@ -1,0 +1,123 @@
+//! Pixels that the hardware scans out.
+
+use anyhow::Context;
+use drm::buffer::{Buffer as _, DrmFourcc};
+use drm::control::dumbbuffer::DumbBuffer;
+use drm::control::{Device as _, framebuffer};
+
+use super::device::Device;
+use crate::compose::Target;
+use crate::geometry::{Damage, Rect};
+
+/// A dumb buffer with its framebuffer, and what in it is out of date.
+pub struct Buffer {
+    dumb: DumbBuffer,
+    framebuffer: framebuffer::Handle,
+    stale: Damage,
+    bounds: Rect,
+}
+
+impl Buffer {
+    /// A buffer all of whose pixels are out of date.
+    pub fn new(device: &Device, (w, h): (u32, u32), format: DrmFourcc) -> anyhow::Result<Self> {
+        let dumb = device
+            .create_dumb_buffer((w, h), format, 32)
+            .context("allocate a buffer")?;
+        let depth = if format == DrmFourcc::Argb8888 {
+            32
+        } else {
+            24
+        };
+        let framebuffer = match format {
+            DrmFourcc::Argb8888 => {
+                device.add_planar_framebuffer(&Planar(&dumb), drm::control::FbCmd2Flags::empty())
+            }
+            _ => device.add_framebuffer(&dumb, depth, 32),
+        };
+        let framebuffer = framebuffer.context("make a framebuffer")?;
+        let bounds = Rect::of_size(w, h);
+        let mut stale = Damage::new();
+        stale.add(bounds);
+        Ok(Self {
+            dumb,
+            framebuffer,
+            stale,
+            bounds,
+        })
+    }
+
+    /// What the kernel calls it.
+    pub fn framebuffer(&self) -> framebuffer::Handle {
+        self.framebuffer
+    }
+
+    /// These pixels are out of date.
+    pub fn add_stale(&mut self, damage: &Damage) {
+        self.stale.add_all(damage);
+    }
+
+    /// Draws what is out of date.
+    pub fn repaint(&mut self, device: &Device, paint: &mut super::Paint<'_>) -> anyhow::Result<()> {
+        let stale = std::mem::take(&mut self.stale);
+        self.draw(device, |target| {
+            for rect in stale.rects() {
+                paint(*rect, target);
+            }
+        })
+    }
+
+    /// Draws anything.
+    pub fn draw(
+        &mut self,
+        device: &Device,
+        draw: impl FnOnce(&mut Target<'_>),
+    ) -> anyhow::Result<()> {
+        let stride = self.dumb.pitch() as usize / 4;
+        let mut mapping = device
+            .map_dumb_buffer(&mut self.dumb)
+            .context("map a buffer")?;
+        let pixels = bytemuck::try_cast_slice_mut(mapping.as_mut())
+            .map_err(|error| anyhow::anyhow!("map a buffer: {error}"))?;
+        draw(&mut Target {
+            pixels,
+            stride,
+            bounds: self.bounds,
+        });
+        Ok(())
+    }
+
+    /// Gives it back.
+    pub fn destroy(self, device: &Device) {
+        let _ = device.destroy_framebuffer(self.framebuffer);
+        let _ = device.destroy_dumb_buffer(self.dumb);
+    }
+}
+
+/// A dumb buffer as the one plane of a framebuffer with a format of its own.
+struct Planar<'a>(&'a DumbBuffer);
+
+impl drm::buffer::PlanarBuffer for Planar<'_> {
+    fn size(&self) -> (u32, u32) {
+        self.0.size()
+    }
+
+    fn format(&self) -> DrmFourcc {
+        self.0.format()
+    }
+
+    fn modifier(&self) -> Option<drm::buffer::DrmModifier> {
+        None
+    }
+
+    fn pitches(&self) -> [u32; 4] {
+        [self.0.pitch(), 0, 0, 0]
+    }
+
+    fn handles(&self) -> [Option<drm::buffer::Handle>; 4] {
+        [Some(self.0.handle()), None, None, None]
+    }
+
+    fn offsets(&self) -> [u32; 4] {
+        [0; 4]
+    }
+}

@@ -1,0 +1,134 @@
+//! The DRM device file, and finding things by their names.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use drm::control::property::RawValue;
+use drm::control::{
+    Device as ControlDevice, PlaneType, ResourceHandle, atomic::AtomicModeReq, connector, crtc,
+    plane, property,
+};
+use drm::{ClientCapability, Device as BasicDevice};
+
+/// An open DRM device.
+#[derive(Debug)]
+pub struct Device(File);
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl BasicDevice for Device {}
+impl ControlDevice for Device {}
+
+impl Device {
+    /// Opens the device file.
+    pub fn open(path: &Path) -> std::io::Result<Self> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map(Self)
+    }
+
+    /// Makes us the device's master and asks for atomic mode setting.
+    pub fn prepare(&self) -> anyhow::Result<()> {
+        // The first to open it is its master already; this fails where somebody else is.
+        let _ = self.acquire_master_lock();
+        self.set_client_capability(ClientCapability::UniversalPlanes, true)
+            .context("the graphics driver has no universal planes")?;
+        self.set_client_capability(ClientCapability::Atomic, true)
+            .context("the graphics driver has no atomic mode setting")?;
+        // Drivers of virtual machines show their cursor plane only to those who promise hotspots.
+        let _ = self.set_client_capability(ClientCapability::CursorPlaneHotspot, true);
+        Ok(())
+    }
+
+    /// A CRTC that can drive a connector and does not drive another.
+    pub fn free_crtc(
+        &self,
+        connector: &connector::Info,
+        all: &[crtc::Handle],
+        taken: &[crtc::Handle],
+    ) -> anyhow::Result<crtc::Handle> {
+        let resources = self.resource_handles()?;
+        for encoder in connector.encoders() {
+            let possible = resources.filter_crtcs(self.get_encoder(*encoder)?.possible_crtcs());
+            let free = all
+                .iter()
+                .find(|crtc| possible.contains(crtc) && !taken.contains(crtc));
+            if let Some(crtc) = free {
+                return Ok(*crtc);
+            }
+        }
+        bail!("no display controller is left for it")
+    }
+
+    /// A plane of a kind that a CRTC can show.
+    pub fn plane(
+        &self,
+        crtc: crtc::Handle,
+        kind: PlaneType,
+    ) -> anyhow::Result<Option<plane::Handle>> {
+        let resources = self.resource_handles()?;
+        for handle in self.plane_handles()? {
+            let possible = resources.filter_crtcs(self.get_plane(handle)?.possible_crtcs());
+            if possible.contains(&crtc) && self.value(handle, "type")? == Some(kind as u64) {
+                return Ok(Some(handle));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The value of a property, if the object has it.
+    pub fn value<T: ResourceHandle>(&self, of: T, name: &str) -> anyhow::Result<Option<RawValue>> {
+        let properties = self.get_properties(of)?;
+        for (handle, value) in &properties {
+            if self.get_property(*handle)?.name().to_bytes() == name.as_bytes() {
+                return Ok(Some(*value));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The properties of one object by name, looked up once.
+#[derive(Debug, Clone)]
+pub struct Properties<T> {
+    object: T,
+    names: Vec<(String, property::Handle)>,
+}
+
+impl<T: ResourceHandle + Copy> Properties<T> {
+    /// Looks them up.
+    pub fn of(device: &Device, object: T) -> anyhow::Result<Self> {
+        let mut names = Vec::new();
+        for (handle, _) in &device.get_properties(object)? {
+            let name = device
+                .get_property(*handle)?
+                .name()
+                .to_string_lossy()
+                .into_owned();
+            names.push((name, *handle));
+        }
+        Ok(Self { object, names })
+    }
+
+    /// The object.
+    pub fn object(&self) -> T {
+        self.object
+    }
+
+    /// Adds a property to a request; says whether the object has it.
+    pub fn set(&self, request: &mut AtomicModeReq, name: &str, value: u64) -> bool {
+        let known = self.names.iter().find(|(known, _)| known == name);
+        if let Some((_, handle)) = known {
+            request.add_raw_property(self.object.into(), *handle, value);
+        }
+        known.is_some()
+    }
+}

@@ -1,0 +1,421 @@
+//! The terminal's own screens: what is shown while no desktop is.
+//!
+//! [`plan`] is pure and decides what to say; [`draw`] paints it.
+
+use heliostat_terminal_state::{Code, Stage as BootStage, TerminalState};
+use heliostat_wire::card::Unreadable;
+use heliostat_wire::control::{CardRefusal, DetachReason};
+
+use crate::compose::Target;
+use crate::desk::{Desk, Stage};
+use crate::geometry::Rect;
+use crate::text::{Fonts, Weight, blend_pixel};
+
+/// What a screen says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Screen {
+    /// The large line.
+    pub headline: String,
+    /// A sentence under it; may be empty.
+    pub detail: String,
+    /// What is wrong, if something is.
+    pub code: Option<Code>,
+    /// Faults that are no obstacle.
+    pub also: Vec<Code>,
+    /// The picture in the middle.
+    pub picture: Picture,
+    /// Whether the broker is there.
+    pub online: bool,
+    /// The terminal's name.
+    pub name: String,
+    /// The site's name, once known.
+    pub site: String,
+}
+
+/// The picture in the middle of a screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Picture {
+    /// A card above its reader.
+    InsertCard,
+    /// A card in its reader.
+    CardIn,
+    /// Something has to be waited for.
+    Waiting,
+    /// Something is wrong.
+    Trouble,
+}
+
+/// What the terminal knows besides its desk.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// What PID 1 said.
+    pub terminal: TerminalState,
+    /// The name the broker gave, or the terminal's own.
+    pub name: String,
+    /// The site, once known.
+    pub site: String,
+    /// Why there is no control link.
+    pub control: Option<(Code, String)>,
+    /// Card readers found; nothing where cards do not come through readers.
+    pub readers: Option<usize>,
+    /// Whether the card service answers.
+    pub card_service: bool,
+}
+
+/// What to show.
+pub fn plan(desk: &Desk, around: &Surroundings) -> Screen {
+    let online = desk.control().is_ok();
+    let (headline, detail, code, picture) = match desk.stage() {
+        _ if !online => offline(around),
+        Stage::Empty => empty(around),
+        Stage::Reading { .. } => waiting("Reading your card", ""),
+        Stage::Unreadable { why, .. } => unreadable(*why),
+        Stage::Asked { starting: None, .. } => waiting("One moment", ""),
+        Stage::Asked {
+            starting: Some(person),
+            ..
+        } => waiting("Starting your desktop", &format!("Welcome, {person}")),
+        Stage::Attaching { person, .. } | Stage::Attached { person, .. } => {
+            waiting("Your desktop is coming", &format!("Welcome, {person}"))
+        }
+        Stage::Refused { reason, text, .. } => refused(*reason, text),
+        Stage::Parted { reason, .. } => parted(reason),
+    };
+    let also = around
+        .terminal
+        .also
+        .iter()
+        .copied()
+        .filter(|other| Some(*other) != code)
+        .collect();
+    let (name, site) = (around.name.clone(), around.site.clone());
+    Screen {
+        headline,
+        detail,
+        code,
+        also,
+        picture,
+        online,
+        name,
+        site,
+    }
+}
+
+type Words = (String, String, Option<Code>, Picture);
+
+fn waiting(headline: &str, detail: &str) -> Words {
+    (
+        headline.to_owned(),
+        detail.to_owned(),
+        None,
+        Picture::Waiting,
+    )
+}
+
+fn trouble(headline: &str, detail: &str, code: Code) -> Words {
+    (
+        headline.to_owned(),
+        detail.to_owned(),
+        Some(code),
+        Picture::Trouble,
+    )
+}
+
+fn offline(around: &Surroundings) -> Words {
+    let state = &around.terminal;
+    if let (Some(code), true) = (state.code, state.stage != BootStage::Ready) {
+        let detail = if state.text.is_empty() {
+            code.advice()
+        } else {
+            &state.text
+        };
+        return trouble(&capital(code.title()), detail, code);
+    }
+    match (state.stage, &around.control) {
+        (BootStage::Cable, _) => waiting("Looking for the network", ""),
+        (BootStage::Dhcp, _) => waiting("Asking for an address", ""),
+        (BootStage::Ready, Some((code, why))) => trouble(&capital(code.title()), why, *code),
+        _ => waiting("Looking for the server", ""),
+    }
+}
+
+fn empty(around: &Surroundings) -> Words {
+    if !around.card_service && around.readers.is_some() {
+        let code = Code::NoCardService;
+        return trouble(&capital(code.title()), "It is being started again.", code);
+    }
+    if around.readers == Some(0) {
+        let code = Code::NoReader;
+        return trouble(&capital(code.title()), code.advice(), code);
+    }
+    (
+        "Insert your card".to_owned(),
+        String::new(),
+        None,
+        Picture::InsertCard,
+    )
+}
+
+fn unreadable(why: Unreadable) -> Words {
+    let detail = match why {
+        Unreadable::Mute => "The card does not answer. Is it the right way round?",
+        Unreadable::Nameless => "This kind of card is not known here.",
+        Unreadable::TornOut => "The card was taken out while it was being read. Insert it again.",
+        Unreadable::ReaderFailed => "The card reader failed. Insert the card again.",
+    };
+    trouble("This card cannot be read", detail, Code::CardUnreadable)
+}
+
+fn refused(reason: CardRefusal, text: &str) -> Words {
+    let (headline, code) = match reason {
+        CardRefusal::Unknown => ("This card is not known here", Code::CardUnknown),
+        CardRefusal::Revoked => ("This card has been revoked", Code::CardRefused),
+        CardRefusal::Forbidden => ("This card may not be used here", Code::CardRefused),
+        CardRefusal::NoAccount => ("There is no account for this card", Code::CardRefused),
+        CardRefusal::SessionFailed => ("Your desktop did not start", Code::SessionFailed),
+        CardRefusal::Busy => ("The server is full", Code::SessionFailed),
+    };
+    let retry = matches!(reason, CardRefusal::SessionFailed | CardRefusal::Busy);
+    let hint = if retry {
+        " Press Enter to try again."
+    } else {
+        ""
+    };
+    trouble(headline, &format!("{text}{hint}"), code)
+}
+
+fn parted(reason: &DetachReason) -> Words {
+    let plain = |headline: &str, detail: &str| {
+        (
+            headline.to_owned(),
+            detail.to_owned(),
+            None,
+            Picture::CardIn,
+        )
+    };
+    match reason {
+        DetachReason::MovedElsewhere { terminal } => plain(
+            &format!("Your desktop is now at {terminal}"),
+            "Press Enter to have it here, or take your card.",
+        ),
+        DetachReason::SessionEnded => plain(
+            "You are logged out",
+            "Take your card, or press Enter to start a new desktop.",
+        ),
+        DetachReason::ByAdmin => plain(
+            "Your desktop was detached by an administrator",
+            "Press Enter to ask for it.",
+        ),
+        DetachReason::CardRevoked => trouble(
+            "This card has been revoked",
+            "Ask your administrator.",
+            Code::CardRefused,
+        ),
+        DetachReason::SessionCrashed => trouble(
+            "Your desktop has stopped",
+            "Press Enter to start it again.",
+            Code::SessionFailed,
+        ),
+        DetachReason::LinkLost | DetachReason::ProtocolViolation | DetachReason::CardRemoved => {
+            trouble(
+                "The link to your desktop is broken",
+                "It runs on, and this terminal is trying to reach it. Press Enter to ask again.",
+                Code::SessionUnreachable,
+            )
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| {
+        first.to_uppercase().chain(chars).collect()
+    })
+}
+
+const NIGHT: u32 = 0x10_1a_2b;
+const DUSK: u32 = 0x1d_33_4a;
+const PALE: u32 = 0xee_f2_f6;
+const SOFT: u32 = 0x9f_b2_c6;
+const SUN: u32 = 0xf6_b7_3c;
+const CALM: u32 = 0x5f_c9_8f;
+const ALERT: u32 = 0xf0_7f_6a;
+
+/// Paints a screen over all of `target`.
+pub fn draw(screen: &Screen, fonts: &Fonts, target: &mut Target<'_>) {
+    let (w, h) = (target.bounds.w, target.bounds.h);
+    gradient(target);
+    // Everything is measured in units of the shorter side, so that all resolutions look alike.
+    let unit = (w.min(h * 16 / 10) as f32 / 100.0).max(4.0);
+    let middle = w as f32 / 2.0;
+    draw_picture(screen, target, (middle, h as f32 * 0.40), unit);
+    let mut y = h as f32 * 0.56;
+    y = centred(
+        fonts,
+        target,
+        &screen.headline,
+        (middle, y),
+        (unit * 4.2, Weight::Bold),
+        PALE,
+    );
+    y += unit * 1.2;
+    let width = (w as f32 * 0.8).min(unit * 76.0);
+    for line in fonts
+        .wrap(&screen.detail, width, unit * 2.1, Weight::Regular)
+        .iter()
+        .take(4)
+    {
+        y = centred(
+            fonts,
+            target,
+            line,
+            (middle, y),
+            (unit * 2.1, Weight::Regular),
+            SOFT,
+        );
+    }
+    if let Some(code) = screen.code {
+        let style = (unit * 2.1, Weight::Bold);
+        centred(
+            fonts,
+            target,
+            code.as_str(),
+            (middle, y + unit),
+            style,
+            ALERT,
+        );
+    }
+    draw_foot(screen, fonts, target, unit);
+}
+
+fn gradient(target: &mut Target<'_>) {
+    let (w, h) = (target.bounds.w, target.bounds.h.max(1));
+    for y in 0..h {
+        let share = (y * 256 / h) as u32;
+        let mix = |shift: u32| {
+            let (a, b) = (NIGHT >> shift & 0xff, DUSK >> shift & 0xff);
+            (a * (256 - share) + b * share) >> 8 << shift
+        };
+        target.row(0, y, w).fill(mix(0) | mix(8) | mix(16));
+    }
+}
+
+fn centred(
+    fonts: &Fonts,
+    target: &mut Target<'_>,
+    text: &str,
+    (middle, y): (f32, f32),
+    style: (f32, Weight),
+    rgb: u32,
+) -> f32 {
+    let width = fonts.width(text, style.0, style.1);
+    fonts.draw(target, text, (middle - width / 2.0, y), style, rgb);
+    y + style.0 * 1.35
+}
+
+/// Name and link state at the bottom left, the site at the bottom right.
+fn draw_foot(screen: &Screen, fonts: &Fonts, target: &mut Target<'_>, unit: f32) {
+    let (w, h) = (target.bounds.w as f32, target.bounds.h as f32);
+    let (left, y) = (unit * 3.0, h - unit * 5.0);
+    let state = if screen.online { CALM } else { ALERT };
+    disc(
+        target,
+        (left + unit * 0.6, y + unit * 1.05),
+        unit * 0.6,
+        state,
+    );
+    let style = (unit * 1.9, Weight::Regular);
+    fonts.draw(target, &screen.name, (left + unit * 2.2, y), style, SOFT);
+    let mut right = w - unit * 3.0 - fonts.width(&screen.site, style.0, style.1);
+    fonts.draw(target, &screen.site, (right, y), style, SOFT);
+    for code in &screen.also {
+        right -= unit * 5.0;
+        fonts.draw(target, code.as_str(), (right, y), style, ALERT);
+    }
+}
+
+fn draw_picture(screen: &Screen, target: &mut Target<'_>, (x, y): (f32, f32), unit: f32) {
+    let colour = if screen.picture == Picture::Trouble {
+        ALERT
+    } else {
+        SUN
+    };
+    match screen.picture {
+        Picture::InsertCard => draw_card(target, (x, y - unit * 3.0), unit, colour),
+        Picture::CardIn => draw_card(target, (x, y), unit, colour),
+        Picture::Waiting | Picture::Trouble => draw_sun(target, (x, y - unit * 1.5), unit, colour),
+    }
+    if matches!(screen.picture, Picture::InsertCard | Picture::CardIn) {
+        // The reader is in front of the card.
+        let slot = rect(x - unit * 9.0, y + unit * 2.0, unit * 18.0, unit * 5.0);
+        rounded(target, slot, unit, 0x2a_44_5f);
+        let mouth = rect(x - unit * 7.0, y + unit * 2.0, unit * 14.0, unit * 0.6);
+        rounded(target, mouth, unit * 0.3, 0x0b_12_1e);
+    }
+}
+
+fn draw_card(target: &mut Target<'_>, (x, y): (f32, f32), unit: f32, colour: u32) {
+    rounded(
+        target,
+        rect(x - unit * 6.0, y - unit * 6.0, unit * 12.0, unit * 9.0),
+        unit,
+        colour,
+    );
+    let chip = rect(x - unit * 1.5, y - unit * 1.2, unit * 3.0, unit * 2.4);
+    rounded(target, chip, unit * 0.5, 0xfb_e3_b0);
+    let stripe = rect(x - unit * 4.6, y - unit * 4.6, unit * 5.0, unit * 0.7);
+    rounded(target, stripe, unit * 0.3, 0xd8_97_20);
+}
+
+/// A sun and a mirror that throws its light aside: the heliostat.
+fn draw_sun(target: &mut Target<'_>, (x, y): (f32, f32), unit: f32, colour: u32) {
+    disc(target, (x, y), unit * 3.2, colour);
+    for ray in 0..12 {
+        let angle = ray as f32 * std::f32::consts::TAU / 12.0;
+        for step in 0..5 {
+            let distance = unit * (4.4 + step as f32 * 0.45);
+            let at = (x + angle.cos() * distance, y + angle.sin() * distance);
+            disc(target, at, unit * 0.42, colour);
+        }
+    }
+}
+
+fn rect(x: f32, y: f32, w: f32, h: f32) -> (f32, f32, f32, f32) {
+    (x, y, w, h)
+}
+
+fn disc(target: &mut Target<'_>, (x, y): (f32, f32), radius: f32, rgb: u32) {
+    rounded(
+        target,
+        (x - radius, y - radius, radius * 2.0, radius * 2.0),
+        radius,
+        rgb,
+    );
+}
+
+/// A rectangle with round corners and smooth edges.
+fn rounded(target: &mut Target<'_>, (x, y, w, h): (f32, f32, f32, f32), radius: f32, rgb: u32) {
+    let (half_w, half_h) = (w / 2.0 - radius, h / 2.0 - radius);
+    let (cx, cy) = (x + w / 2.0, y + h / 2.0);
+    let area = Rect::from_edges(
+        x.floor() as i64,
+        y.floor() as i64,
+        (x + w).ceil() as i64 + 1,
+        (y + h).ceil() as i64 + 1,
+    );
+    let Some(area) = area.intersection(target.bounds) else {
+        return;
+    };
+    for py in area.y..area.bottom() {
+        for px in area.x..area.right() {
+            let dx = ((px as f32 + 0.5 - cx).abs() - half_w).max(0.0);
+            let dy = ((py as f32 + 0.5 - cy).abs() - half_h).max(0.0);
+            let outside = (dx * dx + dy * dy).sqrt() - radius;
+            blend_pixel(target, (px, py), rgb, 0.5 - outside);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "screens_tests.rs"]
+mod tests;

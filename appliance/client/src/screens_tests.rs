@@ -1,0 +1,127 @@
+use heliostat_wire::control::ToTerminal;
+
+use super::*;
+use crate::card::card_from_id;
+use crate::desk::DeskEvent;
+
+fn around() -> Surroundings {
+    Surroundings {
+        terminal: TerminalState {
+            stage: BootStage::Ready,
+            ..TerminalState::default()
+        },
+        name: "desk-a".to_owned(),
+        site: "Lab".to_owned(),
+        control: None,
+        readers: Some(1),
+        card_service: true,
+    }
+}
+
+fn desk(events: Vec<DeskEvent>) -> Desk {
+    let mut desk = Desk::default();
+    for event in events {
+        desk.handle(event, &mut Vec::new());
+    }
+    desk
+}
+
+fn with_card(answer: ToTerminal) -> Desk {
+    desk(vec![
+        DeskEvent::ControlUp,
+        DeskEvent::CardEdge {
+            reader: "r".to_owned(),
+        },
+        DeskEvent::CardRead(Box::new(card_from_id("piv:00"))),
+        DeskEvent::FromBroker(Box::new(answer)),
+    ])
+}
+
+#[test]
+fn idle_screen_asks_for_a_card() {
+    let screen = plan(&desk(vec![DeskEvent::ControlUp]), &around());
+    assert_eq!(screen.headline, "Insert your card");
+    assert_eq!((screen.code, screen.picture), (None, Picture::InsertCard));
+    assert!(screen.online);
+}
+
+#[test]
+fn every_obstacle_has_its_code() {
+    let booting = |stage, code| {
+        let mut around = around();
+        around.terminal.stage = stage;
+        around.terminal.code = code;
+        plan(&Desk::default(), &around)
+    };
+    let cable = booting(BootStage::Cable, Some(Code::NoCable));
+    assert_eq!(cable.code, Some(Code::NoCable));
+    assert!(!cable.online && !cable.detail.is_empty());
+    let key = booting(BootStage::Failed, Some(Code::NoSiteKey));
+    assert_eq!(key.headline, "No site key");
+    let mut wrong = around();
+    wrong.control = Some((Code::VersionMismatch, "update the older one".to_owned()));
+    assert_eq!(
+        plan(&Desk::default(), &wrong).code,
+        Some(Code::VersionMismatch)
+    );
+    let mut dead = around();
+    dead.card_service = false;
+    let idle = desk(vec![DeskEvent::ControlUp]);
+    assert_eq!(plan(&idle, &dead).code, Some(Code::NoCardService));
+    let mut bare = around();
+    bare.readers = Some(0);
+    assert_eq!(plan(&idle, &bare).code, Some(Code::NoReader));
+}
+
+#[test]
+fn refusals_offer_a_retry_only_where_one_may_help() {
+    let refused = |reason| {
+        let text = "ask the desk".into();
+        plan(
+            &with_card(ToTerminal::CardRefused {
+                seq: 1,
+                reason,
+                text,
+            }),
+            &around(),
+        )
+    };
+    assert!(refused(CardRefusal::SessionFailed).detail.contains("Enter"));
+    assert!(!refused(CardRefusal::Unknown).detail.contains("Enter"));
+    assert_eq!(refused(CardRefusal::Unknown).code, Some(Code::CardUnknown));
+}
+
+#[test]
+fn every_screen_fits_every_size() {
+    let text = "a rather long sentence that has to be broken into several lines ".repeat(6);
+    let long = ToTerminal::CardRefused {
+        seq: 1,
+        reason: CardRefusal::SessionFailed,
+        text: text.as_str().into(),
+    };
+    let fonts = Fonts::load();
+    for desk in [
+        Desk::default(),
+        desk(vec![DeskEvent::ControlUp]),
+        with_card(long),
+    ] {
+        let screen = plan(&desk, &around());
+        for (w, h) in [(1, 1), (64, 48), (640, 480), (480, 800), (1920, 1080)] {
+            let mut pixels = vec![0x12_34_56_78; (w * h) as usize];
+            let bounds = Rect::of_size(w, h);
+            draw(
+                &screen,
+                &fonts,
+                &mut Target {
+                    pixels: &mut pixels,
+                    stride: w as usize,
+                    bounds,
+                },
+            );
+            assert!(
+                pixels.iter().all(|pixel| *pixel != 0x12_34_56_78),
+                "all of it is painted"
+            );
+        }
+    }
+}
