@@ -293,9 +293,16 @@ impl Slot {
 impl Session {
     /// When its present state has lasted too long.
     fn until(&self) -> Option<u64> {
-        match self.state {
-            State::Starting { until_ms } | State::Ending { until_ms, .. } => Some(until_ms),
-            State::Adopting | State::Running(_) => None,
+        match (&self.state, self.holder.as_ref().map(|holder| holder.phase)) {
+            (State::Starting { until_ms } | State::Ending { until_ms, .. }, _) => Some(*until_ms),
+            (State::Running(_), Some(Phase::Lost { until_ms })) => Some(until_ms),
+            _ => None,
         }
+    }
+
+    /// Whether it says that the link to its terminal is gone.
+    fn is_lost(&self) -> bool {
+        let phase = self.holder.as_ref().map(|holder| holder.phase);
+        matches!(phase, Some(Phase::Lost { .. }))
     }
 }

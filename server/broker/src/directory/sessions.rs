@@ -7,6 +7,8 @@ use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 
 use super::*;
 
+/// How long a terminal has to say what it makes of a link that its session lost.
+const SAY_MS: u64 = 1_500;
 /// A session that dies within this time has not really started.
 const YOUNG_MS: u64 = 5_000;
 
@@ -79,7 +81,8 @@ impl Directory {
         }
     }
 
-    /// Compares who is attached, as the session says, with what is remembered.
+    /// Compares who is attached, as the session says, with what is remembered. An offer may have
+    /// been lost with an old connection, so it is made again.
     fn reconcile(&mut self, now: Moment, id: SessionId, attached: Option<AttachId>) {
         let session = self.sessions.get_mut(&id).expect("a known session");
         let Some(holder) = &mut session.holder else {
@@ -88,10 +91,6 @@ impl Directory {
         if attached == Some(holder.attach) {
             holder.phase = Phase::Live;
             return;
-        }
-        if holder.phase == Phase::Offered {
-            // The offer may have been lost with the old connection: what follows makes a new one.
-            holder.phase = Phase::Lost;
         }
         let terminal = holder.terminal.clone();
         let known = &self.terminals[&terminal];
@@ -164,7 +163,10 @@ impl Directory {
         self.audit(now, "detached", who, format!("{reason:?}"));
         match (joined, broken) {
             // The terminal says itself what it makes of it: LinkEnded or CardRemoved.
-            (true, true) => self.phase(id, attach, Phase::Lost),
+            (true, true) => {
+                let until_ms = now.ms + SAY_MS;
+                self.phase(id, attach, Phase::Lost { until_ms });
+            }
             (true, false) => self.vacate_parked(&holder.terminal, reason),
             (false, _) => self.vacate(&holder.terminal, reason),
         }
@@ -200,12 +202,26 @@ impl Directory {
 
     pub(super) fn overdue(&mut self, now: Moment, id: SessionId) {
         let session = self.sessions.get_mut(&id).expect("a known session");
+        if session.is_lost() && matches!(session.state, State::Running(_)) {
+            return self.still_lost(now, id);
+        }
         // Its process being gone is an event of its own; this deadline shall not pass again.
         let far = now.ms + self.policy.end_ms;
         if let State::Starting { until_ms } | State::Ending { until_ms, .. } = &mut session.state {
             *until_ms = far;
         }
         self.act(Action::Kill(id));
+    }
+
+    /// The terminal has not said anything of a link that its session lost, as where it lost that
+    /// link while its control link was down.
+    fn still_lost(&mut self, now: Moment, id: SessionId) {
+        let holder = self.sessions[&id].holder.clone().expect("lost by a holder");
+        let terminal = &self.terminals[&holder.terminal];
+        match (&terminal.slot, terminal.online) {
+            (Slot::Joined(_), Some(_)) => self.mend(now, &holder.terminal),
+            _ => self.vacate(&holder.terminal, DetachReason::LinkLost),
+        }
     }
 
     pub(super) fn gone(&mut self, now: Moment, id: SessionId, how: Gone) {

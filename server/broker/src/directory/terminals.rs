@@ -112,8 +112,7 @@ impl Directory {
             return;
         };
         let session = &self.sessions[&join.session];
-        let lost = session.holder.as_ref().map(|holder| holder.phase) == Some(Phase::Lost);
-        if lost {
+        if session.is_lost() {
             self.vacate(id, DetachReason::LinkLost);
         }
     }
@@ -162,7 +161,11 @@ impl Directory {
             Slot::Joined(join) if same(&join.edge) => return,
             Slot::Waiting { edge, .. } if same(edge) => return,
             Slot::Resumable(join) if same(&join.edge) => {
-                terminal.slot = Slot::Joined(join.clone());
+                let (session, join) = (join.session, join.clone());
+                terminal.slot = Slot::Joined(join);
+                if self.sessions[&session].is_lost() {
+                    self.mend(now, id);
+                }
                 return;
             }
             _ => {}
@@ -229,7 +232,7 @@ impl Directory {
 
     fn link_ended(&mut self, now: Moment, id: &str, attach: AttachId, reason: DetachReason) {
         let terminal = self.terminals.get_mut(id).expect("links name terminals");
-        let Slot::Joined(join) = &mut terminal.slot else {
+        let Slot::Joined(join) = &terminal.slot else {
             return;
         };
         if join.attach != attach {
@@ -243,10 +246,19 @@ impl Directory {
             self.vacate_parked(id, reason);
             return;
         }
+        self.mend(now, id);
+    }
+
+    /// A session link broke though the card is there: it is offered again, but not for ever.
+    pub(super) fn mend(&mut self, now: Moment, id: &str) {
+        let terminal = self.terminals.get_mut(id).expect("a known terminal");
+        let Slot::Joined(join) = &mut terminal.slot else {
+            return;
+        };
         join.breaks.retain(|at| at + BREAKS_WITHIN_MS > now.ms);
         join.breaks.push(now.ms);
         if join.breaks.len() > MAX_BREAKS {
-            self.vacate_parked(id, reason);
+            self.vacate_parked(id, DetachReason::LinkLost);
             let text = "The connection to your desktop breaks again and again. Try again.";
             self.refuse(now, id, CardRefusal::SessionFailed, text);
             return;

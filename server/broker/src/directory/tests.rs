@@ -426,6 +426,28 @@ fn a_broken_session_link_is_offered_again_but_not_for_ever() {
     assert!(offer_of(&actions).is_some());
 }
 
+/// Both links broke with the cable; the terminal noticed first and could not say so.
+#[test]
+fn a_session_link_that_broke_unsaid_is_offered_again() {
+    let mut site = Site::new();
+    let (a, session, attach_id) = site.attached("a", 1, "c-alice");
+    let lost = || Event::Session {
+        session,
+        message: FromSession::Detached {
+            attach_id,
+            reason: DetachReason::LinkLost,
+        },
+    };
+    site.event(Event::LinkDown { link: a });
+    let (a, _) = site.online("a", 1);
+    assert_eq!(offer_of(&site.insert(a, 1, "c-alice")), None);
+    assert_eq!(offer_of(&site.event(lost())), None);
+    site.ms = site.directory.next_deadline().expect("a deadline");
+    let offer = offer_of(&site.event(Event::Tick)).expect("an offer");
+    assert_eq!((offer.link, offer.seq), (a, 1));
+    assert_eq!(site.directory.next_deadline(), None);
+}
+
 #[test]
 fn a_terminal_whose_control_link_came_back_keeps_its_desktop() {
     let mut site = Site::new();
@@ -791,7 +813,13 @@ fn perform(site: &mut Site, seen: &mut Seen, op: Op) -> Vec<Action> {
         }
         Op::Tick(ms) => {
             site.ms += u64::from(ms);
-            site.event(Event::Tick)
+            let actions = site.event(Event::Tick);
+            let next = site.directory.next_deadline();
+            assert!(
+                next.is_none_or(|next| next > site.ms),
+                "a deadline passes twice"
+            );
+            actions
         }
     }
 }

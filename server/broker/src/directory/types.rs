@@ -214,7 +214,10 @@ pub enum Phase {
     /// The session has seen the ticket.
     Live,
     /// The session says that the link is gone; the terminal has not said so.
-    Lost,
+    Lost {
+        /// When it has had long enough to.
+        until_ms: u64,
+    },
 }
 
 /// An attach as the store keeps it.
