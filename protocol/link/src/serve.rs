@@ -74,6 +74,7 @@ impl Server {
                     let half_open = Arc::new(HalfOpen {
                         throttle: self.throttle.clone(),
                         address,
+                        proven,
                         settled: AtomicBool::new(false),
                     });
                     if let Ok(connecting) = incoming.accept() {
@@ -130,13 +131,14 @@ impl Handshake {
 pub(crate) struct HalfOpen {
     throttle: Arc<Mutex<Throttle>>,
     address: IpAddr,
+    proven: bool,
     settled: AtomicBool,
 }
 
 impl HalfOpen {
     pub(crate) fn settle(&self, authenticated: bool) {
         if !self.settled.swap(true, Ordering::Relaxed) {
-            locked(&self.throttle).finished(self.address, authenticated);
+            locked(&self.throttle).finished(self.address, self.proven, authenticated);
         }
     }
 }

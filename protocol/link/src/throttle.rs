@@ -8,8 +8,9 @@
 //!        ─► Accept   half-open until finished(): a peer that authenticated gets its budget back
 //! ```
 //!
-//! An address that is not proven may be forged, so it is never refused on its own account: Retry
-//! costs the true owner one round trip and the forger everything.
+//! An address that is not proven may be forged. So it is never refused on its own account, and what
+//! is spent in its name is not what its true owner has once proven: Retry costs the owner one round
+//! trip and the forger everything.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -60,13 +61,8 @@ pub enum Verdict {
 pub struct Throttle {
     budget: Budget,
     half_open: usize,
-    spent: HashMap<IpAddr, Spent>,
-}
-
-/// When an address will have its whole budget again.
-#[derive(Debug, Clone, Copy)]
-struct Spent {
-    whole_at: Instant,
+    proven: Spent,
+    unproven: Spent,
 }
 
 impl Throttle {
@@ -75,7 +71,8 @@ impl Throttle {
         Self {
             budget,
             half_open: 0,
-            spent: HashMap::new(),
+            proven: Spent::default(),
+            unproven: Spent::default(),
         }
     }
 
@@ -88,23 +85,26 @@ impl Throttle {
         if !proven && self.half_open >= self.budget.busy {
             return Verdict::Retry;
         }
-        if !self.spend(now, of_network(address)) {
-            return if proven {
-                Verdict::Refuse
-            } else {
-                Verdict::Retry
-            };
+        let (spent, otherwise) = match proven {
+            true => (&mut self.proven, Verdict::Refuse),
+            false => (&mut self.unproven, Verdict::Retry),
+        };
+        if !spent.spend(now, of_network(address), &self.budget) {
+            return otherwise;
         }
         self.half_open += 1;
         Verdict::Accept
     }
 
-    /// An accepted arrival is no longer a stranger or has gone.
-    pub fn finished(&mut self, address: IpAddr, authenticated: bool) {
+    /// An arrival that was accepted is no longer a stranger or has gone.
+    pub fn finished(&mut self, address: IpAddr, proven: bool, authenticated: bool) {
         self.half_open = self.half_open.saturating_sub(1);
-        let address = of_network(address);
-        if authenticated && let Some(spent) = self.spent.get_mut(&address) {
-            spent.whole_at -= self.budget.refill;
+        if authenticated {
+            let spent = match proven {
+                true => &mut self.proven,
+                false => &mut self.unproven,
+            };
+            spent.give_back(of_network(address), &self.budget);
         }
     }
 
@@ -112,27 +112,43 @@ impl Throttle {
     pub fn half_open(&self) -> usize {
         self.half_open
     }
+}
 
-    fn spend(&mut self, now: Instant, address: IpAddr) -> bool {
-        let (refill, burst) = (self.budget.refill, self.budget.burst);
-        if !self.spent.contains_key(&address) && !self.make_room(now) {
-            return false;
+/// For each address that has spent something: when it will have its whole budget again.
+#[derive(Debug, Default)]
+struct Spent(HashMap<IpAddr, Instant>);
+
+impl Spent {
+    fn spend(&mut self, now: Instant, address: IpAddr, budget: &Budget) -> bool {
+        if !self.0.contains_key(&address) {
+            self.make_room(now, budget.addresses);
         }
-        let spent = self.spent.entry(address).or_insert(Spent { whole_at: now });
-        let whole_at = spent.whole_at.max(now) + refill;
-        let affordable = whole_at <= now + refill * burst;
+        let whole_at = self.0.entry(address).or_insert(now);
+        let then = (*whole_at).max(now) + budget.refill;
+        let affordable = then <= now + budget.refill * budget.burst;
         if affordable {
-            spent.whole_at = whole_at;
+            *whole_at = then;
         }
         affordable
     }
 
-    /// Whether one more address can be remembered, after forgetting those that owe nothing.
-    fn make_room(&mut self, now: Instant) -> bool {
-        if self.spent.len() >= self.budget.addresses {
-            self.spent.retain(|_, spent| spent.whole_at > now);
+    fn give_back(&mut self, address: IpAddr, budget: &Budget) {
+        if let Some(whole_at) = self.0.get_mut(&address) {
+            *whole_at -= budget.refill;
         }
-        self.spent.len() < self.budget.addresses
+    }
+
+    /// Forgets those that owe nothing, and where that is not enough, the one that owes least.
+    fn make_room(&mut self, now: Instant, max: usize) {
+        if self.0.len() < max {
+            return;
+        }
+        self.0.retain(|_, whole_at| *whole_at > now);
+        if self.0.len() >= max {
+            let least = self.0.iter().min_by_key(|(_, whole_at)| **whole_at);
+            let least = least.map(|(address, _)| *address);
+            self.0.retain(|address, _| Some(*address) != least);
+        }
     }
 }
 
@@ -173,7 +189,7 @@ mod tests {
         let now = Instant::now();
         for _ in 0..3 {
             assert_eq!(throttle.arrive(now, address(1), true), Verdict::Accept);
-            throttle.finished(address(1), false);
+            throttle.finished(address(1), true, false);
         }
         assert_eq!(throttle.arrive(now, address(1), true), Verdict::Refuse);
         assert_eq!(throttle.arrive(now, address(2), true), Verdict::Accept);
@@ -187,7 +203,7 @@ mod tests {
         let now = Instant::now();
         for _ in 0..100 {
             assert_eq!(throttle.arrive(now, address(1), true), Verdict::Accept);
-            throttle.finished(address(1), true);
+            throttle.finished(address(1), true, true);
         }
     }
 
@@ -210,10 +226,24 @@ mod tests {
         let now = Instant::now();
         for _ in 0..50 {
             if throttle.arrive(now, address(1), false) == Verdict::Accept {
-                throttle.finished(address(1), false);
+                throttle.finished(address(1), false, false);
             }
         }
         assert_eq!(throttle.arrive(now, address(1), false), Verdict::Retry);
+        assert_eq!(throttle.arrive(now, address(1), true), Verdict::Accept);
+    }
+
+    #[test]
+    fn a_forger_of_many_addresses_does_not_crowd_out_a_newcomer() {
+        let mut throttle = small();
+        let now = Instant::now();
+        for n in 0..100 {
+            if throttle.arrive(now, address(n), n % 2 == 0) == Verdict::Accept {
+                throttle.finished(address(n), n % 2 == 0, false);
+            }
+        }
+        assert_eq!(throttle.arrive(now, address(200), true), Verdict::Accept);
+        assert_eq!(throttle.arrive(now, address(201), false), Verdict::Accept);
     }
 
     #[test]
@@ -239,14 +269,15 @@ mod tests {
             for (n, proven, wait) in arrivals {
                 now += Duration::from_millis(wait);
                 if throttle.arrive(now, address(n), proven) == Verdict::Accept {
-                    open.push(address(n));
+                    open.push((address(n), proven));
                 }
-                if wait % 3 == 0 && let Some(address) = open.pop() {
-                    throttle.finished(address, proven);
+                if wait % 3 == 0 && let Some((address, proven)) = open.pop() {
+                    throttle.finished(address, proven, wait % 2 == 0);
                 }
                 prop_assert_eq!(throttle.half_open(), open.len());
                 prop_assert!(throttle.half_open() <= 6);
-                prop_assert!(throttle.spent.len() <= 8);
+                prop_assert!(throttle.proven.0.len() <= 8);
+                prop_assert!(throttle.unproven.0.len() <= 8);
             }
         }
     }

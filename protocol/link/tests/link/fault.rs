@@ -216,3 +216,89 @@ async fn the_first_frame_of_an_attach_does_not_wait_for_more_than_two_round_trip
     eprintln!("150 kB over a round trip of 100 ms: {took:?}");
     assert!(took < 4 * delay, "{took:?}");
 }
+
+/// What an attach and a key press cost of the link alone, on loopback.
+#[tokio::test]
+async fn a_link_is_up_in_milliseconds_and_a_message_is_answered_in_less() {
+    let key = identity();
+    let server = server(&key);
+    let address = server.local_addr().unwrap();
+    let mut up = Vec::new();
+    for _ in 0..30 {
+        let started = Instant::now();
+        let ((near, mut near_main), (_far, mut far_main)) =
+            within(connect_main(&server, address, &key)).await;
+        far_main.send(&"attached".to_owned()).await.unwrap();
+        within(near_main.recv()).await.unwrap();
+        up.push(started.elapsed());
+        near.close(CloseCode::Done, "");
+    }
+    let ((_near, mut near_main), (far, mut far_main)) =
+        within(connect_main(&server, address, &key)).await;
+    let mut answered = Vec::new();
+    for _ in 0..500 {
+        let started = Instant::now();
+        near_main.send(&"key".to_owned()).await.unwrap();
+        within(far_main.recv()).await.unwrap();
+        far_main.send(&"seen".to_owned()).await.unwrap();
+        within(near_main.recv()).await.unwrap();
+        answered.push(started.elapsed());
+    }
+    up.sort_unstable();
+    answered.sort_unstable();
+    eprintln!(
+        "link up: p50 {:?}, max {:?}; message and answer: p50 {:?}, p99 {:?}; {:?}",
+        up[15],
+        up[29],
+        answered[250],
+        answered[495],
+        far.stats()
+    );
+    assert!(up[15] < Duration::from_millis(25), "{up:?}");
+    assert!(answered[250] < Duration::from_millis(2), "{answered:?}");
+}
+
+/// Frames of any size that a person looks at arrive without waiting for anything.
+#[tokio::test]
+async fn frames_on_loopback_take_no_longer_than_their_bytes() {
+    let key = identity();
+    let server = server(&key);
+    let address = server.local_addr().unwrap();
+    let (near, far) = within(connect(&server, address, &key)).await;
+    let mut sender = FrameSender::new(&far);
+    let mut receiver = FrameReceiver::new(&near);
+    let mut serial = 0;
+    for (size, limit_ms) in [
+        (60, 3),
+        (1_500, 3),
+        (20_000, 5),
+        (150_000, 20),
+        (2_000_000, 200),
+    ] {
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            serial += 1;
+            let header = FrameHeader {
+                serial,
+                last_input: 0,
+                ops: List::default(),
+            };
+            let content = Bytes::from(vec![7; size]);
+            let started = Instant::now();
+            let sending = sender.send(&header, content);
+            let (sent, frame) = within(async { tokio::join!(sending, receiver.next()) }).await;
+            sent.unwrap();
+            receiver.recycle(frame.unwrap().content);
+            times.push(started.elapsed());
+        }
+        times.sort_unstable();
+        eprintln!(
+            "frame of {size} bytes: p50 {:?}, max {:?}",
+            times[10], times[19]
+        );
+        assert!(
+            times[10] < Duration::from_millis(limit_ms),
+            "{size}: {times:?}"
+        );
+    }
+}
