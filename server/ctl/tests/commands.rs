@@ -1,0 +1,170 @@
+//! The program against a broker.
+
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use heliostat_broker::config::Config;
+use serde_json::Value;
+
+/// A broker in this process; it ends with it.
+struct Broker(tempfile::TempDir);
+
+impl Broker {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // People other than root shall get as far as the socket itself.
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let free = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listen = free.local_addr().unwrap();
+        drop(free);
+        let config = Config {
+            listen,
+            state_dir: folder.path().join("state"),
+            run_dir: folder.path().join("run"),
+            session_command: vec!["/bin/false".to_owned()],
+            ..Config::default()
+        };
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(heliostat_broker::run::run(config))
+        });
+        let broker = Self(folder);
+        let started = Instant::now();
+        while !broker.ctl(&["status"]).status.success() {
+            assert!(started.elapsed() < Duration::from_secs(20));
+        }
+        broker
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.path().join("run/admin.sock")
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Output {
+        ctl(&self.socket(), arguments)
+    }
+
+    fn says(&self, arguments: &[&str]) -> String {
+        let output = self.ctl(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn fails(&self, arguments: &[&str]) -> String {
+        failure(self.ctl(arguments))
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.says(&[&["--json"], arguments].concat());
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+fn ctl(socket: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_heliostatctl"))
+        .arg("--socket")
+        .arg(socket)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn failure(output: Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn cards_come_and_go() {
+    let broker = Broker::start();
+    assert!(broker.says(&["card", "list"]).contains("card add"));
+    broker.says(&[
+        "card", "add", "piv:00", "--person", "alice", "--label", "blue",
+    ]);
+    let cards = broker.json(&["card", "list"]);
+    assert_eq!(cards[0]["card"], "piv:00");
+    assert_eq!(cards[0]["person"], "alice");
+    assert_eq!(cards[0]["revoked_s"], Value::Null);
+    assert!(broker.says(&["card", "list"]).contains("blue"));
+
+    let taken = broker.fails(&["card", "add", "piv:00", "--person", "bob"]);
+    assert!(
+        taken.contains("alice") && taken.contains("revoke"),
+        "{taken}"
+    );
+    let done = broker.json(&["card", "revoke", "piv:00"]);
+    assert!(done["done"].as_str().unwrap().contains("revoked"));
+    broker.says(&["card", "add", "piv:00", "--person", "bob"]);
+    assert_eq!(broker.json(&["card", "list"])[0]["person"], "bob");
+    let unknown = broker.fails(&["card", "revoke", "piv:01"]);
+    assert!(unknown.contains("heliostatctl card list"), "{unknown}");
+    let events = broker.json(&["audit"]);
+    let events: Vec<&str> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(events, ["card_added", "card_revoked", "card_added"]);
+}
+
+#[test]
+fn people_are_shown_with_their_accounts() {
+    let broker = Broker::start();
+    broker.says(&["person", "add", "root"]);
+    broker.says(&["person", "add", "no-such-user-here"]);
+    let people = broker.json(&["person", "list"]);
+    assert_eq!(people[0]["uid"], Value::Null);
+    assert_eq!(people[1]["uid"], 0);
+    assert!(broker.says(&["person", "list"]).contains("no account"));
+    let bad = broker.fails(&["person", "add", "a/b"]);
+    assert!(bad.contains("Unix user"), "{bad}");
+}
+
+#[test]
+fn empty_lists_are_lists() {
+    let broker = Broker::start();
+    for list in [["terminal", "list"], ["session", "list"]] {
+        assert_eq!(broker.json(&list), Value::Array(Vec::new()));
+        assert!(broker.says(&list).contains("no "));
+    }
+    let receipts = broker.json(&["receipts", "--since", "1h"]);
+    assert_eq!(receipts["receipts"], Value::Array(Vec::new()));
+    let status = broker.json(&["status"]);
+    assert!(status["site_key"].as_str().unwrap().starts_with("sha256:"));
+    let nobody = broker.fails(&["session", "end", "alice"]);
+    assert!(nobody.contains("session list"), "{nobody}");
+}
+
+#[test]
+fn without_a_broker_the_error_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("admin.sock");
+    let absent = failure(ctl(&socket, &["status"]));
+    assert!(absent.contains("start heliostat-broker"), "{absent}");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let dead = failure(ctl(&socket, &["status"]));
+    assert!(dead.contains("not running"), "{dead}");
+}
+
+#[test]
+fn whoever_is_not_root_is_told_so() {
+    use std::os::unix::process::CommandExt;
+    let broker = Broker::start();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heliostatctl"));
+    command.arg("--socket").arg(broker.socket()).arg("status");
+    // Only root can try this as somebody else.
+    let output = match command.uid(65534).gid(65534).output() {
+        Ok(output) => output,
+        Err(error) => return eprintln!("skipped: {error}"),
+    };
+    let text = failure(output);
+    assert!(text.contains("only for root"), "{text}");
+}
