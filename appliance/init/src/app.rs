@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use heliostat_sys::vt;
-use heliostat_terminal_state::{ClientReport, EXIT_POWEROFF, EXIT_REBOOT};
+use heliostat_terminal_state::{ClientReport, Code, EXIT_POWEROFF, EXIT_REBOOT};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::reboot::set_cad_enabled;
@@ -186,7 +186,7 @@ impl<'a> App<'a> {
             Action::CatchCtrlAltDel => set_cad_enabled(false).context("Ctrl-Alt-Del")?,
             Action::QuietScreen => quiet_screen(),
             Action::LoadModules => self.load_modules()?,
-            Action::LoadRest => self.loader.iter().for_each(Loader::open_rest),
+            Action::OpenTier(tier) => self.loader.iter().for_each(|loader| loader.open(tier)),
             Action::Start(spec) => self.start(spec.id, |app| app.supervisor.start(spec, now)),
             Action::WatchPowerButton => self.power.watch(),
         }
@@ -220,7 +220,7 @@ impl<'a> App<'a> {
         match id {
             ServiceId::Client => self.handle_client_started(),
             ServiceId::Udevd => self.udev.handle_started(Instant::now()),
-            ServiceId::Network | ServiceId::Pcscd => {}
+            ServiceId::Network | ServiceId::Pcscd | ServiceId::Shell => {}
         }
     }
 
@@ -236,17 +236,7 @@ impl<'a> App<'a> {
 
     /// Tells the client and the consoles what has changed.
     fn tell(&mut self) {
-        let failing = [
-            ServiceId::Network,
-            ServiceId::Client,
-            ServiceId::Udevd,
-            ServiceId::Pcscd,
-        ];
-        let failing = failing
-            .into_iter()
-            .filter(|id| self.supervisor.is_failing(*id));
-        self.status
-            .handle_failing(failing.map(ServiceId::failing_code).collect());
+        self.status.handle_failing(self.failing());
         let Some(change) = self.status.poll_change() else {
             return;
         };
@@ -255,6 +245,17 @@ impl<'a> App<'a> {
         if let Err(error) = self.supervisor.send(ServiceId::Client, &change.state) {
             warn!(%error, "state not told to the client");
         }
+    }
+
+    /// The codes of the services that keep dying, and of those that the image lacks.
+    fn failing(&self) -> Vec<Code> {
+        let failing = ServiceId::ALL
+            .into_iter()
+            .filter(|id| self.supervisor.is_failing(*id));
+        let mut codes: Vec<Code> = failing.filter_map(ServiceId::failing_code).collect();
+        codes.extend(self.facts.udevd.is_none().then_some(Code::NoUdev));
+        codes.extend(self.facts.pcscd.is_none().then_some(Code::NoCardService));
+        codes
     }
 
     fn set_host_name(&mut self, name: Option<&str>) {
@@ -334,12 +335,7 @@ impl<'a> App<'a> {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.udev.handle_timeout(now);
-        for id in [
-            ServiceId::Network,
-            ServiceId::Client,
-            ServiceId::Udevd,
-            ServiceId::Pcscd,
-        ] {
+        for id in ServiceId::ALL {
             self.start(id, |app| app.supervisor.handle_timeout_of(id, now));
         }
         if now >= self.started + SETTLE_TIMEOUT {

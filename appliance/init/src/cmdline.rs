@@ -16,6 +16,8 @@ pub struct Cmdline {
     pub name: Option<String>,
     /// `heliostat.console=ttyS0`: devices under /dev that get status lines.
     pub consoles: Vec<String>,
+    /// `heliostat.shell=ttyS1`: a root shell there, if the image was built with one.
+    pub shell: Option<String>,
     /// `heliostat.debug`: logs tell everything.
     pub debug: bool,
     /// `BOOTIF=01-52-54-00-00-00-0a`, as network boot loaders give it.
@@ -47,6 +49,7 @@ impl Cmdline {
             "heliostat.site_key" => take_list(&mut self.site_keys, names::parse_site_keys(value)),
             "heliostat.name" => take(&mut self.name, names::host_label(value)),
             "heliostat.console" => self.take_console(value),
+            "heliostat.shell" => take(&mut self.shell, device(value)),
             "heliostat.debug" => {
                 self.debug = value != "0";
                 true
@@ -68,15 +71,13 @@ impl Cmdline {
     }
 
     fn take_console(&mut self, value: &str) -> bool {
-        let name = value.strip_prefix("/dev/").unwrap_or(value);
-        let name = name.split(',').next().unwrap_or(name);
-        let sound = !name.is_empty()
-            && name.len() < 32
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if sound && !self.consoles.iter().any(|known| known == name) {
-            self.consoles.push(name.to_owned());
+        let Some(name) = device(value) else {
+            return false;
+        };
+        if !self.consoles.contains(&name) {
+            self.consoles.push(name);
         }
-        sound
+        true
     }
 
     fn take_module_param(&mut self, key: &str, word: &str) {
@@ -95,6 +96,15 @@ impl Cmdline {
         }
         params.push_str(&word[module.len() + 1..]);
     }
+}
+
+/// The name of a device below /dev, without the settings that may follow it after a comma.
+fn device(value: &str) -> Option<String> {
+    let name = value.strip_prefix("/dev/").unwrap_or(value);
+    let name = name.split(',').next().unwrap_or(name);
+    let sound =
+        (1..32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    sound.then(|| name.to_owned())
 }
 
 fn take<T>(slot: &mut Option<T>, value: Option<T>) -> bool {

@@ -76,12 +76,7 @@ impl Rig {
         while let Ok(Some(_)) = self.signals.read_signal() {}
         let now = Instant::now();
         let exited = self.supervisor.reap(now);
-        for id in [
-            ServiceId::Network,
-            ServiceId::Client,
-            ServiceId::Udevd,
-            ServiceId::Pcscd,
-        ] {
+        for id in ServiceId::ALL {
             self.supervisor.handle_timeout_of(id, now);
         }
         exited
@@ -105,6 +100,7 @@ fn sh(id: ServiceId, script: &str) -> ServiceSpec {
         args: vec!["-c".into(), script.into(), "service".into()],
         env: Vec::new(),
         channel_flag: None,
+        tty: None,
         oom_score_adj: 0,
     }
 }

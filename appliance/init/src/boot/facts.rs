@@ -17,6 +17,7 @@ const UDEVD: &[&str] = &[
     "/usr/sbin/udevd",
     "/sbin/udevd",
 ];
+const SHELL: &[&str] = &["/usr/bin/busybox", "/bin/busybox"];
 const PCSCD: &[&str] = &["/usr/sbin/pcscd", "/sbin/pcscd"];
 /// Longest file read for facts.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
@@ -54,6 +55,8 @@ pub struct Facts {
     pub udevd: Option<PathBuf>,
     /// pcscd, if the image has one.
     pub pcscd: Option<Pcscd>,
+    /// A shell, in images built for finding faults.
+    pub shell: Option<PathBuf>,
     /// This program.
     pub exe: PathBuf,
     /// Processors.
@@ -78,6 +81,7 @@ impl Facts {
             modules_dir: modules_dir.is_dir().then_some(modules_dir),
             udevd: first_of(UDEVD),
             pcscd: first_of(PCSCD).map(look_at_pcscd),
+            shell: first_of(SHELL),
             exe: PathBuf::from("/proc/self/exe"),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             cmdline,

@@ -1,6 +1,9 @@
 //! Facts → phases. Pure: what PID 1 does and on what condition can be read, and tested, here.
 
+use std::path::Path;
+
 use crate::boot::facts::{Facts, Pcscd};
+use crate::modules::Tier;
 use crate::supervise::{ServiceId, ServiceSpec};
 
 /// When a phase runs. Each runs once.
@@ -30,10 +33,10 @@ pub enum Action {
     CatchCtrlAltDel,
     /// Stops the kernel from drawing text on the screen.
     QuietScreen,
-    /// Loads modules for devices, those for the first screen first; holds the others back.
+    /// Begins to load modules for devices; those beyond [`Action::OpenTier`] wait.
     LoadModules,
-    /// Lets the other modules through.
-    LoadRest,
+    /// Lets the modules of devices up to this tier through.
+    OpenTier(Tier),
     /// Keeps a service running from now on.
     Start(ServiceSpec),
     /// Listens to the power button.
@@ -55,20 +58,12 @@ pub struct Phase {
 pub fn plan(facts: &Facts) -> Vec<Phase> {
     let phases = [
         phase("kernel settings", When::Now, settings(facts)),
-        phase(
-            "devices",
-            When::Now,
-            facts
-                .modules_dir
-                .iter()
-                .map(|_| Action::LoadModules)
-                .collect(),
-        ),
+        phase("devices", When::Now, devices(facts)),
         phase("network", When::Now, vec![Action::Start(network(facts))]),
         phase(
             "client",
             When::Display,
-            vec![Action::QuietScreen, Action::Start(client(facts))],
+            vec![Action::Start(client(facts)), Action::OpenTier(Tier::Input)],
         ),
         phase(
             "device database",
@@ -89,9 +84,14 @@ pub fn plan(facts: &Facts) -> Vec<Phase> {
                 .collect(),
         ),
         phase(
+            "shell",
+            When::Settled,
+            shell(facts).map(Action::Start).into_iter().collect(),
+        ),
+        phase(
             "other devices",
             When::Settled,
-            vec![Action::WatchPowerButton, Action::LoadRest],
+            vec![Action::WatchPowerButton, Action::OpenTier(Tier::Rest)],
         ),
     ];
     phases
@@ -122,6 +122,13 @@ fn settings(facts: &Facts) -> Vec<Action> {
     actions
 }
 
+/// The text console is silenced first: it would draw a screen of its own as soon as it could.
+fn devices(facts: &Facts) -> Vec<Action> {
+    let load = [Action::LoadModules, Action::OpenTier(Tier::Network)];
+    let modules = facts.modules_dir.iter().flat_map(|_| load.clone());
+    [Action::QuietScreen].into_iter().chain(modules).collect()
+}
+
 fn own(facts: &Facts, id: ServiceId, args: &[&str], flag: &str, oom_score_adj: i16) -> ServiceSpec {
     let level = if facts.cmdline.debug { "debug" } else { "info" };
     ServiceSpec {
@@ -131,6 +138,7 @@ fn own(facts: &Facts, id: ServiceId, args: &[&str], flag: &str, oom_score_adj: i
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         env: vec![("HELIOSTAT_LOG".to_owned(), level.to_owned())],
         channel_flag: Some(flag.to_owned()),
+        tty: None,
         oom_score_adj,
     }
 }
@@ -149,7 +157,7 @@ fn client(facts: &Facts) -> ServiceSpec {
     )
 }
 
-fn udevd(path: &std::path::Path) -> ServiceSpec {
+fn udevd(path: &Path) -> ServiceSpec {
     ServiceSpec {
         id: ServiceId::Udevd,
         program: path.to_owned(),
@@ -163,6 +171,7 @@ fn udevd(path: &std::path::Path) -> ServiceSpec {
             crate::udev::NOTIFY_SOCKET.to_owned(),
         )],
         channel_flag: None,
+        tty: None,
         oom_score_adj: -500,
     }
 }
@@ -180,8 +189,24 @@ fn pcscd(found: &Pcscd) -> ServiceSpec {
             .collect(),
         env: Vec::new(),
         channel_flag: None,
+        tty: None,
         oom_score_adj: -500,
     }
+}
+
+/// A root shell needs both: an image that has one, and a command line that asks for it.
+fn shell(facts: &Facts) -> Option<ServiceSpec> {
+    let tty = Path::new("/dev").join(facts.cmdline.shell.as_ref()?);
+    Some(ServiceSpec {
+        id: ServiceId::Shell,
+        program: facts.shell.clone()?,
+        arg0: Some("sh".to_owned()),
+        args: vec!["-i".to_owned()],
+        env: Vec::new(),
+        channel_flag: None,
+        tty: Some(tty),
+        oom_score_adj: 0,
+    })
 }
 
 #[cfg(test)]
@@ -202,6 +227,7 @@ mod tests {
                 path: PathBuf::from("/usr/sbin/pcscd"),
                 knows_disable_polkit: true,
             }),
+            shell: None,
             exe: PathBuf::from("/proc/self/exe"),
             cpus: 2,
         }
@@ -253,7 +279,10 @@ mod tests {
         let plan = plan(&bare);
         let ids: Vec<ServiceId> = services(&plan).iter().map(|spec| spec.id).collect();
         assert_eq!(ids, [ServiceId::Network, ServiceId::Client]);
-        assert!(!names(&plan, When::Now).contains(&"devices"));
+        let loads = plan
+            .iter()
+            .any(|phase| phase.actions.contains(&Action::LoadModules));
+        assert!(!loads);
     }
 
     #[test]
@@ -272,6 +301,28 @@ mod tests {
             ..facts()
         });
         assert_eq!(services(&untold)[3].args, ["--foreground"]);
+    }
+
+    #[test]
+    fn a_shell_needs_an_image_that_has_one_and_a_command_line_that_asks() {
+        let has_shell = |facts: &Facts| {
+            services(&plan(facts))
+                .iter()
+                .any(|spec| spec.id == ServiceId::Shell)
+        };
+        let image = Facts {
+            shell: Some(PathBuf::from("/usr/bin/busybox")),
+            ..facts()
+        };
+        let asked = Facts {
+            cmdline: Cmdline::parse("heliostat.shell=ttyS1"),
+            ..facts()
+        };
+        assert!(!has_shell(&image) && !has_shell(&asked));
+        assert!(has_shell(&Facts {
+            cmdline: asked.cmdline,
+            ..image
+        }));
     }
 
     #[test]

@@ -45,7 +45,7 @@ struct Queue {
     seen: HashSet<String>,
     tried: HashSet<String>,
     next_serial: u64,
-    rest_open: bool,
+    open: Option<Tier>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -111,9 +111,10 @@ impl Loader {
         self.shared.add_device(modalias.to_owned());
     }
 
-    /// Lets devices of [`Tier::Rest`] through.
-    pub fn open_rest(&self) {
-        self.shared.lock().rest_open = true;
+    /// Lets devices up to `tier` through; the others wait.
+    pub fn open(&self, tier: Tier) {
+        let mut queue = self.shared.lock();
+        queue.open = queue.open.max(Some(tier));
         self.shared.wake.notify_all();
     }
 
@@ -134,7 +135,7 @@ impl Queue {
 
     fn pop(&mut self) -> Option<What> {
         let tier = self.jobs.peek()?.0.tier;
-        let due = tier < Tier::Rest || self.rest_open;
+        let due = Some(tier) <= self.open;
         due.then(|| self.jobs.pop()).flatten().map(|job| job.0.what)
     }
 }

@@ -7,10 +7,12 @@
 //!    └───────────────────┴──────────────────────┘
 //! ```
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -79,8 +81,6 @@ impl Service {
 
     fn spawn(&mut self) -> io::Result<Pid> {
         let spec = &self.spec;
-        let (log_ours, log_theirs) = io::pipe()?;
-        set_nonblocking(&log_ours)?;
         let mut command = Command::new(&spec.program);
         command
             .arg0(
@@ -94,11 +94,12 @@ impl Service {
             .env("HOME", "/root")
             .envs(spec.env.iter().map(|(key, value)| (key, value)))
             .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(log_theirs.try_clone()?)
-            .stderr(log_theirs);
+            .process_group(0);
         unblock_signals(&mut command);
+        let log = match &spec.tty {
+            Some(tty) => connect_tty(&mut command, tty).map(|()| None),
+            None => connect_log(&mut command).map(Some),
+        }?;
         let mut channel = None;
         if let Some(flag) = &spec.channel_flag {
             let (ours, theirs) = Channel::pair()?;
@@ -109,7 +110,7 @@ impl Service {
         // Dropping the Child neither waits nor kills: PID 1 reaps every process in one place.
         let pid = Pid::from_raw(command.spawn()?.id().cast_signed());
         self.channel = channel.map(|(ours, _theirs)| ours);
-        self.log = Some(LogPipe::new(log_ours));
+        self.log = log;
         let score = format!("/proc/{pid}/oom_score_adj");
         // The process may be gone already; then its score does not matter.
         let _ = fs::write(score, self.spec.oom_score_adj.to_string());
@@ -122,6 +123,35 @@ impl Service {
             _ => None,
         }
     }
+}
+
+/// Lets `command` write into a pipe; its reading end.
+fn connect_log(command: &mut Command) -> io::Result<LogPipe> {
+    let (ours, theirs) = io::pipe()?;
+    set_nonblocking(&ours)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(theirs.try_clone()?)
+        .stderr(theirs);
+    Ok(LogPipe::new(ours))
+}
+
+/// Lets `command` talk on a serial line.
+fn connect_tty(command: &mut Command, tty: &Path) -> io::Result<()> {
+    let noctty = OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+    let line = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(noctty.bits())
+        .open(tty)?;
+    // Only the opening must not wait for a carrier; the program expects a line that blocks.
+    let flags = OFlag::from_bits_retain(fcntl(&line, FcntlArg::F_GETFL)?);
+    fcntl(&line, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    command
+        .stdin(line.try_clone()?)
+        .stdout(line.try_clone()?)
+        .stderr(line);
+    Ok(())
 }
 
 fn set_nonblocking(fd: &impl AsFd) -> io::Result<()> {

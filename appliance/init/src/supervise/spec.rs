@@ -17,9 +17,20 @@ pub enum ServiceId {
     Udevd,
     /// pcscd: card readers.
     Pcscd,
+    /// A root shell on a serial line, in images built for finding faults.
+    Shell,
 }
 
 impl ServiceId {
+    /// All of them.
+    pub const ALL: [ServiceId; 5] = [
+        ServiceId::Network,
+        ServiceId::Client,
+        ServiceId::Udevd,
+        ServiceId::Pcscd,
+        ServiceId::Shell,
+    ];
+
     /// Its name in logs.
     pub fn name(self) -> &'static str {
         match self {
@@ -27,16 +38,18 @@ impl ServiceId {
             ServiceId::Client => "client",
             ServiceId::Udevd => "udevd",
             ServiceId::Pcscd => "pcscd",
+            ServiceId::Shell => "shell",
         }
     }
 
-    /// The code shown while it keeps dying.
-    pub fn failing_code(self) -> Code {
+    /// The code shown while it keeps dying, where the terminal's work depends on it.
+    pub fn failing_code(self) -> Option<Code> {
         match self {
-            ServiceId::Network => Code::InitFailed,
-            ServiceId::Client => Code::ClientFailing,
-            ServiceId::Udevd => Code::NoUdev,
-            ServiceId::Pcscd => Code::NoCardService,
+            ServiceId::Network => Some(Code::InitFailed),
+            ServiceId::Client => Some(Code::ClientFailing),
+            ServiceId::Udevd => Some(Code::NoUdev),
+            ServiceId::Pcscd => Some(Code::NoCardService),
+            ServiceId::Shell => None,
         }
     }
 }
@@ -63,6 +76,8 @@ pub struct ServiceSpec {
     /// The argument behind which the number of its JSON line socket goes; `None` for programs
     /// that are not ours.
     pub channel_flag: Option<String>,
+    /// The serial line it talks on, in place of being logged.
+    pub tty: Option<PathBuf>,
     /// What the kernel kills first when memory runs out: 1000 first, -1000 never.
     pub oom_score_adj: i16,
 }
