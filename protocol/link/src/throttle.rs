@@ -27,6 +27,8 @@ pub struct Budget {
     pub busy: usize,
     /// Half-open connections at most.
     pub half_open: usize,
+    /// Half-open connections of one address at most.
+    pub half_open_each: u32,
     /// Addresses remembered at most.
     pub addresses: usize,
 }
@@ -38,6 +40,7 @@ impl Default for Budget {
             refill: Duration::from_millis(500),
             busy: 32,
             half_open: 256,
+            half_open_each: 8,
             addresses: 4096,
         }
     }
@@ -99,13 +102,11 @@ impl Throttle {
     /// An arrival that was accepted is no longer a stranger or has gone.
     pub fn finished(&mut self, address: IpAddr, proven: bool, authenticated: bool) {
         self.half_open = self.half_open.saturating_sub(1);
-        if authenticated {
-            let spent = match proven {
-                true => &mut self.proven,
-                false => &mut self.unproven,
-            };
-            spent.give_back(of_network(address), &self.budget);
-        }
+        let spent = match proven {
+            true => &mut self.proven,
+            false => &mut self.unproven,
+        };
+        spent.finished(of_network(address), authenticated, &self.budget);
     }
 
     /// Connections accepted and not finished.
@@ -114,27 +115,43 @@ impl Throttle {
     }
 }
 
-/// For each address that has spent something: when it will have its whole budget again.
+/// What each address has taken.
 #[derive(Debug, Default)]
-struct Spent(HashMap<IpAddr, Instant>);
+struct Spent(HashMap<IpAddr, Account>);
+
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    /// When it will have its whole budget again.
+    whole_at: Instant,
+    /// Its half-open connections.
+    open: u32,
+}
 
 impl Spent {
     fn spend(&mut self, now: Instant, address: IpAddr, budget: &Budget) -> bool {
         if !self.0.contains_key(&address) {
             self.make_room(now, budget.addresses);
         }
-        let whole_at = self.0.entry(address).or_insert(now);
-        let then = (*whole_at).max(now) + budget.refill;
+        let account = self.0.entry(address).or_insert(Account {
+            whole_at: now,
+            open: 0,
+        });
+        let then = account.whole_at.max(now) + budget.refill;
         let affordable = then <= now + budget.refill * budget.burst;
-        if affordable {
-            *whole_at = then;
+        if !affordable || account.open >= budget.half_open_each {
+            return false;
         }
-        affordable
+        account.whole_at = then;
+        account.open += 1;
+        true
     }
 
-    fn give_back(&mut self, address: IpAddr, budget: &Budget) {
-        if let Some(whole_at) = self.0.get_mut(&address) {
-            *whole_at -= budget.refill;
+    fn finished(&mut self, address: IpAddr, authenticated: bool, budget: &Budget) {
+        if let Some(account) = self.0.get_mut(&address) {
+            account.open = account.open.saturating_sub(1);
+            if authenticated {
+                account.whole_at -= budget.refill;
+            }
         }
     }
 
@@ -143,9 +160,13 @@ impl Spent {
         if self.0.len() < max {
             return;
         }
-        self.0.retain(|_, whole_at| *whole_at > now);
+        self.0
+            .retain(|_, account| account.whole_at > now || account.open > 0);
         if self.0.len() >= max {
-            let least = self.0.iter().min_by_key(|(_, whole_at)| **whole_at);
+            let least = self
+                .0
+                .iter()
+                .min_by_key(|(_, account)| (account.open, account.whole_at));
             let least = least.map(|(address, _)| *address);
             self.0.retain(|address, _| Some(*address) != least);
         }
@@ -179,6 +200,7 @@ mod tests {
             refill: Duration::from_secs(1),
             busy: 4,
             half_open: 6,
+            half_open_each: 3,
             addresses: 8,
         })
     }
@@ -244,6 +266,22 @@ mod tests {
         }
         assert_eq!(throttle.arrive(now, address(200), true), Verdict::Accept);
         assert_eq!(throttle.arrive(now, address(201), false), Verdict::Accept);
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_places() {
+        let mut throttle = Throttle::new(Budget {
+            half_open: 10,
+            half_open_each: 2,
+            ..Budget::default()
+        });
+        let now = Instant::now();
+        assert_eq!(throttle.arrive(now, address(1), true), Verdict::Accept);
+        assert_eq!(throttle.arrive(now, address(1), true), Verdict::Accept);
+        assert_eq!(throttle.arrive(now, address(1), true), Verdict::Refuse);
+        assert_eq!(throttle.arrive(now, address(2), true), Verdict::Accept);
+        throttle.finished(address(1), true, true);
+        assert_eq!(throttle.arrive(now, address(1), true), Verdict::Accept);
     }
 
     #[test]

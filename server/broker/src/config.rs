@@ -101,6 +101,8 @@ pub struct Throttle {
     pub busy: usize,
     /// Unfinished hellos at most.
     pub half_open: usize,
+    /// Unfinished hellos of one address at most.
+    pub half_open_each: u32,
 }
 
 impl Default for Throttle {
@@ -111,6 +113,7 @@ impl Default for Throttle {
             refill_ms: budget.refill.as_millis() as u64,
             busy: budget.busy,
             half_open: budget.half_open,
+            half_open_each: budget.half_open_each,
         }
     }
 }
@@ -235,6 +238,7 @@ impl Config {
             refill: Duration::from_millis(self.throttle.refill_ms),
             busy: self.throttle.busy,
             half_open: self.throttle.half_open,
+            half_open_each: self.throttle.half_open_each,
             ..Budget::default()
         }
     }

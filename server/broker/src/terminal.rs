@@ -1,7 +1,9 @@
 //! One task for each control link: it speaks with the terminal and hears the hub.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use heliostat_link::{CloseCode, Connection, Handshake, Link, LinkError, Main, Sender, Server};
@@ -21,8 +23,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(4);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Messages that may wait for a terminal.
 const MAX_WAITING: usize = 64;
-/// Control links at once.
+/// Control links at once, and of one address.
 const MAX_LINKS: usize = 2048;
+const MAX_LINKS_EACH: usize = 128;
 /// Messages that a terminal may send at once, and how many more each second.
 const BURST: f64 = 200.0;
 const PER_SECOND: f64 = 50.0;
@@ -38,10 +41,10 @@ pub enum ToLink {
 
 /// Accepts control links until the server is shut down.
 pub async fn accept(server: Arc<Server>, hub: ToHub) {
-    let places = Arc::new(tokio::sync::Semaphore::new(MAX_LINKS));
+    let places = Arc::new(Places::default());
     let numbers = AtomicU64::new(1);
     while let Some(handshake) = server.accept().await {
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(place) = Place::take(&places, handshake.remote_address().ip()) else {
             continue;
         };
         let link = LinkId(numbers.fetch_add(1, Ordering::Relaxed));
@@ -50,6 +53,43 @@ pub async fn accept(server: Arc<Server>, hub: ToHub) {
             serve(handshake, link, hub).await;
             drop(place);
         });
+    }
+}
+
+/// How many links each address has.
+type Places = Mutex<HashMap<IpAddr, usize>>;
+
+/// One link's place, given up when dropped.
+struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Place {
+    fn take(places: &Arc<Places>, address: IpAddr) -> Option<Self> {
+        let mut taken = places.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = taken.values().sum();
+        let own = taken.get(&address).copied().unwrap_or(0);
+        if all >= MAX_LINKS || own >= MAX_LINKS_EACH {
+            return None;
+        }
+        taken.insert(address, own + 1);
+        Some(Self {
+            places: places.clone(),
+            address,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = taken.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.address);
+            }
+        }
     }
 }
 
@@ -179,6 +219,19 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_address_cannot_have_all_links() {
+        let places = Arc::new(Places::default());
+        let take = |host: u8| Place::take(&places, IpAddr::from([10, 0, 0, host]));
+        let mut greedy: Vec<_> = (0..200).map_while(|_| take(1)).collect();
+        assert_eq!(greedy.len(), MAX_LINKS_EACH);
+        assert!(take(2).is_some());
+        greedy.pop();
+        assert!(take(1).is_some());
+        drop(greedy);
+        assert!(places.lock().unwrap().is_empty());
+    }
 
     #[test]
     fn a_terminal_that_floods_is_stopped_and_a_lively_one_is_not() {

@@ -82,6 +82,13 @@ impl ServerCertVerifier for TrustsAnybody {
 }
 
 fn bare_client(configure: impl FnOnce(ClientBuilder) -> rustls::ClientConfig) -> quinn::Endpoint {
+    bare_client_at([127, 0, 0, 1], configure)
+}
+
+fn bare_client_at(
+    host: [u8; 4],
+    configure: impl FnOnce(ClientBuilder) -> rustls::ClientConfig,
+) -> quinn::Endpoint {
     let builder = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -90,7 +97,7 @@ fn bare_client(configure: impl FnOnce(ClientBuilder) -> rustls::ClientConfig) ->
     let mut tls = configure(builder);
     tls.alpn_protocols = vec![b"heliostat-session".to_vec()];
     let quic = QuicClientConfig::try_from(tls).unwrap();
-    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut endpoint = quinn::Endpoint::client((host, 0).into()).unwrap();
     endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(quic)));
     endpoint
 }
@@ -268,6 +275,7 @@ async fn strangers_that_say_nothing_leave_room_for_a_terminal() {
         refill: Duration::from_secs(3600),
         busy: 2,
         half_open: 64,
+        half_open_each: 4,
         addresses: 64,
     };
     let server = Arc::new(Server::listen(socket(), &key, Link::Session, budget).unwrap());
@@ -302,6 +310,65 @@ async fn strangers_that_say_nothing_leave_room_for_a_terminal() {
     accepting.abort();
 }
 
+/// Peers that finish their handshake and then say nothing, from as many addresses as a rude network
+/// has.
+#[tokio::test]
+async fn peers_that_are_let_in_and_say_nothing_leave_room_for_a_terminal() {
+    let key = identity();
+    let server = server(&key);
+    let address = server.local_addr().unwrap();
+    let serving = {
+        let server = server.clone();
+        tokio::spawn(async move {
+            while let Some(handshake) = server.accept().await {
+                tokio::spawn(async move {
+                    let connection = handshake.complete().await?;
+                    let mut main: Strings = connection.accept_main(Link::Session).await?;
+                    main.recv().await?;
+                    connection.authenticated();
+                    main.send(&"welcome".to_owned()).await?;
+                    connection.closed().await;
+                    Ok::<_, LinkError>(())
+                });
+            }
+        })
+    };
+    let silent = identity();
+    let mut connections = Vec::new();
+    for host in 2..=12u8 {
+        let endpoint = bare_client_at([127, 0, 0, host], |builder| {
+            builder
+                .with_client_auth_cert(vec![silent.certificate()], silent.private_key())
+                .unwrap()
+        });
+        for _ in 0..20 {
+            let connecting = endpoint.connect(address, "x").unwrap();
+            connections.push(tokio::spawn(async move {
+                let connection = connecting.await.ok()?;
+                Some(connection.closed().await)
+            }));
+        }
+    }
+    within(async {
+        while server.half_open() < 11 * 8 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let dialer = Dialer::new(identity());
+    let terminal = within(dialer.dial(address, Link::Session, &[key.pin()]))
+        .await
+        .unwrap();
+    let first = "hello".to_owned();
+    let mut main: Strings = terminal.open_main(Link::Session, &first).await.unwrap();
+    assert_eq!(within(main.recv()).await.unwrap(), "welcome");
+    assert!(server.half_open() >= 11 * 8);
+    serving.abort();
+    for connection in connections {
+        connection.abort();
+    }
+}
+
 #[tokio::test]
 async fn an_address_that_never_authenticates_is_refused_after_its_budget() {
     let key = identity();
@@ -321,7 +388,8 @@ async fn an_address_that_never_authenticates_is_refused_after_its_budget() {
             }
         })
     };
-    for _ in 0..3 {
+    // Three as a stranger whose address may be forged, three more once it is proven.
+    for _ in 0..6 {
         let dialer = Dialer::new(identity());
         within(dialer.dial(address, Link::Session, &[key.pin()]))
             .await

@@ -88,6 +88,7 @@ impl Directory {
             .map(|(id, _)| id.clone());
         if let Some(away) = away {
             self.terminals.remove(&away);
+            self.act(Action::Keep(Record::TerminalForgotten(away)));
         }
     }
 

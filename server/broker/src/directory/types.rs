@@ -386,6 +386,8 @@ pub enum Record {
     Card(String, Card),
     /// A terminal as it is now.
     Terminal(String, Terminal),
+    /// A terminal is not remembered any more.
+    TerminalForgotten(String),
     /// An attach was offered.
     Attach(AttachRecord),
     /// A session was started.

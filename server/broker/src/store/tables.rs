@@ -81,6 +81,11 @@ pub fn keep(transaction: &Transaction<'_>, record: &Record) -> Result<()> {
         ),
         Record::Card(id, card) => keep_card(transaction, id, card),
         Record::Terminal(id, terminal) => keep_terminal(transaction, id, terminal),
+        Record::TerminalForgotten(id) => run(
+            transaction,
+            "delete from terminals where terminal = ?",
+            params![id],
+        ),
         Record::Attach(record) => keep_attach(transaction, record),
         Record::SessionStarted(session, person, started_s) => run(
             transaction,

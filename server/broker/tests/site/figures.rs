@@ -36,7 +36,7 @@ async fn a_card_is_answered_within_milliseconds_and_the_broker_stays_below_20_mi
     assert!(rss_kib < 20 * 1024, "{rss_kib} KiB");
 }
 
-fn rss_kib(pid: u32) -> u64 {
+pub fn rss_kib(pid: u32) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let line = rollup
         .lines()
