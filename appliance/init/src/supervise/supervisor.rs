@@ -190,9 +190,14 @@ impl Supervisor {
     /// Asks every service to end; from now on none is started again.
     pub fn begin_stop(&mut self) {
         self.stopping = true;
-        for service in self.services.values_mut() {
+        for (id, service) in &mut self.services {
+            // An interactive shell ignores SIGTERM.
+            let signal = match id {
+                ServiceId::Shell => Signal::SIGKILL,
+                _ => Signal::SIGTERM,
+            };
             match service.pid() {
-                Some(pid) => drop(killpg(pid, Signal::SIGTERM)),
+                Some(pid) => drop(killpg(pid, signal)),
                 None => service.state = ServiceState::Idle,
             }
         }
