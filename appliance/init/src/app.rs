@@ -130,7 +130,8 @@ impl<'a> App<'a> {
         self.consoles
             .say(&format!("terminal {} starts", env!("CARGO_PKG_VERSION")));
         for word in &self.facts.cmdline.refused {
-            warn!(word, "kernel command line: this cannot be used");
+            self.consoles
+                .say(&format!("kernel command line: {word} cannot be used"));
         }
         if self.facts.modules_dir.is_none() {
             info!("no kernel modules in the image");

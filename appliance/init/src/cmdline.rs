@@ -165,6 +165,24 @@ mod tests {
     }
 
     #[test]
+    fn every_word_in_the_book_is_understood() {
+        let page = include_str!("../../../docs/book/src/terminal.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let words: Vec<&str> = rows
+            .filter_map(|row| Some(row.split_once('`')?.0))
+            .collect();
+        let cmdline = Cmdline::parse(&words.join(" "));
+        assert!(cmdline.refused.is_empty(), "{:?}", cmdline.refused);
+        let ours = |word: &&&str| word.starts_with("heliostat.");
+        assert_eq!(words.iter().filter(ours).count(), 6);
+        assert!(!cmdline.brokers.is_empty() && !cmdline.site_keys.is_empty());
+        assert!(cmdline.name.is_some() && cmdline.shell.is_some() && cmdline.debug);
+        assert!(!cmdline.consoles.is_empty() && cmdline.boot_mac.is_some());
+        assert_eq!(cmdline.module_params["virtio_gpu"], "modeset=1");
+        assert!(cmdline.panic_given);
+    }
+
+    #[test]
     fn what_cannot_be_used_is_named() {
         let cmdline = Cmdline::parse(
             "heliostat.broker=:1 heliostat.site_key=md5:00 heliostat.typo=1 heliostat.console=../x heliostat.name=-",

@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, HashSet};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,10 +14,11 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{AliasIndex, DepIndex, Tier, coldplug};
 use crate::cmdline::Cmdline;
+use crate::rescue::reason;
 
 /// Most devices remembered as seen; beyond it a device is looked at again, which is harmless.
 const MAX_SEEN: usize = 8192;
@@ -158,11 +160,22 @@ impl Shared {
 
     fn work(&self) {
         loop {
-            match self.next() {
-                What::Module(name) => self.load_with_needs(&name, ""),
-                What::Coldplug => coldplug::walk(&self.sys, |modalias| self.add_device(modalias)),
-                What::Device(modalias) => self.load_for(&modalias),
+            let what = self.next();
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.handle(what)));
+            if let Err(panic) = outcome {
+                error!(
+                    why = reason(panic.as_ref()),
+                    "a module thread failed, and goes on"
+                );
             }
+        }
+    }
+
+    fn handle(&self, what: What) {
+        match what {
+            What::Module(name) => self.load_with_needs(&name, ""),
+            What::Coldplug => coldplug::walk(&self.sys, |modalias| self.add_device(modalias)),
+            What::Device(modalias) => self.load_for(&modalias),
         }
     }
 
