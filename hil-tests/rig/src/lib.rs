@@ -1,1 +1,24 @@
 //! The rig: terminals as QEMU machines, in namespaces of their own.
+//!
+//! Everything runs behind [`namespaces::enter`]: processes, mounts, the network and the demo's
+//! users exist in there only, and are gone with the program. [`Rig`] is a site in there: a broker,
+//! a netboot service, and [`Machine`]s that boot from it through their firmware, each with a card
+//! reader ([`hil_card::Reader`]), a keyboard and a mouse that programs move.
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod image;
+pub mod keys;
+pub mod machine;
+pub mod namespaces;
+pub mod network;
+pub mod programs;
+pub mod qmp;
+pub mod screen;
+pub mod site;
+
+mod rig;
+
+pub use machine::{Firmware, Machine};
+pub use rig::{Rig, RigOptions, Terminal};
+pub use screen::Picture;

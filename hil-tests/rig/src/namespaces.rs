@@ -1,0 +1,167 @@
+//! A world of one's own: mount, network and process namespaces, with users that exist nowhere else.
+//!
+//! ```text
+//!   program ──exec──▶ unshare ──▶ reaper (process 1 in there) ──▶ program again, inside
+//! ```
+//!
+//! When the program inside ends, for whatever reason, so does process 1, and the kernel ends
+//! everything else in there. Nothing has to be cleaned up, so nothing can be forgotten.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use nix::mount::{MsFlags, mount};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, Uid, chown};
+
+/// How far the way in has been gone.
+const STAGE: &str = "HELIOSTAT_RIG_STAGE";
+
+/// A user that exists inside only.
+pub struct Person {
+    /// Login name.
+    pub name: &'static str,
+    /// User and group number.
+    pub uid: u32,
+}
+
+/// The people of the demo and the scenarios.
+pub const PEOPLE: [Person; 2] = [
+    Person {
+        name: "alice",
+        uid: 62001,
+    },
+    Person {
+        name: "bob",
+        uid: 62002,
+    },
+];
+
+/// Returns inside; outside it never returns but becomes the way in.
+pub fn enter() -> anyhow::Result<()> {
+    match std::env::var(STAGE).as_deref() {
+        Ok("inside") => Ok(()),
+        Ok("reaper") => std::process::exit(reap()?),
+        _ => Err(leave_for_inside()),
+    }
+}
+
+/// Whether this process is inside already.
+pub fn is_inside() -> bool {
+    std::env::var(STAGE).as_deref() == Ok("inside")
+}
+
+fn leave_for_inside() -> anyhow::Error {
+    let here = match std::env::current_exe() {
+        Ok(here) => here,
+        Err(error) => return error.into(),
+    };
+    let mut command = Command::new("unshare");
+    if !Uid::effective().is_root() {
+        eprintln!("this needs root for network namespaces, taps and users of its own: asking sudo");
+        command = Command::new("sudo");
+        command.args(["--preserve-env", "unshare"]);
+    }
+    command.args([
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]);
+    command.args(["--propagation", "private", "--"]);
+    // sudo may drop what it does not know.
+    command.arg("env").arg(format!("{STAGE}=reaper"));
+    command.arg(here).args(std::env::args_os().skip(1));
+    anyhow::Error::from(command.exec()).context("start unshare (package util-linux)")
+}
+
+/// Process 1 in there: waits for the program and for everybody's orphans.
+fn reap() -> anyhow::Result<i32> {
+    prepare()?;
+    let program = Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env(STAGE, "inside")
+        .spawn()
+        .context("start the program inside")?;
+    let program = Pid::from_raw(program.id() as i32);
+    loop {
+        match waitpid(None, None)? {
+            WaitStatus::Exited(pid, status) if pid == program => return Ok(status),
+            WaitStatus::Signaled(pid, signal, _) if pid == program => {
+                return Ok(128 + signal as i32);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn prepare() -> anyhow::Result<()> {
+    tmpfs(Path::new("/run"), 0o755)?;
+    add_people()?;
+    let status = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status();
+    if !status.context("run ip (package iproute2)")?.success() {
+        bail!("the loopback interface does not come up");
+    }
+    Ok(())
+}
+
+fn tmpfs(folder: &Path, mode: u32) -> anyhow::Result<()> {
+    let options = format!("mode={mode:o}");
+    mount(
+        Some("tmpfs"),
+        folder,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )
+    .with_context(|| format!("mount a tmpfs on {}", folder.display()))
+}
+
+/// Private copies of the user databases, with our people added.
+fn add_people() -> anyhow::Result<()> {
+    let homes = Path::new("/run/home");
+    fs::create_dir(homes)?;
+    for file in ["passwd", "group"] {
+        let name = Path::new("/etc").join(file);
+        let copy = Path::new("/run").join(file);
+        fs::copy(&name, &copy)?;
+        let mut database = fs::OpenOptions::new().append(true).open(&copy)?;
+        for Person { name, uid } in PEOPLE {
+            match file {
+                "passwd" => writeln!(
+                    database,
+                    "{name}:x:{uid}:{uid}:{name} of the rig:{}:/bin/bash",
+                    homes.join(name).display()
+                )?,
+                _ => writeln!(database, "{name}:x:{uid}:")?,
+            }
+        }
+        mount(
+            Some(&copy),
+            &name,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )
+        .with_context(|| format!("put a copy over {}", name.display()))?;
+    }
+    for Person { name, uid } in PEOPLE {
+        let home = homes.join(name);
+        fs::create_dir(&home)?;
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700))?;
+        // A prompt that says who and nothing about the machine.
+        fs::write(home.join(".bashrc"), "PS1='\\u$ '\n")?;
+        chown(&home, Some(uid.into()), Some(uid.into()))?;
+        chown(&home.join(".bashrc"), Some(uid.into()), Some(uid.into()))?;
+    }
+    Ok(())
+}
