@@ -75,8 +75,10 @@ pub async fn adopt(
     hub: ToHub,
 ) {
     accompany(id, &owner, &launcher, inbox, &hub).await;
-    // Nobody but its parent learns how a process ended, and that is no more.
-    finish(id, launcher, Gone::Exited, hub).await;
+    // Nobody but its parent learns how a process ended, and that is no more. A session that ends in
+    // order has said so before.
+    let how = Gone::Died(format!("it is gone ({})", launcher.last_words(id)));
+    finish(id, launcher, how, hub).await;
 }
 
 async fn begin(
@@ -140,10 +142,26 @@ async fn accompany(
             }
         }
         tokio::select! {
+            biased;
             () = process.exited() => return,
-            () = tokio::time::sleep(AGAIN) => {}
+            () = pause(&process, &mut inbox) => {}
         }
     }
+}
+
+/// Waits before the next connection; meanwhile nothing can be said, but the process can be ended.
+async fn pause(process: &Process, inbox: &mut mpsc::Receiver<Order>) {
+    let orders = async {
+        while let Some(order) = inbox.recv().await {
+            match order {
+                Order::Kill => process.kill(),
+                // What matters is said again when the session has introduced itself anew.
+                Order::Say(message) => debug!(?message, "nobody to say it to"),
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let _ = tokio::time::timeout(AGAIN, orders).await;
 }
 
 /// Speaks with a session until its socket is lost; says why.

@@ -1,7 +1,7 @@
 //! The broker goes and comes back under live sessions.
 
 use heliostat_link::{CloseCode, Ended};
-use heliostat_wire::control::DetachReason;
+use heliostat_wire::control::{CardRefusal, DetachReason};
 use nix::sys::signal::Signal;
 
 use crate::broker::{Broker, alive, eventually, people};
@@ -81,16 +81,21 @@ async fn a_session_that_died_while_the_broker_was_away_is_cleaned_up_and_started
 }
 
 #[tokio::test]
-async fn an_adopted_session_that_dies_is_noticed() {
+async fn an_adopted_session_that_dies_is_noticed_and_said_to_have_crashed() {
     let mut broker = Broker::start();
     broker.add_card("c1", &people()[0]);
     let mut terminal = broker.terminal("a").await;
-    drop(terminal.desktop("c1").await);
+    let _desktop = terminal.desktop("c1").await;
     let pid = broker.sessions()[0].pid;
     broker.kill(Signal::SIGKILL);
     broker.start_again();
+    terminal.connect().await;
+    terminal.repeat("c1").await;
+    terminal.silence().await;
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
-    eventually("the broker notices", || broker.sessions().is_empty()).await;
+    assert_eq!(terminal.detached().await.1, DetachReason::SessionCrashed);
+    assert_eq!(terminal.refused().await.0, CardRefusal::SessionFailed);
+    assert!(broker.sessions().is_empty());
 }
 
 #[tokio::test]
