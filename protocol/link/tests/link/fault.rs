@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heliostat_link::{
-    Backoff, CloseCode, Dialer, Ended, FrameReceiver, FrameSender, IDLE_TIMEOUT, Link, LinkError,
+    Backoff, CloseCode, Dialer, Ended, FrameReceiver, FrameSender, IDLE_TIMEOUT, KEEP_ALIVE, Link,
+    LinkError,
 };
 use heliostat_wire::List;
 use heliostat_wire::scene::FrameHeader;
@@ -215,6 +216,28 @@ async fn the_first_frame_of_an_attach_does_not_wait_for_more_than_two_round_trip
     let took = started.elapsed();
     eprintln!("150 kB over a round trip of 100 ms: {took:?}");
     assert!(took < 4 * delay, "{took:?}");
+}
+
+#[tokio::test]
+async fn an_idle_link_costs_one_probe_and_its_answer_every_two_seconds() {
+    let key = identity();
+    let server = server(&key);
+    let relay = Relay::start(server.local_addr().unwrap(), Weather::FINE).await;
+    let (_near, _far) = within(connect_main(&server, relay.address, &key)).await;
+    // Path MTU discovery and new connection ids come first.
+    tokio::time::sleep(KEEP_ALIVE).await;
+    let (packets, bytes) = relay.on_the_wire();
+    tokio::time::sleep(3 * KEEP_ALIVE).await;
+    let (packets, bytes) = {
+        let (later_packets, later_bytes) = relay.on_the_wire();
+        (later_packets - packets, later_bytes - bytes)
+    };
+    eprintln!(
+        "idle for {:?}: {packets} packets, {bytes} bytes",
+        3 * KEEP_ALIVE
+    );
+    assert!((4..=8).contains(&packets), "{packets}");
+    assert!(bytes <= 8 * 64, "{bytes}");
 }
 
 /// What an attach and a key press cost of the link alone, on loopback.
