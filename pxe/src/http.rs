@@ -35,8 +35,13 @@ pub fn router(root: &Path) -> Result<Router> {
 }
 
 /// Serves `root` on the socket that is standard input, until it is told to stop or its parent is gone.
-pub async fn serve_standard_input(root: &Path) -> Result<()> {
+pub async fn serve_standard_input(root: &Path, parent: u32) -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    // A parent that was gone before that line sends no signal.
+    anyhow::ensure!(
+        std::os::unix::process::parent_id() == parent,
+        "the process that started this one is gone"
+    );
     let socket = std::net::TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     socket.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(socket)

@@ -139,7 +139,8 @@ impl Images {
         let mut notes = Vec::new();
         for (served, directory) in self.each() {
             let directory = directory.display();
-            if served.manifest.site_keys.is_empty() && config.site_keys.is_empty() {
+            let has_key = !(served.manifest.site_keys.is_empty() && config.site_keys.is_empty());
+            if !has_key {
                 notes.push(format!(
                     "the image in {directory} has no site key: its terminals show E40 and never connect; \
                      build it with --site-key, or set site_key here"
@@ -150,13 +151,13 @@ impl Images {
                     "the image in {directory} has no EFI program: UEFI machines cannot boot it"
                 ));
             }
-            notes.extend(
-                served
-                    .manifest
-                    .warnings
-                    .iter()
-                    .map(|w| format!("the image in {directory}: {w}")),
-            );
+            // What the builder said about the key is said above, as it stands now.
+            let told = served
+                .manifest
+                .warnings
+                .iter()
+                .filter(|w| !w.starts_with("no site key"));
+            notes.extend(told.map(|w| format!("the image in {directory}: {w}")));
         }
         if !has_undionly() {
             notes.push(format!(

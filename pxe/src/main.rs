@@ -1,5 +1,6 @@
 //! `heliostat-pxe`: the netboot service.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -35,16 +36,20 @@ enum Subcommands {
     ServeHttp {
         /// The directory.
         root: PathBuf,
+        /// The process that starts it, without which it ends.
+        parent: u32,
     },
 }
 
 fn main() -> Result<()> {
     let filter =
         EnvFilter::try_from_env("HELIOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(colours)
         .init();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -57,6 +62,8 @@ fn main() -> Result<()> {
             println!("nothing keeps it from serving");
             Ok(())
         }
-        Subcommands::ServeHttp { root } => runtime.block_on(http::serve_standard_input(&root)),
+        Subcommands::ServeHttp { root, parent } => {
+            runtime.block_on(http::serve_standard_input(&root, parent))
+        }
     }
 }

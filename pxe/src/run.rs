@@ -42,22 +42,19 @@ const UNPRIVILEGED: &str = "nobody";
 /// Runs the service until a signal, or until a child ends.
 pub async fn run(config: &Config) -> Result<()> {
     let _lock = lock(config)?;
-    end_leftover(&pid_file(config))?;
+    Kind::ALL
+        .into_iter()
+        .try_for_each(|kind| end_leftover(config, kind))?;
     let ready = report(check(config))?;
     let conf = prepare(config, &ready)?;
     let mut children = Children {
         http: start_http(config, &ready)?,
-        dnsmasq: start_dnsmasq(&ready.dnsmasq, &conf)?,
-        pid_file: pid_file(config),
+        dnsmasq: start_dnsmasq(config, &ready.dnsmasq, &conf)?,
     };
-    fs::write(
-        &children.pid_file,
-        children.dnsmasq.id().unwrap_or_default().to_string(),
-    )?;
     let url = dnsmasq::script_url(config, &ready.facts(config));
     info!("serving {} as {url}; stop with Ctrl-C", config.interface);
     let outcome = watch(config, &mut children).await;
-    children.stop().await;
+    children.stop(config).await;
     outcome
 }
 
@@ -101,16 +98,51 @@ pub fn prepare(config: &Config, ready: &Ready) -> Result<PathBuf> {
 struct Children {
     http: Child,
     dnsmasq: Child,
-    pid_file: PathBuf,
 }
 
 impl Children {
-    async fn stop(&mut self) {
+    async fn stop(&mut self, config: &Config) {
         tokio::join!(
             stop(&mut self.dnsmasq, "dnsmasq"),
             stop(&mut self.http, "the HTTP server")
         );
-        drop(fs::remove_file(&self.pid_file));
+        for kind in Kind::ALL {
+            drop(fs::remove_file(kind.pid_file(config)));
+        }
+    }
+}
+
+/// A child, as it can be found again after we were killed.
+#[derive(Clone, Copy)]
+enum Kind {
+    Dnsmasq,
+    Http,
+}
+
+impl Kind {
+    const ALL: [Kind; 2] = [Kind::Dnsmasq, Kind::Http];
+
+    fn pid_file(self, config: &Config) -> PathBuf {
+        config.run_dir.join(match self {
+            Kind::Dnsmasq => "dnsmasq.pid",
+            Kind::Http => "http.pid",
+        })
+    }
+
+    /// The word of its command line that only ours has.
+    fn mark(self, config: &Config) -> String {
+        match self {
+            Kind::Dnsmasq => format!(
+                "--conf-file={}",
+                config.run_dir.join("dnsmasq.conf").display()
+            ),
+            Kind::Http => config.run_dir.join("www").display().to_string(),
+        }
+    }
+
+    fn remember(self, config: &Config, child: &Child) -> Result<()> {
+        let pid = child.id().unwrap_or_default().to_string();
+        Ok(fs::write(self.pid_file(config), pid)?)
     }
 }
 
@@ -126,7 +158,7 @@ async fn stop(child: &mut Child, name: &str) {
     }
 }
 
-fn start_dnsmasq(program: &Path, conf: &Path) -> Result<Child> {
+fn start_dnsmasq(config: &Config, program: &Path, conf: &Path) -> Result<Child> {
     let mut command = Command::new(program);
     command
         .arg("--keep-in-foreground")
@@ -138,9 +170,11 @@ fn start_dnsmasq(program: &Path, conf: &Path) -> Result<Child> {
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    command
+    let child = command
         .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    Kind::Dnsmasq.remember(config, &child)?;
+    Ok(child)
 }
 
 /// Binds here, with whatever privileges we have, and gives the socket to a child that has none.
@@ -150,7 +184,10 @@ fn start_http(config: &Config, ready: &Ready) -> Result<Child> {
         anyhow::anyhow!(describe(Transport::Tcp, config.http_port, "HTTP", &error))
     })?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg("serve-http").arg(config.run_dir.join("www"));
+    command
+        .arg("serve-http")
+        .arg(config.run_dir.join("www"))
+        .arg(std::process::id().to_string());
     command
         .stdin(Stdio::from(OwnedFd::from(socket)))
         .kill_on_drop(true)
@@ -160,7 +197,9 @@ fn start_http(config: &Config, ready: &Ready) -> Result<Child> {
     {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }
-    command.spawn().context("cannot start the HTTP server")
+    let child = command.spawn().context("cannot start the HTTP server")?;
+    Kind::Http.remember(config, &child)?;
+    Ok(child)
 }
 
 async fn watch(config: &Config, children: &mut Children) -> Result<()> {
@@ -245,10 +284,6 @@ async fn dnsmasq_ended(child: &mut Child, log: &Log) -> Result<()> {
     )
 }
 
-fn pid_file(config: &Config) -> PathBuf {
-    config.run_dir.join("dnsmasq.pid")
-}
-
 /// Two services on one interface would answer each other's terminals.
 fn lock(config: &Config) -> Result<Flock<fs::File>> {
     fs::create_dir_all(&config.run_dir)
@@ -264,33 +299,35 @@ fn lock(config: &Config) -> Result<Flock<fs::File>> {
     })
 }
 
-/// A dnsmasq whose parent was killed goes on answering; it is ours if its command line names our configuration.
-fn end_leftover(pid_file: &Path) -> Result<()> {
-    let Some(pid) = fs::read_to_string(pid_file)
+/// A child whose parent was killed may go on for a while, dnsmasq for ever; it is ours if its command line says so.
+fn end_leftover(config: &Config, kind: Kind) -> Result<()> {
+    let text = fs::read_to_string(kind.pid_file(config)).unwrap_or_default();
+    let Some(pid) = text
+        .trim()
+        .parse()
         .ok()
-        .and_then(|t| t.trim().parse::<i32>().ok())
+        .and_then(rustix::process::Pid::from_raw)
     else {
         return Ok(());
     };
     // The process is held before it is looked at, so that its number cannot pass to another in between.
-    let Some(raw) = rustix::process::Pid::from_raw(pid) else {
+    let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
         return Ok(());
     };
-    let Ok(process) = rustix::process::pidfd_open(raw, PidfdFlags::empty()) else {
-        return Ok(());
-    };
-    let cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let argument = format!(
-        "--conf-file={}",
-        pid_file.with_file_name("dnsmasq.conf").display()
-    );
+    let cmdline = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
     if !cmdline
         .split(|b| *b == 0)
-        .any(|word| word == argument.as_bytes())
+        .any(|word| word == kind.mark(config).as_bytes())
     {
         return Ok(());
     }
-    warn!("a dnsmasq (pid {pid}) is left from an earlier run and is stopped");
+    let name =
+        fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).unwrap_or_default();
+    warn!(
+        "{} (pid {}) is left from an earlier run and is stopped",
+        name.trim(),
+        pid.as_raw_nonzero()
+    );
     for sent in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
         let _ = rustix::process::pidfd_send_signal(&process, sent);
         let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
@@ -298,5 +335,8 @@ fn end_leftover(pid_file: &Path) -> Result<()> {
             return Ok(());
         }
     }
-    bail!("the dnsmasq of an earlier run (pid {pid}) cannot be stopped")
+    bail!(
+        "a process of an earlier run (pid {}) cannot be stopped",
+        pid.as_raw_nonzero()
+    )
 }

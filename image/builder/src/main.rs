@@ -1,5 +1,6 @@
 //! `heliostat-image`: from distribution packages to `vmlinuz`, `initramfs.zst`, `heliostat.efi` and `manifest.json`.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -68,10 +69,12 @@ struct BuildArguments {
 fn main() -> Result<()> {
     let filter =
         EnvFilter::try_from_env("HELIOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(colours)
         .init();
     match Arguments::parse().command {
         Subcommands::Build(arguments) => run(arguments),
