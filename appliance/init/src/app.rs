@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 use crate::boot::facts::Facts;
 use crate::boot::plan::{Action, EXTRA_MODULES, Phase, SETTLE_TIMEOUT, When, plan};
 use crate::console::Consoles;
-use crate::modules::{Loader, Tier};
+use crate::modules::{Catalogue, Loader, Tier, provide_modprobe};
 use crate::network::{Ask, NetReport};
 use crate::power::PowerButtons;
 use crate::shutdown::{Shutdown, shutdown};
@@ -185,6 +185,7 @@ impl<'a> App<'a> {
                 fs::write(Path::new("/proc/sys").join(path), line).context(path)?;
             }
             Action::CatchCtrlAltDel => set_cad_enabled(false).context("Ctrl-Alt-Del")?,
+            Action::ProvideModprobe => provide_modprobe().context("modprobe")?,
             Action::QuietScreen => quiet_screen(),
             Action::LoadModules => self.load_modules()?,
             Action::OpenTier(tier) => self.loader.iter().for_each(|loader| loader.open(tier)),
@@ -198,8 +199,13 @@ impl<'a> App<'a> {
         let Some(dir) = &self.facts.modules_dir else {
             return Ok(());
         };
+        let began = Instant::now();
+        let catalogue = Catalogue::read(dir, &self.facts.cmdline);
+        let (modules, patterns) = catalogue.sizes();
+        let ms = began.elapsed().as_millis() as u64;
+        info!(modules, patterns, ms, "module indexes read");
         let threads = self.facts.cpus.clamp(2, 4);
-        let loader = Loader::start(dir, Path::new("/sys"), &self.facts.cmdline, threads)?;
+        let loader = Loader::start(catalogue, Path::new("/sys"), threads)?;
         EXTRA_MODULES
             .iter()
             .for_each(|name| loader.add_module(Tier::Network, name));

@@ -27,6 +27,11 @@ fn main() -> anyhow::Result<()> {
     if heliostat_init::is_pid_one() {
         heliostat_init::run();
     }
+    if heliostat_init::modules::is_modprobe(std::env::args_os().next().as_deref()) {
+        heliostat_init::console::init_logging(false);
+        let loaded = heliostat_init::modules::run_modprobe(std::env::args_os().skip(1));
+        std::process::exit(i32::from(!loaded));
+    }
     match Args::parse().command {
         Command::Init => anyhow::bail!(
             "init takes the whole machine over and runs as PID 1 only: boot the image with it as /init"

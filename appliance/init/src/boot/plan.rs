@@ -33,6 +33,8 @@ pub enum Action {
     CatchCtrlAltDel,
     /// Stops the kernel from drawing text on the screen.
     QuietScreen,
+    /// Lets the kernel start this program when it wants a module itself.
+    ProvideModprobe,
     /// Begins to load modules for devices; those beyond [`Action::OpenTier`] wait.
     LoadModules,
     /// Lets the modules of devices up to this tier through.
@@ -124,7 +126,11 @@ fn settings(facts: &Facts) -> Vec<Action> {
 
 /// The text console is silenced first: it would draw a screen of its own as soon as it could.
 fn devices(facts: &Facts) -> Vec<Action> {
-    let load = [Action::LoadModules, Action::OpenTier(Tier::Network)];
+    let load = [
+        Action::ProvideModprobe,
+        Action::LoadModules,
+        Action::OpenTier(Tier::Network),
+    ];
     let modules = facts.modules_dir.iter().flat_map(|_| load.clone());
     [Action::QuietScreen].into_iter().chain(modules).collect()
 }

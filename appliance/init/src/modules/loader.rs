@@ -3,21 +3,15 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
-use std::ffi::CString;
-use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::kmod::{ModuleInitFlags, finit_module};
-use tracing::{debug, error, info, warn};
+use tracing::error;
 
-use super::{AliasIndex, DepIndex, Tier, coldplug};
-use crate::cmdline::Cmdline;
+use super::{Catalogue, Tier, coldplug};
 use crate::rescue::reason;
 
 /// Most devices remembered as seen; beyond it a device is looked at again, which is harmless.
@@ -34,11 +28,8 @@ pub struct Loader {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
-    dir: PathBuf,
     sys: PathBuf,
-    params: std::collections::BTreeMap<String, String>,
-    aliases: AliasIndex,
-    deps: DepIndex,
+    catalogue: Catalogue,
 }
 
 #[derive(Default)]
@@ -65,29 +56,17 @@ enum What {
 }
 
 impl Loader {
-    /// Reads the indexes below `dir` (`/lib/modules/<release>`) and starts `threads` threads.
-    /// Missing indexes are empty ones: a kernel with everything built in needs none.
+    /// Starts `threads` threads that load out of `catalogue` for the devices below `sys`.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(dir: &Path, sys: &Path, cmdline: &Cmdline, threads: usize) -> io::Result<Loader> {
-        let began = Instant::now();
-        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
+    pub fn start(catalogue: Catalogue, sys: &Path, threads: usize) -> io::Result<Loader> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
-            dir: dir.to_owned(),
             sys: sys.to_owned(),
-            params: cmdline.module_params.clone(),
-            aliases: AliasIndex::parse(&read("modules.alias")),
-            deps: DepIndex::parse(&read("modules.dep"), &read("modules.softdep")),
+            catalogue,
         });
-        info!(
-            modules = shared.deps.len(),
-            aliases = shared.aliases.len(),
-            ms = began.elapsed().as_millis() as u64,
-            "module indexes read"
-        );
         for number in 0..threads.max(1) {
             let shared = Arc::clone(&shared);
             let name = format!("modules-{number}");
@@ -173,9 +152,9 @@ impl Shared {
 
     fn handle(&self, what: What) {
         match what {
-            What::Module(name) => self.load_with_needs(&name, ""),
+            What::Module(name) => self.load_all(&name),
             What::Coldplug => coldplug::walk(&self.sys, |modalias| self.add_device(modalias)),
-            What::Device(modalias) => self.load_for(&modalias),
+            What::Device(modalias) => self.load_all(&modalias),
         }
     }
 
@@ -192,44 +171,13 @@ impl Shared {
         }
     }
 
-    fn load_for(&self, modalias: &str) {
-        for module in self.aliases.modules_for(modalias) {
-            self.load_with_needs(module, modalias);
+    fn load_all(&self, name: &str) {
+        for module in self.catalogue.order(name) {
+            // Most devices share their modules' needs, which are tried once.
+            if !self.lock().tried.contains(module) {
+                self.catalogue.load(module, name);
+                self.lock().tried.insert(module.to_owned());
+            }
         }
     }
-
-    fn load_with_needs(&self, module: &str, modalias: &str) {
-        for name in self.deps.load_order(module) {
-            self.load_once(name, modalias);
-        }
-    }
-
-    /// Loads one module whose needs are loaded. Two threads may come here with the same module at
-    /// once; the kernel then lets the second wait for the first.
-    fn load_once(&self, name: &str, modalias: &str) {
-        if self.lock().tried.contains(name) {
-            return;
-        }
-        let Some(path) = self.deps.path(name).map(|path| self.dir.join(path)) else {
-            return;
-        };
-        let began = Instant::now();
-        let outcome = load(&path, self.params.get(name).map_or("", String::as_str));
-        let ms = began.elapsed().as_millis() as u64;
-        match outcome {
-            Ok(()) => info!(module = name, ms, modalias, "module loaded"),
-            Err(Errno::EEXIST) => debug!(module = name, "module was loaded already"),
-            // What modprobe treats the same: the hardware is not there after all.
-            Err(Errno::ENODEV) => debug!(module = name, modalias, "module found no device"),
-            Err(error) => warn!(module = name, path = %path.display(), %error, "module not loaded"),
-        }
-        self.lock().tried.insert(name.to_owned());
-    }
-}
-
-fn load(path: &Path, params: &str) -> Result<(), Errno> {
-    let file = File::open(path)
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32)))?;
-    let params = CString::new(params).map_err(|_| Errno::EINVAL)?;
-    finit_module(&file, &params, ModuleInitFlags::empty())
 }
