@@ -84,19 +84,16 @@ impl Hub {
 
     /// Takes up the sessions that run already.
     pub fn adopt(&mut self) {
-        for (id, owner) in self.launcher.running() {
+        let mut running = self.launcher.running();
+        running.sort_by_key(|(_, owner)| std::cmp::Reverse(owner.started_s));
+        for (id, owner) in running {
             info!(session = %id, person = owner.person, pid = owner.pid, "found a running session");
-            self.directory.adopt(id, &owner);
             let (orders, inbox) = mpsc::channel(MAX_ORDERS);
             self.sessions.insert(id, orders);
-            let launcher = self.launcher.clone();
-            tokio::spawn(session::adopt(
-                id,
-                owner,
-                launcher,
-                inbox,
-                self.to_hub.clone(),
-            ));
+            let actions = self.directory.adopt(self.now(), id, &owner);
+            self.perform(actions);
+            let (launcher, to_hub) = (self.launcher.clone(), self.to_hub.clone());
+            tokio::spawn(session::adopt(id, owner, launcher, inbox, to_hub));
         }
     }
 

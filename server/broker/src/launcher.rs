@@ -82,7 +82,12 @@ impl Launcher {
     }
 
     /// Starts a session's process. Must be called on a tokio runtime.
-    pub fn start(&self, id: SessionId, account: &Account) -> anyhow::Result<(Child, Owner)> {
+    pub fn start(
+        &self,
+        id: SessionId,
+        person: &str,
+        account: &Account,
+    ) -> anyhow::Result<(Child, Owner)> {
         let runtime_dir = self.runtime_dir(account.uid);
         make_dir(&runtime_dir, 0o700)?;
         chown(&runtime_dir, Some(account.uid), Some(account.gid))
@@ -92,7 +97,7 @@ impl Launcher {
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("cannot listen on {}", socket.display()))?;
         let log = open_log(&self.log_file(id))?;
-        let child = self
+        let mut child = self
             .helper(id, account)
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
             .stdout(Stdio::from(log.try_clone()?))
@@ -101,14 +106,18 @@ impl Launcher {
             .context("cannot start a process")?;
         let pid = child.id().context("the process ended at once")?;
         let owner = Owner {
-            person: account.name.clone(),
+            person: person.to_owned(),
             uid: account.uid,
             pid,
             pid_start: start_time(pid).unwrap_or_default(),
             started_s: unix_s(),
         };
-        self.write_owner(id, &owner)?;
-        info!(session = %id, person = account.name, pid, "session started");
+        if let Err(error) = self.write_owner(id, &owner) {
+            // A session that no later broker could find must not run.
+            let _ = child.start_kill();
+            return Err(error);
+        }
+        info!(session = %id, person, pid, "session started");
         Ok((child, owner))
     }
 

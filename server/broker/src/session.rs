@@ -86,11 +86,11 @@ async fn begin(
     person: &str,
     launcher: &Arc<Launcher>,
 ) -> Result<(Child, Owner), Gone> {
-    let (person, min_uid) = (person.to_owned(), launcher.min_uid());
-    let account = tokio::task::spawn_blocking(move || accounts::find(&person, min_uid))
+    let (name, min_uid) = (person.to_owned(), launcher.min_uid());
+    let account = tokio::task::spawn_blocking(move || accounts::find(&name, min_uid))
         .await
         .map_err(|error| Gone::NotStarted(error.to_string()))??;
-    launcher.start(id, &account).map_err(|error| {
+    launcher.start(id, person, &account).map_err(|error| {
         warn!(session = %id, "a session could not be started: {error:#}");
         Gone::NotStarted(format!("{error:#}"))
     })

@@ -13,8 +13,11 @@ const SAY_MS: u64 = 1_500;
 const YOUNG_MS: u64 = 5_000;
 
 impl Directory {
-    /// Takes up a session that was found running, with what is remembered of its last attach.
-    pub fn adopt(&mut self, id: SessionId, owner: &Owner) {
+    /// Takes up a session that was found running, with what is remembered of its last attach. A
+    /// second one of the same person, left over from an end that was cut short, is ended; so the
+    /// newest is to be adopted first.
+    pub fn adopt(&mut self, now: Moment, id: SessionId, owner: &Owner) -> Vec<Action> {
+        let second = self.session_of(&owner.person).is_some();
         let session = Session {
             person: owner.person.clone(),
             uid: owner.uid,
@@ -25,6 +28,21 @@ impl Directory {
             stats: None,
         };
         self.sessions.insert(id, session);
+        match second {
+            true => self.end_second(now, id),
+            false => self.rejoin(id),
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    fn end_second(&mut self, now: Moment, id: SessionId) {
+        let reason = DetachReason::SessionEnded;
+        self.ending(now, id, reason.clone());
+        self.act(Action::ToSession(id, ToSession::End { reason }));
+    }
+
+    /// Puts an adopted session where it was attached last, if that terminal may still have it.
+    fn rejoin(&mut self, id: SessionId) {
         let last = self.attaches.values().filter(|record| record.session == id);
         let Some(last) = last.max_by_key(|record| record.attach).cloned() else {
             return;

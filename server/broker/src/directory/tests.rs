@@ -526,9 +526,36 @@ fn restarted(site: &Site, session: SessionId) -> Site {
         pid_start: 1,
         started_s: 1,
     };
-    second.directory.adopt(session, &owner);
+    let now = second.now();
+    assert_eq!(second.directory.adopt(now, session, &owner), []);
     second.directory.check();
     second
+}
+
+#[test]
+fn of_two_sessions_of_one_person_that_are_found_the_older_is_ended() {
+    let mut site = Site::new();
+    let (_, session, _) = site.attached("a", 1, "c-alice");
+    let mut second = restarted(&site, session);
+    let older = SessionId([200; 16]);
+    let owner = Owner {
+        person: "alice".to_owned(),
+        uid: 1000,
+        pid: 43,
+        pid_start: 1,
+        started_s: 0,
+    };
+    let now = second.now();
+    let actions = second.directory.adopt(now, older, &owner);
+    second.directory.check();
+    assert!(matches!(told(&actions, older)[..], [ToSession::End { .. }]));
+    second.ready(older, None);
+    let (b, _) = second.online("b", 2);
+    second.ready(session, None);
+    assert_eq!(
+        offer_of(&second.insert(b, 1, "c-alice")).unwrap().session,
+        session
+    );
 }
 
 #[test]
