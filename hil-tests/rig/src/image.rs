@@ -10,14 +10,20 @@ use crate::programs;
 
 /// Builds the image of the qemu profile unless there is one that is newer than its parts.
 /// Needs the distribution's package sources, so it has to run outside the namespaces.
-pub fn build() -> anyhow::Result<PathBuf> {
+///
+/// `shell` adds a root shell on the second serial line, for scenarios that break things inside.
+pub fn build(shell: bool) -> anyhow::Result<PathBuf> {
     let builder = programs::find("heliostat-image")?;
     let terminal = programs::find("heliostat-terminal")?;
     let profile = programs::folder()?
         .file_name()
         .context("a profile")?
         .to_owned();
-    let out = programs::target()?.join("rig-image").join(profile);
+    let kind = if shell { "shell" } else { "product" };
+    let out = programs::target()?
+        .join("rig-image")
+        .join(profile)
+        .join(kind);
     if is_newer(&out.join("manifest.json"), &[&builder, &terminal])? {
         return Ok(out);
     }
@@ -29,6 +35,7 @@ pub fn build() -> anyhow::Result<PathBuf> {
         .arg(programs::target()?.join("image-cache"))
         .arg("--out")
         .arg(&out)
+        .args(shell.then_some("--with-debug-shell"))
         .stdout(std::io::stderr())
         .status()
         .context("run heliostat-image")?;

@@ -16,6 +16,7 @@ pub mod programs;
 pub mod qmp;
 pub mod screen;
 pub mod site;
+pub mod story;
 
 mod rig;
 

@@ -1,11 +1,13 @@
 //! One terminal as a QEMU machine: a PC without a disk.
 
 use std::fs::File;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use hil_card::Reader;
 use serde_json::json;
 
@@ -37,6 +39,8 @@ pub struct Hardware {
     pub firmware: Firmware,
     /// Whether a window shows its screen.
     pub window: bool,
+    /// Whether its image has a shell on the second serial line.
+    pub shell: bool,
     /// Where its sockets and logs go.
     pub folder: PathBuf,
 }
@@ -210,6 +214,15 @@ impl Machine {
             .map(drop)
     }
 
+    /// Has the shell inside run a line; what it says is not waited for.
+    pub fn run_inside(&mut self, line: &str) -> anyhow::Result<()> {
+        ensure!(self.hardware.shell, "the image has no shell");
+        let path = self.hardware.file("shell");
+        let mut shell = UnixStream::connect(&path)
+            .with_context(|| format!("connect to the shell at {}", path.display()))?;
+        writeln!(shell, "\n{line}").context("tell the shell")
+    }
+
     /// The text of its serial console so far.
     pub fn console(&self) -> String {
         let bytes = std::fs::read(self.hardware.file("serial.log")).unwrap_or_default();
@@ -278,6 +291,12 @@ impl Hardware {
         command
             .arg("-serial")
             .arg(format!("file:{}", self.file("serial.log").display()));
+        if self.shell {
+            let path = self.file("shell");
+            command
+                .arg("-serial")
+                .arg(format!("unix:{},server=on,wait=off", path.display()));
+        }
         let (w, h) = self.screen;
         command.args(["-device", &format!("virtio-vga,id=gpu0,xres={w},yres={h}")]);
         let tap = format!("tap,id=n0,ifname={},script=no,downscript=no", self.tap);

@@ -25,6 +25,8 @@ pub struct RigOptions {
     pub firmware: Firmware,
     /// Whether windows show their screens.
     pub windows: bool,
+    /// Whether the image has a shell on the second serial line.
+    pub shell: bool,
     /// The netboot image.
     pub image: PathBuf,
     /// Where logs, sockets and pictures go.
@@ -64,7 +66,7 @@ impl Rig {
                 name: h.name.clone(),
             })
             .collect();
-        let site = Site::start(&options.folder, &options.image, &known)?;
+        let site = Site::start(options, &known)?;
         for person in PEOPLE {
             let card = Card::id_of(person.name);
             site.ctl(&["card", "add", &card, "--person", person.name])?;
@@ -183,6 +185,7 @@ impl RigOptions {
             screen: SCREENS[number as usize % SCREENS.len()],
             firmware: self.firmware,
             window: self.windows,
+            shell: self.shell,
             folder: self.folder.clone(),
             name,
         }

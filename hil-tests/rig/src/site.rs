@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
+use crate::RigOptions;
 use crate::network::{BRIDGE, SERVER};
 use crate::programs;
 
@@ -28,7 +29,13 @@ pub struct Site {
 
 impl Site {
     /// Starts broker and netboot service with their files and logs in `folder`.
-    pub fn start(folder: &Path, image: &Path, terminals: &[KnownTerminal]) -> anyhow::Result<Self> {
+    pub fn start(options: &RigOptions, terminals: &[KnownTerminal]) -> anyhow::Result<Self> {
+        let (folder, image) = (options.folder.as_path(), options.image.as_path());
+        let shell = if options.shell {
+            " heliostat.shell=ttyS1"
+        } else {
+            ""
+        };
         let broker_toml = format!(
             "site = \"Heliostat demo\"\n\
              listen = \"{SERVER}:4460\"\n\
@@ -52,7 +59,7 @@ impl Site {
              image = \"{image}\"\n\
              broker = [\"{SERVER}:4460\"]\n\
              site_key = [\"{pin}\"]\n\
-             cmdline = \"console=ttyS0 heliostat.console=ttyS0 panic=-1 quiet\"\n\
+             cmdline = \"console=ttyS0 heliostat.console=ttyS0 panic=-1 quiet{shell}\"\n\
              run_dir = \"/run/heliostat-pxe\"\n\
              state_dir = \"/run/heliostat-pxe-state\"\n\
              [dhcp]\n\

@@ -124,6 +124,7 @@ fn main() -> anyhow::Result<()> {
                 terminals,
                 firmware,
                 windows: false,
+                shell: false,
                 image,
                 folder,
             });
@@ -181,7 +182,7 @@ fn up(
         bail!("a rig is up already: rig down");
     }
     std::fs::create_dir_all(folder)?;
-    let image = image::build()?;
+    let image = image::build(false)?;
     eprintln!("booting {terminals} terminals through their firmware; this takes a minute or two");
     let log = std::fs::File::create(folder.join("rig.log"))?;
     let firmware = firmware
