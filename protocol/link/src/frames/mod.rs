@@ -1,0 +1,183 @@
+//! Frames of the scene, each on a unidirectional stream of its own.
+//!
+//! ```text
+//! stream arrives ─► Reading(kind byte, length, header) ─► Reading(content) ─► whole ─► due ─► given out
+//!                   always read                           read when due, or when there is room
+//! ```
+//!
+//! Streams arrive in any order; frames are given out by serial, from 1 without gaps. A frame that is
+//! due is always read; those before their turn share a bounded buffer and otherwise wait in the
+//! peer.
+
+mod order;
+mod parse;
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use heliostat_wire::codec;
+use heliostat_wire::limits::MAX_FRAME_CONTENT;
+use heliostat_wire::scene::{FrameHeader, STREAM_FRAME};
+
+use crate::connection::Connection;
+use crate::error::LinkError;
+use crate::transport::{MAX_FRAME_STREAMS, priority};
+use order::Order;
+use parse::Parser;
+
+/// Bytes of frames read before their turn.
+const MAX_EARLY: usize = 16 << 20;
+/// Buffers kept for reuse, and the size from which one is not worth keeping.
+const MAX_SPARE: usize = 4;
+const MAX_SPARE_SIZE: usize = 4 << 20;
+
+/// Sends frames.
+#[derive(Debug)]
+pub struct FrameSender {
+    connection: Connection,
+    scratch: Vec<u8>,
+}
+
+impl FrameSender {
+    /// Sends frames on `connection`.
+    pub fn new(connection: &Connection) -> Self {
+        Self {
+            connection: connection.clone(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Sends one frame and returns when all of it waits in this end's send buffer. The content is
+    /// not copied. Not cancel-safe: a frame cut off by dropping this future breaks the link.
+    pub async fn send(&mut self, header: &FrameHeader, content: Bytes) -> Result<(), LinkError> {
+        if content.len() > MAX_FRAME_CONTENT {
+            return Err(heliostat_wire::WireError::TooLong {
+                got: content.len(),
+                max: MAX_FRAME_CONTENT,
+            }
+            .into());
+        }
+        self.scratch.clear();
+        self.scratch.push(STREAM_FRAME);
+        codec::encode_frame_header(header, &mut self.scratch)?;
+        let mut parts = [Bytes::copy_from_slice(&self.scratch), content];
+        let mut stream = self.connection.quic().open_uni().await?;
+        stream
+            .set_priority(priority::FRAME)
+            .map_err(|_| LinkError::Protocol("a frame's stream is closed"))?;
+        stream.write_all_chunks(&mut parts).await?;
+        stream
+            .finish()
+            .map_err(|_| LinkError::Protocol("a frame's stream is closed"))
+    }
+}
+
+/// One frame as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What it does to the scene.
+    pub header: FrameHeader,
+    /// Its batch of tiles, not looked at.
+    pub content: Vec<u8>,
+}
+
+/// Receives frames, in order.
+#[derive(Debug)]
+pub struct FrameReceiver {
+    connection: Connection,
+    reading: Vec<Reading>,
+    order: Order,
+    spare: Vec<Vec<u8>>,
+}
+
+impl FrameReceiver {
+    /// Receives the frames of an attach on `connection`, from serial 1.
+    pub fn new(connection: &Connection) -> Self {
+        Self {
+            connection: connection.clone(),
+            reading: Vec::new(),
+            order: Order::default(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// The next frame. Cancel-safe.
+    pub async fn next(&mut self) -> Result<Frame, LinkError> {
+        let connection = self.connection.clone();
+        loop {
+            if let Some(frame) = self.order.next() {
+                return Ok(frame);
+            }
+            let room = self.reading.len() < MAX_FRAME_STREAMS as usize;
+            tokio::select! {
+                biased;
+                stream = connection.quic().accept_uni(), if room => self.begin(stream?),
+                frame = poll_fn(|cx| self.poll_reading(cx)) => self.order.arrived(frame?)?,
+            }
+        }
+    }
+
+    /// Takes a frame's buffer back, so that the next frame need not allocate.
+    pub fn recycle(&mut self, mut content: Vec<u8>) {
+        if self.spare.len() < MAX_SPARE && content.capacity() <= MAX_SPARE_SIZE {
+            content.clear();
+            self.spare.push(content);
+        }
+    }
+
+    fn begin(&mut self, stream: quinn::RecvStream) {
+        let buffer = self.spare.pop().unwrap_or_default();
+        self.reading.push(Reading {
+            stream,
+            parser: Parser::new(buffer),
+        });
+    }
+
+    /// Reads what has arrived; ready with a frame that is whole.
+    fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, LinkError>> {
+        let due = self.order.due();
+        let mut early = self.order.bytes() + self.early_bytes(due);
+        for n in 0..self.reading.len() {
+            let reading = &mut self.reading[n];
+            let before = reading.parser.early_bytes(due);
+            let poll = reading.poll(cx, due, MAX_EARLY.saturating_sub(early));
+            early += reading.parser.early_bytes(due).saturating_sub(before);
+            if let Poll::Ready(done) = poll {
+                let reading = self.reading.swap_remove(n);
+                return Poll::Ready(done.and_then(|()| reading.parser.finish()));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn early_bytes(&self, due: u32) -> usize {
+        let parsers = self.reading.iter().map(|reading| &reading.parser);
+        parsers.map(|parser| parser.early_bytes(due)).sum()
+    }
+}
+
+/// A frame that is being read.
+#[derive(Debug)]
+struct Reading {
+    stream: quinn::RecvStream,
+    parser: Parser,
+}
+
+impl Reading {
+    /// Reads on; ready when the stream has ended. `room` is how much of an early frame may be read.
+    fn poll(&mut self, cx: &mut Context<'_>, due: u32, room: usize) -> Poll<Result<(), LinkError>> {
+        let begun = self.parser.early_bytes(due);
+        loop {
+            let early = self.parser.early_bytes(due).saturating_sub(begun);
+            if self.parser.is_early(due) && early >= room {
+                return Poll::Pending;
+            }
+            let read = ready!(self.stream.poll_read(cx, self.parser.space()))?;
+            match read {
+                0 => return Poll::Ready(Ok(())),
+                read => self.parser.advance(read)?,
+            }
+        }
+    }
+}

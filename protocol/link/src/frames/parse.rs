@@ -1,0 +1,204 @@
+//! One frame from the bytes of its stream, however they are cut.
+
+use heliostat_wire::codec::{self, LENGTH_FIELD};
+use heliostat_wire::limits::{MAX_FRAME_CONTENT, MAX_FRAME_HEADER};
+use heliostat_wire::scene::{FrameHeader, STREAM_FRAME};
+
+use super::Frame;
+use crate::error::LinkError;
+
+/// Room made in a buffer at once.
+const STEP: usize = 16 << 10;
+
+/// Takes bytes into [`Parser::space`] and counts them with [`Parser::advance`].
+#[derive(Debug)]
+pub(super) struct Parser {
+    part: Part,
+    /// The part being read: `filled` bytes of it, then room.
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+/// ```text
+/// Kind ─► Length ─► Header ─► Content ─► end of the stream
+/// ```
+#[derive(Debug)]
+enum Part {
+    Kind,
+    Length,
+    Header { length: usize },
+    Content { header: FrameHeader },
+}
+
+impl Parser {
+    /// A parser that reads into `buffer`, whatever its size.
+    pub(super) fn new(buffer: Vec<u8>) -> Self {
+        Self {
+            part: Part::Kind,
+            buffer,
+            filled: 0,
+        }
+    }
+
+    /// Where the next bytes go; never empty.
+    pub(super) fn space(&mut self) -> &mut [u8] {
+        let end = match &self.part {
+            Part::Kind => 1,
+            Part::Length => LENGTH_FIELD,
+            Part::Header { length } => *length,
+            Part::Content { .. } => self.filled + STEP.max(self.filled / 2),
+        };
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        &mut self.buffer[self.filled..end]
+    }
+
+    /// Counts bytes that were put into the space.
+    pub(super) fn advance(&mut self, read: usize) -> Result<(), LinkError> {
+        self.filled += read;
+        if let Part::Content { .. } = &self.part {
+            return match self.filled > MAX_FRAME_CONTENT {
+                true => Err(LinkError::Protocol("a frame is too long")),
+                false => Ok(()),
+            };
+        }
+        // An empty header needs no further bytes to be whole.
+        while let Some(next) = self.next_part()? {
+            self.part = next;
+            self.filled = 0;
+        }
+        Ok(())
+    }
+
+    /// What follows the part that is whole.
+    fn next_part(&self) -> Result<Option<Part>, LinkError> {
+        let bytes = &self.buffer[..self.filled];
+        match (&self.part, bytes) {
+            (Part::Kind, [STREAM_FRAME]) => Ok(Some(Part::Length)),
+            (Part::Kind, [_, ..]) => Err(LinkError::Protocol("a stream of unknown kind")),
+            (Part::Length, [a, b, c, d]) => {
+                let length = codec::body_length([*a, *b, *c, *d], MAX_FRAME_HEADER)?;
+                Ok(Some(Part::Header { length }))
+            }
+            (Part::Header { length }, header) if header.len() == *length => {
+                let header = codec::decode(header)?;
+                Ok(Some(Part::Content { header }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether this is a frame before its turn.
+    pub(super) fn is_early(&self, due: u32) -> bool {
+        matches!(&self.part, Part::Content { header } if header.serial != due)
+    }
+
+    /// Bytes of content read before their turn.
+    pub(super) fn early_bytes(&self, due: u32) -> usize {
+        match self.is_early(due) {
+            true => self.filled,
+            false => 0,
+        }
+    }
+
+    /// The frame, at the end of its stream.
+    pub(super) fn finish(mut self) -> Result<Frame, LinkError> {
+        self.buffer.truncate(self.filled);
+        match self.part {
+            Part::Content { header } => Ok(Frame {
+                header,
+                content: self.buffer,
+            }),
+            _ => Err(LinkError::Protocol("a frame ended early")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliostat_wire::List;
+    use heliostat_wire::scene::SceneOp;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Feeds `bytes` in pieces of at most the sizes in `cuts`, over and over.
+    fn parse(bytes: &[u8], cuts: &[usize], buffer: Vec<u8>) -> Result<Frame, LinkError> {
+        let mut parser = Parser::new(buffer);
+        let mut rest = bytes;
+        let mut cuts = cuts.iter().cycle();
+        while !rest.is_empty() {
+            let space = parser.space();
+            assert!(!space.is_empty());
+            let cut = *cuts.next().unwrap();
+            let (piece, later) = rest.split_at(cut.min(space.len()).min(rest.len()));
+            space[..piece.len()].copy_from_slice(piece);
+            parser.advance(piece.len())?;
+            rest = later;
+        }
+        parser.finish()
+    }
+
+    fn frame_bytes(header: &FrameHeader, content: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![STREAM_FRAME];
+        codec::encode_frame_header(header, &mut bytes).unwrap();
+        bytes.extend_from_slice(content);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_is_the_same_however_its_bytes_were_cut_and_whatever_the_buffer_held(
+            serial in any::<u32>(),
+            ops in 0usize..40,
+            content in proptest::collection::vec(any::<u8>(), 0..60_000),
+            cuts in proptest::collection::vec(1usize..5_000, 1..20),
+            stale in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let header = FrameHeader {
+                serial,
+                last_input: serial / 2,
+                ops: List::truncated(vec![SceneOp::Clear; ops]),
+            };
+            let bytes = frame_bytes(&header, &content);
+            let frame = parse(&bytes, &cuts, stale).unwrap();
+            prop_assert_eq!(frame, Frame { header, content });
+        }
+
+        #[test]
+        fn any_bytes_are_a_frame_or_an_error(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            as_frame in any::<bool>(),
+            cuts in proptest::collection::vec(1usize..50, 1..5),
+        ) {
+            if as_frame && bytes.len() > 5 {
+                bytes[0] = STREAM_FRAME;
+                bytes[2..5].fill(0);
+            }
+            let _ = parse(&bytes, &cuts, Vec::new());
+        }
+    }
+
+    #[test]
+    fn content_above_the_limit_is_refused_as_it_comes() {
+        let header = FrameHeader {
+            serial: 1,
+            last_input: 0,
+            ops: List::default(),
+        };
+        let mut parser = Parser::new(Vec::new());
+        for byte in frame_bytes(&header, &[]) {
+            parser.space()[0] = byte;
+            parser.advance(1).unwrap();
+        }
+        let refused = loop {
+            let room = parser.space().len();
+            if let Err(error) = parser.advance(room) {
+                break error;
+            }
+        };
+        assert_eq!(refused, LinkError::Protocol("a frame is too long"));
+        assert!(parser.filled < 2 * MAX_FRAME_CONTENT);
+    }
+}
