@@ -1,3 +1,127 @@
-//! Measures the project's figures.
+//! Measures the figures, one JSON line each: name, value, unit, target, whether it is reached, and
+//! how it was measured.
 
-fn main() {}
+mod attach;
+mod boot;
+mod key;
+mod memory;
+mod wire;
+
+use clap::Parser;
+use hil_rig::{image, namespaces};
+use serde_json::json;
+
+/// Measures the figures, one JSON line each
+#[derive(Parser)]
+struct Args {
+    /// Only these, by name
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// One figure.
+pub struct Figure {
+    /// Its name.
+    pub name: &'static str,
+    /// What was measured.
+    pub value: f64,
+    /// Its unit.
+    pub unit: &'static str,
+    /// What it should be at most.
+    pub target: f64,
+    /// How it was measured.
+    pub how: String,
+}
+
+/// A measurement that gives several figures.
+struct Measurement {
+    gives: &'static [&'static str],
+    run: fn() -> anyhow::Result<Vec<Figure>>,
+}
+
+const MEASUREMENTS: &[Measurement] = &[
+    Measurement {
+        gives: &["attach_p50_ms", "attach_p99_ms"],
+        run: attach::measure,
+    },
+    Measurement {
+        gives: &["key_p50_ms", "key_p99_ms"],
+        run: key::measure,
+    },
+    Measurement {
+        gives: &["blink_bytes"],
+        run: wire::measure_blink,
+    },
+    Measurement {
+        gives: &["drag_bytes_per_frame"],
+        run: wire::measure_drag,
+    },
+    Measurement {
+        gives: &["session_private_mib", "broker_rss_mib"],
+        run: memory::measure,
+    },
+    Measurement {
+        gives: &["image_mib"],
+        run: boot::measure_image,
+    },
+    Measurement {
+        gives: &["pid1_to_idle_s"],
+        run: boot::measure_boot,
+    },
+];
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    // Packages are fetched before the network of the machine is left behind.
+    image::build(false)?;
+    namespaces::enter()?;
+    for measurement in MEASUREMENTS {
+        let wanted = |name: &&str| args.only.is_empty() || args.only.iter().any(|o| o == name);
+        if !measurement.gives.iter().any(|name| wanted(&name)) {
+            continue;
+        }
+        match (measurement.run)() {
+            Ok(figures) => figures.iter().filter(|f| wanted(&f.name)).for_each(print),
+            Err(error) => {
+                for name in measurement.gives {
+                    println!(
+                        "{}",
+                        json!({"name": name, "ok": false, "how": format!("{error:#}")})
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print(figure: &Figure) {
+    let line = json!({
+        "name": figure.name,
+        "value": (figure.value * 100.0).round() / 100.0,
+        "unit": figure.unit,
+        "target": figure.target,
+        "ok": figure.value <= figure.target,
+        "how": figure.how,
+    });
+    println!("{line}");
+}
+
+/// The value below which this share of `sorted` lies.
+pub fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let sorted: Vec<f64> = (1..=200).map(f64::from).collect();
+        assert_eq!(percentile(&sorted, 0.5), 100.0);
+        assert_eq!(percentile(&sorted, 0.99), 198.0);
+        assert_eq!(percentile(&[7.0], 0.99), 7.0);
+    }
+}

@@ -74,10 +74,10 @@ impl Terminal {
             for line in BufReader::new(stdout).lines() {
                 let Ok(line) = line else { break };
                 let read_us = monotonic_us();
-                if let Ok(value) = serde_json::from_str(&line) {
-                    if sender.send(Event { value, read_us }).is_err() {
-                        break;
-                    }
+                if let Ok(value) = serde_json::from_str(&line)
+                    && sender.send(Event { value, read_us }).is_err()
+                {
+                    break;
                 }
             }
         });

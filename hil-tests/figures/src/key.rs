@@ -1,0 +1,68 @@
+//! From a key at the terminal to a changed pixel on its screen.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use hil_local::framebuffer;
+use hil_local::terminal::monotonic_us;
+use hil_local::{Site, SiteOptions};
+
+use crate::attach::CARD;
+use crate::{Figure, percentile};
+
+const STEP: Duration = Duration::from_secs(20);
+const KEYS: usize = 300;
+const KEY_A: u16 = 30;
+
+/// Many keys into a client that changes its pixels at each.
+pub fn measure() -> anyhow::Result<Vec<Figure>> {
+    let probe = hil_local::programs::find("hil-probe")?;
+    let options = SiteOptions {
+        session_toml: format!("autostart = [\"{} keys\"]\n", probe.display()),
+        ..SiteOptions::default()
+    };
+    let site = Site::start(&options)?;
+    site.add_card(CARD, "alice")?;
+    let mut terminal = site.headless("desk", (1920, 1080))?;
+    terminal.wait_named("connected", STEP)?;
+    terminal.insert_card(CARD)?;
+    let with_window = |event: &hil_local::Event| {
+        event.name() == "frame_shown" && event.number("serial") > Some(1)
+    };
+    terminal.wait_for("the probe's window", STEP, with_window)?;
+    let file = terminal
+        .framebuffer
+        .clone()
+        .expect("a headless terminal has a file");
+    let mut times = Vec::with_capacity(KEYS);
+    let mut before = framebuffer::digest(&file)?;
+    for number in 0..KEYS {
+        terminal.drain();
+        let start = monotonic_us();
+        terminal.key(KEY_A, true)?;
+        let shown = terminal.wait_for("changed pixels", STEP, |event| {
+            event.name() == "frame_shown" && event.number("at_us") > Some(start)
+        })?;
+        let now = framebuffer::digest(&file)?;
+        ensure!(now != before, "key {number} changed no pixel");
+        before = now;
+        times.push((shown.number("at_us").unwrap_or(0) - start) as f64 / 1000.0);
+        terminal.key(KEY_A, false)?;
+    }
+    times.sort_by(f64::total_cmp);
+    let how = format!(
+        "{KEYS} keys into a probe that changes its pixels at each, 1920x1080, loopback: key line \
+         written to frame shown, the framebuffer checked to have changed"
+    );
+    let figure = |name, share, target| Figure {
+        name,
+        value: percentile(&times, share),
+        unit: "ms",
+        target,
+        how: how.clone(),
+    };
+    Ok(vec![
+        figure("key_p50_ms", 0.5, 3.0),
+        figure("key_p99_ms", 0.99, 10.0),
+    ])
+}

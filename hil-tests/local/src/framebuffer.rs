@@ -1,0 +1,55 @@
+//! The picture of a headless terminal, read as its book says.
+
+use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+const HEADER: usize = 4096;
+const LOCK: usize = 28;
+
+/// A whole picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shot {
+    /// Width in pixels.
+    pub w: u32,
+    /// Height in pixels.
+    pub h: u32,
+    /// Rows of XRGB8888 without gaps.
+    pub pixels: Vec<u8>,
+}
+
+/// Reads the picture, whole.
+pub fn read(path: &Path) -> anyhow::Result<Shot> {
+    let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+    let word = |at: usize| -> anyhow::Result<u32> {
+        let mut bytes = [0; 4];
+        file.read_exact_at(&mut bytes, at as u64)?;
+        Ok(u32::from_le_bytes(bytes))
+    };
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        let before = word(LOCK)?;
+        if before % 2 == 0 {
+            let (w, h, stride) = (word(12)?, word(16)?, word(20)?);
+            let mut pixels = vec![0; stride as usize * h as usize];
+            let whole = file.read_exact_at(&mut pixels, HEADER as u64);
+            if whole.is_ok() && word(LOCK)? == before {
+                return Ok(Shot { w, h, pixels });
+            }
+        }
+        std::thread::yield_now();
+    }
+    bail!("{} is never at rest", path.display())
+}
+
+/// A number that is another for another picture.
+pub fn digest(path: &Path) -> anyhow::Result<u64> {
+    let shot = read(path)?;
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&shot.pixels);
+    Ok(hasher.finish())
+}
