@@ -1,6 +1,7 @@
 //! The one bidirectional stream of a link: preambles, then typed messages.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use heliostat_wire::codec::{self, LENGTH_FIELD};
@@ -14,6 +15,8 @@ use crate::transport::priority;
 
 /// Bytes that may wait in a [`Sender`] before it refuses more.
 const MAX_QUEUED: usize = 2 * MAX_MESSAGE;
+/// How long a peer of another version may take to hear of ours.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Bytes taken from the stream at once.
 const CHUNK: usize = 64 << 10;
 
@@ -40,10 +43,19 @@ impl<S: Serialize, R: DeserializeOwned> Main<S, R> {
     pub(crate) async fn accept(quic: &quinn::Connection, link: Link) -> Result<Self, LinkError> {
         let (send, recv) = quic.accept_bi().await?;
         let mut main = Self::new(send, recv, link)?;
-        main.receiver.agree().await?;
+        let agreed = main.receiver.agree().await;
         main.sender.preamble(link);
-        main.sender.flush().await?;
-        Ok(main)
+        match agreed {
+            Ok(()) => {
+                main.sender.flush().await?;
+                Ok(main)
+            }
+            Err(error) => {
+                // A peer of another version is to learn which ones are spoken here.
+                let _ = tokio::time::timeout(FAREWELL, main.sender.finish()).await;
+                Err(error)
+            }
+        }
     }
 
     fn new(

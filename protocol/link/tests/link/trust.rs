@@ -205,8 +205,9 @@ async fn the_other_kind_of_link_is_refused_in_the_handshake() {
     accepting.abort();
 }
 
-/// What a server answers to a client whose first bytes on the main stream are these.
-async fn answer_to(first_bytes: &[u8]) -> (LinkError, Ended) {
+/// What a server answers to a client whose first bytes on the main stream are these: its error, its
+/// own first bytes, and how it closed.
+async fn answer_to(first_bytes: &[u8]) -> (LinkError, Vec<u8>, Ended) {
     let key = identity();
     let server = server(&key);
     let address = server.local_addr().unwrap();
@@ -218,23 +219,33 @@ async fn answer_to(first_bytes: &[u8]) -> (LinkError, Ended) {
     });
     let (near, far) = tokio::join!(client.connect(address, "x").unwrap(), async {
         server.accept().await.unwrap().complete().await
-    },);
+    });
     let (near, far) = (near.unwrap(), far.unwrap());
-    let (mut send, _recv) = near.open_bi().await.unwrap();
+    let (mut send, mut recv) = near.open_bi().await.unwrap();
     send.write_all(first_bytes).await.unwrap();
     send.finish().unwrap();
-    let error = match far.accept_main(Link::Session).await {
-        Err(error) => error,
-        Ok::<Strings, _>(mut main) => main.recv().await.unwrap_err(),
+    let serving = async {
+        let error = match far.accept_main(Link::Session).await {
+            Err(error) => error,
+            Ok::<Strings, _>(mut main) => main.recv().await.unwrap_err(),
+        };
+        far.close_for(&error);
+        error
     };
-    far.close_for(&error);
-    (error, near.closed().await.into())
+    let reading = async {
+        let mut preamble = vec![0; 12];
+        let read = recv.read_exact(&mut preamble).await;
+        read.map(|()| preamble).unwrap_or_default()
+    };
+    let (error, preamble) = tokio::join!(serving, reading);
+    (error, preamble, near.closed().await.into())
 }
 
 #[tokio::test]
 async fn a_peer_of_another_version_is_told_which_versions_there_are() {
-    let (error, ended) = within(answer_to(b"HELIOSTS\x09\x00\x0a\x00")).await;
+    let (error, preamble, ended) = within(answer_to(b"HELIOSTS\x09\x00\x0a\x00")).await;
     assert!(matches!(error, LinkError::Version(_)));
+    assert_eq!(preamble, b"HELIOSTS\x01\x00\x01\x00");
     let Ended::ByPeer { code, text } = ended else {
         panic!("{ended:?}");
     };
@@ -246,7 +257,7 @@ async fn a_peer_of_another_version_is_told_which_versions_there_are() {
 async fn a_length_above_the_limit_is_refused_before_its_bytes_are_awaited() {
     let mut bytes = b"HELIOSTS\x01\x00\x01\x00".to_vec();
     bytes.extend_from_slice(&u32::MAX.to_le_bytes());
-    let (error, ended) = within(answer_to(&bytes)).await;
+    let (error, _, ended) = within(answer_to(&bytes)).await;
     assert!(matches!(error, LinkError::Wire(_)));
     assert!(matches!(
         ended,
@@ -262,7 +273,7 @@ async fn a_stream_that_ends_too_early_is_a_protocol_error_at_every_cut() {
     let mut whole = b"HELIOSTS\x01\x00\x01\x00".to_vec();
     heliostat_wire::codec::encode(&"hello".to_owned(), &mut whole).unwrap();
     for cut in [1, 11, 13, 17, whole.len() - 1] {
-        let (error, _) = within(answer_to(&whole[..cut])).await;
+        let (error, ..) = within(answer_to(&whole[..cut])).await;
         assert_ne!(error.close_code(), CloseCode::Done, "cut at {cut}");
     }
 }
