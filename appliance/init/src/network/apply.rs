@@ -5,17 +5,23 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
+use futures_util::StreamExt;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::route::{RouteMessage, RouteScope};
 use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, RouteMessageBuilder};
 use tracing::{info, warn};
 
 use super::lease::{Lease, Route};
 
+/// Most addresses of an interface that are looked at.
+const MAX_ADDRESSES: usize = 64;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Puts `lease` into force on the interface `index`. What fails is logged and the rest is done.
 pub(super) async fn apply(handle: &Handle, index: u32, lease: &Lease) {
     info!(address = lease.cidr(), name_servers = ?lease.name_servers, domain = ?lease.domain, "lease");
+    // First, since the kernel drops an address together with an older one of the same network.
+    remove_others(handle, index, lease).await;
     let address = handle
         .address()
         .add(index, IpAddr::V4(lease.address), lease.prefix)
@@ -43,6 +49,37 @@ pub(super) async fn apply(handle: &Handle, index: u32, lease: &Lease) {
     if let Err(error) = write_resolv_conf(Path::new(RESOLV_CONF), &lease.resolv_conf()) {
         warn!(%error, "{RESOLV_CONF} not written");
     }
+}
+
+/// Takes away what an earlier run of this process may have left behind.
+async fn remove_others(handle: &Handle, index: u32, lease: &Lease) {
+    let found = handle
+        .address()
+        .get()
+        .set_link_index_filter(index)
+        .execute();
+    let found: Vec<AddressMessage> = found
+        .take(MAX_ADDRESSES)
+        .filter_map(async |found| found.ok())
+        .collect()
+        .await;
+    for address in found
+        .into_iter()
+        .filter(|address| is_other(address, index, lease))
+    {
+        if let Err(error) = handle.address().del(address).execute().await {
+            warn!(%error, "an old address stays");
+        }
+    }
+}
+
+/// The kernel may list the addresses of all interfaces, whatever was asked.
+fn is_other(message: &AddressMessage, index: u32, lease: &Lease) -> bool {
+    let here = message.header.index == index;
+    here && message.attributes.iter().any(|attribute| match attribute {
+        AddressAttribute::Local(IpAddr::V4(address)) => *address != lease.address,
+        _ => false,
+    })
 }
 
 /// Takes `lease` back; what is gone already is no matter.
