@@ -1,7 +1,8 @@
 //! Packages through the machine's own apt: whatever archives it is set up with, and no others.
 //!
 //! A package is kept in the cache under its name and hash, so a build with a lock file and a warm cache
-//! never asks apt. Nothing is installed and no root is needed.
+//! never asks apt. Nothing is installed and no root is needed. Where apt's lists are missing or so old that a
+//! download fails, fresh ones are fetched from the same archives into the cache; the machine's own stay as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use heliostat_manifest::Package;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::deb::Deb;
 use crate::digest::sha256_hex;
@@ -20,7 +21,12 @@ pub struct Apt {
     cache: PathBuf,
     pins: Option<BTreeMap<String, Package>>,
     used: BTreeSet<Package>,
+    /// Whether fresh lists of our own have been fetched and are used.
+    own_lists: bool,
 }
+
+/// Packages on disk, verified: path and hash by name.
+type Located = BTreeMap<String, (PathBuf, String)>;
 
 /// One package as apt would download it.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +48,7 @@ impl Apt {
             cache,
             pins,
             used: BTreeSet::new(),
+            own_lists: false,
         })
     }
 
@@ -62,20 +69,58 @@ impl Apt {
         if names.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let output = run(Command::new("apt-cache").arg("policy").args(names))?;
+        let output = run(self.apt("apt-cache").arg("policy").args(names))?;
         Ok(with_candidate(&output))
+    }
+
+    /// Fetches fresh lists into the cache and uses them from now on; false when that has been done before.
+    pub fn refresh(&mut self) -> Result<bool> {
+        if self.own_lists || self.pins.is_some() {
+            return Ok(false);
+        }
+        self.update_lists()?;
+        Ok(true)
     }
 
     /// Downloads what the cache lacks, verifies and unpacks each package, in the order of the names.
     pub fn fetch(&mut self, names: &[String]) -> Result<Vec<Deb>> {
-        let files = match &self.pins {
-            Some(pins) => self.locate_pinned(names, pins)?,
-            None => self.locate(names, names)?,
+        let files = match self.pins.is_some() {
+            true => self.locate_pinned(names)?,
+            false => self.locate(names, names)?,
         };
         names.iter().map(|name| self.open(name, &files)).collect()
     }
 
-    fn open(&mut self, name: &str, files: &BTreeMap<String, (PathBuf, String)>) -> Result<Deb> {
+    fn update_lists(&mut self) -> Result<()> {
+        info!("fetching fresh package lists");
+        for directory in ["apt/lists/partial", "apt/cache/archives/partial"] {
+            fs::create_dir_all(self.cache.join(directory))?;
+        }
+        self.own_lists = true;
+        run(self.apt("apt-get").args(["-q", "update"]))
+            .context("apt cannot fetch fresh package lists")?;
+        Ok(())
+    }
+
+    fn apt(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        // As root apt would hand downloads to a user that may not write here, and warn about it.
+        command.args(["-o", "APT::Sandbox::User=root"]);
+        if self.own_lists {
+            let own = |what: &str, directory: &str| {
+                format!("{what}={}", self.cache.join(directory).display())
+            };
+            command.args([
+                "-o",
+                &own("Dir::State::Lists", "apt/lists"),
+                "-o",
+                &own("Dir::Cache", "apt/cache"),
+            ]);
+        }
+        command
+    }
+
+    fn open(&mut self, name: &str, files: &Located) -> Result<Deb> {
         let (path, sha256) = files
             .get(name)
             .with_context(|| format!("apt offers no package {name}"))?;
@@ -89,70 +134,72 @@ impl Apt {
         Ok(deb)
     }
 
-    fn locate_pinned(
-        &self,
-        names: &[String],
-        pins: &BTreeMap<String, Package>,
-    ) -> Result<BTreeMap<String, (PathBuf, String)>> {
-        let mut found = BTreeMap::new();
-        let mut asked = Vec::new();
+    fn locate_pinned(&mut self, names: &[String]) -> Result<Located> {
+        let mut found = Located::new();
+        let mut missing = Vec::new();
         for name in names {
-            let pin = pins.get(name).with_context(|| {
-                format!("the lock file has no package {name}: build once without --locked and use the new manifest")
-            })?;
+            let pin = self.pin(name)?.clone();
             match self.cached(name, &pin.sha256)? {
-                Some(path) => drop(found.insert(name.clone(), (path, pin.sha256.clone()))),
-                None => asked.push(format!("{name}={}", pin.version)),
+                Some(path) => drop(found.insert(name.clone(), (path, pin.sha256))),
+                None => missing.push(pin),
             }
         }
-        let names: Vec<String> = asked
+        let names: Vec<String> = missing.iter().map(|pin| pin.name.clone()).collect();
+        let asked: Vec<String> = missing
             .iter()
-            .filter_map(|a| a.split('=').next())
-            .map(str::to_owned)
+            .map(|pin| format!("{}={}", pin.name, pin.version))
             .collect();
         for (name, (path, sha256)) in self.locate(&names, &asked)? {
-            if sha256 != pins[&name].sha256 {
-                bail!(
-                    "{name} has the hash {sha256}, the lock file wants {}",
-                    pins[&name].sha256
-                );
+            let expected = &self.pin(&name)?.sha256;
+            if sha256 != *expected {
+                bail!("{name} has the hash {sha256}, the lock file wants {expected}");
             }
             found.insert(name, (path, sha256));
         }
         Ok(found)
     }
 
+    fn pin(&self, name: &str) -> Result<&Package> {
+        self.pins.as_ref().and_then(|pins| pins.get(name)).with_context(|| {
+            format!("the lock file has no package {name}: build once without --locked and use the new manifest")
+        })
+    }
+
     /// Finds the packages in the cache, or downloads them; `asked` is how apt is to be asked for the `names`.
-    fn locate(
-        &self,
-        names: &[String],
-        asked: &[String],
-    ) -> Result<BTreeMap<String, (PathBuf, String)>> {
+    fn locate(&mut self, names: &[String], asked: &[String]) -> Result<Located> {
         if names.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok(Located::new());
         }
+        match self.locate_once(names, asked) {
+            Err(error) if !self.own_lists => {
+                warn!("{error:#}");
+                self.update_lists()?;
+                self.locate_once(names, asked)
+            }
+            located => located,
+        }
+    }
+
+    fn locate_once(&self, names: &[String], asked: &[String]) -> Result<Located> {
         let temporary = self.cache.join(format!("download-{}", std::process::id()));
         fs::create_dir_all(&temporary)?;
         let found = self.locate_in(&temporary, asked);
         fs::remove_dir_all(&temporary)?;
         let found = found?;
-        for name in names {
-            if !found.contains_key(name) {
-                bail!("apt offers no package {name}; try apt-get update");
-            }
+        match names.iter().find(|name| !found.contains_key(*name)) {
+            Some(name) => bail!("apt offers no package {name}"),
+            None => Ok(found),
         }
-        Ok(found)
     }
 
-    fn locate_in(
-        &self,
-        temporary: &Path,
-        asked: &[String],
-    ) -> Result<BTreeMap<String, (PathBuf, String)>> {
-        let offers = run(apt_get(temporary)
-            .args(["download", "--print-uris"])
-            .args(asked))
-        .context("apt cannot resolve the packages (apt-get update refreshes what it knows)")?;
+    fn locate_in(&self, temporary: &Path, asked: &[String]) -> Result<Located> {
+        let apt_get = || {
+            let mut command = self.apt("apt-get");
+            command.current_dir(temporary).args(["-q", "download"]);
+            command
+        };
+        let offers = run(apt_get().arg("--print-uris").args(asked))
+            .context("apt cannot resolve the packages")?;
         let offers: Vec<Offer> = offers.lines().filter_map(parse_offer).collect();
         let mut found = BTreeMap::new();
         let mut missing = Vec::new();
@@ -176,8 +223,7 @@ impl Apt {
                 .iter()
                 .any(|o| Some(o.name.as_str()) == a.split('=').next())
         });
-        run(apt_get(temporary).args(["-q", "download"]).args(wanted))
-            .context("apt cannot download the packages")?;
+        run(apt_get().args(wanted)).context("apt cannot download the packages")?;
         for offer in missing {
             let path = self.keep(temporary, offer)?;
             found.insert(offer.name.clone(), (path, offer.sha256.clone()));
@@ -217,15 +263,6 @@ impl Apt {
         fs::rename(&file, &path)?;
         Ok(path)
     }
-}
-
-fn apt_get(directory: &Path) -> Command {
-    let mut command = Command::new("apt-get");
-    // As root apt would hand the download to a user that may not write here, and warn about it.
-    command
-        .current_dir(directory)
-        .args(["-o", "APT::Sandbox::User=root"]);
-    command
 }
 
 fn run(command: &mut Command) -> Result<String> {

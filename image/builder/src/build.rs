@@ -134,10 +134,17 @@ fn entry(name: &str, role: Role, bytes: &[u8]) -> File {
 /// The first kernel package that apt knows; one that only names the current kernel is followed to it.
 fn fetch_kernel(apt: &mut Apt, profile: &Profile) -> Result<Deb> {
     let packages = &profile.kernel.packages;
-    let known = apt.known(packages)?;
-    let Some(name) = packages.iter().find(|p| known.contains(*p)) else {
+    let first_known = |apt: &Apt| -> Result<Option<&String>> {
+        let known = apt.known(packages)?;
+        Ok(packages.iter().find(|p| known.contains(*p)))
+    };
+    let name = match first_known(apt)? {
+        None if apt.refresh()? => first_known(apt)?,
+        name => name,
+    };
+    let Some(name) = name else {
         bail!(
-            "apt knows none of the kernel packages {}; try apt-get update",
+            "apt knows none of the kernel packages {}",
             packages.join(", ")
         );
     };
@@ -377,7 +384,7 @@ fn insert_module(tree: &mut Tree, kernel: &Kernel, module: &Module) -> Result<()
         data: std::sync::Arc::clone(&module.data),
         mode: 0o644,
     };
-    Ok(tree.insert(&path, kind, "kernel")?)
+    Ok(tree.insert(&path, kind, &kernel.package)?)
 }
 
 fn insert_tables(tree: &mut Tree, kernel: &Kernel, all: &BTreeMap<String, Module>) -> Result<()> {

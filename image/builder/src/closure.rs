@@ -376,4 +376,23 @@ mod tests {
         })
         .unwrap();
     }
+
+    /// Our own test program wants versions of libc that the file put in libc's place does not define.
+    #[test]
+    fn a_program_from_a_newer_release_is_refused_with_what_to_do() {
+        let program = std::fs::read("/proc/self/exe").unwrap();
+        let dynamic = elf::dynamic(&program).unwrap();
+        let mut tree = Tree::default();
+        tree.insert("usr/bin/t", file(program.clone()), TERMINAL)
+            .unwrap();
+        for library in &dynamic.needed {
+            tree.insert(&format!("usr/lib/{library}"), file(program.clone()), "old")
+                .unwrap();
+        }
+        let error = check_versions(&tree).unwrap_err().to_string();
+        assert!(
+            error.contains("GLIBC_") && error.contains("build it on the release"),
+            "{error}"
+        );
+    }
 }

@@ -22,6 +22,8 @@ const MAX_MODULE: u64 = 128 * 1024 * 1024;
 pub struct Kernel {
     /// The kernel's release, such as `6.12.1-amd64`.
     pub release: String,
+    /// The package it came from.
+    pub package: String,
     by_name: BTreeMap<String, Source>,
     builtin: BTreeSet<String>,
     builtin_list: Vec<u8>,
@@ -99,6 +101,7 @@ impl Kernel {
             .collect();
         Ok(Kernel {
             release,
+            package: deb.name.clone(),
             by_name,
             builtin,
             builtin_list: list,
