@@ -2,10 +2,13 @@
 //! that orphans come to it as they do to a terminal's PID 1.
 
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use heliostat_init::console::Consoles;
+use heliostat_init::shutdown::{Shutdown, shutdown};
 use heliostat_init::supervise::{Exited, ServiceId, ServiceSpec, Supervisor, wait_until_quiet};
 use heliostat_terminal_state::{ClientReport, TerminalState};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,16 +19,19 @@ use nix::unistd::Pid;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Names the namespace of the outer test, so that an inner one can tell that it has left it.
+const OUTER_NAMESPACE: &str = "HELIOSTAT_TEST_OUTER_NAMESPACE";
+
+fn own_namespace() -> String {
+    let link = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    link.to_string_lossy().into_owned()
+}
+
 /// Runs the test `name` of this file, marked as ignored, as PID 1 of a new namespace.
-fn as_pid_one(name: &str) {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: a PID namespace needs root");
-        return;
-    }
-    let own = std::env::current_exe().unwrap();
-    let output = Command::new("unshare")
+fn in_namespace(name: &str) -> Output {
+    Command::new("unshare")
         .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
-        .arg(own)
+        .arg(std::env::current_exe().unwrap())
         .args([
             "--ignored",
             "--exact",
@@ -33,15 +39,28 @@ fn as_pid_one(name: &str) {
             "--nocapture",
             "--test-threads=1",
         ])
+        .env(OUTER_NAMESPACE, own_namespace())
         .output()
-        .unwrap();
+        .unwrap()
+}
+
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: a PID namespace needs root");
+    }
+    root
+}
+
+fn as_pid_one(name: &str) {
+    if !is_root() {
+        return;
+    }
+    let output = in_namespace(name);
     let said = String::from_utf8_lossy(&output.stdout);
     let passed = output.status.success() && said.contains("1 passed");
-    assert!(
-        passed,
-        "{name}: {said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let wrong = String::from_utf8_lossy(&output.stderr);
+    assert!(passed, "{name}: {said}{wrong}");
 }
 
 struct Rig {
@@ -53,6 +72,7 @@ impl Rig {
     fn new() -> Rig {
         // The harness runs the test in a thread of PID 1; only this process reaps.
         assert_eq!(std::process::id(), 1, "run through its outer test");
+        assert_ne!(std::env::var(OUTER_NAMESPACE).unwrap(), own_namespace());
         let mut caught = SigSet::empty();
         caught.add(Signal::SIGCHLD);
         caught.add(Signal::SIGTERM);
@@ -251,4 +271,56 @@ fn inner_channel() {
         ["SigBlk:\t0000000000000000"],
         "a child must not inherit blocked signals"
     );
+}
+
+/// In a namespace the kernel tells of a reboot by SIGHUP and of switching off by SIGINT, with
+/// which it ends the namespace's PID 1.
+#[test]
+fn the_way_down_ends_every_process_and_then_the_machine() {
+    if !is_root() {
+        return;
+    }
+    for (name, signal) in [
+        ("inner_reboot", Signal::SIGHUP),
+        ("inner_power_off", Signal::SIGINT),
+    ] {
+        let began = Instant::now();
+        let output = in_namespace(name);
+        let said = String::from_utf8_lossy(&output.stdout);
+        let wrong = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.signal(),
+            Some(signal as i32),
+            "{name}: {said}{wrong}"
+        );
+        assert!(began.elapsed() < DEADLINE);
+    }
+}
+
+#[test]
+#[ignore = "run by its outer test in a namespace"]
+fn inner_reboot() {
+    go_down(Shutdown::Reboot);
+}
+
+#[test]
+#[ignore = "run by its outer test in a namespace"]
+fn inner_power_off() {
+    go_down(Shutdown::PowerOff);
+}
+
+fn go_down(how: Shutdown) {
+    let mut rig = Rig::new();
+    let now = Instant::now();
+    rig.supervisor
+        .start(sh(ServiceId::Udevd, "exec sleep 1000"), now);
+    let deaf = "trap '' TERM; while :; do sleep 1; done";
+    rig.supervisor.start(sh(ServiceId::Pcscd, deaf), now);
+    shutdown(
+        how,
+        &mut rig.supervisor,
+        &rig.signals,
+        &mut Consoles::default(),
+    );
+    panic!("the kernel let PID 1 go on");
 }
