@@ -1,3 +1,80 @@
-//! One person's running desktop: compositor, scene, session link.
+//! heliostat-session: one person's running desktop. Started by the broker, as that person.
 
-fn main() {}
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use heliostat_control::hex::Hex;
+use heliostat_session::app::{Event, Session};
+use heliostat_session::config::Config;
+use heliostat_session::link::{self, LinkOptions};
+use heliostat_wire::id::SessionId;
+use tracing_subscriber::EnvFilter;
+
+/// One person's running desktop; started by heliostat-broker.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The session's id: 32 hex digits.
+    #[arg(long)]
+    id: Hex<16>,
+    /// The inherited descriptor on which the broker connects.
+    #[arg(long)]
+    control_fd: Option<RawFd>,
+    /// UDP ports of session links, first and last.
+    #[arg(long, default_value = "4500-4999", value_parser = ports)]
+    ports: (u16, u16),
+    /// The site's session.toml.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+fn ports(text: &str) -> Result<(u16, u16), String> {
+    let wrong = || format!("{text:?} is no range of ports: expected FIRST-LAST such as 4500-4999");
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let first = first.trim().parse().map_err(|_| wrong())?;
+    let last = last.trim().parse().map_err(|_| wrong())?;
+    if first <= last {
+        Ok((first, last))
+    } else {
+        Err(wrong())
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let filter =
+        EnvFilter::try_from_env("HELIOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let control = match arguments.control_fd {
+        None => None,
+        Some(fd) => match heliostat_session::take_inherited(fd) {
+            Some(fd) => Some(fd),
+            None => bail!("--control-fd {fd}: the broker has left no such descriptor"),
+        },
+    };
+    let config = Config::load(arguments.config.as_deref());
+    // The links start once the socket has its name; words before that wait.
+    let (early, early_words) = tokio::sync::mpsc::unbounded_channel();
+    drop(early_words);
+    let mut session = Session::new(config, early)?;
+    let events = session.events.clone();
+    let options = LinkOptions {
+        session: SessionId(arguments.id.0),
+        person: std::env::var("USER").unwrap_or_default(),
+        ports: arguments.ports,
+        wayland_display: session.wayland_display.clone(),
+    };
+    let post = Arc::new(move |event| events.send(Event::Link(event)).is_ok());
+    let links = link::start(options, control, post).context("open the session link")?;
+    session.set_broker(links.broker.clone());
+    session.run()?;
+    links.finish();
+    Ok(())
+}

@@ -1,0 +1,502 @@
+//! The compositor's thread: one loop, which only hands on what comes.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use heliostat_control::session::{Attached, FromSession};
+use heliostat_tiles::Encoder;
+use heliostat_wire::control::DetachReason;
+use heliostat_wire::id::AttachId;
+use heliostat_wire::session::{ToSession, ToTerminal};
+use smithay::desktop::PopupManager;
+use smithay::input::keyboard::KeyboardHandle;
+use smithay::input::pointer::PointerHandle;
+use smithay::input::touch::TouchHandle;
+use smithay::input::{Seat, SeatState};
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::{EventLoop, Interest, LoopHandle, Mode, PostAction, channel};
+use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::{Display, DisplayHandle};
+use smithay::utils::{Clock, Monotonic};
+use smithay::wayland::compositor::CompositorClientState;
+use smithay::wayland::presentation::Refresh;
+use smithay::wayland::shell::xdg::ToplevelSurface;
+use smithay::wayland::socket::ListeningSocketSource;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{debug, info, warn};
+
+use crate::attach::Attachment;
+use crate::children::Children;
+use crate::config::Config;
+use crate::cursor::Cursors;
+use crate::input::InputState;
+use crate::link::{LinkEvent, NewAttach};
+use crate::outputs::{self, Desk};
+use crate::protocols::Protocols;
+use crate::stats::Counters;
+use crate::surface::Surfaces;
+use crate::sys;
+use crate::titles::Titles;
+use crate::window::{WindowId, Windows};
+
+/// How long clients have to close when the session ends.
+const CLOSING: Duration = Duration::from_secs(3);
+/// zstd level of frames.
+const LEVEL: i32 = 1;
+
+/// What the loop is told.
+#[derive(Debug)]
+pub enum Event {
+    /// From the links.
+    Link(LinkEvent),
+    /// A program of the session has ended: its name, and how.
+    ChildEnded(String, String),
+    /// The session's message bus has this address, or there is none.
+    Bus(Option<String>),
+}
+
+/// The compositor's state.
+pub struct App {
+    pub(crate) handle: DisplayHandle,
+    pub(crate) config: Config,
+    pub(crate) protocols: Protocols,
+    pub(crate) seat_state: SeatState<Self>,
+    _seat: Seat<Self>,
+    pub(crate) keyboard: KeyboardHandle<Self>,
+    pub(crate) pointer: PointerHandle<Self>,
+    pub(crate) touch: TouchHandle<Self>,
+    pub(crate) popups: PopupManager,
+    pub(crate) surfaces: Surfaces,
+    pub(crate) windows: Windows,
+    pub(crate) toplevels: BTreeMap<WindowId, ToplevelSurface>,
+    pub(crate) titles: Titles,
+    pub(crate) drag_icon: Option<WlSurface>,
+    pub(crate) cursors: Cursors,
+    pub(crate) input: InputState,
+    pub(crate) desk: Desk,
+    pub(crate) terminal: Option<Attachment>,
+    pub(crate) encoder: Encoder,
+    pub(crate) dirty: Dirty,
+    pub(crate) clock: Clock<Monotonic>,
+    pub(crate) counters: Counters,
+    pub(crate) children: Children,
+    pub(crate) broker: UnboundedSender<FromSession>,
+    pub(crate) visible: Vec<WlSurface>,
+    pub(crate) callbacks_at: Option<Instant>,
+    ending: Option<(DetachReason, Instant)>,
+}
+
+/// What has changed since it was last looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Dirty {
+    /// Pixels.
+    pub(crate) pixels: bool,
+    /// Sizes, places, stacking.
+    pub(crate) layout: bool,
+    /// A client waits for the next frame.
+    pub(crate) callbacks: bool,
+}
+
+/// What is kept of each client.
+#[derive(Debug, Default)]
+pub struct ClientState {
+    pub(crate) compositor: CompositorClientState,
+}
+
+impl ClientData for ClientState {
+    fn initialized(&self, _client: ClientId) {}
+    fn disconnected(&self, client: ClientId, reason: DisconnectReason) {
+        match reason {
+            DisconnectReason::ConnectionClosed => debug!(?client, "a client has left"),
+            DisconnectReason::ProtocolError(error) => {
+                warn!("a client broke the protocol: {error:?}")
+            }
+        }
+    }
+}
+
+/// The loop and what runs on it.
+pub struct Session {
+    event_loop: EventLoop<'static, App>,
+    app: App,
+    /// Name of the Wayland socket.
+    pub wayland_display: String,
+    /// Tells the loop.
+    pub events: channel::Sender<Event>,
+}
+
+impl Session {
+    /// Opens the Wayland socket. `broker` gets what the broker is to know.
+    pub fn new(config: Config, broker: UnboundedSender<FromSession>) -> anyhow::Result<Self> {
+        let socket = ListeningSocketSource::new_auto()
+            .context("open a Wayland socket (is XDG_RUNTIME_DIR set and writable?)")?;
+        let name = socket.socket_name().to_string_lossy().into_owned();
+        let session = Self::without_socket(config, broker, &name)?;
+        let handle = session.event_loop.handle();
+        let result = handle.insert_source(socket, |stream, (), app: &mut App| app.let_in(stream));
+        result.map_err(|error| anyhow!("listen on the Wayland socket: {error}"))?;
+        Ok(session)
+    }
+
+    /// A session whose clients are let in one by one.
+    pub(crate) fn without_socket(
+        config: Config,
+        broker: UnboundedSender<FromSession>,
+        wayland_display: &str,
+    ) -> anyhow::Result<Self> {
+        let event_loop = EventLoop::try_new().context("make an event loop")?;
+        let display = Display::new().context("make a Wayland display")?;
+        let handle = event_loop.handle();
+        let (events, receiver) = channel::channel();
+        let children = Children::new(wayland_display, events.clone());
+        let app = App::new(display.handle(), config, broker, children)?;
+        let wayland_display = wayland_display.to_owned();
+        watch_clients(&handle, display)?;
+        let result = handle.insert_source(receiver, |event, (), app: &mut App| {
+            if let channel::Event::Msg(event) = event {
+                app.handle_event(event);
+            }
+        });
+        result.map_err(|error| anyhow!("listen to the links: {error}"))?;
+        Ok(Self {
+            event_loop,
+            app,
+            wayland_display,
+            events,
+        })
+    }
+
+    /// Where words for the broker go from now on.
+    pub fn set_broker(&mut self, broker: UnboundedSender<FromSession>) {
+        self.app.broker = broker;
+    }
+
+    /// Starts the session's programs and runs until the session ends.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        self.app.children.start_bus();
+        while !self.app.is_over() {
+            self.turn(None)?;
+        }
+        info!("the session is over");
+        Ok(())
+    }
+
+    /// One turn of the loop, waiting for `most` at longest.
+    pub fn turn(&mut self, most: Option<Duration>) -> anyhow::Result<()> {
+        self.app.settle();
+        let now = Instant::now();
+        let until = self.app.next_deadline(now);
+        let wait = until.map(|until| until.saturating_duration_since(now));
+        let wait = [wait, most].into_iter().flatten().min();
+        self.event_loop
+            .dispatch(wait, &mut self.app)
+            .context("the event loop")?;
+        self.app.settle();
+        Ok(())
+    }
+
+    /// The state, for tests.
+    #[cfg(test)]
+    pub(crate) fn app(&mut self) -> &mut App {
+        &mut self.app
+    }
+}
+
+fn watch_clients(handle: &LoopHandle<'static, App>, display: Display<App>) -> anyhow::Result<()> {
+    let source = Generic::new(display, Interest::READ, Mode::Level);
+    let result = handle.insert_source(source, |_, display, app: &mut App| {
+        sys::dispatch_clients(display, app)?;
+        Ok(PostAction::Continue)
+    });
+    result.map_err(|error| anyhow!("watch the clients: {error}"))?;
+    Ok(())
+}
+
+impl App {
+    fn new(
+        handle: DisplayHandle,
+        config: Config,
+        broker: UnboundedSender<FromSession>,
+        children: Children,
+    ) -> anyhow::Result<Self> {
+        let clock = Clock::new();
+        let protocols = Protocols::new(&handle);
+        let mut seat_state = SeatState::new();
+        let mut seat = seat_state.new_wl_seat(&handle, "seat0");
+        let keyboard = InputState::keyboard(&mut seat, &config)?;
+        let pointer = seat.add_pointer();
+        let touch = seat.add_touch();
+        let mut app = Self {
+            cursors: Cursors::new(&config),
+            input: InputState::new(&config),
+            handle,
+            config,
+            protocols,
+            seat_state,
+            _seat: seat,
+            keyboard,
+            pointer,
+            touch,
+            popups: PopupManager::default(),
+            surfaces: Surfaces::default(),
+            windows: Windows::default(),
+            toplevels: BTreeMap::new(),
+            titles: Titles::default(),
+            drag_icon: None,
+            desk: Desk::default(),
+            terminal: None,
+            encoder: Encoder::new(LEVEL),
+            dirty: Dirty::default(),
+            clock,
+            counters: Counters::new(Instant::now()),
+            children,
+            broker,
+            visible: Vec::new(),
+            callbacks_at: None,
+            ending: None,
+        };
+        app.set_outputs(&[outputs::before_any_terminal()]);
+        Ok(app)
+    }
+
+    /// A client has connected.
+    pub(crate) fn let_in(&mut self, stream: UnixStream) {
+        let added = self
+            .handle
+            .insert_client(stream, Arc::new(ClientState::default()));
+        if let Err(error) = added {
+            warn!("a client could not be let in: {error}");
+        }
+    }
+
+    pub(crate) fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Link(LinkEvent::Attached(attach)) => self.attach(*attach),
+            Event::Link(LinkEvent::Said(id, message)) => self.hear(id, message),
+            Event::Link(LinkEvent::Ended(id, reason)) => self.link_ended(id, reason),
+            Event::Link(LinkEvent::Detach(id, reason)) => self.detach(id, reason),
+            Event::Link(LinkEvent::End(reason)) => self.end(reason),
+            Event::Link(LinkEvent::Stats) => self.report_stats(),
+            Event::ChildEnded(name, how) => info!("{name} has ended: {how}"),
+            Event::Bus(address) => {
+                let autostart = self.config.autostart.clone();
+                self.children.start(address, &autostart);
+            }
+        }
+    }
+
+    fn attach(&mut self, attach: NewAttach) {
+        if let Some(old) = self.terminal.take() {
+            let terminal = attach.terminal.as_str().into();
+            old.bye(DetachReason::MovedElsewhere { terminal });
+            self.parted(
+                &old,
+                DetachReason::MovedElsewhere {
+                    terminal: attach.terminal.as_str().into(),
+                },
+            );
+        }
+        self.tell_broker(FromSession::Attached(Attached {
+            attach_id: attach.id,
+            terminal: attach.terminal.clone(),
+        }));
+        self.surfaces
+            .all_mut()
+            .for_each(|surface| surface.content.forget());
+        self.titles
+            .all_mut()
+            .for_each(|title| title.content.forget());
+        self.set_layout_hint(&attach.layout);
+        self.set_outputs(&attach.outputs);
+        let keyboard = attach.keyboard.clone();
+        self.terminal = Some(Attachment::new(attach, Instant::now()));
+        self.sync_keyboard(&keyboard);
+        self.cursors.forget();
+        self.show_cursor();
+        self.show_leds();
+        self.dirty = Dirty {
+            pixels: true,
+            layout: true,
+            callbacks: true,
+        };
+    }
+
+    fn hear(&mut self, id: AttachId, message: ToSession) {
+        let Some(terminal) = self.terminal.as_mut().filter(|terminal| terminal.id == id) else {
+            return;
+        };
+        match message {
+            ToSession::Input(batch) => self.input(&batch),
+            ToSession::Keyboard(state) => self.sync_keyboard(&state),
+            ToSession::Heartbeat => self.input.heartbeat(Instant::now()),
+            ToSession::Outputs(outputs) => self.set_outputs(&outputs),
+            ToSession::FrameShown { serial, at_us, .. } => self.frame_shown(serial, at_us),
+            ToSession::Refresh => {
+                warn!(
+                    terminal = terminal.terminal,
+                    "the terminal's copy of the scene is damaged, it is sent anew"
+                );
+                self.surfaces
+                    .all_mut()
+                    .for_each(|surface| surface.content.forget());
+                self.titles
+                    .all_mut()
+                    .for_each(|title| title.content.forget());
+                self.dirty.pixels = true;
+                self.dirty.layout = true;
+            }
+            // The link's task keeps these for itself.
+            ToSession::Attach { .. } | ToSession::Bye(_) => {}
+        }
+    }
+
+    fn frame_shown(&mut self, serial: u32, at_us: u64) {
+        let Some(terminal) = &mut self.terminal else {
+            return;
+        };
+        let Some(shown) = terminal.shown(serial, at_us, Instant::now()) else {
+            return self.break_off("it has shown a frame that was never sent");
+        };
+        let attach_id = terminal.id;
+        if let Some(took) = shown.first_after {
+            let took_ms = took.as_millis() as u32;
+            self.tell_broker(FromSession::FirstFrame { attach_id, took_ms });
+        }
+        let now = self.clock.now();
+        for feedback in shown.feedback {
+            if let Some(screen) = self.desk.screens().first() {
+                let refresh = Refresh::fixed(screen.interval);
+                let flags = smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind::Vsync;
+                feedback.presented(&screen.output, now, refresh, u64::from(serial), flags);
+            }
+        }
+    }
+
+    /// Parts from a terminal that breaks the protocol.
+    pub(crate) fn break_off(&mut self, why: &str) {
+        if let Some(terminal) = &self.terminal {
+            warn!(
+                terminal = terminal.terminal,
+                "the terminal is sent away: {why}"
+            );
+        }
+        self.detach(None, DetachReason::ProtocolViolation);
+    }
+
+    fn link_ended(&mut self, id: AttachId, reason: DetachReason) {
+        if let Some(terminal) = self.terminal.take_if(|terminal| terminal.id == id) {
+            self.parted(&terminal, reason);
+            self.rest();
+        }
+    }
+
+    fn detach(&mut self, id: Option<AttachId>, reason: DetachReason) {
+        let meant = |terminal: &mut Attachment| id.is_none_or(|id| id == terminal.id);
+        if let Some(terminal) = self.terminal.take_if(meant) {
+            terminal.bye(reason.clone());
+            self.parted(&terminal, reason);
+            self.rest();
+        }
+    }
+
+    fn parted(&mut self, terminal: &Attachment, reason: DetachReason) {
+        self.tell_broker(FromSession::Detached {
+            attach_id: terminal.id,
+            reason,
+        });
+    }
+
+    /// Nobody watches: no key is held, no frame is asked for.
+    fn rest(&mut self) {
+        self.release_all_keys();
+        self.callbacks_at = None;
+    }
+
+    fn end(&mut self, reason: DetachReason) {
+        if self.ending.is_some() {
+            return;
+        }
+        info!(?reason, "the session ends");
+        self.tell_broker(FromSession::Ending {
+            reason: reason.clone(),
+        });
+        self.toplevels
+            .values()
+            .for_each(ToplevelSurface::send_close);
+        self.ending = Some((reason, Instant::now() + CLOSING));
+    }
+
+    fn is_over(&mut self) -> bool {
+        let Some((reason, deadline)) = self.ending.clone() else {
+            return false;
+        };
+        let over = self.toplevels.is_empty() || Instant::now() >= deadline;
+        if over {
+            self.detach(None, reason);
+            self.children.end();
+        }
+        over
+    }
+
+    fn report_stats(&mut self) {
+        let mut stats = self.counters.stats(Instant::now());
+        stats.windows = self.windows.mapped() as u32;
+        stats.clients = self.client_count();
+        stats.link = self.terminal.as_ref().map(Attachment::stats);
+        self.tell_broker(FromSession::Stats(stats));
+    }
+
+    fn client_count(&self) -> u32 {
+        use smithay::reexports::wayland_server::Resource;
+        let clients = self
+            .toplevels
+            .values()
+            .filter_map(|toplevel| toplevel.wl_surface().client());
+        let clients: std::collections::HashSet<_> = clients.map(|client| client.id()).collect();
+        clients.len() as u32
+    }
+
+    fn tell_broker(&self, word: FromSession) {
+        let _ = self.broker.send(word);
+    }
+
+    pub(crate) fn say(&self, message: ToTerminal) {
+        if let Some(terminal) = &self.terminal {
+            terminal.say(message);
+        }
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let ending = self.ending.as_ref().map(|(_, deadline)| *deadline);
+        let keys = self.input.release_at().filter(|_| self.terminal.is_some());
+        [
+            ending,
+            keys,
+            self.frame_deadline(now),
+            self.callbacks_deadline(now),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Brings everything into order after whatever has happened.
+    fn settle(&mut self) {
+        let now = Instant::now();
+        self.popups.cleanup();
+        if self.input.release_at().is_some_and(|at| at <= now) {
+            warn!("keys are held and the terminal is silent: they are released");
+            self.release_all_keys();
+        }
+        self.configure_windows();
+        self.send_frame_if_due(now);
+        self.fire_callbacks_if_due(now);
+        if let Err(error) = self.handle.flush_clients() {
+            debug!("a client takes nothing: {error}");
+        }
+    }
+}

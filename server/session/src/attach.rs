@@ -1,0 +1,225 @@
+//! The attached terminal: what it was told, what is under way, how it is doing.
+//!
+//! ```text
+//!              LinkEvent::Attached                 a newer one, Bye, a fault, the broker
+//!   detached ──────────────────────► attached ────────────────────────────────────────► detached
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use heliostat_control::session::LinkStats;
+use heliostat_tiles::Encoder;
+use heliostat_wire::bounded::List;
+use heliostat_wire::control::DetachReason;
+use heliostat_wire::id::AttachId;
+use heliostat_wire::limits::{MAX_LAYERS, MAX_SCENE_OPS};
+use heliostat_wire::scene::{FrameHeader, SceneOp};
+use heliostat_wire::session::{Capabilities, ToTerminal};
+use smithay::wayland::presentation::PresentationFeedbackCallback;
+
+use crate::link::{NewAttach, ToTerminalTask};
+use crate::pace::{Due, Pace};
+use crate::scene::{Budget, Scene};
+use crate::stats::Percentiles;
+
+/// Pixels of one frame: more wait for the next one.
+pub const MAX_FRAME_PIXELS: usize = 10 << 20;
+/// Placements at once, so that the operations of any frame fit.
+const MAX_PLACED: usize = 512;
+/// Input batches whose times are kept.
+const MAX_BATCHES: usize = 64;
+/// An answer to input that comes later is no answer to it.
+const LATEST_ANSWER_US: u64 = 1_000_000;
+
+/// An attached terminal.
+#[derive(Debug)]
+pub struct Attachment {
+    /// The attach.
+    pub id: AttachId,
+    /// The terminal's name.
+    pub terminal: String,
+    /// What it has been told of.
+    pub told: Scene,
+    /// When frames go out.
+    pub pace: Pace,
+    /// Serial of the last input batch.
+    pub last_input: u32,
+    /// Side of the largest cursor image.
+    pub max_cursor_side: u32,
+    capabilities: Capabilities,
+    link: NewLink,
+    since: Instant,
+    shown_any: bool,
+    batches: VecDeque<(u32, u64)>,
+    waiting: VecDeque<Waiting>,
+    to_photon: Percentiles,
+}
+
+#[derive(Debug)]
+struct NewLink {
+    sender: tokio::sync::mpsc::UnboundedSender<ToTerminalTask>,
+    connection: Option<heliostat_link::Connection>,
+}
+
+/// A frame that was sent and not shown.
+#[derive(Debug)]
+struct Waiting {
+    serial: u32,
+    /// Kernel time of the input it answers, in the terminal's clock.
+    input_us: Option<u64>,
+    feedback: Vec<PresentationFeedbackCallback>,
+}
+
+/// What an acknowledgement brought.
+#[derive(Debug)]
+pub struct Shown {
+    /// The first one of this attach came this long after its start.
+    pub first_after: Option<Duration>,
+    /// Who wants to know.
+    pub feedback: Vec<PresentationFeedbackCallback>,
+}
+
+impl Attachment {
+    /// Of a terminal that was let in.
+    pub fn new(attach: NewAttach, now: Instant) -> Self {
+        Self {
+            id: attach.id,
+            terminal: attach.terminal,
+            told: Scene::default(),
+            pace: Pace::new(attach.capabilities.max_frames_in_flight),
+            last_input: 0,
+            max_cursor_side: attach.capabilities.max_cursor_side,
+            capabilities: attach.capabilities,
+            link: NewLink {
+                sender: attach.sender,
+                connection: attach.connection,
+            },
+            since: now,
+            shown_any: false,
+            batches: VecDeque::new(),
+            waiting: VecDeque::new(),
+            to_photon: Percentiles::default(),
+        }
+    }
+
+    /// What it can hold.
+    pub fn budget(&self) -> Budget {
+        let layers = self.capabilities.max_layers as usize;
+        Budget {
+            layers: layers.min(MAX_PLACED).min(MAX_LAYERS),
+            bytes: self.capabilities.max_layer_bytes,
+        }
+    }
+
+    /// Sends a message.
+    pub fn say(&self, message: ToTerminal) {
+        // Where the link is gone, its end is on its way.
+        let _ = self.link.sender.send(ToTerminalTask::Message(message));
+    }
+
+    /// Says goodbye.
+    pub fn bye(&self, reason: DetachReason) {
+        let _ = self.link.sender.send(ToTerminalTask::Bye(reason));
+    }
+
+    /// When the next frame may go.
+    pub fn due(&self, now: Instant, interval: Duration) -> Due {
+        self.pace.due(now, self.rtt(), interval)
+    }
+
+    fn rtt(&self) -> Duration {
+        let connection = self.link.connection.as_ref();
+        connection.map_or(Duration::ZERO, |connection| connection.stats().rtt)
+    }
+
+    /// Sends a frame with what `encoder` holds; returns its size in bytes.
+    pub fn send_frame(
+        &mut self,
+        now: Instant,
+        mut ops: Vec<SceneOp>,
+        encoder: &mut Encoder,
+        feedback: Vec<PresentationFeedbackCallback>,
+    ) -> usize {
+        debug_assert!(ops.len() <= MAX_SCENE_OPS, "{} operations", ops.len());
+        ops.truncate(MAX_SCENE_OPS);
+        let mut content = Vec::new();
+        encoder.finish(&mut content);
+        let bytes = content.len() + ops.len() * 8;
+        let header = FrameHeader {
+            serial: self.pace.sent(now),
+            last_input: self.last_input,
+            ops: List::truncated(ops),
+        };
+        let known = |batch: &&(u32, u64)| batch.0 == self.last_input;
+        let input_us = self.batches.iter().find(known).map(|batch| batch.1);
+        self.batches.clear();
+        self.waiting.push_back(Waiting {
+            serial: header.serial,
+            input_us,
+            feedback,
+        });
+        let _ = self
+            .link
+            .sender
+            .send(ToTerminalTask::Frame(header, Bytes::from(content)));
+        bytes
+    }
+
+    /// Input has come.
+    pub fn input(&mut self, serial: u32, time_us: u64, now: Instant) {
+        self.last_input = serial;
+        self.pace.input(now);
+        if self.batches.len() == MAX_BATCHES {
+            self.batches.pop_front();
+        }
+        self.batches.push_back((serial, time_us));
+    }
+
+    /// A frame was shown at `at_us` of the terminal's clock. Nothing where it was never sent.
+    pub fn shown(&mut self, serial: u32, at_us: u64, now: Instant) -> Option<Shown> {
+        if !self.pace.has_sent(serial) {
+            return None;
+        }
+        self.pace.shown(serial, now);
+        let mut feedback = Vec::new();
+        while let Some(frame) = self
+            .waiting
+            .front()
+            .is_some_and(|frame| frame.serial <= serial)
+            .then(|| self.waiting.pop_front())
+            .flatten()
+        {
+            feedback.extend(frame.feedback);
+            let took = frame.input_us.and_then(|input| at_us.checked_sub(input));
+            if let Some(took) = took.filter(|took| *took < LATEST_ANSWER_US) {
+                self.to_photon.add(took as u32);
+            }
+        }
+        let first = !std::mem::replace(&mut self.shown_any, true);
+        let first_after = first.then(|| now.saturating_duration_since(self.since));
+        Some(Shown {
+            first_after,
+            feedback,
+        })
+    }
+
+    /// How the link is doing.
+    pub fn stats(&self) -> LinkStats {
+        let link = self
+            .link
+            .connection
+            .as_ref()
+            .map(heliostat_link::Connection::stats);
+        let link = link.unwrap_or_default();
+        LinkStats {
+            rtt_us: link.rtt.as_micros() as u32,
+            sent_bytes: link.sent_bytes,
+            received_bytes: link.received_bytes,
+            lost_packets: link.lost_packets,
+            input_to_photon_p50_us: self.to_photon.at(50),
+            input_to_photon_p99_us: self.to_photon.at(99),
+        }
+    }
+}

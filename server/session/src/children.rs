@@ -1,0 +1,131 @@
+//! The session's programs: the message bus, what starts with the session, what shortcuts start.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use smithay::reexports::calloop::channel::Sender;
+use tracing::{info, warn};
+
+use crate::app::Event;
+
+/// Starts programs and tells when they end.
+#[derive(Debug)]
+pub struct Children {
+    wayland_display: String,
+    bus: Option<String>,
+    events: Sender<Event>,
+    groups: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Children {
+    /// For clients of this Wayland socket.
+    pub fn new(wayland_display: &str, events: Sender<Event>) -> Self {
+        Self {
+            wayland_display: wayland_display.to_owned(),
+            bus: None,
+            events,
+            groups: Arc::default(),
+        }
+    }
+
+    /// Starts the message bus; [`Event::Bus`] comes when it listens, or when there is none.
+    pub fn start_bus(&self) {
+        let mut command = Command::new("dbus-daemon");
+        command.args([
+            "--session",
+            "--nofork",
+            "--nopidfile",
+            "--nosyslog",
+            "--print-address=1",
+        ]);
+        command.stdout(Stdio::piped()).stdin(Stdio::null());
+        match command.process_group(0).spawn() {
+            Ok(child) => self.watch_bus(child),
+            Err(error) => {
+                info!("the session has no message bus: dbus-daemon: {error}");
+                let _ = self.events.send(Event::Bus(None));
+            }
+        }
+    }
+
+    fn watch_bus(&self, mut child: Child) {
+        let events = self.events.clone();
+        let output = child.stdout.take();
+        self.watch("dbus-daemon".to_owned(), child);
+        spawn("bus", move || {
+            let mut line = String::new();
+            let read = output.map(|output| BufReader::new(output).read_line(&mut line));
+            let address = line.trim();
+            let found = matches!(read, Some(Ok(_))) && !address.is_empty();
+            let _ = events.send(Event::Bus(found.then(|| address.to_owned())));
+        });
+    }
+
+    /// Starts these commands, on a message bus of this address.
+    pub fn start(&mut self, bus: Option<String>, commands: &[String]) {
+        self.bus = bus;
+        commands.iter().for_each(|command| self.run(command));
+    }
+
+    /// Starts a command, as a shell understands it.
+    pub fn run(&self, line: &str) {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", &format!("exec {line}")])
+            .env("WAYLAND_DISPLAY", &self.wayland_display)
+            .env("XDG_SESSION_TYPE", "wayland")
+            .env("XDG_CURRENT_DESKTOP", "heliostat")
+            .env_remove("DISPLAY")
+            .stdin(Stdio::null())
+            .process_group(0);
+        if let Some(bus) = &self.bus {
+            command.env("DBUS_SESSION_BUS_ADDRESS", bus);
+        }
+        match command.spawn() {
+            Ok(child) => {
+                info!(pid = child.id(), "started: {line}");
+                self.watch(line.to_owned(), child);
+            }
+            Err(error) => warn!("cannot start {line:?}: {error}"),
+        }
+    }
+
+    fn watch(&self, name: String, mut child: Child) {
+        let (events, groups) = (self.events.clone(), self.groups.clone());
+        let pid = child.id();
+        locked(&groups).push(pid);
+        spawn("child", move || {
+            let how = match child.wait() {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
+            };
+            locked(&groups).retain(|group| *group != pid);
+            let _ = events.send(Event::ChildEnded(name, how));
+        });
+    }
+
+    /// Ends all of them.
+    pub fn end(&self) {
+        for pid in locked(&self.groups).iter() {
+            if let Some(pid) = Pid::from_raw(*pid as i32) {
+                let _ = kill_process_group(pid, Signal::TERM);
+            }
+        }
+    }
+}
+
+fn locked(groups: &Mutex<Vec<u32>>) -> std::sync::MutexGuard<'_, Vec<u32>> {
+    groups.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(128 << 10);
+    if let Err(error) = thread.spawn(work) {
+        warn!("cannot start a thread: {error}");
+    }
+}

@@ -1,0 +1,356 @@
+//! One layer's pixels: the newest ones, and what of them the terminal does not hold yet.
+//!
+//! ```text
+//!             pixels change (the old ones are kept as the base)
+//!   in step ─────────────────────────────────────────────────► dirty, base known
+//!      ▲ ◄────────────────── encoded ──────────────────────────┘
+//!      └ ◄────────────────── encoded ── dirty, base unknown ◄── new, or the terminal lost it
+//! ```
+//!
+//! That is the state of each 64×64 cell. A base is what the terminal holds, so that the encoder may
+//! send the difference, and so that a change that was undone before it was sent costs nothing.
+
+use std::collections::BTreeMap;
+
+use heliostat_tiles::{Encoder, PixelsRef, Rect, TILE, diff};
+use heliostat_wire::id::LayerId;
+use heliostat_wire::output::Size;
+
+/// A layer's pixels.
+#[derive(Debug)]
+pub struct Content {
+    layer: LayerId,
+    size: Size,
+    alpha: bool,
+    pixels: Vec<u32>,
+    dirty: BTreeMap<u32, Base>,
+    /// The terminal's layer has this size and kind.
+    in_step: bool,
+}
+
+/// What the terminal holds of a dirty cell.
+#[derive(Debug)]
+enum Base {
+    /// Nobody knows, or nothing.
+    Unknown,
+    /// These pixels, rows without gaps.
+    Known(Box<[u32]>),
+}
+
+impl Content {
+    /// An empty layer, of which the terminal has nothing. `size` has no zero side.
+    pub fn new(layer: LayerId, size: Size, alpha: bool) -> Self {
+        let mut content = Self {
+            layer,
+            size,
+            alpha,
+            pixels: vec![empty(alpha); area(size)],
+            dirty: BTreeMap::new(),
+            in_step: false,
+        };
+        content.forget();
+        content
+    }
+
+    /// The layer's name on the wire.
+    pub fn layer(&self) -> LayerId {
+        self.layer
+    }
+
+    /// Pixels of each side.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Whether alpha counts.
+    pub fn alpha(&self) -> bool {
+        self.alpha
+    }
+
+    /// Whether there is anything to send.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// All pixels, rows without gaps.
+    pub fn pixels(&self) -> &[u32] {
+        &self.pixels
+    }
+
+    /// The terminal holds nothing of this layer that could be relied on.
+    pub fn forget(&mut self) {
+        self.in_step = false;
+        let cells = self.columns() * self.size.h.div_ceil(TILE);
+        self.dirty = (0..cells).map(|cell| (cell, Base::Unknown)).collect();
+    }
+
+    /// The terminal is told of the present size and kind in the frame that is being made.
+    pub fn told(&mut self) {
+        self.in_step = true;
+    }
+
+    /// Takes another size and kind, as the terminal's layer will.
+    pub fn reshape(&mut self, size: Size, alpha: bool) {
+        if (size, alpha) == (self.size, self.alpha) {
+            return;
+        }
+        let mut pixels = vec![empty(alpha); area(size)];
+        let w = self.size.w.min(size.w) as usize;
+        let rows = self.pixels.chunks(self.size.w as usize);
+        for (new, old) in pixels.chunks_mut(size.w as usize).zip(rows) {
+            new[..w].copy_from_slice(&old[..w]);
+        }
+        let known = self.in_step && self.dirty.is_empty();
+        (self.size, self.alpha, self.pixels) = (size, alpha, pixels);
+        // Had the terminal missed an earlier change, its common part would be another one.
+        if !known {
+            self.forget();
+        }
+        self.in_step = false;
+    }
+
+    /// Copies the pixels of `area`, clipped to the layer. `row` is asked for a run of pixels from
+    /// (x, y) on, and answers whether it could fill it.
+    pub fn update(&mut self, area: Rect, mut row: impl FnMut(u32, u32, &mut [u32]) -> bool) {
+        let whole = Rect {
+            x: 0,
+            y: 0,
+            w: self.size.w,
+            h: self.size.h,
+        };
+        let Some(area) = whole.intersection(area) else {
+            return;
+        };
+        let force = if self.alpha { 0 } else { 0xff00_0000 };
+        for cell in heliostat_tiles::cells(area) {
+            let mut run = [0; TILE as usize];
+            let run = &mut run[..cell.w as usize];
+            for y in cell.y..cell.y + cell.h {
+                if !row(cell.x, y, run) {
+                    return;
+                }
+                run.iter_mut().for_each(|pixel| *pixel |= force);
+                let start = y as usize * self.size.w as usize + cell.x as usize;
+                if self.pixels[start..start + run.len()] != *run {
+                    self.mark(cell);
+                    self.pixels[start..start + run.len()].copy_from_slice(run);
+                }
+            }
+        }
+    }
+
+    /// Pushes what the terminal lacks, until the encoder has `max_pixels`. Returns whether all of
+    /// it went.
+    pub fn encode(&mut self, encoder: &mut Encoder, max_pixels: usize) -> bool {
+        while let Some((cell, base)) = self.dirty.pop_first() {
+            if encoder.pixel_count() >= max_pixels {
+                self.dirty.insert(cell, base);
+                return false;
+            }
+            self.push(encoder, self.cell_rect(cell), base);
+        }
+        true
+    }
+
+    fn push(&self, encoder: &mut Encoder, cell: Rect, base: Base) {
+        let new = self.view().sub(cell).expect("cells are inside");
+        let old = match &base {
+            Base::Unknown => None,
+            Base::Known(pixels) => PixelsRef::new(pixels, cell.w as usize, cell.w, cell.h),
+        };
+        let Some(old) = old else {
+            return encoder.push(self.layer.0, cell, new, None);
+        };
+        if let Some(changed) = diff::changed(old, new) {
+            let rect = Rect {
+                x: cell.x + changed.x,
+                y: cell.y + changed.y,
+                ..changed
+            };
+            let new = new.sub(changed).expect("changes are inside");
+            encoder.push(self.layer.0, rect, new, old.sub(changed));
+        }
+    }
+
+    fn view(&self) -> PixelsRef<'_> {
+        PixelsRef::new(&self.pixels, self.size.w as usize, self.size.w, self.size.h)
+            .expect("layers are whole")
+    }
+
+    fn columns(&self) -> u32 {
+        self.size.w.div_ceil(TILE)
+    }
+
+    fn cell_rect(&self, cell: u32) -> Rect {
+        let (x, y) = (cell % self.columns() * TILE, cell / self.columns() * TILE);
+        Rect {
+            x,
+            y,
+            w: TILE.min(self.size.w - x),
+            h: TILE.min(self.size.h - y),
+        }
+    }
+
+    /// Keeps the pixels of the cell around `part` as its base, if they are what the terminal holds.
+    fn mark(&mut self, part: Rect) {
+        let cell = part.y / TILE * self.columns() + part.x / TILE;
+        if self.dirty.contains_key(&cell) {
+            return;
+        }
+        let view = self
+            .view()
+            .sub(self.cell_rect(cell))
+            .expect("cells are inside");
+        let mut base = Vec::with_capacity(TILE as usize * TILE as usize);
+        view.rows().for_each(|row| base.extend_from_slice(row));
+        self.dirty.insert(cell, Base::Known(base.into()));
+    }
+}
+
+/// A pixel that was never drawn.
+fn empty(alpha: bool) -> u32 {
+    if alpha { 0 } else { 0xff00_0000 }
+}
+
+fn area(size: Size) -> usize {
+    size.w as usize * size.h as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use heliostat_tiles::oracle::{Layer, Layers};
+    use heliostat_tiles::{Decoder, Limits};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Paint(Rect, u32),
+        Reshape(u32, u32, bool),
+        Encode(usize),
+        Forget,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let rect = (0u32..150, 0u32..150, 1u32..90, 1u32..90);
+        let rect = rect.prop_map(|(x, y, w, h)| Rect { x, y, w, h });
+        prop_oneof![
+            4 => (rect, any::<u32>()).prop_map(|(rect, colour)| Op::Paint(rect, colour % 5 * 0x0101_0101)),
+            1 => (1u32..160, 1u32..160, any::<bool>()).prop_map(|(w, h, a)| Op::Reshape(w, h, a)),
+            3 => (1usize..30_000).prop_map(Op::Encode),
+            1 => Just(Op::Forget),
+        ]
+    }
+
+    fn resize(layer: &mut Layer, size: Size, alpha: bool) {
+        let mut new = Layer::new(size.w, size.h);
+        new.pixels.fill(empty(alpha));
+        for y in 0..layer.h.min(size.h) as usize {
+            let w = layer.w.min(size.w) as usize;
+            let (from, to) = (y * layer.w as usize, y * size.w as usize);
+            new.pixels[to..to + w].copy_from_slice(&layer.pixels[from..from + w]);
+        }
+        *layer = new;
+    }
+
+    fn send(content: &mut Content, terminal: &mut Layers, encoder: &mut Encoder, max: usize) {
+        let size = content.size();
+        if (terminal.0[0].w, terminal.0[0].h) != (size.w, size.h) || !content.in_step {
+            resize(&mut terminal.0[0], size, content.alpha());
+        }
+        content.told();
+        content.encode(encoder, max);
+        let mut batch = Vec::new();
+        encoder.finish(&mut batch);
+        Decoder::new()
+            .decode(&batch, &Limits::default(), terminal)
+            .unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn terminal_ends_with_the_newest_pixels_whatever_happened_between(ops in prop::collection::vec(op(), 1..40)) {
+            let mut content = Content::new(LayerId(0), Size { w: 70, h: 100 }, true);
+            let mut terminal = Layers(vec![Layer::new(70, 100)]);
+            let mut encoder = Encoder::new(1);
+            for op in ops {
+                match op {
+                    Op::Paint(rect, colour) => content.update(rect, |_, _, run| { run.fill(colour); true }),
+                    Op::Reshape(w, h, alpha) => content.reshape(Size { w, h }, alpha),
+                    Op::Encode(max) => send(&mut content, &mut terminal, &mut encoder, max),
+                    Op::Forget => content.forget(),
+                }
+            }
+            send(&mut content, &mut terminal, &mut encoder, usize::MAX);
+            prop_assert!(!content.is_dirty());
+            prop_assert_eq!(content.pixels(), &terminal.0[0].pixels[..]);
+        }
+    }
+
+    fn settled() -> (Content, Encoder) {
+        let mut content = Content::new(LayerId(3), Size { w: 100, h: 100 }, false);
+        let mut encoder = Encoder::new(1);
+        content.told();
+        content.encode(&mut encoder, usize::MAX);
+        encoder.finish(&mut Vec::new());
+        (content, encoder)
+    }
+
+    #[test]
+    fn damage_without_a_change_costs_nothing() {
+        let (mut content, _) = settled();
+        let all = Rect {
+            x: 0,
+            y: 0,
+            w: 100,
+            h: 100,
+        };
+        content.update(all, |_, _, run| {
+            run.fill(0xff00_0000);
+            true
+        });
+        assert!(!content.is_dirty());
+    }
+
+    #[test]
+    fn change_that_was_undone_before_it_was_sent_costs_nothing() {
+        let (mut content, mut encoder) = settled();
+        let spot = Rect {
+            x: 5,
+            y: 5,
+            w: 3,
+            h: 3,
+        };
+        for colour in [0xffff_ffff, 0xff00_0000] {
+            content.update(spot, |_, _, run| {
+                run.fill(colour);
+                true
+            });
+        }
+        content.encode(&mut encoder, usize::MAX);
+        assert!(encoder.is_empty());
+    }
+
+    #[test]
+    fn only_the_changed_rectangle_is_sent() {
+        let (mut content, mut encoder) = settled();
+        content.update(
+            Rect {
+                x: 60,
+                y: 60,
+                w: 9,
+                h: 18,
+            },
+            |_, _, run| {
+                run.fill(0xffff_ffff);
+                true
+            },
+        );
+        content.encode(&mut encoder, usize::MAX);
+        assert_eq!(encoder.pixel_count(), 9 * 18);
+        let mut batch = Vec::new();
+        encoder.finish(&mut batch);
+        assert!(batch.len() < 100, "{} bytes", batch.len());
+    }
+}

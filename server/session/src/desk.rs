@@ -1,0 +1,114 @@
+//! Outputs and windows together: what the policy decides becomes configure events.
+
+use heliostat_wire::output::Output as WireOutput;
+use smithay::desktop::layer_map_for_output;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::SERIAL_COUNTER;
+use smithay::wayland::shell::xdg::{ToplevelState, ToplevelSurface};
+
+use crate::app::App;
+use crate::window::{Area, Mode, Rect, Side, WindowId, Wish};
+
+impl App {
+    /// The outputs are those of a terminal now: windows are fitted to them.
+    pub(crate) fn set_outputs(&mut self, outputs: &[WireOutput]) {
+        let handle = self.handle.clone();
+        self.desk.configure(&handle, outputs);
+        self.arrange();
+        self.keep_pointer_on_desk();
+    }
+
+    /// Bars and windows share the outputs.
+    pub(crate) fn arrange(&mut self) {
+        let areas = self.desk.screens().iter().map(|screen| {
+            let mut bars = layer_map_for_output(&screen.output);
+            bars.arrange();
+            let usable = bars.non_exclusive_zone();
+            let usable = Rect {
+                x: screen.rect.x + usable.loc.x,
+                y: screen.rect.y + usable.loc.y,
+                w: usable.size.w.max(1),
+                h: usable.size.h.max(1),
+            };
+            Area {
+                output: screen.id,
+                full: screen.rect,
+                usable,
+            }
+        });
+        let areas = areas.collect();
+        self.windows.set_areas(areas);
+        self.dirty.layout = true;
+    }
+
+    /// Which window a toplevel's surface is.
+    pub(crate) fn window_of(&self, surface: &WlSurface) -> Option<WindowId> {
+        let is_it =
+            |(_, toplevel): &(&WindowId, &ToplevelSurface)| toplevel.wl_surface() == surface;
+        self.toplevels.iter().find(is_it).map(|(id, _)| *id)
+    }
+
+    /// Tells windows what has been decided, and the seat who has the keyboard.
+    pub(crate) fn configure_windows(&mut self) {
+        for (id, toplevel) in &self.toplevels {
+            if !toplevel.is_initial_configure_sent() {
+                continue;
+            }
+            if let Some(wish) = self.windows.wish(*id) {
+                toplevel.with_pending_state(|state| apply(state, &wish));
+                toplevel.send_pending_configure();
+            }
+        }
+        self.give_keyboard();
+    }
+
+    /// Gives the keyboard to the focused window, unless a bar has it or a popup has grabbed it.
+    fn give_keyboard(&mut self) {
+        if self.keyboard.is_grabbed() {
+            return;
+        }
+        let bar = self.exclusive_bar();
+        let window = self
+            .windows
+            .focused()
+            .and_then(|id| self.toplevels.get(&id));
+        let wanted = bar.or_else(|| window.map(|toplevel| toplevel.wl_surface().clone()));
+        let wanted = wanted.or_else(|| self.input.bar_focus());
+        if self.keyboard.current_focus() != wanted {
+            let keyboard = self.keyboard.clone();
+            keyboard.set_focus(self, wanted, SERIAL_COUNTER.next_serial());
+            self.dirty.layout = true;
+        }
+    }
+
+    /// Sends the first configure of a toplevel, in answer to its first commit.
+    pub(crate) fn first_configure(&mut self, id: WindowId, toplevel: &ToplevelSurface) {
+        if let Some(wish) = self.windows.wish(id) {
+            toplevel.with_pending_state(|state| apply(state, &wish));
+        }
+        toplevel.send_configure();
+    }
+}
+
+fn apply(state: &mut ToplevelState, wish: &Wish) {
+    state.size = wish.size.map(|size| (size.w, size.h).into());
+    state.bounds = Some((wish.bounds.w, wish.bounds.h).into());
+    let half = matches!(wish.mode, Mode::Half(_));
+    let left = wish.mode == Mode::Half(Side::Left);
+    for (flag, set) in [
+        (State::Activated, wish.active),
+        (State::Resizing, wish.resizing),
+        (State::Maximized, wish.mode == Mode::Maximised),
+        (State::Fullscreen, wish.mode == Mode::Fullscreen),
+        (State::TiledTop, half),
+        (State::TiledBottom, half),
+        (State::TiledLeft, half && left),
+        (State::TiledRight, half && !left),
+    ] {
+        match set {
+            true => state.states.set(flag),
+            false => state.states.unset(flag),
+        };
+    }
+}

@@ -1,0 +1,228 @@
+//! Frames out, frame callbacks in: what the desk and the terminal have in common.
+
+use std::time::Instant;
+
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::Transform;
+use smithay::wayland::compositor::{SurfaceAttributes, send_surface_state, with_states};
+use smithay::wayland::fractional_scale::with_fractional_scale;
+use smithay::wayland::presentation::{
+    PresentationFeedbackCachedState, PresentationFeedbackCallback,
+};
+
+use crate::app::{App, Dirty};
+use crate::attach::MAX_FRAME_PIXELS;
+use crate::pace::Due;
+use crate::scene::{self, Scene, bytes_of};
+use crate::stage::{Item, Source};
+
+impl App {
+    /// When a frame that waits may go; none where none waits, or only for an acknowledgement.
+    pub(crate) fn frame_deadline(&self, now: Instant) -> Option<Instant> {
+        if !self.dirty.pixels && !self.dirty.layout {
+            return None;
+        }
+        match self.terminal.as_ref()?.due(now, self.desk.interval()) {
+            Due::Now => Some(now),
+            Due::At(then) => Some(then),
+            Due::OnAck => None,
+        }
+    }
+
+    /// Sends what has changed, if anything has and a frame may go.
+    pub(crate) fn send_frame_if_due(&mut self, now: Instant) {
+        if self.terminal.is_none() {
+            if std::mem::take(&mut self.dirty.layout) {
+                self.look_around();
+            }
+            return;
+        }
+        if self.frame_deadline(now).is_some_and(|at| at <= now) {
+            self.send_frame(now);
+        }
+    }
+
+    fn send_frame(&mut self, now: Instant) {
+        let layout = std::mem::take(&mut self.dirty.layout);
+        self.dirty.pixels = false;
+        self.draw_titles();
+        let items = match layout {
+            true => self.look_around(),
+            false => self.items(),
+        };
+        let Some(terminal) = &self.terminal else {
+            return;
+        };
+        let budget = terminal.budget();
+        let wanted = scene::build(
+            &self.standing(&items),
+            self.desk.screens(),
+            self.config.background,
+            budget,
+        );
+        let kept = self.kept(&wanted, budget.bytes, budget.layers);
+        let Some(terminal) = &mut self.terminal else {
+            return;
+        };
+        let ops = scene::diff(&mut terminal.told, &wanted, |layer| kept.contains(&layer));
+        self.encode(&wanted);
+        if ops.is_empty() && self.encoder.is_empty() {
+            return;
+        }
+        let feedback = self.take_feedback(&items);
+        let Some(terminal) = &mut self.terminal else {
+            return;
+        };
+        let bytes = terminal.send_frame(now, ops, &mut self.encoder, feedback);
+        self.counters.frames += 1;
+        self.counters.frame_bytes += bytes as u64;
+    }
+
+    /// Hidden layers that the terminal may keep. The others are forgotten, here as there.
+    fn kept(
+        &mut self,
+        wanted: &Scene,
+        bytes: u64,
+        layers: usize,
+    ) -> Vec<heliostat_wire::id::LayerId> {
+        let Some(terminal) = &self.terminal else {
+            return Vec::new();
+        };
+        let mut left = bytes.saturating_sub(
+            wanted
+                .layers
+                .values()
+                .map(|shape| bytes_of(shape.size))
+                .sum(),
+        );
+        let mut room = layers.saturating_sub(wanted.layers.len());
+        let mut kept = Vec::new();
+        let told = &terminal.told;
+        let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
+        for surface in surfaces {
+            let layer = surface.content.layer();
+            if wanted.layers.contains_key(&layer) {
+                continue;
+            }
+            let Some(shape) = told.layers.get(&layer) else {
+                continue;
+            };
+            if room > 0 && left >= bytes_of(shape.size) {
+                room -= 1;
+                left -= bytes_of(shape.size);
+                kept.push(layer);
+            } else {
+                surface.content.forget();
+            }
+        }
+        kept
+    }
+
+    fn encode(&mut self, wanted: &Scene) {
+        let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
+        for surface in surfaces {
+            if !wanted.layers.contains_key(&surface.content.layer()) {
+                continue;
+            }
+            surface.content.told();
+            if !surface.content.encode(&mut self.encoder, MAX_FRAME_PIXELS) {
+                self.dirty.pixels = true;
+            }
+        }
+    }
+
+    /// Tells surfaces on which output they are, and notes which can be seen.
+    fn look_around(&mut self) -> Vec<Item> {
+        let items = self.items();
+        let mut visible = Vec::new();
+        for item in &items {
+            let Source::Surface(surface) = &item.source else {
+                continue;
+            };
+            if let Some(screen) = self.screen_of(item).and_then(|id| self.desk.screen(id)) {
+                for other in self.desk.screens() {
+                    match other.id == screen.id {
+                        true => other.output.enter(surface),
+                        false => other.output.leave(surface),
+                    }
+                }
+                with_states(surface, |states| {
+                    send_surface_state(
+                        surface,
+                        states,
+                        screen.scale.ceil() as i32,
+                        Transform::Normal,
+                    );
+                    with_fractional_scale(states, |fractional| {
+                        fractional.set_preferred_scale(screen.scale)
+                    });
+                });
+            }
+            visible.push(surface.clone());
+        }
+        for gone in self
+            .visible
+            .iter()
+            .filter(|surface| !visible.contains(surface))
+        {
+            self.desk
+                .screens()
+                .iter()
+                .for_each(|screen| screen.output.leave(gone));
+        }
+        self.visible = visible;
+        items
+    }
+
+    /// When clients that wait may draw their next frame; at the rate of the outputs, and not while
+    /// frames wait for an acknowledgement, since there is no use in more of them.
+    pub(crate) fn callbacks_deadline(&self, now: Instant) -> Option<Instant> {
+        let stuck = self.terminal.as_ref()?.due(now, self.desk.interval()) == Due::OnAck;
+        (self.dirty.callbacks && !stuck).then(|| self.callbacks_at.unwrap_or(now))
+    }
+
+    pub(crate) fn fire_callbacks_if_due(&mut self, now: Instant) {
+        if self.callbacks_deadline(now).is_none_or(|at| at > now) {
+            return;
+        }
+        self.dirty.callbacks = false;
+        let time = self.clock.now().as_millis();
+        let cursor = self.cursor_surface();
+        let icon = self.drag_icon.clone();
+        for surface in self.visible.iter().chain(&cursor).chain(&icon) {
+            fire(surface, time);
+        }
+        self.callbacks_at = Some(now + self.desk.interval());
+    }
+
+    fn take_feedback(&mut self, items: &[Item]) -> Vec<PresentationFeedbackCallback> {
+        let mut feedback = Vec::new();
+        for item in items {
+            if let Source::Surface(surface) = &item.source {
+                with_states(surface, |states| {
+                    let mut cached = states.cached_state.get::<PresentationFeedbackCachedState>();
+                    feedback.append(&mut cached.current().callbacks);
+                });
+            }
+        }
+        feedback
+    }
+}
+
+fn fire(surface: &WlSurface, time: u32) {
+    with_states(surface, |states| {
+        let mut cached = states.cached_state.get::<SurfaceAttributes>();
+        for callback in cached.current().frame_callbacks.drain(..) {
+            callback.done(time);
+        }
+    });
+}
+
+impl Dirty {
+    /// Adds what a commit did.
+    pub(crate) fn add(&mut self, changes: crate::surface::Changes) {
+        self.pixels |= changes.pixels;
+        self.layout |= changes.layout;
+        self.callbacks |= changes.callbacks;
+    }
+}

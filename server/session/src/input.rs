@@ -1,0 +1,694 @@
+//! From the terminal's input to the seat.
+//!
+//! Keys are those of the kernel; what they mean the session decides. Whatever a terminal sends, no
+//! key stays down for ever: keys go up at a silence, at a detach, and when the terminal says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use heliostat_wire::id::OutputId;
+use heliostat_wire::input::{
+    AxisSource as WireSource, InputBatch, InputEvent, KeyboardState, Leds,
+};
+use heliostat_wire::session::ToTerminal;
+use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState};
+use smithay::desktop::{WindowSurfaceType, layer_map_for_output};
+use smithay::input::Seat;
+use smithay::input::keyboard::{
+    FilterResult, KeyboardHandle, Keycode, Keysym, KeysymHandle, ModifiersState, XkbConfig,
+};
+use smithay::input::pointer::{
+    AxisFrame, ButtonEvent, CursorIcon, MotionEvent, RelativeMotionEvent,
+};
+use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::{Logical, Point, SERIAL_COUNTER};
+use smithay::wayland::shell::wlr_layer::{KeyboardInteractivity, Layer};
+use tracing::{debug, warn};
+
+use crate::app::App;
+use crate::config::{Config, Keyboard};
+use crate::keys::Action;
+use crate::stage::Hit;
+use crate::titles::{Part, part_at};
+use crate::window::{self, Edges, Mode, Side, WindowId};
+
+/// Without a word from the terminal for this long all keys are released.
+const SILENCE: Duration = Duration::from_millis(250);
+/// The highest code that a key or button has in Linux.
+const MAX_CODE: u16 = 0x2ff;
+/// What a pointer button's codes begin at.
+const FIRST_BUTTON: u16 = 0x100;
+const BTN_LEFT: u16 = 0x110;
+const BTN_RIGHT: u16 = 0x111;
+/// Two clicks within this time are a double click.
+const DOUBLE_CLICK: Duration = Duration::from_millis(400);
+
+/// What is held down, and what the session makes of it.
+#[derive(Debug)]
+pub struct InputState {
+    keys: BTreeSet<u16>,
+    /// Keys whose press was a shortcut; their release is no one's business.
+    kept: BTreeSet<u16>,
+    buttons: BTreeSet<u16>,
+    /// Buttons whose press moved a window or the like.
+    kept_buttons: BTreeSet<u16>,
+    fingers: BTreeMap<u8, Point<f64, Logical>>,
+    heard: Instant,
+    layout: Option<String>,
+    leds: Leds,
+    last_click: Option<(Instant, WindowId)>,
+    bar: Option<WlSurface>,
+}
+
+impl InputState {
+    /// Nothing is held down.
+    pub fn new(_config: &Config) -> Self {
+        Self {
+            keys: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            buttons: BTreeSet::new(),
+            kept_buttons: BTreeSet::new(),
+            fingers: BTreeMap::new(),
+            heard: Instant::now(),
+            layout: None,
+            leds: Leds::default(),
+            last_click: None,
+            bar: None,
+        }
+    }
+
+    /// The seat's keyboard, with the layout that was chosen, or a plain one.
+    pub fn keyboard(seat: &mut Seat<App>, config: &Config) -> anyhow::Result<KeyboardHandle<App>> {
+        let keyboard = &config.keyboard;
+        let delay = i32::from(keyboard.repeat_delay.unwrap_or(400));
+        let rate = i32::from(keyboard.repeat_rate.unwrap_or(30));
+        let xkb = xkb(keyboard, "");
+        let added = seat.add_keyboard(xkb, delay, rate).or_else(|error| {
+            warn!(
+                "the keyboard layout {:?} is unknown ({error:?}): a US one is used",
+                keyboard.layout
+            );
+            seat.add_keyboard(XkbConfig::default(), delay, rate)
+        });
+        added
+            .map_err(|error| anyhow!("{error:?}"))
+            .context("make a keyboard (is xkb-data installed?)")
+    }
+
+    /// The terminal is there.
+    pub fn heartbeat(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// When held keys are released unless something is heard.
+    pub fn release_at(&self) -> Option<Instant> {
+        (!self.keys.is_empty()).then(|| self.heard + SILENCE)
+    }
+
+    /// A bar that was clicked and takes keys.
+    pub fn bar_focus(&self) -> Option<WlSurface> {
+        use smithay::reexports::wayland_server::Resource;
+        self.bar.clone().filter(WlSurface::is_alive)
+    }
+}
+
+/// The layout of a person, else that of a terminal: `layout` or `layout(variant)`.
+fn xkb<'a>(keyboard: &'a Keyboard, hint: &'a str) -> XkbConfig<'a> {
+    let (hint, variant) = match hint.split_once('(') {
+        Some((layout, variant)) => (layout, variant.trim_end_matches(')')),
+        None => (hint, ""),
+    };
+    let own = keyboard.layout.is_some();
+    XkbConfig {
+        layout: keyboard.layout.as_deref().unwrap_or(hint),
+        variant: keyboard
+            .variant
+            .as_deref()
+            .unwrap_or(if own { "" } else { variant }),
+        options: keyboard.options.clone(),
+        ..XkbConfig::default()
+    }
+}
+
+/// Whether a hint is what a layout's name looks like: it reaches a C library.
+fn is_layout(hint: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_-,()".contains(c);
+    hint.chars().all(allowed)
+}
+
+impl App {
+    /// Takes a batch of input.
+    pub(crate) fn input(&mut self, batch: &InputBatch) {
+        let now = Instant::now();
+        self.input.heard = now;
+        if let Some(terminal) = &mut self.terminal {
+            terminal.input(batch.serial, batch.time_us, now);
+        }
+        let time = (batch.time_us / 1000) as u32;
+        for event in batch.events.iter() {
+            if let Err(why) = self.input_event(*event, time, batch.time_us) {
+                return self.break_off(why);
+            }
+        }
+    }
+
+    fn input_event(
+        &mut self,
+        event: InputEvent,
+        time: u32,
+        utime: u64,
+    ) -> Result<(), &'static str> {
+        match event {
+            InputEvent::Key { code, pressed } => {
+                check_code(code)?;
+                self.key(code, pressed, time);
+            }
+            InputEvent::Motion {
+                output,
+                x,
+                y,
+                dx,
+                dy,
+                raw_dx,
+                raw_dy,
+            } => {
+                let unit = |n: i32| f64::from(n) / 256.0;
+                let at = self.place(output, x, y)?;
+                let relative = RelativeMotionEvent {
+                    delta: (unit(dx), unit(dy)).into(),
+                    delta_unaccel: (unit(raw_dx), unit(raw_dy)).into(),
+                    utime,
+                };
+                self.motion(at, relative, time);
+            }
+            InputEvent::Button { code, pressed } => {
+                check_code(code)?;
+                if code < FIRST_BUTTON {
+                    return Err("it has sent a key as a button");
+                }
+                self.button(code, pressed, time);
+            }
+            InputEvent::Axis {
+                source,
+                dx,
+                dy,
+                v120_x,
+                v120_y,
+            } => {
+                self.axis(source, (dx, dy), (v120_x, v120_y), time);
+            }
+            InputEvent::TouchDown { slot, output, x, y } => {
+                let at = self.place(output, x, y)?;
+                self.touch_down(slot, at, time);
+            }
+            InputEvent::TouchMotion { slot, output, x, y } => {
+                let at = self.place(output, x, y)?;
+                self.touch_motion(slot, at, time);
+            }
+            InputEvent::TouchUp { slot } => self.touch_up(slot, time),
+            InputEvent::TouchFrame => self.touch.clone().frame(self),
+            InputEvent::TouchCancel => {
+                self.input.fingers.clear();
+                self.touch.clone().cancel(self);
+            }
+        }
+        Ok(())
+    }
+
+    /// A place on an output, on the desk. Outputs that have just gone are no violation.
+    fn place(&self, output: OutputId, x: i32, y: i32) -> Result<Point<f64, Logical>, &'static str> {
+        let screen = self
+            .desk
+            .screen(output)
+            .or_else(|| self.desk.screens().first());
+        let screen = screen.ok_or("it has sent input for an output that it does not have")?;
+        let along = |at: i32, start: i32, length: i32| {
+            let inside =
+                (f64::from(at) / 256.0 / screen.scale).clamp(0.0, f64::from(length) - 0.01);
+            f64::from(start) + inside
+        };
+        let rect = screen.rect;
+        Ok((along(x, rect.x, rect.w), along(y, rect.y, rect.h)).into())
+    }
+
+    fn key(&mut self, code: u16, pressed: bool, time: u32) {
+        let changed = match pressed {
+            true => self.input.keys.insert(code),
+            false => self.input.keys.remove(&code),
+        };
+        if !changed {
+            return;
+        }
+        let state = if pressed {
+            KeyState::Pressed
+        } else {
+            KeyState::Released
+        };
+        let keyboard = self.keyboard.clone();
+        let serial = SERIAL_COUNTER.next_serial();
+        // Keycodes of XKB are those of the kernel and eight.
+        let keycode = Keycode::new(u32::from(code) + 8);
+        let action = keyboard.input(self, keycode, state, serial, time, |app, modifiers, key| {
+            app.filter_key(code, pressed, modifiers, &key)
+        });
+        if let Some(Some(action)) = action {
+            self.act(action);
+        }
+    }
+
+    fn filter_key(
+        &mut self,
+        code: u16,
+        pressed: bool,
+        modifiers: &ModifiersState,
+        key: &KeysymHandle<'_>,
+    ) -> FilterResult<Option<Action>> {
+        if !pressed {
+            return match self.input.kept.remove(&code) {
+                true => FilterResult::Intercept(None),
+                false => FilterResult::Forward,
+            };
+        }
+        let mut syms: Vec<Keysym> = key.raw_syms();
+        syms.extend(key.raw_latin_sym_or_raw_current_sym());
+        match self.config.shortcuts.action(modifiers, &syms) {
+            Some(action) => {
+                self.input.kept.insert(code);
+                FilterResult::Intercept(Some(action))
+            }
+            None => FilterResult::Forward,
+        }
+    }
+
+    /// Does what a shortcut says.
+    pub(crate) fn act(&mut self, action: Action) {
+        let focused = self.windows.focused();
+        match (action, focused) {
+            (Action::NextWindow, _) => self.windows.cycle(true),
+            (Action::PreviousWindow, _) => self.windows.cycle(false),
+            (Action::Terminal, _) => self.children.run(&self.config.terminal),
+            (_, None) => {}
+            (Action::Close, Some(id)) => self.close(id),
+            (Action::Maximise, Some(id)) => self.windows.toggle_mode(id, Mode::Maximised),
+            (Action::SnapLeft, Some(id)) => self.windows.toggle_mode(id, Mode::Half(Side::Left)),
+            (Action::SnapRight, Some(id)) => self.windows.toggle_mode(id, Mode::Half(Side::Right)),
+            (Action::Fullscreen, Some(id)) => self.windows.toggle_mode(id, Mode::Fullscreen),
+            (Action::Minimise, Some(id)) => self.windows.minimise(id),
+        }
+        self.dirty.layout = true;
+    }
+
+    fn close(&self, id: WindowId) {
+        if let Some(toplevel) = self.toplevels.get(&id) {
+            toplevel.send_close();
+        }
+    }
+
+    /// The terminal says what is held down; whatever else is believed to be goes up.
+    pub(crate) fn sync_keyboard(&mut self, state: &KeyboardState) {
+        self.input.heard = Instant::now();
+        let up: Vec<_> = self
+            .input
+            .keys
+            .iter()
+            .filter(|key| !state.pressed.contains(key))
+            .copied()
+            .collect();
+        for code in up {
+            self.key(code, false, self.clock.now().as_millis());
+        }
+        if state.leds != self.input.leds {
+            self.say(ToTerminal::SetLeds(self.input.leds));
+        }
+    }
+
+    /// Everything goes up.
+    pub(crate) fn release_all_keys(&mut self) {
+        let time = self.clock.now().as_millis();
+        for code in self.input.keys.clone() {
+            self.key(code, false, time);
+        }
+        for code in self.input.buttons.clone() {
+            self.button(code, false, time);
+        }
+        if !std::mem::take(&mut self.input.fingers).is_empty() {
+            self.touch.clone().cancel(self);
+        }
+    }
+
+    /// Which lights are lit.
+    pub(crate) fn set_leds(&mut self, leds: Leds) {
+        self.input.leds = leds;
+        self.show_leds();
+    }
+
+    pub(crate) fn show_leds(&self) {
+        self.say(ToTerminal::SetLeds(self.input.leds));
+    }
+
+    /// The terminal's keyboard layout, for persons who have not chosen one.
+    pub(crate) fn set_layout_hint(&mut self, hint: &str) {
+        let known = self.input.layout.as_deref() == Some(hint);
+        if hint.is_empty() || known || self.config.keyboard.layout.is_some() {
+            return;
+        }
+        if !is_layout(hint) {
+            return warn!("the terminal's keyboard layout {hint:?} is no layout's name");
+        }
+        let keyboard = self.keyboard.clone();
+        let config = self.config.keyboard.clone();
+        match keyboard.set_xkb_config(self, xkb(&config, hint)) {
+            Ok(()) => self.input.layout = Some(hint.to_owned()),
+            Err(error) => warn!("the terminal's keyboard layout {hint:?} is unknown: {error:?}"),
+        }
+    }
+
+    fn motion(&mut self, at: Point<f64, Logical>, relative: RelativeMotionEvent, time: u32) {
+        let pointer = self.pointer.clone();
+        if self.constrain(&pointer, &relative) {
+            return;
+        }
+        if self.windows.is_dragging() {
+            self.windows.drag_to(whole(at));
+            self.dirty.layout = true;
+        }
+        let under = self.under(at);
+        let serial = SERIAL_COUNTER.next_serial();
+        pointer.relative_motion(self, under.clone(), &relative);
+        pointer.motion(
+            self,
+            under,
+            &MotionEvent {
+                location: at,
+                serial,
+                time,
+            },
+        );
+        pointer.frame(self);
+        self.activate_constraint(&pointer);
+        if self.drag_icon.is_some() {
+            self.dirty.layout = true;
+        }
+    }
+
+    /// The surface under a place, and the session's own cursor where there is none.
+    fn under(&mut self, at: Point<f64, Logical>) -> Option<(WlSurface, Point<f64, Logical>)> {
+        if self.windows.is_dragging() {
+            return None;
+        }
+        match self.hit(at) {
+            Some(Hit::Surface(surface, corner, _)) => {
+                self.set_own_cursor(None);
+                Some((surface, corner))
+            }
+            Some(Hit::Border(_, edges)) => {
+                self.set_own_cursor(Some(cursor_for(edges)));
+                None
+            }
+            Some(Hit::Title(..)) | None => {
+                self.set_own_cursor(Some(CursorIcon::Default));
+                None
+            }
+        }
+    }
+
+    /// The pointer's surface is looked up anew, after windows have moved under it.
+    pub(crate) fn keep_pointer_on_desk(&mut self) {
+        let at = self.pointer.current_location();
+        let Some(screen) = self.desk.screen_at(at) else {
+            return;
+        };
+        let rect = screen.rect;
+        let inside = |at: f64, start: i32, length: i32| {
+            at.clamp(f64::from(start), f64::from(start + length) - 1.0)
+        };
+        let location = Point::from((inside(at.x, rect.x, rect.w), inside(at.y, rect.y, rect.h)));
+        let under = self.under(location);
+        let serial = SERIAL_COUNTER.next_serial();
+        let time = self.clock.now().as_millis();
+        let pointer = self.pointer.clone();
+        pointer.motion(
+            self,
+            under,
+            &MotionEvent {
+                location,
+                serial,
+                time,
+            },
+        );
+        pointer.frame(self);
+    }
+
+    fn button(&mut self, code: u16, pressed: bool, time: u32) {
+        let changed = match pressed {
+            true => self.input.buttons.insert(code),
+            false => self.input.buttons.remove(&code),
+        };
+        if !changed {
+            return;
+        }
+        if !pressed && self.windows.is_dragging() && self.input.buttons.is_empty() {
+            let at = whole(self.pointer.current_location());
+            self.windows.end_drag(at);
+            self.dirty.layout = true;
+            self.keep_pointer_on_desk();
+        }
+        if pressed && !self.pointer.is_grabbed() && self.press(code) {
+            self.input.kept_buttons.insert(code);
+            return;
+        }
+        if !pressed && self.input.kept_buttons.remove(&code) {
+            return;
+        }
+        let state = if pressed {
+            ButtonState::Pressed
+        } else {
+            ButtonState::Released
+        };
+        let serial = SERIAL_COUNTER.next_serial();
+        let pointer = self.pointer.clone();
+        pointer.button(
+            self,
+            &ButtonEvent {
+                serial,
+                time,
+                button: u32::from(code),
+                state,
+            },
+        );
+        pointer.frame(self);
+    }
+
+    /// A button goes down: focus follows, and the session may keep it for itself.
+    fn press(&mut self, code: u16) -> bool {
+        let at = self.pointer.current_location();
+        let hit = self.hit(at);
+        self.focus_hit(hit.as_ref());
+        let alt = self.keyboard.modifier_state().alt;
+        match hit {
+            Some(Hit::Surface(_, _, Some(id))) if alt && code == BTN_LEFT => {
+                self.windows.begin_move(id, whole(at));
+                true
+            }
+            Some(Hit::Surface(_, _, Some(id))) if alt && code == BTN_RIGHT => {
+                if let Some(rect) = self.windows.get(id).map(|window| window.rect) {
+                    self.windows
+                        .begin_resize(id, Edges::near(rect, whole(at)), whole(at));
+                }
+                true
+            }
+            Some(Hit::Border(id, edges)) => {
+                if code == BTN_LEFT {
+                    self.windows.begin_resize(id, edges, whole(at));
+                }
+                true
+            }
+            Some(Hit::Title(id, place)) => {
+                if code == BTN_LEFT {
+                    self.press_title(id, place.0, at);
+                }
+                true
+            }
+            Some(Hit::Surface(..)) | None => false,
+        }
+    }
+
+    fn press_title(&mut self, id: WindowId, x: i32, at: Point<f64, Logical>) {
+        let Some(window) = self.windows.get(id) else {
+            return;
+        };
+        let now = Instant::now();
+        let double =
+            |(then, window): (Instant, WindowId)| window == id && now - then < DOUBLE_CLICK;
+        match part_at(x, window.rect.w) {
+            Part::Close => self.close(id),
+            Part::Minimise => self.windows.minimise(id),
+            Part::Maximise => self.windows.toggle_mode(id, Mode::Maximised),
+            Part::Bar if self.input.last_click.take().is_some_and(double) => {
+                self.windows.toggle_mode(id, Mode::Maximised);
+            }
+            Part::Bar => {
+                self.input.last_click = Some((now, id));
+                self.windows.begin_move(id, whole(at));
+            }
+        }
+    }
+
+    /// Raises and focuses what was pressed.
+    fn focus_hit(&mut self, hit: Option<&Hit>) {
+        self.input.bar = None;
+        match hit {
+            Some(Hit::Surface(_, _, Some(id)) | Hit::Title(id, _) | Hit::Border(id, _)) => {
+                self.windows.focus(*id);
+            }
+            Some(Hit::Surface(surface, _, None)) => {
+                if let Some(bar) = self.bar_that_takes_keys(surface) {
+                    self.windows.unfocus();
+                    self.input.bar = Some(bar);
+                }
+            }
+            None => {}
+        }
+        self.dirty.layout = true;
+    }
+
+    fn bar_that_takes_keys(&self, surface: &WlSurface) -> Option<WlSurface> {
+        self.desk.screens().iter().find_map(|screen| {
+            let map = layer_map_for_output(&screen.output);
+            let layer = map.layer_for_surface(surface, WindowSurfaceType::ALL)?;
+            layer
+                .can_receive_keyboard_focus()
+                .then(|| layer.wl_surface().clone())
+        })
+    }
+
+    /// A bar that takes all keys, such as a screen locker or a launcher.
+    pub(crate) fn exclusive_bar(&self) -> Option<WlSurface> {
+        self.desk.screens().iter().find_map(|screen| {
+            let map = layer_map_for_output(&screen.output);
+            [Layer::Overlay, Layer::Top].into_iter().find_map(|layer| {
+                let exclusive = |layer: &&smithay::desktop::LayerSurface| {
+                    let interactivity = layer.cached_state().keyboard_interactivity;
+                    interactivity == KeyboardInteractivity::Exclusive
+                        && self.surfaces.get(layer.wl_surface()).is_some()
+                };
+                map.layers_on(layer)
+                    .rev()
+                    .find(exclusive)
+                    .map(|layer| layer.wl_surface().clone())
+            })
+        })
+    }
+
+    fn axis(&mut self, source: WireSource, moved: (i32, i32), v120: (i32, i32), time: u32) {
+        let source = match source {
+            WireSource::Wheel => AxisSource::Wheel,
+            WireSource::Finger => AxisSource::Finger,
+            WireSource::Continuous => AxisSource::Continuous,
+        };
+        let mut frame = AxisFrame::new(time).source(source);
+        for (axis, moved, v120) in [
+            (Axis::Horizontal, moved.0, v120.0),
+            (Axis::Vertical, moved.1, v120.1),
+        ] {
+            if moved != 0 {
+                frame = frame.value(axis, f64::from(moved) / 256.0);
+            } else if source == AxisSource::Finger {
+                frame = frame.stop(axis);
+            }
+            if v120 != 0 {
+                frame = frame.v120(axis, v120);
+            }
+        }
+        let pointer = self.pointer.clone();
+        pointer.axis(self, frame);
+        pointer.frame(self);
+    }
+
+    fn touch_down(&mut self, slot: u8, at: Point<f64, Logical>, time: u32) {
+        if self.input.fingers.insert(slot, at).is_some() {
+            return debug!("a finger came down twice");
+        }
+        let hit = self.hit(at);
+        self.focus_hit(hit.as_ref());
+        let under = match hit {
+            Some(Hit::Surface(surface, corner, _)) => Some((surface, corner)),
+            Some(Hit::Title(id, place)) => {
+                self.press_title(id, place.0, at);
+                None
+            }
+            _ => None,
+        };
+        let serial = SERIAL_COUNTER.next_serial();
+        let down = DownEvent {
+            slot: Some(u32::from(slot)).into(),
+            location: at,
+            serial,
+            time,
+        };
+        self.touch.clone().down(self, under, &down);
+    }
+
+    fn touch_motion(&mut self, slot: u8, at: Point<f64, Logical>, time: u32) {
+        if !self.input.fingers.contains_key(&slot) {
+            return;
+        }
+        self.input.fingers.insert(slot, at);
+        if self.windows.is_dragging() {
+            self.windows.drag_to(whole(at));
+            self.dirty.layout = true;
+        }
+        let motion = TouchMotion {
+            slot: Some(u32::from(slot)).into(),
+            location: at,
+            time,
+        };
+        self.touch.clone().motion(self, None, &motion);
+    }
+
+    fn touch_up(&mut self, slot: u8, time: u32) {
+        let Some(at) = self.input.fingers.remove(&slot) else {
+            return;
+        };
+        if self.windows.is_dragging() {
+            self.windows.end_drag(whole(at));
+            self.dirty.layout = true;
+        }
+        let serial = SERIAL_COUNTER.next_serial();
+        let up = UpEvent {
+            slot: Some(u32::from(slot)).into(),
+            serial,
+            time,
+        };
+        self.touch.clone().up(self, &up);
+    }
+}
+
+fn check_code(code: u16) -> Result<(), &'static str> {
+    match code {
+        1..=MAX_CODE => Ok(()),
+        _ => Err("it has sent a key that no keyboard has"),
+    }
+}
+
+fn whole(at: Point<f64, Logical>) -> window::Point {
+    window::Point {
+        x: at.x.floor() as i32,
+        y: at.y.floor() as i32,
+    }
+}
+
+fn cursor_for(edges: Edges) -> CursorIcon {
+    match (edges.left, edges.right, edges.top, edges.bottom) {
+        (true, _, true, _) => CursorIcon::NwResize,
+        (true, _, _, true) => CursorIcon::SwResize,
+        (_, true, true, _) => CursorIcon::NeResize,
+        (_, true, _, true) => CursorIcon::SeResize,
+        (true, ..) => CursorIcon::WResize,
+        (_, true, ..) => CursorIcon::EResize,
+        (_, _, true, _) => CursorIcon::NResize,
+        _ => CursorIcon::SResize,
+    }
+}

@@ -1,0 +1,38 @@
+//! One person's running desktop: a headless Wayland compositor whose scene is held by a terminal.
+//!
+//! ```text
+//!   clients ──Wayland──► App (one thread, calloop) ──channels──► links (one thread, tokio) ──QUIC──► terminal
+//!                         windows, scene, tiles                  tickets, broker's socket
+//! ```
+//!
+//! Nothing is composed here: each surface is a layer whose changed tiles are sent ([`content`]),
+//! and a frame says what else has changed ([`scene`]).
+#![deny(unsafe_code)]
+
+pub mod app;
+mod attach;
+mod children;
+pub mod config;
+pub mod content;
+mod cursor;
+mod desk;
+mod frames;
+mod input;
+mod keys;
+pub mod link;
+mod outputs;
+mod pace;
+mod protocols;
+pub mod scene;
+mod stage;
+mod stats;
+mod surface;
+#[allow(unsafe_code)]
+mod sys;
+mod titles;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use sys::take_inherited;

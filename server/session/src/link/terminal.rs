@@ -1,0 +1,266 @@
+//! Links of terminals: the ticket at the door, then messages and frames both ways.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use heliostat_control::session::Expect;
+use heliostat_link::{
+    CloseCode, Connection, Ended, FrameSender, Handshake, Link, LinkError, Main, Receiver, Sender,
+    Server,
+};
+use heliostat_wire::bounded::Text;
+use heliostat_wire::control::DetachReason;
+use heliostat_wire::id::{AttachId, SessionId};
+use heliostat_wire::limits::MAX_NAME;
+use heliostat_wire::scene::FrameHeader;
+use heliostat_wire::session::{ToSession, ToTerminal};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::{GOODBYE, LinkEvent, NewAttach, Post, Presented, TicketError, Tickets, ToTerminalTask};
+
+/// A terminal says what it wants by then.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// A terminal may be here before the broker has announced it.
+const EARLY: Duration = Duration::from_secs(1);
+
+/// The tickets, and word of new ones.
+#[derive(Debug, Default, Clone)]
+pub(super) struct SharedTickets(Arc<(Mutex<Tickets>, Notify)>);
+
+impl SharedTickets {
+    pub(super) fn expect(&self, expect: Expect) {
+        let (tickets, news) = &*self.0;
+        let mut tickets = tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.expect(expect, Instant::now());
+        news.notify_waiters();
+    }
+
+    /// Redeems a ticket, waiting a moment for its announcement.
+    async fn redeem(&self, presented: Presented<'_>) -> Result<String, TicketError> {
+        let (tickets, news) = &*self.0;
+        let redeem = || {
+            let mut tickets = tickets.lock().unwrap_or_else(PoisonError::into_inner);
+            tickets.redeem(presented, Instant::now())
+        };
+        let announced = async {
+            loop {
+                let mut word = std::pin::pin!(news.notified());
+                word.as_mut().enable();
+                match redeem() {
+                    Err(TicketError::Unknown) => word.await,
+                    decided => return decided,
+                }
+            }
+        };
+        timeout(EARLY, announced)
+            .await
+            .unwrap_or(Err(TicketError::Unknown))
+    }
+}
+
+/// What a terminal meets at the door.
+pub(super) struct Door {
+    pub(super) session: SessionId,
+    pub(super) person: Text<MAX_NAME>,
+    pub(super) tickets: SharedTickets,
+    pub(super) post: Post,
+    /// Closes when the last task at this door has ended.
+    pub(super) _open: tokio::sync::mpsc::Sender<()>,
+}
+
+type Streams = Main<ToTerminal, ToSession>;
+
+/// Takes terminals as they come.
+pub(super) async fn accept(server: &Server, door: Arc<Door>) {
+    while let Some(handshake) = server.accept().await {
+        tokio::spawn(door.clone().meet(handshake));
+    }
+}
+
+impl Door {
+    async fn meet(self: Arc<Self>, handshake: Handshake) {
+        let address = handshake.remote_address();
+        let connection = match handshake.complete().await {
+            Ok(connection) => connection,
+            Err(error) => return debug!(%address, "a handshake failed: {error}"),
+        };
+        match timeout(PATIENCE, self.let_in(&connection)).await {
+            Ok(Ok((attach, main, words))) => self.serve(attach, connection, main, words).await,
+            Ok(Err(Refusal::Ticket(error))) => {
+                warn!(%address, "a terminal is refused: {error}");
+                connection.close(CloseCode::TicketRefused, &error.to_string());
+            }
+            Ok(Err(Refusal::Link(error))) => {
+                warn!(%address, "a terminal is refused: {error}");
+                connection.close_for(&error);
+            }
+            Err(_) => connection.close(CloseCode::Timeout, "no attach in time"),
+        }
+    }
+
+    async fn let_in(&self, connection: &Connection) -> Result<Admitted, Refusal> {
+        let mut main: Streams = connection.accept_main(Link::Session).await?;
+        let first = main.recv().await?;
+        let ToSession::Attach {
+            attach_id,
+            ticket,
+            outputs,
+            capabilities,
+            keyboard,
+            layout,
+        } = first
+        else {
+            return Err(LinkError::Protocol("the first message is not an attach").into());
+        };
+        let presented = Presented {
+            attach: attach_id,
+            ticket: &ticket,
+            key: connection.peer(),
+        };
+        let terminal = self
+            .tickets
+            .redeem(presented)
+            .await
+            .map_err(Refusal::Ticket)?;
+        connection.authenticated();
+        info!(attach = %attach_id, terminal, "attached");
+        let (sender, words) = unbounded_channel();
+        let attach = NewAttach {
+            id: attach_id,
+            terminal,
+            outputs,
+            capabilities,
+            keyboard,
+            layout: layout.to_string(),
+            sender,
+            connection: Some(connection.clone()),
+        };
+        // The compositor starts on the first frame while the answer is on its way.
+        if !(self.post)(LinkEvent::Attached(Box::new(attach))) {
+            return Err(LinkError::Ended(Ended::ByUs).into());
+        }
+        let answer = ToTerminal::Attached {
+            session: self.session,
+            person: self.person.clone(),
+        };
+        main.send(&answer).await?;
+        Ok((attach_id, main, words))
+    }
+
+    async fn serve(
+        &self,
+        id: AttachId,
+        connection: Connection,
+        main: Streams,
+        words: UnboundedReceiver<ToTerminalTask>,
+    ) {
+        let (sender, receiver) = main.split();
+        let (frames, frame_queue) = unbounded_channel();
+        let sending = tokio::spawn(send_frames(FrameSender::new(&connection), frame_queue));
+        let reason = tokio::select! {
+            reason = talk(sender, words, frames) => {
+                // Said goodbye: the terminal closes, and is closed where it does not.
+                let _ = timeout(GOODBYE, connection.closed()).await;
+                connection.close(CloseCode::Done, "");
+                reason
+            }
+            reason = self.listen(id, &connection, receiver) => reason,
+        };
+        sending.abort();
+        info!(attach = %id, ?reason, "detached");
+        (self.post)(LinkEvent::Ended(id, reason));
+    }
+
+    async fn listen(
+        &self,
+        id: AttachId,
+        connection: &Connection,
+        mut receiver: Receiver<ToSession>,
+    ) -> DetachReason {
+        loop {
+            match receiver.recv().await {
+                Ok(ToSession::Bye(reason)) => {
+                    connection.close(CloseCode::Done, "");
+                    return reason;
+                }
+                Ok(ToSession::Attach { .. }) => {
+                    let error = LinkError::Protocol("a second attach on one link");
+                    connection.close_for(&error);
+                    return DetachReason::ProtocolViolation;
+                }
+                Ok(message) => {
+                    if !(self.post)(LinkEvent::Said(id, message)) {
+                        return DetachReason::SessionEnded;
+                    }
+                }
+                Err(error) => {
+                    debug!(attach = %id, "the session link is over: {error}");
+                    connection.close_for(&error);
+                    return match error {
+                        LinkError::Wire(_) | LinkError::Protocol(_) | LinkError::Version(_) => {
+                            DetachReason::ProtocolViolation
+                        }
+                        _ => DetachReason::LinkLost,
+                    };
+                }
+            }
+        }
+    }
+}
+
+type Admitted = (AttachId, Streams, UnboundedReceiver<ToTerminalTask>);
+
+enum Refusal {
+    Ticket(TicketError),
+    Link(LinkError),
+}
+
+impl From<LinkError> for Refusal {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+/// Sends what the compositor has to say, until its last words.
+async fn talk(
+    mut sender: Sender<ToTerminal>,
+    mut words: UnboundedReceiver<ToTerminalTask>,
+    frames: UnboundedSender<(FrameHeader, Bytes)>,
+) -> DetachReason {
+    let mut last = DetachReason::SessionEnded;
+    while let Some(word) = words.recv().await {
+        let sent = match word {
+            ToTerminalTask::Frame(header, content) => {
+                let _ = frames.send((header, content));
+                Ok(())
+            }
+            ToTerminalTask::Message(message) => sender.send(&message).await,
+            ToTerminalTask::Bye(reason) => {
+                last = reason;
+                break;
+            }
+        };
+        if sent.is_err() {
+            return DetachReason::LinkLost;
+        }
+    }
+    let goodbye = async {
+        sender.queue(&ToTerminal::Bye(last.clone()))?;
+        sender.finish().await
+    };
+    // A link that cannot take last words is closed without them.
+    let _ = timeout(GOODBYE, goodbye).await;
+    last
+}
+
+async fn send_frames(mut sender: FrameSender, mut queue: UnboundedReceiver<(FrameHeader, Bytes)>) {
+    while let Some((header, content)) = queue.recv().await {
+        if let Err(error) = sender.send(&header, content).await {
+            return debug!("a frame was not sent: {error}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! When a frame goes out: never more under way than the round trip needs, and at once on input.
+//!
+//! Frames are numbered, sent and acknowledged in order. Without a credit nothing is sent, and what
+//! changes meanwhile accumulates as dirty tiles, of which only the newest pixels are sent later.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Frames under way on a link of no length.
+const FEWEST: u32 = 3;
+/// Frames under way at most.
+const MOST: u32 = 8;
+/// Input this long ago no longer explains what changes now.
+const INPUT_MEMORY: Duration = Duration::from_millis(120);
+
+/// Frames under way.
+#[derive(Debug)]
+pub struct Pace {
+    under_way: VecDeque<Sent>,
+    next: u32,
+    most: u32,
+    last: Option<Instant>,
+    input: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    serial: u32,
+    at: Instant,
+}
+
+/// When the next frame may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Now.
+    Now,
+    /// Then.
+    At(Instant),
+    /// When a frame has been acknowledged.
+    OnAck,
+}
+
+impl Pace {
+    /// For a terminal that queues `most` frames.
+    pub fn new(most: u32) -> Self {
+        Self {
+            under_way: VecDeque::new(),
+            next: 1,
+            most: most.clamp(1, MOST),
+            last: None,
+            input: None,
+        }
+    }
+
+    /// Input has come.
+    pub fn input(&mut self, now: Instant) {
+        self.input = Some(now);
+    }
+
+    /// When a frame may go, on a link of this round trip and an output of this interval.
+    pub fn due(&self, now: Instant, rtt: Duration, interval: Duration) -> Due {
+        let interval = interval.max(Duration::from_millis(1));
+        let needed = (rtt.as_micros() / interval.as_micros()).min(u128::from(MOST)) as u32;
+        if self.under_way.len() >= (FEWEST + needed).min(self.most) as usize {
+            return Due::OnAck;
+        }
+        let answers_input = self.input.is_some_and(|input| {
+            now.saturating_duration_since(input) < INPUT_MEMORY
+                && self.last.is_none_or(|last| last < input)
+        });
+        match self.last.map(|last| last + interval) {
+            Some(then) if then > now && !answers_input => Due::At(then),
+            _ => Due::Now,
+        }
+    }
+
+    /// Takes the serial of the frame that goes now.
+    pub fn sent(&mut self, now: Instant) -> u32 {
+        let serial = self.next;
+        // 4 billion frames are two years at 60 Hz, longer than any attach.
+        self.next = self.next.wrapping_add(1);
+        self.last = Some(now);
+        self.under_way.push_back(Sent { serial, at: now });
+        serial
+    }
+
+    /// A frame and all before it have been shown. Returns how long ago it was sent; nothing for a
+    /// frame that is not under way.
+    pub fn shown(&mut self, serial: u32, now: Instant) -> Option<Duration> {
+        let at = self
+            .under_way
+            .iter()
+            .position(|sent| sent.serial == serial)?;
+        let sent = self.under_way.drain(..=at).next_back()?;
+        Some(now.saturating_duration_since(sent.at))
+    }
+
+    /// Whether `serial` was sent at all.
+    pub fn has_sent(&self, serial: u32) -> bool {
+        (1..self.next).contains(&serial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: Duration = Duration::from_micros(16_667);
+
+    #[test]
+    fn idle_session_answers_at_once() {
+        let now = Instant::now();
+        let mut pace = Pace::new(8);
+        assert_eq!(pace.due(now, Duration::ZERO, FRAME), Due::Now);
+        pace.sent(now);
+        assert_eq!(pace.due(now + FRAME, Duration::ZERO, FRAME), Due::Now);
+    }
+
+    #[test]
+    fn animations_go_at_the_rate_of_the_output_and_input_does_not_wait() {
+        let now = Instant::now();
+        let mut pace = Pace::new(8);
+        pace.sent(now);
+        let soon = now + Duration::from_millis(2);
+        assert_eq!(pace.due(soon, Duration::ZERO, FRAME), Due::At(now + FRAME));
+        pace.input(soon);
+        assert_eq!(pace.due(soon, Duration::ZERO, FRAME), Due::Now);
+        pace.sent(soon + Duration::from_millis(1));
+        let later = soon + Duration::from_millis(2);
+        assert!(matches!(pace.due(later, Duration::ZERO, FRAME), Due::At(_)));
+    }
+
+    #[test]
+    fn without_a_credit_nothing_is_due_even_on_input() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(8);
+        for _ in 0..FEWEST {
+            pace.sent(now);
+            now += FRAME;
+        }
+        pace.input(now);
+        assert_eq!(pace.due(now, Duration::ZERO, FRAME), Due::OnAck);
+        assert!(pace.shown(2, now).is_some());
+        assert_eq!(pace.due(now, Duration::ZERO, FRAME), Due::Now);
+    }
+
+    #[test]
+    fn long_links_carry_more_frames_but_no_more_than_the_terminal_queues() {
+        let far = Duration::from_millis(50);
+        for (most, carried) in [(8, 5), (4, 4)] {
+            let mut now = Instant::now();
+            let mut pace = Pace::new(most);
+            while pace.due(now, far, FRAME) == Due::Now {
+                pace.sent(now);
+                now += FRAME;
+            }
+            assert_eq!(pace.under_way.len(), carried);
+        }
+    }
+
+    #[test]
+    fn acknowledgement_of_a_frame_that_is_not_under_way_changes_nothing() {
+        let now = Instant::now();
+        let mut pace = Pace::new(8);
+        let serial = pace.sent(now);
+        assert_eq!(pace.shown(serial + 1, now), None);
+        assert_eq!(pace.shown(serial, now + FRAME), Some(FRAME));
+        assert_eq!(pace.shown(serial, now), None);
+        assert!(pace.has_sent(serial) && !pace.has_sent(serial + 1) && !pace.has_sent(0));
+    }
+}

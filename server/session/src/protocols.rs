@@ -1,0 +1,92 @@
+//! The Wayland protocols that clients may speak, one file each where there is something to decide.
+
+mod compositor;
+mod constraints;
+mod decoration;
+mod layer_shell;
+mod seat;
+mod selection;
+mod small;
+mod xdg_shell;
+
+use smithay::reexports::wayland_server::DisplayHandle;
+use smithay::wayland::compositor::CompositorState;
+use smithay::wayland::content_type::ContentTypeState;
+use smithay::wayland::cursor_shape::CursorShapeManagerState;
+use smithay::wayland::fractional_scale::FractionalScaleManagerState;
+use smithay::wayland::output::OutputManagerState;
+use smithay::wayland::pointer_constraints::PointerConstraintsState;
+use smithay::wayland::presentation::PresentationState;
+use smithay::wayland::relative_pointer::RelativePointerManagerState;
+use smithay::wayland::selection::data_device::DataDeviceState;
+use smithay::wayland::selection::primary_selection::PrimarySelectionState;
+use smithay::wayland::shell::wlr_layer::WlrLayerShellState;
+use smithay::wayland::shell::xdg::XdgShellState;
+use smithay::wayland::shell::xdg::decoration::XdgDecorationState;
+use smithay::wayland::shm::ShmState;
+use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
+use smithay::wayland::text_input::TextInputManagerState;
+use smithay::wayland::viewporter::ViewporterState;
+use smithay::wayland::xdg_activation::XdgActivationState;
+
+use crate::app::App;
+
+/// The state that each protocol keeps.
+#[derive(Debug)]
+pub struct Protocols {
+    pub(crate) compositor: CompositorState,
+    pub(crate) shm: ShmState,
+    pub(crate) xdg_shell: XdgShellState,
+    pub(crate) layer_shell: WlrLayerShellState,
+    pub(crate) data_device: DataDeviceState,
+    pub(crate) primary_selection: PrimarySelectionState,
+    pub(crate) activation: XdgActivationState,
+    /// Those that need no looking after.
+    _others: Others,
+}
+
+#[derive(Debug)]
+struct Others {
+    _decoration: XdgDecorationState,
+    _outputs: OutputManagerState,
+    _viewporter: ViewporterState,
+    _fractional_scale: FractionalScaleManagerState,
+    _presentation: PresentationState,
+    _cursor_shape: CursorShapeManagerState,
+    _single_pixel: SinglePixelBufferState,
+    _content_type: ContentTypeState,
+    _relative_pointer: RelativePointerManagerState,
+    _constraints: PointerConstraintsState,
+    _text_input: TextInputManagerState,
+}
+
+/// CLOCK_MONOTONIC.
+const CLOCK: u32 = 1;
+
+impl Protocols {
+    /// Announces all of them.
+    pub fn new(handle: &DisplayHandle) -> Self {
+        Self {
+            compositor: CompositorState::new_v6::<App>(handle),
+            shm: ShmState::new::<App>(handle, []),
+            xdg_shell: XdgShellState::new::<App>(handle),
+            layer_shell: WlrLayerShellState::new::<App>(handle),
+            data_device: DataDeviceState::new::<App>(handle),
+            primary_selection: PrimarySelectionState::new::<App>(handle),
+            activation: XdgActivationState::new::<App>(handle),
+            _others: Others {
+                _decoration: XdgDecorationState::new::<App>(handle),
+                _outputs: OutputManagerState::new_with_xdg_output::<App>(handle),
+                _viewporter: ViewporterState::new::<App>(handle),
+                _fractional_scale: FractionalScaleManagerState::new::<App>(handle),
+                _presentation: PresentationState::new::<App>(handle, CLOCK),
+                _cursor_shape: CursorShapeManagerState::new::<App>(handle),
+                _single_pixel: SinglePixelBufferState::new::<App>(handle),
+                _content_type: ContentTypeState::new::<App>(handle),
+                _relative_pointer: RelativePointerManagerState::new::<App>(handle),
+                _constraints: PointerConstraintsState::new::<App>(handle),
+                _text_input: TextInputManagerState::new::<App>(handle),
+            },
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! wl_compositor, wl_shm: surfaces and their buffers.
+
+use smithay::reexports::wayland_server::Client;
+use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::wayland::buffer::BufferHandler;
+use smithay::wayland::compositor::{
+    CompositorClientState, CompositorHandler, CompositorState, TraversalAction, get_parent,
+    is_sync_subsurface, with_surface_tree_upward,
+};
+use smithay::wayland::shm::{ShmHandler, ShmState};
+use smithay::{delegate_compositor, delegate_shm};
+
+use crate::app::{App, ClientState};
+
+impl CompositorHandler for App {
+    fn compositor_state(&mut self) -> &mut CompositorState {
+        &mut self.protocols.compositor
+    }
+
+    fn client_compositor_state<'a>(&self, client: &'a Client) -> &'a CompositorClientState {
+        let state = client.get_data::<ClientState>();
+        &state
+            .expect("every client is let in with its state")
+            .compositor
+    }
+
+    fn commit(&mut self, surface: &WlSurface) {
+        if !is_sync_subsurface(surface) {
+            self.import_tree(surface);
+            let mut root = surface.clone();
+            while let Some(parent) = get_parent(&root) {
+                root = parent;
+            }
+            self.committed(surface, &root);
+        }
+    }
+
+    fn destroyed(&mut self, surface: &WlSurface) {
+        if self.surfaces.remove(surface) {
+            self.dirty.layout = true;
+        }
+        self.drag_icon.take_if(|icon| icon == surface);
+    }
+}
+
+impl App {
+    /// Takes what was committed to a surface and, with it, to its synchronised subsurfaces.
+    fn import_tree(&mut self, surface: &WlSurface) {
+        let (surfaces, dirty) = (&mut self.surfaces, &mut self.dirty);
+        with_surface_tree_upward(
+            surface,
+            (),
+            |_, _, ()| TraversalAction::DoChildren(()),
+            |surface, states, ()| dirty.add(surfaces.commit(surface, states)),
+            |_, _, ()| true,
+        );
+    }
+
+    fn committed(&mut self, surface: &WlSurface, root: &WlSurface) {
+        self.popups.commit(surface);
+        if let Some(id) = self.window_of(root) {
+            self.toplevel_committed(id);
+        }
+        self.popup_committed(surface);
+        self.layer_committed(root);
+        if self.cursor_surface().as_ref() == Some(root) {
+            self.show_cursor();
+        }
+    }
+}
+
+impl BufferHandler for App {
+    fn buffer_destroyed(&mut self, _buffer: &WlBuffer) {}
+}
+
+impl ShmHandler for App {
+    fn shm_state(&self) -> &ShmState {
+        &self.protocols.shm
+    }
+}
+
+delegate_compositor!(App);
+delegate_shm!(App);

@@ -1,0 +1,98 @@
+//! layer_shell: panels, launchers, wallpapers.
+
+use smithay::delegate_layer_shell;
+use smithay::desktop::{LayerSurface, PopupKind, WindowSurfaceType, layer_map_for_output};
+use smithay::output::Output;
+use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::wayland::compositor::with_states;
+use smithay::wayland::shell::wlr_layer::{
+    Layer, LayerSurface as WlrLayerSurface, LayerSurfaceData, WlrLayerShellHandler,
+    WlrLayerShellState,
+};
+use smithay::wayland::shell::xdg::PopupSurface;
+
+use crate::app::App;
+
+impl WlrLayerShellHandler for App {
+    fn shell_state(&mut self) -> &mut WlrLayerShellState {
+        &mut self.protocols.layer_shell
+    }
+
+    fn new_layer_surface(
+        &mut self,
+        surface: WlrLayerSurface,
+        output: Option<WlOutput>,
+        _layer: Layer,
+        namespace: String,
+    ) {
+        let output = output.as_ref().and_then(Output::from_resource);
+        let known = |output: &Output| {
+            self.desk
+                .screens()
+                .iter()
+                .any(|screen| screen.output == *output)
+        };
+        let output = output.filter(known);
+        let output = output.or_else(|| {
+            self.desk
+                .screens()
+                .first()
+                .map(|screen| screen.output.clone())
+        });
+        let Some(output) = output else {
+            return surface.send_close();
+        };
+        let layer = LayerSurface::new(surface.clone(), namespace);
+        if layer_map_for_output(&output).map_layer(&layer).is_err() {
+            surface.send_close();
+        }
+    }
+
+    fn new_popup(&mut self, _parent: WlrLayerSurface, popup: PopupSurface) {
+        let _ = self.popups.track_popup(PopupKind::Xdg(popup));
+    }
+
+    fn layer_destroyed(&mut self, surface: WlrLayerSurface) {
+        for screen in self.desk.screens() {
+            let mut map = layer_map_for_output(&screen.output);
+            let layer = map
+                .layers()
+                .find(|layer| layer.layer_surface() == &surface)
+                .cloned();
+            layer.iter().for_each(|layer| map.unmap_layer(layer));
+        }
+        self.arrange();
+    }
+}
+
+impl App {
+    /// A bar may have committed another size or another edge.
+    pub(crate) fn layer_committed(&mut self, surface: &WlSurface) {
+        let is_bar = self.desk.screens().iter().any(|screen| {
+            let map = layer_map_for_output(&screen.output);
+            map.layer_for_surface(surface, WindowSurfaceType::TOPLEVEL)
+                .is_some()
+        });
+        if !is_bar {
+            return;
+        }
+        self.arrange();
+        let configured = with_states(surface, |states| {
+            let data = states.data_map.get::<LayerSurfaceData>();
+            data.and_then(|data| data.lock().ok())
+                .is_some_and(|data| data.initial_configure_sent)
+        });
+        if configured {
+            return;
+        }
+        for screen in self.desk.screens() {
+            let map = layer_map_for_output(&screen.output);
+            if let Some(layer) = map.layer_for_surface(surface, WindowSurfaceType::TOPLEVEL) {
+                layer.layer_surface().send_configure();
+            }
+        }
+    }
+}
+
+delegate_layer_shell!(App);

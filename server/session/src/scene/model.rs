@@ -1,0 +1,189 @@
+//! A terminal's scene as tests need it: every operation is checked as a terminal would.
+
+use std::collections::BTreeMap;
+
+use heliostat_tiles::{Decoder, Limits, Rect as TileRect, TileSink};
+use heliostat_wire::id::{LayerId, OutputId};
+use heliostat_wire::output::Size;
+use heliostat_wire::scene::{FrameHeader, Placement, Rect, SceneOp, Transform};
+
+/// What a terminal holds.
+#[derive(Default)]
+pub(crate) struct Model {
+    pub(crate) layers: BTreeMap<LayerId, Layer>,
+    pub(crate) outputs: BTreeMap<OutputId, (u32, Vec<Placement>)>,
+    pub(crate) serial: u32,
+}
+
+pub(crate) struct Layer {
+    pub(crate) size: Size,
+    pub(crate) alpha: bool,
+    pub(crate) opaque: Vec<Rect>,
+    pub(crate) pixels: Vec<u32>,
+}
+
+impl Layer {
+    fn new(size: Size, alpha: bool) -> Self {
+        let empty = if alpha { 0 } else { 0xff00_0000 };
+        let pixels = vec![empty; (size.w * size.h) as usize];
+        Self {
+            size,
+            alpha,
+            opaque: Vec::new(),
+            pixels,
+        }
+    }
+
+    fn at(&self, x: u32, y: u32) -> u32 {
+        self.pixels[(y * self.size.w + x) as usize]
+    }
+}
+
+impl Model {
+    /// Applies a frame as a terminal does.
+    pub(crate) fn frame(&mut self, header: &FrameHeader, content: &[u8]) {
+        assert_eq!(header.serial, self.serial + 1, "frames count without gaps");
+        self.serial = header.serial;
+        header.ops.iter().for_each(|op| self.apply(op));
+        Decoder::new()
+            .decode(content, &Limits::default(), self)
+            .expect("the batch is valid");
+    }
+
+    pub(crate) fn apply(&mut self, op: &SceneOp) {
+        match op.clone() {
+            SceneOp::Clear => {
+                *self = Self {
+                    serial: self.serial,
+                    ..Self::default()
+                }
+            }
+            SceneOp::CreateLayer { layer, size, alpha } => {
+                let before = self.layers.insert(layer, Layer::new(size, alpha));
+                assert!(before.is_none(), "{layer:?} exists");
+            }
+            SceneOp::ResizeLayer { layer, size, alpha } => self.resize(layer, size, alpha),
+            SceneOp::DestroyLayer { layer } => {
+                assert!(self.layers.remove(&layer).is_some(), "unknown {layer:?}");
+                for (_, stack) in self.outputs.values_mut() {
+                    stack.retain(|placement| placement.layer != layer);
+                }
+            }
+            SceneOp::SetOpaque { layer, rects } => self.layer(layer).opaque = rects.into_vec(),
+            SceneOp::Place(placement) => self.place(placement),
+            SceneOp::Move {
+                layer,
+                output,
+                x,
+                y,
+            } => {
+                let placement = self.stack(output).iter_mut().find(|p| p.layer == layer);
+                let placement = placement.expect("placed before it is moved");
+                (placement.dst.x, placement.dst.y) = (x, y);
+            }
+            SceneOp::Unplace { layer, output } => {
+                let stack = self.stack(output);
+                let before = stack.len();
+                stack.retain(|placement| placement.layer != layer);
+                assert_eq!(stack.len() + 1, before, "{layer:?} was not placed");
+            }
+            SceneOp::Stack { output, layers } => {
+                let stack = self.stack(output);
+                assert_eq!(stack.len(), layers.len());
+                stack.sort_by_key(|p| layers.iter().position(|l| *l == p.layer).expect("named"));
+            }
+            SceneOp::Background { output, rgb } => {
+                self.outputs.entry(output).or_default().0 = rgb;
+            }
+        }
+    }
+
+    fn layer(&mut self, id: LayerId) -> &mut Layer {
+        self.layers.get_mut(&id).expect("known layer")
+    }
+
+    fn stack(&mut self, id: OutputId) -> &mut Vec<Placement> {
+        &mut self.outputs.entry(id).or_default().1
+    }
+
+    fn resize(&mut self, id: LayerId, size: Size, alpha: bool) {
+        let mut new = Layer::new(size, alpha);
+        let old = self.layer(id);
+        for y in 0..size.h.min(old.size.h) {
+            for x in 0..size.w.min(old.size.w) {
+                new.pixels[(y * size.w + x) as usize] = old.at(x, y);
+            }
+        }
+        *old = new;
+    }
+
+    fn place(&mut self, placement: Placement) {
+        let size = self.layer(placement.layer).size;
+        let src = placement.src;
+        assert!(
+            src.w > 0 && src.x + src.w <= size.w * 256,
+            "{placement:?} in {size:?}"
+        );
+        assert!(
+            src.h > 0 && src.y + src.h <= size.h * 256,
+            "{placement:?} in {size:?}"
+        );
+        assert!(placement.dst.w > 0 && placement.dst.h > 0);
+        let stack = self.stack(placement.output);
+        match stack
+            .iter_mut()
+            .find(|known| known.layer == placement.layer)
+        {
+            Some(known) => *known = placement,
+            None => stack.push(placement),
+        }
+    }
+
+    /// The colour at a place of an output, for unscaled placements; 0xRRGGBB.
+    pub(crate) fn pixel(&self, output: OutputId, x: i32, y: i32) -> u32 {
+        let Some((background, stack)) = self.outputs.get(&output) else {
+            return 0;
+        };
+        stack.iter().fold(*background, |below, placement| {
+            let (dst, src) = (placement.dst, placement.src);
+            assert_eq!(placement.transform, Transform::Normal);
+            let (dx, dy) = (x - dst.x, y - dst.y);
+            if dx < 0 || dy < 0 || dx >= dst.w as i32 || dy >= dst.h as i32 {
+                return below;
+            }
+            let layer = &self.layers[&placement.layer];
+            let scaled = |d: i32, start: u32, length: u32, side: u32| {
+                (start + (u64::from(d as u32) * u64::from(length) / u64::from(side)) as u32) / 256
+            };
+            let sx = scaled(dx, src.x, src.w, dst.w);
+            let sy = scaled(dy, src.y, src.h, dst.h);
+            over(layer.at(sx, sy), below, layer.alpha)
+        })
+    }
+}
+
+fn over(pixel: u32, below: u32, alpha: bool) -> u32 {
+    let a = if alpha { pixel >> 24 } else { 255 };
+    let channel = |shift: u32| {
+        let (p, b) = (pixel >> shift & 255, below >> shift & 255);
+        (p + b * (255 - a) / 255).min(255) << shift
+    };
+    channel(16) | channel(8) | channel(0)
+}
+
+impl TileSink for Model {
+    fn layer_size(&self, layer: u32) -> Option<(u32, u32)> {
+        self.layers
+            .get(&LayerId(layer))
+            .map(|l| (l.size.w, l.size.h))
+    }
+
+    fn pixels_mut(&mut self, layer: u32, rect: TileRect) -> Option<(&mut [u32], usize)> {
+        let layer = self.layers.get_mut(&LayerId(layer))?;
+        let stride = layer.size.w as usize;
+        let start = rect.y as usize * stride + rect.x as usize;
+        Some((layer.pixels.get_mut(start..)?, stride))
+    }
+
+    fn damaged(&mut self, _layer: u32, _rect: TileRect) {}
+}

@@ -1,0 +1,445 @@
+//! Surfaces: what each commit leaves of a client's buffer.
+
+use std::collections::HashMap;
+
+use heliostat_tiles::Rect as TileRect;
+use heliostat_wire::id::LayerId;
+use heliostat_wire::limits::{MAX_LAYER_SIDE, MAX_OPAQUE_RECTS};
+use heliostat_wire::output::Size;
+use heliostat_wire::scene::{Crop, Rect as WireRect, Transform as WireTransform};
+use smithay::reexports::wayland_server::Resource;
+use smithay::reexports::wayland_server::backend::ObjectId;
+use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
+use smithay::reexports::wayland_server::protocol::wl_shm::Format;
+use smithay::reexports::wayland_server::protocol::wl_surface::{self, WlSurface};
+use smithay::utils::{Buffer, Logical, Point, Rectangle, Size as LogicalSize, Transform};
+use smithay::wayland::compositor::{
+    BufferAssignment, Damage, RectangleKind, RegionAttributes, SurfaceAttributes, SurfaceData,
+};
+use smithay::wayland::single_pixel_buffer::get_single_pixel_buffer;
+use smithay::wayland::viewporter::{ViewportCachedState, ensure_viewport_valid};
+use tracing::warn;
+
+use crate::content::Content;
+use crate::sys;
+
+/// Pixels that one surface may have: 8192×8192.
+const MAX_SURFACE_PIXELS: u64 = 1 << 26;
+/// Pixels that all surfaces together may have.
+const MAX_ALL_PIXELS: u64 = 1 << 27;
+/// Rectangles of damage after which all of a surface is looked at.
+const MAX_DAMAGE: usize = 256;
+
+/// How a surface's pixels are shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    /// Size on the desk, in logical pixels.
+    pub size: LogicalSize<i32, Logical>,
+    /// The part of the buffer that is shown.
+    pub crop: Crop,
+    /// How that part is turned.
+    pub transform: WireTransform,
+    /// Opaque parts, in buffer pixels.
+    pub opaque: Vec<WireRect>,
+    /// Where it takes input, in logical pixels; everywhere where absent.
+    pub input: Option<Region>,
+}
+
+/// Rectangles that are added and taken away, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Region(Vec<(bool, Rectangle<i32, Logical>)>);
+
+impl Region {
+    fn of(region: &RegionAttributes) -> Self {
+        let rect = |(kind, rect): &(RectangleKind, _)| (matches!(kind, RectangleKind::Add), *rect);
+        Self(region.rects.iter().map(rect).collect())
+    }
+
+    /// Whether a place is inside.
+    pub fn contains(&self, at: Point<i32, Logical>) -> bool {
+        let last = self.0.iter().rev().find(|(_, rect)| rect.contains(at));
+        last.is_some_and(|(added, _)| *added)
+    }
+}
+
+/// A surface with pixels.
+#[derive(Debug)]
+pub struct Surface {
+    /// Its pixels.
+    pub content: Content,
+    /// How they are shown.
+    pub view: View,
+}
+
+/// All surfaces with pixels.
+#[derive(Debug, Default)]
+pub struct Surfaces {
+    surfaces: HashMap<ObjectId, Surface>,
+    layers: u32,
+    pixels: u64,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Pixels may have changed.
+    pub pixels: bool,
+    /// Size, place or visibility may have changed.
+    pub layout: bool,
+    /// The client waits for the next frame.
+    pub callbacks: bool,
+}
+
+/// Why a buffer is not shown. The client is told and loses its connection, no other does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Refused {
+    #[error(
+        "buffer of {0}×{1} pixels, at most {MAX_LAYER_SIDE} a side and {MAX_SURFACE_PIXELS} in all are shown"
+    )]
+    TooLarge(i32, i32),
+    #[error("the surfaces of this session have {MAX_ALL_PIXELS} pixels already")]
+    TooMany,
+    #[error("a buffer of this kind or format is not shown")]
+    BadFormat,
+    #[error("the buffer's memory is smaller than it says")]
+    BadMemory,
+}
+
+impl Surfaces {
+    /// A surface's pixels, if it has any.
+    pub fn get(&self, surface: &WlSurface) -> Option<&Surface> {
+        self.surfaces.get(&surface.id())
+    }
+
+    /// All of them.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Surface> {
+        self.surfaces.values_mut()
+    }
+
+    /// A name for a layer that no other layer has.
+    pub fn next_layer(&mut self) -> LayerId {
+        self.layers += 1;
+        LayerId(self.layers)
+    }
+
+    /// A surface is gone.
+    pub fn remove(&mut self, surface: &WlSurface) -> bool {
+        let removed = self.surfaces.remove(&surface.id());
+        if let Some(surface) = &removed {
+            self.pixels -= area(surface.content.size());
+        }
+        removed.is_some()
+    }
+
+    /// Takes what a surface's client has committed.
+    pub fn commit(&mut self, surface: &WlSurface, states: &SurfaceData) -> Changes {
+        let mut cached = states.cached_state.get::<SurfaceAttributes>();
+        let attributes = cached.current();
+        let mut changes = Changes {
+            callbacks: !attributes.frame_callbacks.is_empty(),
+            ..Changes::default()
+        };
+        let damage = std::mem::take(&mut attributes.damage);
+        match attributes.buffer.take() {
+            Some(BufferAssignment::Removed) => changes.layout = self.remove(surface),
+            Some(BufferAssignment::NewBuffer(buffer)) => {
+                let damage = Attached {
+                    damage,
+                    scale: attributes.buffer_scale,
+                    plain: is_plain(states, attributes),
+                };
+                match self.read(surface, &buffer, damage) {
+                    Ok(reshaped) => {
+                        changes.pixels = true;
+                        changes.layout |= reshaped;
+                    }
+                    Err(refused) => refuse(surface, refused),
+                }
+                buffer.release();
+            }
+            None => {}
+        }
+        if let Some(known) = self.surfaces.get_mut(&surface.id()) {
+            let view = View::of(states, attributes, known.content.size());
+            changes.layout |= known.view != view;
+            known.view = view;
+        }
+        changes
+    }
+
+    fn read(
+        &mut self,
+        surface: &WlSurface,
+        buffer: &WlBuffer,
+        attached: Attached,
+    ) -> Result<bool, Refused> {
+        if let Ok(colour) = get_single_pixel_buffer(buffer) {
+            let [r, g, b, a] = colour.rgba8888();
+            let pixel = u32::from_be_bytes([a, r, g, b]);
+            let size = Size { w: 1, h: 1 };
+            let (content, reshaped) = self.shaped(surface, size, true)?;
+            content.update(whole(size), |_, _, run| {
+                run.fill(pixel);
+                true
+            });
+            return Ok(reshaped);
+        }
+        sys::with_shm(buffer, |memory| {
+            let alpha = match memory.data.format {
+                Format::Argb8888 => true,
+                Format::Xrgb8888 => false,
+                _ => return Err(Refused::BadFormat),
+            };
+            let (w, h) = (memory.data.width, memory.data.height);
+            let size = size_of(w, h).ok_or(Refused::TooLarge(w, h))?;
+            let (content, reshaped) = self.shaped(surface, size, alpha)?;
+            let mut whole_memory = true;
+            for rect in attached.rects(size, reshaped) {
+                content.update(rect, |x, y, run| {
+                    whole_memory = whole_memory && memory.read(x, y, run);
+                    whole_memory
+                });
+            }
+            match whole_memory {
+                true => Ok(reshaped),
+                false => Err(Refused::BadMemory),
+            }
+        })
+        // Where the map is bad, smithay has told the client already.
+        .unwrap_or(Err(Refused::BadFormat))
+    }
+
+    /// The content of a surface, made to have this size and kind, and whether it had another.
+    fn shaped(
+        &mut self,
+        surface: &WlSurface,
+        size: Size,
+        alpha: bool,
+    ) -> Result<(&mut Content, bool), Refused> {
+        let known = self
+            .surfaces
+            .get(&surface.id())
+            .map(|known| known.content.size());
+        let pixels = self.pixels - known.map_or(0, area) + area(size);
+        if pixels > MAX_ALL_PIXELS {
+            return Err(Refused::TooMany);
+        }
+        self.pixels = pixels;
+        let layer = if known.is_none() {
+            self.next_layer()
+        } else {
+            LayerId(0)
+        };
+        let entry = self
+            .surfaces
+            .entry(surface.id())
+            .or_insert_with(|| Surface {
+                content: Content::new(layer, size, alpha),
+                view: View::whole(size),
+            });
+        let reshaped = known != Some(size) || entry.content.alpha() != alpha;
+        entry.content.reshape(size, alpha);
+        Ok((&mut entry.content, reshaped))
+    }
+}
+
+fn refuse(surface: &WlSurface, refused: Refused) {
+    warn!("a client's surface is refused: {refused}");
+    surface.post_error(wl_surface::Error::InvalidSize, refused.to_string());
+}
+
+fn area(size: Size) -> u64 {
+    u64::from(size.w) * u64::from(size.h)
+}
+
+fn whole(size: Size) -> TileRect {
+    TileRect {
+        x: 0,
+        y: 0,
+        w: size.w,
+        h: size.h,
+    }
+}
+
+fn size_of(w: i32, h: i32) -> Option<Size> {
+    let side = |side: i32| {
+        u32::try_from(side)
+            .ok()
+            .filter(|s| (1..=MAX_LAYER_SIDE).contains(s))
+    };
+    let size = Size {
+        w: side(w)?,
+        h: side(h)?,
+    };
+    (area(size) <= MAX_SURFACE_PIXELS).then_some(size)
+}
+
+/// A buffer's damage as the client gave it.
+struct Attached {
+    damage: Vec<Damage>,
+    scale: i32,
+    /// Surface coordinates are buffer coordinates but for the scale.
+    plain: bool,
+}
+
+impl Attached {
+    fn rects(&self, size: Size, all: bool) -> Vec<TileRect> {
+        let plain = |damage: &Damage| self.plain || matches!(damage, Damage::Buffer(_));
+        if all || self.damage.len() > MAX_DAMAGE || !self.damage.iter().all(plain) {
+            return vec![whole(size)];
+        }
+        self.damage
+            .iter()
+            .map(|damage| match damage {
+                Damage::Buffer(rect) => (rect.loc.x, rect.loc.y, rect.size.w, rect.size.h, 1),
+                Damage::Surface(rect) => {
+                    (rect.loc.x, rect.loc.y, rect.size.w, rect.size.h, self.scale)
+                }
+            })
+            .filter_map(|(x, y, w, h, scale)| {
+                clipped([x, y, w, h].map(i64::from), i64::from(scale), size)
+            })
+            .collect()
+    }
+}
+
+/// Damage inside a buffer of `size`; clients send any numbers.
+fn clipped([x, y, w, h]: [i64; 4], scale: i64, size: Size) -> Option<TileRect> {
+    let span = |start: i64, length: i64, side: u32| {
+        let clamp = |edge: i64| edge.saturating_mul(scale).clamp(0, i64::from(side)) as u32;
+        let (start, end) = (clamp(start), clamp(start.saturating_add(length)));
+        (end > start).then(|| (start, end - start))
+    };
+    let ((x, w), (y, h)) = (span(x, w, size.w)?, span(y, h, size.h)?);
+    Some(TileRect { x, y, w, h })
+}
+
+fn is_plain(states: &SurfaceData, attributes: &SurfaceAttributes) -> bool {
+    let mut viewport = states.cached_state.get::<ViewportCachedState>();
+    let viewport = viewport.current();
+    Transform::from(attributes.buffer_transform) == Transform::Normal
+        && viewport.src.is_none()
+        && viewport.dst.is_none()
+}
+
+impl View {
+    fn whole(size: Size) -> Self {
+        Self {
+            size: (size.w as i32, size.h as i32).into(),
+            crop: Crop::whole(size),
+            transform: WireTransform::Normal,
+            opaque: Vec::new(),
+            input: None,
+        }
+    }
+
+    fn of(states: &SurfaceData, attributes: &SurfaceAttributes, size: Size) -> Self {
+        let scale = attributes.buffer_scale.max(1);
+        let transform = Transform::from(attributes.buffer_transform);
+        let buffer = LogicalSize::<i32, Buffer>::from((size.w as i32, size.h as i32));
+        let logical = buffer.to_logical(scale, transform);
+        let valid = ensure_viewport_valid(states, logical);
+        let mut cached = states.cached_state.get::<ViewportCachedState>();
+        let viewport = *cached.current();
+        let src = viewport.src.filter(|_| valid);
+        let crop = src.and_then(|src| {
+            let rect = src.to_buffer(f64::from(scale), transform, &logical.to_f64());
+            crop_of(rect, size)
+        });
+        let shown = viewport.size().filter(|_| valid).unwrap_or(logical);
+        Self {
+            size: (shown.w.max(1), shown.h.max(1)).into(),
+            crop: crop.unwrap_or(Crop::whole(size)),
+            transform: wire_transform(transform),
+            opaque: opaque(attributes, scale, size, is_plain(states, attributes)),
+            input: attributes.input_region.as_ref().map(Region::of),
+        }
+    }
+}
+
+/// A source rectangle in 1/256 pixel, inside the buffer.
+fn crop_of(rect: Rectangle<f64, Buffer>, size: Size) -> Option<Crop> {
+    let span = |start: f64, length: f64, side: u32| {
+        let units = |edge: f64| (edge * 256.0).round().clamp(0.0, f64::from(side) * 256.0) as u32;
+        let (start, end) = (units(start), units(start + length));
+        (end > start).then(|| (start, end - start))
+    };
+    let (x, w) = span(rect.loc.x, rect.size.w, size.w)?;
+    let (y, h) = span(rect.loc.y, rect.size.h, size.h)?;
+    Some(Crop { x, y, w, h })
+}
+
+/// How a buffer that its client has drawn with `transform` is turned upright.
+fn wire_transform(transform: Transform) -> WireTransform {
+    match transform {
+        Transform::Normal => WireTransform::Normal,
+        Transform::_90 => WireTransform::Rotate270,
+        Transform::_180 => WireTransform::Rotate180,
+        Transform::_270 => WireTransform::Rotate90,
+        Transform::Flipped => WireTransform::Flipped,
+        Transform::Flipped90 => WireTransform::Flipped90,
+        Transform::Flipped180 => WireTransform::Flipped180,
+        Transform::Flipped270 => WireTransform::Flipped270,
+    }
+}
+
+/// The opaque region in buffer pixels, where it is simple enough to be worth telling.
+fn opaque(attributes: &SurfaceAttributes, scale: i32, size: Size, plain: bool) -> Vec<WireRect> {
+    let rects = attributes
+        .opaque_region
+        .as_ref()
+        .map_or(&[][..], |region| &region.rects);
+    let simple = plain && rects.len() <= MAX_OPAQUE_RECTS;
+    if !simple
+        || rects
+            .iter()
+            .any(|(kind, _)| matches!(kind, RectangleKind::Subtract))
+    {
+        return Vec::new();
+    }
+    rects
+        .iter()
+        .filter_map(|(_, rect)| {
+            let rect = [rect.loc.x, rect.loc.y, rect.size.w, rect.size.h].map(i64::from);
+            let TileRect { x, y, w, h } = clipped(rect, i64::from(scale), size)?;
+            Some(WireRect {
+                x: x as i32,
+                y: y as i32,
+                w,
+                h,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_of_any_numbers_is_clipped_to_the_buffer() {
+        let size = Size { w: 100, h: 50 };
+        let all = i64::from(i32::MAX);
+        assert_eq!(clipped([-5, -5, all, all], 1, size), Some(whole(size)));
+        assert_eq!(
+            clipped([10, 10, 5, 5], 2, size),
+            Some(TileRect {
+                x: 20,
+                y: 20,
+                w: 10,
+                h: 10
+            })
+        );
+        assert_eq!(clipped([100, 0, 5, 5], 1, size), None);
+        assert_eq!(clipped([5, 5, -3, 3], 1, size), None);
+    }
+
+    #[test]
+    fn sides_and_areas_have_limits() {
+        assert!(size_of(16384, 4096).is_some());
+        assert!(size_of(16384, 16384).is_none());
+        assert!(size_of(16385, 1).is_none());
+        assert!(size_of(0, 5).is_none());
+        assert!(size_of(-1, 5).is_none());
+    }
+}

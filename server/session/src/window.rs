@@ -1,0 +1,693 @@
+//! The floating window policy: where windows are, which is on top, which has the keyboard.
+//!
+//! Numbers in, numbers out: it knows no Wayland and no pixels. Units are logical pixels of the desk
+//! that all outputs share. A window's rectangle is its content; a title bar drawn by the session
+//! lies above it.
+//!
+//! ```text
+//!             set_mode                      set_mode
+//!   Floating ──────────► Maximised, Half ◄───────────► Fullscreen
+//!      ▲                      │                            │
+//!      └── set_mode, a drag ──┴────────────────────────────┘
+//! ```
+
+mod geometry;
+#[cfg(test)]
+mod tests;
+
+use heliostat_wire::id::OutputId;
+
+pub use geometry::{Edges, Point, Rect, Size};
+
+/// Height of a title bar that the session draws.
+pub const TITLE_HEIGHT: i32 = 28;
+/// How much of a window stays on the desk however far it is dragged.
+const GRIP: i32 = 48;
+/// The smallest size a window is dragged to.
+const SMALLEST: Size = Size { w: 120, h: 60 };
+/// How far windows placed one after the other are apart.
+const CASCADE: i32 = 32;
+
+/// A window; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowId(pub u32);
+
+/// How a window lies on its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Where it was put, as large as it wants.
+    Floating,
+    /// All of the area that bars leave.
+    Maximised,
+    /// The left or the right half of that area.
+    Half(Side),
+    /// All of the output.
+    Fullscreen,
+}
+
+/// A half of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The left one.
+    Left,
+    /// The right one.
+    Right,
+}
+
+/// An output as windows see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Area {
+    /// Which one.
+    pub output: OutputId,
+    /// All of it.
+    pub full: Rect,
+    /// Without bars.
+    pub usable: Rect,
+}
+
+/// What a window is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// The size of its content; none where it may choose.
+    pub size: Option<Size>,
+    /// The largest size that makes sense.
+    pub bounds: Size,
+    /// How it lies.
+    pub mode: Mode,
+    /// Whether it has the keyboard.
+    pub active: bool,
+    /// Whether it is being resized by the mouse.
+    pub resizing: bool,
+}
+
+/// One window.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// Where its content is.
+    pub rect: Rect,
+    /// Whether it can be seen at all.
+    pub mapped: bool,
+    /// Whether the person has put it away.
+    pub minimised: bool,
+    /// Whether the session draws its title bar.
+    pub titlebar: bool,
+    /// How it lies.
+    pub mode: Mode,
+    /// Where it would float, as the person left it; desks that are too small do not change this.
+    home: Rect,
+    /// The size it was asked to have while floating.
+    asked: Option<Size>,
+    /// The edges that stay where they are while its size changes: right and bottom ones.
+    anchor: Option<Anchor>,
+    parent: Option<WindowId>,
+    limits: (Size, Size),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    right: Option<i32>,
+    bottom: Option<i32>,
+}
+
+/// What the mouse is doing to a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drag {
+    Move {
+        window: WindowId,
+        grip: Point,
+    },
+    Resize {
+        window: WindowId,
+        edges: Edges,
+        from: Point,
+        start: Rect,
+    },
+}
+
+/// All windows.
+#[derive(Debug, Default)]
+pub struct Windows {
+    windows: std::collections::BTreeMap<WindowId, Window>,
+    /// Lowest first.
+    stack: Vec<WindowId>,
+    areas: Vec<Area>,
+    focus: Option<WindowId>,
+    drag: Option<Drag>,
+    next: u32,
+    cascade: i32,
+}
+
+impl Windows {
+    /// A new window that cannot be seen yet.
+    pub fn add(&mut self) -> WindowId {
+        let id = WindowId(self.next);
+        self.next += 1;
+        self.stack.push(id);
+        let window = Window {
+            rect: Rect::default(),
+            mapped: false,
+            minimised: false,
+            titlebar: false,
+            mode: Mode::Floating,
+            home: Rect::default(),
+            asked: None,
+            anchor: None,
+            parent: None,
+            limits: (Size::default(), Size::default()),
+        };
+        self.windows.insert(id, window);
+        id
+    }
+
+    /// A window is gone.
+    pub fn remove(&mut self, id: WindowId) {
+        self.unmap(id);
+        self.windows.remove(&id);
+        self.stack.retain(|window| *window != id);
+        for window in self.windows.values_mut() {
+            window.parent.take_if(|parent| *parent == id);
+        }
+    }
+
+    /// A window has its first content, of `size`: it gets a place, the top and the keyboard.
+    pub fn map(&mut self, id: WindowId, mut size: Size) {
+        if self
+            .windows
+            .get(&id)
+            .is_some_and(|window| window.mode != Mode::Floating)
+        {
+            // What it would be while floating nobody knows.
+            let usable = self.focused_area().usable;
+            size = Size {
+                w: usable.w * 2 / 3,
+                h: usable.h * 2 / 3,
+            };
+        }
+        let rect = self.first_place(id, size);
+        let Some(window) = self.windows.get_mut(&id) else {
+            return;
+        };
+        if window.mapped {
+            return;
+        }
+        window.mapped = true;
+        window.minimised = false;
+        window.home = rect;
+        self.settle(id);
+        self.focus(id);
+    }
+
+    /// A window has no content any more.
+    pub fn unmap(&mut self, id: WindowId) {
+        let Some(window) = self.windows.get_mut(&id) else {
+            return;
+        };
+        window.mapped = false;
+        window.asked = None;
+        self.drag.take_if(|drag| drag.window() == id);
+        self.pass_focus_on(id);
+    }
+
+    /// A window's content has `size` now.
+    pub fn resized(&mut self, id: WindowId, size: Size) {
+        let desk = self.desk();
+        let Some(window) = self.windows.get_mut(&id).filter(|window| window.mapped) else {
+            return;
+        };
+        let mut rect = window.rect;
+        if let Some(Anchor { right, bottom }) = window.anchor {
+            rect.x = right.map_or(rect.x, |right| right - size.w);
+            rect.y = bottom.map_or(rect.y, |bottom| bottom - size.h);
+        }
+        (rect.w, rect.h) = (size.w, size.h);
+        if window.mode == Mode::Floating {
+            rect = reachable(rect, desk, window.titlebar);
+            // A size that only a small desk imposes is not where the window is at home.
+            if window.anchor.is_some() || window.asked.is_none() {
+                window.home = rect;
+            }
+        }
+        window.rect = rect;
+    }
+
+    /// Raises a window with its dialogs and gives it the keyboard.
+    pub fn focus(&mut self, id: WindowId) {
+        let Some(window) = self.windows.get_mut(&id).filter(|window| window.mapped) else {
+            return;
+        };
+        window.minimised = false;
+        self.focus = Some(id);
+        let family = self.family(id);
+        let (raised, rest): (Vec<_>, Vec<_>) = self
+            .stack
+            .iter()
+            .partition(|window| family.contains(window));
+        self.stack = rest.into_iter().chain(raised).collect();
+        // The one that was meant is above its siblings, but not above its own dialogs.
+        let dialogs = self.descendants(id);
+        let is_front = |window: &WindowId| *window == id || dialogs.contains(window);
+        let (front, rest): (Vec<_>, Vec<_>) =
+            self.stack.iter().partition(|window| is_front(window));
+        self.stack = rest.into_iter().chain(front).collect();
+    }
+
+    /// Takes the keyboard from all windows, as a panel does.
+    pub fn unfocus(&mut self) {
+        self.focus = None;
+    }
+
+    /// Which window has the keyboard.
+    pub fn focused(&self) -> Option<WindowId> {
+        self.focus
+    }
+
+    /// The next window in the order of use takes the keyboard, or the one before.
+    pub fn cycle(&mut self, forward: bool) {
+        let known: Vec<_> = self.shown_or_minimised().collect();
+        let next = match forward {
+            true => known.first(),
+            false => known.iter().rev().nth(1),
+        };
+        if let Some(next) = next.copied() {
+            self.focus(next);
+        }
+    }
+
+    /// Puts a window away.
+    pub fn minimise(&mut self, id: WindowId) {
+        if let Some(window) = self.windows.get_mut(&id).filter(|window| window.mapped) {
+            window.minimised = true;
+            self.drag.take_if(|drag| drag.window() == id);
+            self.pass_focus_on(id);
+        }
+    }
+
+    /// Lays a window otherwise.
+    pub fn set_mode(&mut self, id: WindowId, mode: Mode) {
+        let Some(window) = self.windows.get_mut(&id) else {
+            return;
+        };
+        if window.mode == mode {
+            return;
+        }
+        window.mode = mode;
+        if mode == Mode::Floating && window.mapped {
+            window.asked = Some(window.home.size());
+        }
+        self.drag.take_if(|drag| drag.window() == id);
+        self.settle(id);
+    }
+
+    /// Lays a window in `mode`, or lets it float where it lies so already.
+    pub fn toggle_mode(&mut self, id: WindowId, mode: Mode) {
+        let now = self.windows.get(&id).map(|window| window.mode);
+        self.set_mode(
+            id,
+            if now == Some(mode) {
+                Mode::Floating
+            } else {
+                mode
+            },
+        );
+    }
+
+    /// Whether the session draws a window's title bar.
+    pub fn set_titlebar(&mut self, id: WindowId, titlebar: bool) {
+        if let Some(window) = self.windows.get_mut(&id)
+            && window.titlebar != titlebar
+        {
+            window.titlebar = titlebar;
+            self.settle(id);
+        }
+    }
+
+    /// A window belongs to another one, as a dialog does.
+    pub fn set_parent(&mut self, id: WindowId, parent: Option<WindowId>) {
+        let cycle = parent.is_some_and(|parent| self.ancestors(parent).any(|above| above == id));
+        if !cycle && let Some(window) = self.windows.get_mut(&id) {
+            window.parent = parent;
+        }
+    }
+
+    /// The smallest and the largest size of a window's content; zero where it has none.
+    pub fn set_limits(&mut self, id: WindowId, smallest: Size, largest: Size) {
+        if let Some(window) = self.windows.get_mut(&id) {
+            window.limits = (smallest, largest);
+        }
+    }
+
+    /// The desk has other outputs; windows move to where they can be reached.
+    pub fn set_areas(&mut self, areas: Vec<Area>) {
+        if self.areas == areas {
+            return;
+        }
+        self.areas = areas;
+        self.drag = None;
+        for id in self.stack.clone() {
+            self.settle(id);
+        }
+    }
+
+    /// A window.
+    pub fn get(&self, id: WindowId) -> Option<&Window> {
+        self.windows.get(&id)
+    }
+
+    /// The windows that can be seen, lowest first.
+    pub fn shown(&self) -> impl DoubleEndedIterator<Item = (WindowId, &Window)> {
+        self.stack
+            .iter()
+            .filter_map(|id| Some((*id, self.windows.get(id)?)))
+            .filter(|(_, window)| window.mapped && !window.minimised)
+    }
+
+    fn shown_or_minimised(&self) -> impl DoubleEndedIterator<Item = WindowId> {
+        self.stack
+            .iter()
+            .copied()
+            .filter(|id| self.windows.get(id).is_some_and(|window| window.mapped))
+    }
+
+    /// Windows that have content.
+    pub fn mapped(&self) -> usize {
+        self.shown_or_minimised().count()
+    }
+
+    /// What a window is to be told.
+    pub fn wish(&self, id: WindowId) -> Option<Wish> {
+        let window = self.windows.get(&id)?;
+        let area = self.area_of(window);
+        let bounds = content_of(area.usable, window.titlebar);
+        Some(Wish {
+            size: match window.mode {
+                Mode::Floating => window.asked,
+                mode => Some(placed(mode, area, window.titlebar).size()),
+            },
+            bounds: bounds.size(),
+            mode: window.mode,
+            active: self.focus == Some(id),
+            resizing: matches!(self.drag, Some(Drag::Resize { window, .. }) if window == id),
+        })
+    }
+
+    /// The mouse takes hold of a window at `at`.
+    pub fn begin_move(&mut self, id: WindowId, at: Point) {
+        let Some(window) = self.windows.get_mut(&id) else {
+            return;
+        };
+        if !window.mapped || window.mode == Mode::Fullscreen {
+            return;
+        }
+        let mut grip = Point {
+            x: at.x - window.rect.x,
+            y: at.y - window.rect.y,
+        };
+        if window.mode != Mode::Floating {
+            // It shrinks under the mouse, which keeps its place along the title bar.
+            let width = window.home.w.max(1);
+            grip.x =
+                (i64::from(grip.x) * i64::from(width) / i64::from(window.rect.w.max(1))) as i32;
+            window.mode = Mode::Floating;
+            window.asked = Some(window.home.size());
+        }
+        window.anchor = None;
+        self.drag = Some(Drag::Move { window: id, grip });
+    }
+
+    /// The mouse takes hold of a window's edges at `at`.
+    pub fn begin_resize(&mut self, id: WindowId, edges: Edges, at: Point) {
+        let Some(window) = self.windows.get_mut(&id) else {
+            return;
+        };
+        if !window.mapped || window.mode == Mode::Fullscreen {
+            return;
+        }
+        window.mode = Mode::Floating;
+        window.home = window.rect;
+        let start = window.rect;
+        window.anchor = Some(Anchor {
+            right: edges.left.then_some(start.x + start.w),
+            bottom: edges.top.then_some(start.y + start.h),
+        });
+        self.drag = Some(Drag::Resize {
+            window: id,
+            edges,
+            from: at,
+            start,
+        });
+    }
+
+    /// Whether the mouse holds a window.
+    pub fn is_dragging(&self) -> bool {
+        self.drag.is_some()
+    }
+
+    /// The mouse moved while it holds a window.
+    pub fn drag_to(&mut self, at: Point) {
+        match self.drag {
+            Some(Drag::Move { window, grip }) => self.move_to(window, at, grip),
+            Some(Drag::Resize {
+                window,
+                edges,
+                from,
+                start,
+            }) => {
+                let size = edges.drag(start, at.x - from.x, at.y - from.y);
+                self.ask(window, size);
+            }
+            None => {}
+        }
+    }
+
+    /// The mouse lets go at `at`; at an edge of an output a moved window snaps to it.
+    pub fn end_drag(&mut self, at: Point) {
+        let Some(Drag::Move { window, .. }) = self.drag.take() else {
+            return;
+        };
+        let Some(area) = self.areas.iter().find(|area| area.full.contains(at)) else {
+            return;
+        };
+        if at.y <= area.full.y {
+            self.set_mode(window, Mode::Maximised);
+        } else if at.x <= area.full.x {
+            self.set_mode(window, Mode::Half(Side::Left));
+        } else if at.x >= area.full.x + area.full.w - 1 {
+            self.set_mode(window, Mode::Half(Side::Right));
+        }
+    }
+
+    fn move_to(&mut self, id: WindowId, at: Point, grip: Point) {
+        let desk = self.desk();
+        if let Some(window) = self.windows.get_mut(&id) {
+            let wanted = Rect {
+                x: at.x - grip.x,
+                y: at.y - grip.y,
+                ..window.rect
+            };
+            window.rect = reachable(wanted, desk, window.titlebar);
+            window.home = Rect {
+                x: window.rect.x,
+                y: window.rect.y,
+                ..window.home
+            };
+        }
+    }
+
+    fn ask(&mut self, id: WindowId, size: Size) {
+        let Some(window) = self.windows.get_mut(&id) else {
+            return;
+        };
+        let (smallest, largest) = window.limits;
+        let clamp = |wanted: i32, least: i32, smallest: i32, largest: i32| {
+            let most = if largest > 0 {
+                largest
+            } else {
+                i32::from(i16::MAX)
+            };
+            wanted.clamp(least.max(smallest).min(most), most)
+        };
+        window.asked = Some(Size {
+            w: clamp(size.w, SMALLEST.w, smallest.w, largest.w),
+            h: clamp(size.h, SMALLEST.h, smallest.h, largest.h),
+        });
+    }
+
+    /// Puts a window where its mode and the outputs have it.
+    fn settle(&mut self, id: WindowId) {
+        let Some(window) = self.windows.get(&id) else {
+            return;
+        };
+        let area = self.area_of(window);
+        let Some(window) = self.windows.get_mut(&id) else {
+            return;
+        };
+        window.anchor = None;
+        if window.mode != Mode::Floating {
+            window.rect = placed(window.mode, area, window.titlebar);
+        } else if window.mapped {
+            let fitted = fitted(window.home, area.usable, window.titlebar);
+            // A window that fits may go on choosing its size by itself.
+            if window.asked.is_some() || fitted.size() != window.home.size() {
+                window.asked = Some(fitted.size());
+            }
+            window.rect = fitted;
+        }
+    }
+
+    /// Where a new window goes: over its parent, else in the middle, each a little lower.
+    fn first_place(&mut self, id: WindowId, size: Size) -> Rect {
+        let Some(window) = self.windows.get(&id) else {
+            return Rect::default();
+        };
+        let parent = window.parent.and_then(|parent| self.windows.get(&parent));
+        let titlebar = window.titlebar;
+        if let Some(parent) = parent.filter(|parent| parent.mapped) {
+            return size.centred(parent.rect);
+        }
+        let usable = content_of(self.focused_area().usable, titlebar);
+        let step = self.cascade;
+        let mut rect = size.centred(usable);
+        (rect.x, rect.y) = (rect.x + step, rect.y + step);
+        let fits = rect.x + rect.w <= usable.x + usable.w && rect.y + rect.h <= usable.y + usable.h;
+        self.cascade = if fits { step + CASCADE } else { 0 };
+        rect
+    }
+
+    fn pass_focus_on(&mut self, id: WindowId) {
+        if self.focus == Some(id) {
+            let next = self.shown().map(|(id, _)| id).rfind(|next| *next != id);
+            self.focus = None;
+            next.into_iter().for_each(|next| self.focus(next));
+        }
+    }
+
+    fn desk(&self) -> Rect {
+        let all = self.areas.iter().map(|area| area.full);
+        all.reduce(Rect::union).unwrap_or(geometry::NO_DESK)
+    }
+
+    fn focused_area(&self) -> Area {
+        let focused = self.focus.and_then(|id| self.windows.get(&id));
+        focused.map_or_else(|| self.first_area(), |window| self.area_of(window))
+    }
+
+    fn first_area(&self) -> Area {
+        self.areas.first().copied().unwrap_or(Area {
+            output: OutputId(0),
+            full: geometry::NO_DESK,
+            usable: geometry::NO_DESK,
+        })
+    }
+
+    /// The output on which most of a window lies.
+    fn area_of(&self, window: &Window) -> Area {
+        let overlap = |area: &&Area| area.full.overlap(window.home);
+        let most = self.areas.iter().rev().max_by_key(overlap);
+        most.filter(|area| overlap(area) > 0)
+            .copied()
+            .unwrap_or_else(|| self.first_area())
+    }
+
+    fn ancestors(&self, id: WindowId) -> impl Iterator<Item = WindowId> {
+        std::iter::successors(Some(id), |id| self.windows.get(id)?.parent)
+    }
+
+    fn descendants(&self, id: WindowId) -> Vec<WindowId> {
+        let below = |window: &&WindowId| self.ancestors(**window).any(|above| above == id);
+        self.stack
+            .iter()
+            .filter(below)
+            .copied()
+            .filter(|window| *window != id)
+            .collect()
+    }
+
+    fn family(&self, id: WindowId) -> Vec<WindowId> {
+        let head = self.ancestors(id).last().unwrap_or(id);
+        let mut family = self.descendants(head);
+        family.push(head);
+        family
+    }
+}
+
+impl Window {
+    /// Where its title bar is, if the session draws one.
+    pub fn title_rect(&self) -> Option<Rect> {
+        let drawn = self.titlebar && self.mode != Mode::Fullscreen;
+        let Rect { x, y, w, .. } = self.rect;
+        drawn.then_some(Rect {
+            x,
+            y: y - TITLE_HEIGHT,
+            w,
+            h: TITLE_HEIGHT,
+        })
+    }
+}
+
+impl Drag {
+    fn window(self) -> WindowId {
+        match self {
+            Self::Move { window, .. } | Self::Resize { window, .. } => window,
+        }
+    }
+}
+
+/// What a title bar leaves of `outer`.
+fn content_of(outer: Rect, titlebar: bool) -> Rect {
+    let title = if titlebar { TITLE_HEIGHT } else { 0 };
+    Rect {
+        y: outer.y + title,
+        h: (outer.h - title).max(1),
+        ..outer
+    }
+}
+
+/// Where a window's content lies in a mode other than floating.
+fn placed(mode: Mode, area: Area, titlebar: bool) -> Rect {
+    let usable = area.usable;
+    let left = usable.w / 2;
+    match mode {
+        Mode::Fullscreen => area.full,
+        Mode::Half(Side::Left) => content_of(
+            Rect {
+                w: left.max(1),
+                ..usable
+            },
+            titlebar,
+        ),
+        Mode::Half(Side::Right) => {
+            let right = Rect {
+                x: usable.x + left,
+                w: (usable.w - left).max(1),
+                ..usable
+            };
+            content_of(right, titlebar)
+        }
+        Mode::Maximised | Mode::Floating => content_of(usable, titlebar),
+    }
+}
+
+/// `home`, made no larger than `usable` and moved inside.
+fn fitted(home: Rect, usable: Rect, titlebar: bool) -> Rect {
+    let inner = content_of(usable, titlebar);
+    let (w, h) = (home.w.min(inner.w).max(1), home.h.min(inner.h).max(1));
+    Rect {
+        x: home.x.clamp(inner.x, inner.x + inner.w - w),
+        y: home.y.clamp(inner.y, inner.y + inner.h - h),
+        w,
+        h,
+    }
+}
+
+/// `rect`, moved so that it can be taken hold of on `desk`.
+fn reachable(rect: Rect, desk: Rect, titlebar: bool) -> Rect {
+    let top = desk.y + if titlebar { TITLE_HEIGHT } else { 0 };
+    let grip = GRIP.min(rect.w);
+    Rect {
+        x: rect
+            .x
+            .clamp(desk.x + grip - rect.w, (desk.x + desk.w - grip).max(desk.x)),
+        y: rect.y.clamp(top, (desk.y + desk.h - GRIP / 2).max(top)),
+        ..rect
+    }
+}

@@ -1,0 +1,143 @@
+//! A real session process with real clients, a broker's socket and a terminal's link on loopback.
+
+#[path = "../../src/scene/model.rs"]
+mod model;
+mod support;
+
+use std::time::Duration;
+
+use heliostat_link::CloseCode;
+use heliostat_wire::control::DetachReason;
+use heliostat_wire::id::{OutputId, Ticket};
+use heliostat_wire::input::InputEvent;
+use support::{Desktop, Runtime, foot_is_installed, size};
+
+const KEY_A: u16 = 30;
+const BACKGROUND: u32 = 0x12_3456;
+
+fn with_foot(test: impl AsyncFnOnce(&mut Desktop)) {
+    if !foot_is_installed() {
+        return eprintln!("skipped: foot is not installed (apt install foot)");
+    }
+    let autostart = "autostart = [\"foot --config=/dev/null --override=cursor.blink=no sh -c 'stty -echo; while :; do read -rsn1 k 2>/dev/null; printf X; done; sleep 1000'\"]";
+    run(&format!("background = \"#123456\"\n{autostart}\n"), test);
+}
+
+fn run(config: &str, test: impl AsyncFnOnce(&mut Desktop)) {
+    Runtime::block_on(async {
+        let mut desktop = Desktop::start(config).await;
+        test(&mut desktop).await;
+        desktop.end().await;
+    });
+}
+
+#[test]
+fn foot_is_on_the_terminal_and_a_typed_key_changes_its_pixels() {
+    with_foot(async |desktop| {
+        let mut terminal = desktop.attach("a", size(1280, 800)).await;
+        terminal
+            .until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        let background = terminal.model.pixel(OutputId(0), 0, 0);
+        assert_eq!(background, BACKGROUND);
+        terminal.quiet(Duration::from_millis(300)).await;
+        let before = terminal.picture();
+        terminal.key(KEY_A, true).await;
+        terminal.key(KEY_A, false).await;
+        terminal
+            .until_picture("the key changes foot", |picture| *picture != before)
+            .await;
+    });
+}
+
+#[test]
+fn foot_moves_to_the_next_terminal_as_it_was() {
+    with_foot(async |desktop| {
+        let mut a = desktop.attach("a", size(1280, 800)).await;
+        a.until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        a.quiet(Duration::from_millis(300)).await;
+        let before = a.window_pixels();
+        let mut b = desktop.attach("b", size(1600, 1000)).await;
+        let reason = a.goodbye().await;
+        assert_eq!(
+            reason,
+            DetachReason::MovedElsewhere {
+                terminal: "b".into()
+            }
+        );
+        b.until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        b.quiet(Duration::from_millis(300)).await;
+        assert_eq!(
+            b.window_pixels(),
+            before,
+            "the same foot with the same text"
+        );
+    });
+}
+
+#[test]
+fn ticket_opens_once_and_only_for_its_terminal() {
+    run("autostart = []\n", async |desktop| {
+        let (attach, ticket) = desktop.expect("a").await;
+        let stolen = desktop.dial_as_stranger(attach, &ticket).await;
+        assert_eq!(stolen, CloseCode::TicketRefused);
+        let guessed = desktop.dial(attach, &Ticket([0; 32])).await;
+        assert_eq!(guessed.refusal().await, CloseCode::TicketRefused);
+        let mut terminal = desktop.dial(attach, &ticket).await;
+        terminal.attached().await;
+        let again = desktop.dial(attach, &ticket).await;
+        assert_eq!(again.refusal().await, CloseCode::TicketRefused);
+    });
+}
+
+#[test]
+fn terminal_that_comes_just_before_its_ticket_is_let_in() {
+    run("autostart = []\n", async |desktop| {
+        let (attach, ticket) = desktop.make_ticket();
+        let mut terminal = desktop.dial(attach, &ticket).await;
+        desktop.announce(attach, &ticket, "a").await;
+        terminal.attached().await;
+    });
+}
+
+#[test]
+fn terminal_that_breaks_the_protocol_is_sent_away_and_the_session_lives() {
+    run("autostart = []\n", async |desktop| {
+        for wrong in [
+            InputEvent::Key {
+                code: 0xffff,
+                pressed: true,
+            },
+            InputEvent::Button {
+                code: KEY_A,
+                pressed: true,
+            },
+        ] {
+            let mut terminal = desktop.attach("a", size(800, 600)).await;
+            terminal.input(vec![wrong]).await;
+            assert_eq!(terminal.goodbye().await, DetachReason::ProtocolViolation);
+        }
+        let mut terminal = desktop.attach("a", size(800, 600)).await;
+        terminal.shown(4711).await;
+        assert_eq!(terminal.goodbye().await, DetachReason::ProtocolViolation);
+        let mut terminal = desktop.attach("a", size(800, 600)).await;
+        terminal
+            .until("an empty desk is shown", |model| model.serial >= 1)
+            .await;
+    });
+}
+
+#[test]
+fn broker_that_comes_back_learns_who_is_attached() {
+    run("autostart = []\n", async |desktop| {
+        let mut terminal = desktop.attach("a", size(800, 600)).await;
+        terminal
+            .until("an empty desk is shown", |model| model.serial >= 1)
+            .await;
+        let attached = desktop.reconnect_broker().await;
+        assert_eq!(attached.expect("somebody is attached").terminal, "a");
+        drop(terminal);
+    });
+}

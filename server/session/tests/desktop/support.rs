@@ -1,0 +1,369 @@
+//! What the broker and the terminal do, in a few lines each.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use heliostat_control::hex::Hex;
+use heliostat_control::lines;
+use heliostat_control::session::{
+    Attached, Expect, FromSession, Ready, ToSession as ToSessionProcess,
+};
+use heliostat_link::{
+    CloseCode, Connection, Dialer, Ended, FrameReceiver, Identity, KeyPin, Link, LinkError, Main,
+};
+use heliostat_wire::bounded::List;
+use heliostat_wire::control::DetachReason;
+use heliostat_wire::id::{AttachId, OutputId, Ticket};
+use heliostat_wire::input::{InputBatch, InputEvent, KeyboardState};
+use heliostat_wire::output::{Output, Size};
+use heliostat_wire::session::{Capabilities, ToSession, ToTerminal};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::{Child, Command};
+
+use crate::model::Model;
+
+/// Nothing here takes longer on a machine that works.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub struct Runtime;
+
+impl Runtime {
+    pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(future)
+    }
+}
+
+pub fn foot_is_installed() -> bool {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join("foot").is_file())
+}
+
+pub fn size(w: u32, h: u32) -> Size {
+    Size { w, h }
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("too late: {what}"),
+    }
+}
+
+type Words = tokio::io::Lines<BufReader<OwnedReadHalf>>;
+
+/// A session process, and its broker.
+pub struct Desktop {
+    _folder: tempfile::TempDir,
+    socket: PathBuf,
+    process: Child,
+    words: Words,
+    broker: OwnedWriteHalf,
+    ready: Ready,
+    key: Identity,
+    attaches: u64,
+}
+
+impl Desktop {
+    pub async fn start(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("session.toml"), config).unwrap();
+        let socket = path("session.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let log = File::create(path("log")).unwrap();
+        // The shell moves the socket from standard input to descriptor 3.
+        let process = Command::new("sh")
+            .args(["-c", "exec \"$0\" --id 00112233445566778899aabbccddeeff --control-fd 3 --ports 40000-49999 --config \"$1\" 3<&0 </dev/null"])
+            .arg(env!("CARGO_BIN_EXE_heliostat-session"))
+            .arg(path("session.toml"))
+            .env("XDG_RUNTIME_DIR", folder.path())
+            .env("HOME", folder.path())
+            .env("USER", "alice")
+            .env("HELIOSTAT_LOG", "debug")
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let (words, broker, ready) = Self::connect(&socket).await;
+        let key = Identity::generate().unwrap();
+        Self {
+            _folder: folder,
+            socket,
+            process,
+            words,
+            broker,
+            ready,
+            key,
+            attaches: 0,
+        }
+    }
+
+    async fn connect(socket: &PathBuf) -> (Words, OwnedWriteHalf, Ready) {
+        let stream = UnixStream::connect(socket).await.unwrap();
+        let (reader, writer) = stream.into_split();
+        let mut words = BufReader::new(reader).lines();
+        let line = within("the session says ready", words.next_line())
+            .await
+            .unwrap()
+            .unwrap();
+        match serde_json::from_str(&line).unwrap() {
+            FromSession::Ready(ready) => (words, writer, ready),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// As after the broker's restart; returns who is said to be attached.
+    pub async fn reconnect_broker(&mut self) -> Option<Attached> {
+        (self.words, self.broker, self.ready) = Self::connect(&self.socket).await;
+        self.ready.attached.clone()
+    }
+
+    pub fn make_ticket(&mut self) -> (AttachId, Ticket) {
+        self.attaches += 1;
+        (AttachId(self.attaches), Ticket([self.attaches as u8; 32]))
+    }
+
+    pub async fn announce(&mut self, attach_id: AttachId, ticket: &Ticket, terminal: &str) {
+        let expect = ToSessionProcess::Expect(Expect {
+            attach_id,
+            ticket_sha256: Hex(Sha256::digest(ticket.0).into()),
+            terminal_key_sha256: Hex(self.key.pin().0),
+            terminal_name: terminal.to_owned(),
+            expires_ms: 10_000,
+        });
+        self.broker
+            .write_all(&lines::encode(&expect))
+            .await
+            .unwrap();
+    }
+
+    pub async fn expect(&mut self, terminal: &str) -> (AttachId, Ticket) {
+        let (attach, ticket) = self.make_ticket();
+        self.announce(attach, &ticket, terminal).await;
+        (attach, ticket)
+    }
+
+    pub async fn attach(&mut self, terminal: &str, size: Size) -> Terminal {
+        let (attach, ticket) = self.expect(terminal).await;
+        let mut terminal = self.dial_sized(&self.key, attach, &ticket, size).await;
+        terminal.attached().await;
+        terminal
+    }
+
+    pub async fn dial(&self, attach: AttachId, ticket: &Ticket) -> Terminal {
+        self.dial_sized(&self.key, attach, ticket, size(800, 600))
+            .await
+    }
+
+    pub async fn dial_as_stranger(&self, attach: AttachId, ticket: &Ticket) -> CloseCode {
+        let stranger = Identity::generate().unwrap();
+        let terminal = self
+            .dial_sized(&stranger, attach, ticket, size(800, 600))
+            .await;
+        terminal.refusal().await
+    }
+
+    async fn dial_sized(
+        &self,
+        key: &Identity,
+        attach_id: AttachId,
+        ticket: &Ticket,
+        size: Size,
+    ) -> Terminal {
+        let dialer = Dialer::new(key.clone());
+        let address: SocketAddr = ([127, 0, 0, 1], self.ready.port).into();
+        let pins = [KeyPin(self.ready.spki_sha256.0)];
+        let dialled = dialer.dial(address, Link::Session, &pins);
+        let connection = within("the link opens", dialled).await.unwrap();
+        let output = Output {
+            id: OutputId(0),
+            connector: "HEADLESS-1".into(),
+            make: "".into(),
+            model: "".into(),
+            size,
+            refresh_mhz: 60_000,
+            physical_mm: Size { w: 0, h: 0 },
+            x: 0,
+            y: 0,
+        };
+        let attach = ToSession::Attach {
+            attach_id,
+            ticket: ticket.clone(),
+            outputs: List::new(vec![output]).unwrap(),
+            capabilities: Capabilities {
+                max_layers: 256,
+                max_layer_bytes: 64 << 20,
+                max_cursor_side: 64,
+                max_frames_in_flight: 8,
+            },
+            keyboard: KeyboardState::default(),
+            layout: "us".into(),
+        };
+        let main = connection.open_main(Link::Session, &attach).await.unwrap();
+        Terminal {
+            frames: FrameReceiver::new(&connection),
+            connection,
+            main,
+            model: Model::default(),
+            size,
+            inputs: 0,
+        }
+    }
+
+    /// Ends the session as the broker does, and waits for its process.
+    pub async fn end(mut self) {
+        let end = ToSessionProcess::End {
+            reason: DetachReason::SessionEnded,
+        };
+        self.broker.write_all(&lines::encode(&end)).await.unwrap();
+        let status = within("the session ends", self.process.wait())
+            .await
+            .unwrap();
+        assert!(status.success(), "{status}");
+        let log = std::fs::read_to_string(self._folder.path().join("log")).unwrap();
+        assert!(
+            !log.contains(" ERROR ") && !log.contains("panicked"),
+            "{log}"
+        );
+    }
+}
+
+/// A terminal that shows each frame at once.
+pub struct Terminal {
+    connection: Connection,
+    main: Main<ToSession, ToTerminal>,
+    frames: FrameReceiver,
+    pub model: Model,
+    size: Size,
+    inputs: u32,
+}
+
+impl Terminal {
+    /// Waits until the ticket was found good.
+    pub async fn attached(&mut self) {
+        let first = within("the session answers", self.main.recv())
+            .await
+            .unwrap();
+        let ToTerminal::Attached { person, .. } = first else {
+            panic!("{first:?}");
+        };
+        assert_eq!(&*person, "alice");
+    }
+
+    /// Why the link was closed.
+    pub async fn refusal(self) -> CloseCode {
+        match within("the link is closed", self.connection.closed()).await {
+            Ended::ByPeer { code, .. } => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The session's last words.
+    pub async fn goodbye(&mut self) -> DetachReason {
+        let words = async {
+            loop {
+                match self.main.recv().await {
+                    Ok(ToTerminal::Bye(reason)) => return reason,
+                    Ok(_) => {}
+                    Err(error) => panic!("no last words: {error}"),
+                }
+            }
+        };
+        within("the session says goodbye", words).await
+    }
+
+    /// Takes and acknowledges one frame; the session's words are passed over.
+    async fn step(&mut self) -> Result<(), LinkError> {
+        loop {
+            tokio::select! {
+                frame = self.frames.next() => {
+                    let frame = frame?;
+                    self.model.frame(&frame.header, &frame.content);
+                    return self.send_shown(frame.header.serial).await;
+                }
+                message = self.main.recv() => drop(message?),
+            }
+        }
+    }
+
+    async fn send_shown(&mut self, serial: u32) -> Result<(), LinkError> {
+        let shown = ToSession::FrameShown {
+            serial,
+            at_us: 1_000_000,
+            latency_us: 0,
+        };
+        self.main.send(&shown).await
+    }
+
+    pub async fn shown(&mut self, serial: u32) {
+        self.send_shown(serial).await.unwrap();
+    }
+
+    pub async fn until(&mut self, what: &str, done: impl Fn(&Model) -> bool) {
+        while !done(&self.model) {
+            within(what, self.step()).await.unwrap();
+        }
+    }
+
+    pub async fn until_picture(&mut self, what: &str, done: impl Fn(&Vec<u32>) -> bool) {
+        while !done(&self.picture()) {
+            within(what, self.step()).await.unwrap();
+        }
+    }
+
+    /// Takes frames until none has come for a while.
+    pub async fn quiet(&mut self, time: Duration) {
+        while let Ok(step) = tokio::time::timeout(time, self.step()).await {
+            step.unwrap();
+        }
+    }
+
+    pub async fn key(&mut self, code: u16, pressed: bool) {
+        self.input(vec![InputEvent::Key { code, pressed }]).await;
+    }
+
+    pub async fn input(&mut self, events: Vec<InputEvent>) {
+        self.inputs += 1;
+        let batch = InputBatch {
+            serial: self.inputs,
+            time_us: 1_000_000,
+            events: List::new(events).unwrap(),
+        };
+        self.main.send(&ToSession::Input(batch)).await.unwrap();
+    }
+
+    /// Every fourth pixel of the screen.
+    pub fn picture(&self) -> Vec<u32> {
+        let places = (0..self.size.h as i32)
+            .flat_map(|y| (0..self.size.w as i32).step_by(4).map(move |x| (x, y)));
+        places
+            .map(|(x, y)| self.model.pixel(OutputId(0), x, y))
+            .collect()
+    }
+
+    /// The pixels of the largest layer.
+    pub fn window_pixels(&self) -> Vec<u32> {
+        let largest = self
+            .model
+            .layers
+            .values()
+            .max_by_key(|layer| layer.pixels.len());
+        largest
+            .map(|layer| layer.pixels.clone())
+            .unwrap_or_default()
+    }
+}
