@@ -70,6 +70,7 @@ enum Event {
     Links,
     Lease(u32, Lease),
     Found(Found),
+    SearchEnded(String),
     Asked(Vec<Ask>),
     Due,
 }
@@ -106,6 +107,7 @@ impl Network {
                     self.machine.handle_lease(Instant::now(), index, lease)
                 }
                 Event::Found(found) => self.machine.handle_search(Instant::now(), found),
+                Event::SearchEnded(why) => self.handle_search_ended(why),
                 Event::Asked(asks) => asks.iter().for_each(|ask| self.handle_ask(ask)),
                 Event::Due => self.machine.handle_timeout(Instant::now()),
             }
@@ -132,6 +134,8 @@ impl Network {
                 0 => bail!("PID 1 does not listen any more"),
                 len => Ok(Event::Asked(self.read_asks(&chunk[..len]))),
             },
+            why = ended(&mut self.asking) => bail!("DHCP ended: {why}"),
+            why = ended(&mut self.searching) => Ok(Event::SearchEnded(why)),
             () = tokio::time::sleep(due.min(LOOK_ANYWAY)) => match due < LOOK_ANYWAY {
                 true => Ok(Event::Due),
                 false => Ok(Event::Links),
@@ -172,6 +176,13 @@ impl Network {
         }));
     }
 
+    /// The task has sent what it found, unless it failed.
+    fn handle_search_ended(&mut self, why: String) {
+        self.searching = None;
+        let found = self.found.1.try_recv().unwrap_or(Err(why));
+        self.machine.handle_search(Instant::now(), found);
+    }
+
     fn read_asks(&mut self, bytes: &[u8]) -> Vec<Ask> {
         let asks = self.asks.handle_bytes(bytes).into_iter();
         asks.filter_map(|ask| {
@@ -205,5 +216,16 @@ impl Network {
 fn stop(task: &mut Option<JoinHandle<()>>) {
     if let Some(task) = task.take() {
         task.abort();
+    }
+}
+
+/// Waits until `task` has ended by itself, for ever if there is none; why it did.
+async fn ended(task: &mut Option<JoinHandle<()>>) -> String {
+    match task {
+        Some(task) => match task.await {
+            Ok(()) => "it was done".to_owned(),
+            Err(error) => error.to_string(),
+        },
+        None => std::future::pending().await,
     }
 }
