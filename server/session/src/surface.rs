@@ -339,8 +339,7 @@ impl View {
         let buffer = LogicalSize::<i32, Buffer>::from((size.w as i32, size.h as i32));
         let logical = buffer.to_logical(scale, transform);
         let valid = ensure_viewport_valid(states, logical);
-        let mut cached = states.cached_state.get::<ViewportCachedState>();
-        let viewport = *cached.current();
+        let viewport = *states.cached_state.get::<ViewportCachedState>().current();
         let src = viewport.src.filter(|_| valid);
         let crop = src.and_then(|src| {
             let rect = src.to_buffer(f64::from(scale), transform, &logical.to_f64());
