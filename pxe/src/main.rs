@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -41,7 +42,7 @@ enum Subcommands {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let filter =
         EnvFilter::try_from_env("HELIOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
@@ -51,10 +52,19 @@ fn main() -> Result<()> {
         .with_target(false)
         .with_ansi(colours)
         .init();
+    match act(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("heliostat-pxe: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(Arguments { command, config }: Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let Arguments { command, config } = Arguments::parse();
     match command.unwrap_or(Subcommands::Run) {
         Subcommands::Run => runtime.block_on(run::run(&Config::load(&config)?)),
         Subcommands::Check => {

@@ -3,28 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use globset::GlobBuilder;
 use heliostat_manifest::{FILE_NAME, FORMAT, File, Manifest, Package, Role};
 use tracing::{info, warn};
 
 use crate::apt::Apt;
-use crate::closure::{self, Pool, TERMINAL};
-use crate::contents::{self, BUILDER, TERMINAL_PATH};
+use crate::base;
+use crate::contents::{self, BUILDER};
 use crate::deb::Deb;
 use crate::digest::sha256_hex;
 use crate::firmware;
-use crate::hwdb;
-use crate::modules::{self, Kernel, Module};
-use crate::profile::{Files, Profile};
+use crate::modules::{Kernel, Module};
+use crate::profile::Profile;
 use crate::segment::{self, Packed};
 use crate::sign::sign;
-use crate::tree::{Kind, Tree, canonical};
+use crate::tables;
+use crate::tree::{Kind, Tree};
 use crate::uki;
 
-const HWDB_PACKAGE: &str = "udev";
 const STUB_PACKAGE: &str = "systemd-boot-efi";
 const STUB_PATH: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
@@ -63,6 +60,7 @@ pub fn build(options: &Options) -> Result<Manifest> {
                 .to_owned(),
         );
     }
+    let terminal = base::stripped(&options.terminal)?;
     let mut apt = Apt::new(&options.cache, options.locked.clone())?;
     let profile = &options.profile;
 
@@ -72,7 +70,7 @@ pub fn build(options: &Options) -> Result<Manifest> {
     let vmlinuz = vmlinuz(&kernel_deb, &kernel.release)?;
 
     info!("programs and their libraries");
-    let mut base = base_tree(&mut apt, options)?;
+    let mut base = base::base_tree(&mut apt, options, terminal)?;
     contents::settings(&mut base, profile, &options.site_keys)?;
     let trees = add_modules(&mut apt, profile, &kernel, base, &mut warnings)?;
 
@@ -185,137 +183,6 @@ fn vmlinuz(deb: &Deb, release: &str) -> Result<Vec<u8>> {
     Ok(data.to_vec())
 }
 
-/// The base segment without modules and settings: skeleton, the profile's files, the terminal, their libraries.
-fn base_tree(apt: &mut Apt, options: &Options) -> Result<Tree> {
-    let profile = &options.profile;
-    let mut tree = Tree::default();
-    contents::skeleton(&mut tree)?;
-    let terminal = stripped(&options.terminal)?;
-    tree.file(TERMINAL_PATH, terminal, 0o755, TERMINAL)?;
-
-    let debug = if options.debug_shell {
-        &profile.debug[..]
-    } else {
-        &[]
-    };
-    let wanted: Vec<&Files> = profile.files.iter().chain(debug).collect();
-    let names: BTreeSet<String> = wanted.iter().map(|f| f.package.clone()).collect();
-    let names: Vec<String> = names.into_iter().collect();
-    let mut pool: Pool = apt
-        .fetch(&names)?
-        .into_iter()
-        .map(|deb| (deb.name.clone(), deb))
-        .collect();
-    for files in wanted {
-        let deb = pool
-            .get(&files.package)
-            .with_context(|| format!("apt offers no package {}", files.package))?;
-        files
-            .paths
-            .iter()
-            .try_for_each(|pattern| copy_matching(&mut tree, deb, pattern))?;
-    }
-    if options.debug_shell {
-        debug_links(&mut tree)?;
-    }
-    if !profile.hwdb.is_empty() {
-        compile_hwdb(&mut tree, &pool, &profile.hwdb)?;
-    }
-    closure::close(&mut tree, &mut pool, &profile.terminal.libraries, |names| {
-        // A dependency that no archive has (a virtual package) is no reason to fail before the search has.
-        let known = apt.known(names)?;
-        let names: Vec<String> = names
-            .iter()
-            .filter(|n| known.contains(*n))
-            .cloned()
-            .collect();
-        apt.fetch(&names)
-    })?;
-    Ok(tree)
-}
-
-fn copy_matching(tree: &mut Tree, deb: &Deb, pattern: &str) -> Result<()> {
-    let canonical = canonical(pattern).with_context(|| format!("{pattern} is not a path"))?;
-    let glob = GlobBuilder::new(&canonical)
-        .literal_separator(true)
-        .build()?
-        .compile_matcher();
-    let is_data = |kind: &Kind| !matches!(kind, Kind::Dir { .. });
-    let paths: Vec<&String> = deb
-        .nodes
-        .iter()
-        .filter(|(path, kind)| is_data(kind) && glob.is_match(path))
-        .map(|(path, _)| path)
-        .collect();
-    if paths.is_empty() {
-        bail!(
-            "the package {} {} has nothing at {pattern}",
-            deb.name,
-            deb.version
-        );
-    }
-    paths
-        .into_iter()
-        .try_for_each(|path| closure::copy(tree, deb, path))
-}
-
-/// Compiles the profile's part of the hardware database to where udevd looks for it.
-fn compile_hwdb(tree: &mut Tree, pool: &Pool, names: &[String]) -> Result<()> {
-    let udev = pool
-        .get(HWDB_PACKAGE)
-        .with_context(|| format!("hwdb needs [[files]] of {HWDB_PACKAGE}"))?;
-    let text = |name: &String| {
-        let (data, _) = udev.file(&format!("usr/lib/udev/hwdb.d/{name}"))?;
-        Some((name.clone(), String::from_utf8_lossy(data).into_owned()))
-    };
-    let mut names: Vec<&String> = names.iter().collect();
-    names.sort();
-    let texts = names
-        .into_iter()
-        .map(|name| text(name).with_context(|| format!("{HWDB_PACKAGE} has no hwdb.d/{name}")));
-    let binary = hwdb::compile(&texts.collect::<Result<Vec<_>>>()?)?;
-    Ok(tree.file("usr/lib/udev/hwdb.bin", binary, 0o644, BUILDER)?)
-}
-
-/// Names by which the debug shell's programs are called.
-fn debug_links(tree: &mut Tree) -> Result<()> {
-    if tree.get("usr/bin/busybox").is_none() {
-        bail!("--with-debug-shell: the profile's [[debug]] holds no /usr/bin/busybox");
-    }
-    for name in [
-        "sh", "ls", "cat", "dmesg", "ip", "ps", "mount", "lsmod", "vi", "ping", "poweroff", "find",
-        "grep",
-    ] {
-        tree.symlink(&format!("usr/bin/{name}"), "busybox", BUILDER)?;
-    }
-    Ok(())
-}
-
-/// The terminal's program without symbols; a build for development carries some 100 MB of them.
-fn stripped(path: &Path) -> Result<Vec<u8>> {
-    let original = fs::read(path)
-        .with_context(|| format!("cannot read the terminal's program {}", path.display()))?;
-    if !crate::elf::is_elf(&original) {
-        bail!("{} is not a program", path.display());
-    }
-    let directory = std::env::temp_dir().join(format!("heliostat-image-{}", std::process::id()));
-    fs::create_dir_all(&directory)?;
-    let out = directory.join("stripped");
-    let status = Command::new("strip")
-        .arg("--strip-all")
-        .arg("-o")
-        .arg(&out)
-        .arg(path)
-        .status();
-    let result = match status {
-        Ok(status) if status.success() => fs::read(&out).context("strip left nothing"),
-        Ok(status) => bail!("strip {} failed with {status}", path.display()),
-        Err(error) => bail!("cannot run strip ({error}); it is in the package binutils"),
-    };
-    fs::remove_dir_all(&directory)?;
-    result
-}
-
 /// Adds modules to the base, and makes the other segments with their modules and firmware.
 ///
 /// The tables in the base cover the modules of all segments: a table names a module that a terminal may not have
@@ -389,9 +256,9 @@ fn insert_module(tree: &mut Tree, kernel: &Kernel, module: &Module) -> Result<()
 
 fn insert_tables(tree: &mut Tree, kernel: &Kernel, all: &BTreeMap<String, Module>) -> Result<()> {
     let tables = [
-        ("modules.dep", modules::dep_table(all).into_bytes()),
-        ("modules.alias", modules::alias_table(all).into_bytes()),
-        ("modules.softdep", modules::softdep_table(all).into_bytes()),
+        ("modules.dep", tables::dep_table(all).into_bytes()),
+        ("modules.alias", tables::alias_table(all).into_bytes()),
+        ("modules.softdep", tables::softdep_table(all).into_bytes()),
         ("modules.builtin", kernel.builtin_list().to_vec()),
     ];
     for (name, data) in tables {

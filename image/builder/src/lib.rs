@@ -17,6 +17,7 @@ pub mod tree;
 pub mod closure;
 pub mod elf;
 pub mod modules;
+pub mod tables;
 
 pub mod contents;
 pub mod firmware;
@@ -27,4 +28,5 @@ pub mod segment;
 pub mod sign;
 pub mod uki;
 
+mod base;
 pub mod build;

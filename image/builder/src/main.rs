@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -66,7 +67,7 @@ struct BuildArguments {
     sign_cert: Option<PathBuf>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let filter =
         EnvFilter::try_from_env("HELIOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
@@ -76,8 +77,13 @@ fn main() -> Result<()> {
         .with_target(false)
         .with_ansi(colours)
         .init();
-    match Arguments::parse().command {
-        Subcommands::Build(arguments) => run(arguments),
+    let Subcommands::Build(arguments) = Arguments::parse().command;
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("heliostat-image: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
