@@ -154,9 +154,7 @@ impl Hub {
             Request::TerminalList => {
                 drop(answer.send(Reply::Terminals(self.directory.terminal_rows())));
             }
-            Request::SessionList => {
-                drop(answer.send(Reply::Sessions(self.directory.session_rows())));
-            }
+            Request::SessionList => self.ask_sessions(answer),
             Request::PersonList => self.people(answer),
             Request::Receipts { since_ms, limit } => {
                 let rows = self

@@ -27,6 +27,8 @@ use crate::terminal::ToLink;
 const TICKET_LIFE: Duration = Duration::from_secs(15);
 /// How often sessions are asked how they are, and logs are trimmed.
 const ROUND: Duration = Duration::from_secs(10);
+/// How long an administrator waits for sessions to say how they are.
+const STATS_WAIT: Duration = Duration::from_millis(40);
 /// Events that may wait for the hub.
 pub const MAX_EVENTS: usize = 1024;
 /// Orders that may wait for a session.
@@ -41,6 +43,8 @@ pub enum Incoming {
     Event(Event),
     /// An administrator asks.
     Admin(Request, oneshot::Sender<Reply>),
+    /// Sessions have had time to say how they are.
+    SessionRows(oneshot::Sender<Reply>),
 }
 
 /// The way to the hub.
@@ -130,6 +134,7 @@ impl Hub {
             }
             Incoming::Event(event) => self.event(event),
             Incoming::Admin(request, reply) => self.admin(request, reply),
+            Incoming::SessionRows(reply) => self.session_rows(reply),
         }
     }
 
@@ -152,6 +157,25 @@ impl Hub {
             unix_ms: since_1970.unwrap_or_default().as_millis() as u64,
             fresh: SessionId(random()),
         }
+    }
+
+    /// Answers an administrator who asks for sessions, once they have said how they are.
+    pub(crate) fn ask_sessions(&mut self, reply: oneshot::Sender<Reply>) {
+        let actions = self.directory.ask_stats();
+        let nobody = actions.is_empty();
+        self.perform(actions);
+        if nobody {
+            return self.session_rows(reply);
+        }
+        let to_hub = self.to_hub.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(STATS_WAIT).await;
+            let _ = to_hub.send(Incoming::SessionRows(reply)).await;
+        });
+    }
+
+    fn session_rows(&self, reply: oneshot::Sender<Reply>) {
+        let _ = reply.send(Reply::Sessions(self.directory.session_rows()));
     }
 
     /// How long it has been running.

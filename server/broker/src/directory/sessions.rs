@@ -257,7 +257,10 @@ impl Directory {
             person: &person,
             ..Who::default()
         };
-        let detail = how.in_words();
+        let detail = match &session.state {
+            State::Ending { reason, .. } => format!("{reason:?}"),
+            _ => how.in_words(),
+        };
         self.audit(now, word, who, format!("{id}: {detail}"));
         let kept = Record::SessionEnded(id, now.unix_ms / 1000, detail);
         self.act(Action::Keep(kept));

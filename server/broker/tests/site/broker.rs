@@ -65,8 +65,8 @@ impl Broker {
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
         let number = PORTS.fetch_add(1, Ordering::SeqCst);
         // Where another run of the tests has a port, the broker says so and the test fails.
-        let port = 21_000 + (std::process::id() % 400) as u16 * 50 + number;
-        let first = port + 20_000;
+        let port = 10_000 + (std::process::id() % 200) as u16 * 50 + number;
+        let first = port + 12_000;
         let mut command = vec![program.to_owned()];
         command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let cards = match more.contains("[cards]") {
