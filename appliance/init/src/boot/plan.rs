@@ -62,10 +62,11 @@ pub fn plan(facts: &Facts) -> Vec<Phase> {
         phase("kernel settings", When::Now, settings(facts)),
         phase("devices", When::Now, devices(facts)),
         phase("network", When::Now, vec![Action::Start(network(facts))]),
+        phase("client", When::Display, vec![Action::Start(client(facts))]),
         phase(
-            "client",
-            When::Display,
-            vec![Action::Start(client(facts)), Action::OpenTier(Tier::Input)],
+            "keyboards",
+            When::Settled,
+            vec![Action::OpenTier(Tier::Input)],
         ),
         phase(
             "device database",
@@ -270,7 +271,7 @@ mod tests {
         assert_eq!(names(&plan, When::Display), ["client"]);
         assert_eq!(
             names(&plan, When::Settled),
-            ["device database", "cards", "other devices"]
+            ["keyboards", "device database", "cards", "other devices"]
         );
     }
 

@@ -8,9 +8,10 @@ pub enum Tier {
     Screen,
     /// Network cards.
     Network,
-    /// Keyboards, mice, and the USB controllers they sit behind.
+    /// Keyboards, mice, and the USB controllers they sit behind: the first to follow once the
+    /// first screen is shown.
     Input,
-    /// All else, held back until the first screen is shown.
+    /// All else.
     Rest,
 }
 
