@@ -1,26 +1,28 @@
 //! The build itself: profile and packages in; `vmlinuz`, segments, `heliostat.efi` and `manifest.json` out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use heliostat_manifest::{FILE_NAME, FORMAT, File, Manifest, Package, Role};
+use heliostat_manifest::{FORMAT, Manifest, Package, Role};
 use tracing::{info, warn};
 
 use crate::apt::Apt;
 use crate::base;
 use crate::contents::{self, BUILDER};
 use crate::deb::Deb;
-use crate::digest::sha256_hex;
+use crate::efi::{self, Payload};
 use crate::firmware;
 use crate::modules::{Kernel, Module};
+use crate::output;
 use crate::profile::Profile;
 use crate::segment::{self, Packed};
-use crate::sign::sign;
 use crate::tables;
 use crate::tree::{Kind, Tree};
-use crate::uki;
+
+/// What the manifest says of an image that is nobody's yet.
+pub const NO_SITE_KEY: &str =
+    "no site key: terminals with this image show E40 and never connect; give --site-key";
 
 const STUB_PACKAGE: &str = "systemd-boot-efi";
 const STUB_PATH: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
@@ -55,10 +57,7 @@ pub struct Options {
 pub fn build(options: &Options) -> Result<Manifest> {
     let mut warnings = Vec::new();
     if options.site_keys.is_empty() {
-        warnings.push(
-            "no site key: terminals with this image show E40 and never connect; give --site-key"
-                .to_owned(),
-        );
+        warnings.push(NO_SITE_KEY.to_owned());
     }
     let terminal = base::stripped(&options.terminal)?;
     let mut apt = Apt::new(&options.cache, options.locked.clone())?;
@@ -80,14 +79,15 @@ pub fn build(options: &Options) -> Result<Manifest> {
         .map(|(name, tree)| segment::pack(name, tree, options.level))
         .collect::<Result<_>>()?;
     let cmdline = cmdline(options);
-    let uki = make_uki(
-        &mut apt,
-        options,
-        &cmdline,
-        &kernel.release,
-        &vmlinuz,
-        &packed,
-    )?;
+    let initrd: Vec<u8> = packed.iter().flat_map(|p| &p.bytes).copied().collect();
+    let payload = Payload {
+        os_release: &contents::os_release(&profile.name),
+        cmdline: &cmdline,
+        release: &kernel.release,
+        initrd: &initrd,
+        vmlinuz: &vmlinuz,
+    };
+    let uki = efi::program(&fetch_stub(&mut apt)?, &payload, options.sign.as_ref())?;
 
     let mut files: Vec<(String, Role, &[u8])> =
         vec![("vmlinuz".to_owned(), Role::Kernel, &vmlinuz)];
@@ -108,25 +108,13 @@ pub fn build(options: &Options) -> Result<Manifest> {
         cmdline,
         site_keys: options.site_keys.clone(),
         brokers: options.brokers.clone(),
-        files: files
-            .iter()
-            .map(|(name, role, bytes)| entry(name, *role, bytes))
-            .collect(),
+        files: output::entries(&files),
         segments: packed.iter().map(|p| p.segment.clone()).collect(),
         packages: apt.used(),
         warnings,
     };
-    write(&options.out, &files, &manifest)?;
+    output::write(&options.out, &files, &manifest)?;
     Ok(manifest)
-}
-
-fn entry(name: &str, role: Role, bytes: &[u8]) -> File {
-    File {
-        name: name.to_owned(),
-        role,
-        bytes: bytes.len() as u64,
-        sha256: sha256_hex(bytes),
-    }
 }
 
 /// The first kernel package that apt knows; one that only names the current kernel is followed to it.
@@ -273,60 +261,32 @@ fn insert_tables(tree: &mut Tree, kernel: &Kernel, all: &BTreeMap<String, Module
 }
 
 fn cmdline(options: &Options) -> String {
-    let mut words = vec![options.profile.kernel.cmdline.trim().to_owned()];
-    words.extend(options.cmdline.as_deref().map(|c| c.trim().to_owned()));
-    if !options.brokers.is_empty() {
-        words.push(format!("heliostat.broker={}", options.brokers.join(",")));
+    extend_cmdline(
+        &options.profile.kernel.cmdline,
+        options.cmdline.as_deref(),
+        &options.brokers,
+    )
+}
+
+/// Adds words and brokers to a kernel command line; brokers replace those that are there.
+pub fn extend_cmdline(cmdline: &str, further: Option<&str>, brokers: &[String]) -> String {
+    let kept = cmdline
+        .split_whitespace()
+        .filter(|w| brokers.is_empty() || !w.starts_with("heliostat.broker="));
+    let mut words: Vec<String> = kept
+        .chain(further.unwrap_or_default().split_whitespace())
+        .map(str::to_owned)
+        .collect();
+    if !brokers.is_empty() {
+        words.push(format!("heliostat.broker={}", brokers.join(",")));
     }
-    words.retain(|w| !w.is_empty());
     words.join(" ")
 }
 
-fn make_uki(
-    apt: &mut Apt,
-    options: &Options,
-    cmdline: &str,
-    release: &str,
-    vmlinuz: &[u8],
-    packed: &[Packed],
-) -> Result<Vec<u8>> {
-    let stub = fetch_one(apt, STUB_PACKAGE)?;
-    let (stub, _) = stub
+fn fetch_stub(apt: &mut Apt) -> Result<Vec<u8>> {
+    let deb = fetch_one(apt, STUB_PACKAGE)?;
+    let (stub, _) = deb
         .file(STUB_PATH)
         .with_context(|| format!("{STUB_PACKAGE} has no /{STUB_PATH}"))?;
-    let initrd: Vec<u8> = packed.iter().flat_map(|p| &p.bytes).copied().collect();
-    let os_release = contents::os_release(&options.profile);
-    let section = |name, data| uki::Section { name, data };
-    // The kernel comes last: newer stubs may unpack it in place, growing past the section's end.
-    let sections = [
-        section(".osrel", os_release.as_bytes()),
-        section(".cmdline", cmdline.as_bytes()),
-        section(".uname", release.as_bytes()),
-        section(".initrd", &initrd),
-        section(".linux", vmlinuz),
-    ];
-    let image = uki::add_sections(stub, &sections)?;
-    match &options.sign {
-        Some((key, certificate)) => sign(&image, key, certificate),
-        None => Ok(image),
-    }
-}
-
-/// Writes each file beside its place and renames it, the manifest last, so that a server never sees half an image.
-fn write(out: &Path, files: &[(String, Role, &[u8])], manifest: &Manifest) -> Result<()> {
-    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-    let json = manifest.to_json();
-    let all = files
-        .iter()
-        .map(|(name, _, bytes)| (name.as_str(), *bytes))
-        .chain([(FILE_NAME, json.as_bytes())]);
-    let all: Vec<(&str, &[u8])> = all.collect();
-    for (name, bytes) in &all {
-        let part = out.join(format!("{name}.part"));
-        fs::write(&part, bytes).with_context(|| format!("cannot write {}", part.display()))?;
-    }
-    for (name, _) in &all {
-        fs::rename(out.join(format!("{name}.part")), out.join(name))?;
-    }
-    Ok(())
+    Ok(stub.to_vec())
 }

@@ -48,7 +48,7 @@ pub fn skeleton(tree: &mut Tree) -> Result<(), Error> {
 /// The files below `/etc`; call it last, since the groups come from the rules that are in the tree.
 pub fn settings(tree: &mut Tree, profile: &Profile, site_keys: &[String]) -> Result<(), Error> {
     let mut text = |path: &str, text: String| tree.file(path, text.into_bytes(), 0o644, BUILDER);
-    text("etc/os-release", os_release(profile))?;
+    text("etc/os-release", os_release(&profile.name))?;
     text("etc/passwd", "root:x:0:0:root:/root:/bin/false\n".into())?;
     text(
         "etc/nsswitch.conf",
@@ -56,22 +56,24 @@ pub fn settings(tree: &mut Tree, profile: &Profile, site_keys: &[String]) -> Res
     )?;
     text("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".into())?;
     if !site_keys.is_empty() {
-        text(
-            SITE_KEY_PATH,
-            site_keys.iter().map(|key| format!("{key}\n")).collect(),
-        )?;
+        self::site_keys(tree, site_keys)?;
     }
     let group = group_file(&groups_in_rules(tree));
     tree.file("etc/group", group.into_bytes(), 0o644, BUILDER)
 }
 
+/// The pins of the site key, one a line.
+pub fn site_keys(tree: &mut Tree, pins: &[String]) -> Result<(), Error> {
+    let text: String = pins.iter().map(|pin| format!("{pin}\n")).collect();
+    tree.file(SITE_KEY_PATH, text.into_bytes(), 0o644, BUILDER)
+}
+
 /// The image's name for people and for the EFI stub's boot menu entry.
-pub fn os_release(profile: &Profile) -> String {
+pub fn os_release(profile: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let name = &profile.name;
     format!(
-        "ID=heliostat\nNAME=Heliostat\nVERSION_ID={version}\nVARIANT_ID={name}\n\
-         PRETTY_NAME=\"Heliostat terminal {version} ({name})\"\n"
+        "ID=heliostat\nNAME=Heliostat\nVERSION_ID={version}\nVARIANT_ID={profile}\n\
+         PRETTY_NAME=\"Heliostat terminal {version} ({profile})\"\n"
     )
 }
 

@@ -3,7 +3,8 @@
 //! Read it in this order: [`profile`] says what an image is made of; [`apt`] and [`deb`] get packages; [`tree`]
 //! holds the files; [`closure`] finds libraries and [`modules`] kernel modules; [`contents`] is what we write
 //! ourselves; [`cpio`] and [`segment`] pack; [`uki`] makes one EFI program of it all and [`sign`]
-//! signs it; [`build`] does them in turn.
+//! signs it; [`build`] does them in turn,
+//! and [`site`] makes a site's own image of one that was built before.
 
 #![forbid(unsafe_code)]
 
@@ -24,9 +25,12 @@ pub mod firmware;
 pub mod hwdb;
 
 pub mod cpio;
+pub mod efi;
+pub mod output;
 pub mod segment;
 pub mod sign;
 pub mod uki;
 
 mod base;
 pub mod build;
+pub mod site;

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use heliostat_image::build::{Options, build};
 use heliostat_image::profile::Profile;
 use heliostat_image::segment::{FAST_LEVEL, RELEASE_LEVEL};
+use heliostat_image::site::{self, Site};
 use heliostat_manifest::{Manifest, Package, Role};
 use tracing_subscriber::EnvFilter;
 
@@ -25,6 +26,8 @@ struct Arguments {
 enum Subcommands {
     /// Build an image.
     Build(BuildArguments),
+    /// Put a site's keys, brokers and command line into an image that was built before.
+    Site(SiteArguments),
 }
 
 #[derive(clap::Args)]
@@ -67,6 +70,31 @@ struct BuildArguments {
     sign_cert: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+struct SiteArguments {
+    /// The directory of an image with an unsigned heliostat.efi.
+    #[arg(long, value_name = "DIR")]
+    image: PathBuf,
+    /// The directory for the site's image; may be the same.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Pin of the site key; several while a key is being replaced.
+    #[arg(long, value_name = "sha256:HEX", value_parser = site_key)]
+    site_key: Vec<String>,
+    /// A broker for the kernel command line; usually DHCP names it instead.
+    #[arg(long, value_name = "HOST:PORT", value_parser = broker)]
+    broker: Vec<String>,
+    /// Further words for the kernel command line.
+    #[arg(long, value_name = "WORDS")]
+    cmdline: Option<String>,
+    /// Sign heliostat.efi for Secure Boot with this key.
+    #[arg(long, value_name = "PEM", requires = "sign_cert")]
+    sign_key: Option<PathBuf>,
+    /// The certificate of the signing key.
+    #[arg(long, value_name = "PEM", requires = "sign_key")]
+    sign_cert: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let filter =
         EnvFilter::try_from_env("HELIOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -77,8 +105,11 @@ fn main() -> ExitCode {
         .with_target(false)
         .with_ansi(colours)
         .init();
-    let Subcommands::Build(arguments) = Arguments::parse().command;
-    match run(arguments) {
+    let done = match Arguments::parse().command {
+        Subcommands::Build(arguments) => run(arguments),
+        Subcommands::Site(arguments) => make_site(arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("heliostat-image: {error:#}");
@@ -113,6 +144,19 @@ fn run(arguments: BuildArguments) -> Result<()> {
         "built in",
         start.elapsed().as_secs_f64()
     );
+    Ok(())
+}
+
+fn make_site(arguments: SiteArguments) -> Result<()> {
+    let manifest = site::make(&Site {
+        image: arguments.image,
+        out: arguments.out,
+        site_keys: arguments.site_key,
+        brokers: arguments.broker,
+        cmdline: arguments.cmdline,
+        sign: arguments.sign_key.zip(arguments.sign_cert),
+    })?;
+    print(&manifest);
     Ok(())
 }
 

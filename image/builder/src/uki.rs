@@ -30,6 +30,11 @@ pub enum Error {
     /// The section table would grow into the first section's memory.
     #[error("the EFI stub leaves no room for {0} further sections")]
     NoRoom(usize),
+    /// A section that should be there is not, or others follow it.
+    #[error(
+        "the EFI program does not end with the section {0}: it was not made by heliostat-image"
+    )]
+    NotOurs(String),
     /// More than 4 GiB.
     #[error("the image would be larger than 4 GiB")]
     TooLarge,
@@ -121,6 +126,53 @@ pub fn add_sections(stub: &[u8], sections: &[Section<'_>]) -> Result<Vec<u8>, Er
     Ok(out)
 }
 
+/// Takes off the last sections, which must have these names in this order; gives the program without them.
+pub fn remove_sections(image: &[u8], names: &[&str]) -> Result<Vec<u8>, Error> {
+    let layout = layout(image)?;
+    let missing = || Error::NotOurs(names.join(" "));
+    let count = layout.table.len() / SECTION_HEADER;
+    let kept = count
+        .checked_sub(names.len())
+        .filter(|kept| *kept > 0)
+        .ok_or_else(missing)?;
+    let first = layout.table.start + kept * SECTION_HEADER;
+    let (mut file_end, mut removed) = (layout.file_end, 0);
+    for (at, name) in (first..layout.table.end).step_by(SECTION_HEADER).zip(names) {
+        if padded(name)? != image[at..at + 8] {
+            return Err(missing());
+        }
+        removed += get32(image, at + 16)? as usize;
+        file_end = file_end.min(get32(image, at + 20)? as usize);
+    }
+    let ends = (layout.table.start..first)
+        .step_by(SECTION_HEADER)
+        .map(|at| {
+            let (size, address) = (get32(image, at + 8)?, get32(image, at + 12)?);
+            Ok(address as usize + size as usize)
+        });
+    let memory_end = ends
+        .collect::<Result<Vec<_>, Error>>()?
+        .into_iter()
+        .max()
+        .unwrap_or(0);
+    let mut out = image
+        .get(..file_end)
+        .ok_or(Error::NotPe("cut off"))?
+        .to_vec();
+    out[first..layout.table.end].fill(0);
+    put16(&mut out, layout.coff + 2, kept as u16);
+    let initialised = (get32(image, layout.optional + SIZE_OF_INITIALIZED_DATA)? as usize)
+        .saturating_sub(removed);
+    put32(
+        &mut out,
+        layout.optional + SIZE_OF_INITIALIZED_DATA,
+        initialised as u32,
+    );
+    let size = memory_end.next_multiple_of(layout.section_alignment);
+    put32(&mut out, layout.optional + SIZE_OF_IMAGE, size as u32);
+    Ok(out)
+}
+
 fn layout(stub: &[u8]) -> Result<Layout, Error> {
     if stub.get(..2) != Some(b"MZ") {
         return Err(Error::NotPe("no MZ header"));
@@ -175,23 +227,26 @@ fn layout(stub: &[u8]) -> Result<Layout, Error> {
 }
 
 fn check_name(stub: &[u8], layout: &Layout, name: &str) -> Result<(), Error> {
-    let mut padded = [0; 8];
-    let taken = |padded: &[u8; 8]| {
-        layout
-            .table
-            .clone()
-            .step_by(SECTION_HEADER)
-            .any(|at| stub[at..at + 8] == *padded)
-    };
-    match padded.get_mut(..name.len()) {
-        Some(start) if !name.is_empty() => start.copy_from_slice(name.as_bytes()),
-        _ => return Err(Error::Name(name.to_owned())),
-    }
-    if taken(&padded) {
+    let padded = padded(name)?;
+    let taken = layout
+        .table
+        .clone()
+        .step_by(SECTION_HEADER)
+        .any(|at| stub[at..at + 8] == padded);
+    if taken {
         Err(Error::Name(name.to_owned()))
     } else {
         Ok(())
     }
+}
+
+fn padded(name: &str) -> Result<[u8; 8], Error> {
+    let mut padded = [0; 8];
+    match padded.get_mut(..name.len()) {
+        Some(start) if !name.is_empty() => start.copy_from_slice(name.as_bytes()),
+        _ => return Err(Error::Name(name.to_owned())),
+    }
+    Ok(padded)
 }
 
 /// How far the sections' bytes must move for the table to grow; their place in memory stays.
@@ -340,6 +395,22 @@ mod tests {
             let optional = pe.header.optional_header.unwrap().windows_fields;
             assert_eq!(optional.size_of_image, end.next_multiple_of(0x1000));
             assert!(optional.size_of_headers <= pe.sections[0].pointer_to_raw_data);
+        }
+    }
+
+    #[test]
+    fn what_was_added_can_be_taken_off_and_exchanged() {
+        for spare in [0, 8, 30] {
+            let stub = stub(spare);
+            let image = extended(&stub);
+            let names: Vec<String> = payload().into_iter().map(|(name, _)| name).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let bare = remove_sections(&image, &names).unwrap();
+            assert_eq!(PE::parse(&bare).unwrap().sections.len(), 1);
+            assert_eq!(extended(&bare), image, "spare {spare}");
+            let error = remove_sections(&image, &names[1..names.len() - 1]).unwrap_err();
+            assert!(matches!(error, Error::NotOurs(_)), "{error}");
+            assert!(remove_sections(&stub, &names).is_err());
         }
     }
 

@@ -8,6 +8,7 @@ use heliostat_image::build::{Options, build};
 use heliostat_image::profile::Profile;
 use heliostat_image::segment::FAST_LEVEL;
 use heliostat_image::sign::sign;
+use heliostat_image::site::{self, Site};
 use heliostat_manifest::{Manifest, Role};
 
 /// What kernel and initramfs may take together in the profile for virtual machines.
@@ -111,6 +112,7 @@ fn an_image_built_twice_is_the_same_boots_within_budget_and_holds_what_a_termina
         &first.kernel_version,
     );
     check_signing(dir.path(), &one.join("heliostat.efi"));
+    check_site(dir.path(), &one, &first);
     let contents: Vec<&String> = first.segments[0].contents.iter().map(|e| &e.path).collect();
     assert_eq!(
         contents,
@@ -202,6 +204,58 @@ fn cpio(initramfs: &Path, arguments: &[&str], directory: &Path) -> String {
     let output = cpio.wait_with_output().unwrap();
     writer.join().unwrap();
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Makes the image another site's own, and that one a third's.
+fn check_site(dir: &Path, image: &Path, built: &Manifest) {
+    let (second, third) = (dir.join("second"), dir.join("third"));
+    let pin = |byte: &str| format!("sha256:{}", byte.repeat(32));
+    let site = |image: &Path, out: &Path, byte: &str| Site {
+        image: image.to_owned(),
+        out: out.to_owned(),
+        site_keys: vec![pin(byte)],
+        brokers: vec!["b.example:4460".into()],
+        cmdline: Some("heliostat.debug".into()),
+        sign: None,
+    };
+    site::make(&site(image, &second, "cd")).unwrap();
+    let manifest = site::make(&site(&second, &third, "ef")).unwrap();
+    assert_eq!(
+        Manifest::parse(&std::fs::read(third.join("manifest.json")).unwrap()).unwrap(),
+        manifest
+    );
+    assert_eq!(manifest.site_keys, [pin("ef")]);
+    assert!(
+        manifest.cmdline.contains("heliostat.debug") && !manifest.cmdline.contains("10.77.0.1")
+    );
+    let names: Vec<&str> = manifest.segments.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["base", "site"],
+        "the key of the second site is gone"
+    );
+    assert_eq!(
+        hashes(&manifest)["initramfs.zst"],
+        hashes(built)["initramfs.zst"]
+    );
+    let unpacked = dir.join("site-root");
+    std::fs::create_dir_all(&unpacked).unwrap();
+    cpio(
+        &third.join("initramfs-site.zst"),
+        &["-id", "--quiet", "--no-preserve-owner"],
+        &unpacked,
+    );
+    let key = std::fs::read_to_string(unpacked.join("etc/heliostat/site-key")).unwrap();
+    assert_eq!(key, format!("{}\n", pin("ef")));
+
+    std::fs::write(image.join("initramfs.zst"), "changed").unwrap();
+    let error = site::make(&site(image, &second, "cd"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("not the file that the manifest describes"),
+        "{error}"
+    );
 }
 
 /// Signs with a key of its own and lets `sbverify` judge.
