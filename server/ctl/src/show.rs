@@ -3,6 +3,7 @@
 use heliostat_control::admin::{
     AuditRow, CardRow, PersonRow, ReceiptRow, Reply, SessionRow, Status, TerminalRow,
 };
+use heliostat_control::session::LinkStats;
 use heliostat_wire::receipt::Stage;
 use serde_json::json;
 
@@ -139,8 +140,17 @@ fn terminals(rows: &[TerminalRow], now_s: u64) -> String {
 
 fn sessions(rows: &[SessionRow], now_s: u64) -> String {
     let mut table = Table::new(&[
-        "session", "person", "uid", "pid", "started", "state", "terminal", "windows", "memory",
+        "session",
+        "person",
+        "uid",
+        "pid",
+        "started",
+        "state",
+        "terminal",
+        "windows",
+        "memory",
         "rtt",
+        "input to photon p50, p99",
     ]);
     for row in rows {
         let stats = row.stats.as_ref();
@@ -161,9 +171,16 @@ fn sessions(rows: &[SessionRow], now_s: u64) -> String {
                 .unwrap_or_default(),
             link.map(|link| milliseconds(link.rtt_us))
                 .unwrap_or_default(),
+            link.and_then(input_to_photon).unwrap_or_default(),
         ]);
     }
     table.render("no sessions")
+}
+
+fn input_to_photon(link: &LinkStats) -> Option<String> {
+    let p50 = milliseconds(link.input_to_photon_p50_us?);
+    let p99 = milliseconds(link.input_to_photon_p99_us?);
+    Some(format!("{p50}, {p99}"))
 }
 
 fn receipts(rows: &[ReceiptRow]) -> String {
