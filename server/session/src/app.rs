@@ -99,6 +99,8 @@ pub(crate) struct Dirty {
     pub(crate) layout: bool,
     /// A client waits for the next frame.
     pub(crate) callbacks: bool,
+    /// What is shown at the pointer.
+    pub(crate) cursor: bool,
 }
 
 /// What is kept of each client.
@@ -322,6 +324,7 @@ impl App {
             pixels: true,
             layout: true,
             callbacks: true,
+            cursor: true,
         };
     }
 
@@ -493,6 +496,7 @@ impl App {
             self.release_all_keys();
         }
         self.configure_windows();
+        self.tell_cursor();
         self.send_frame_if_due(now);
         self.fire_callbacks_if_due(now);
         if let Err(error) = self.handle.flush_clients() {

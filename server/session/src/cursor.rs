@@ -229,9 +229,15 @@ impl App {
         }
     }
 
-    /// Tells the terminal what to show, if that is something else.
+    /// What is shown at the pointer may be something else now. It is told when everything else is
+    /// in order: smithay holds the pointer's lock while it reports a client's choice.
     pub(crate) fn show_cursor(&mut self) {
-        if self.terminal.is_none() {
+        self.dirty.cursor = true;
+    }
+
+    /// Tells the terminal what to show, if that is something else.
+    pub(crate) fn tell_cursor(&mut self) {
+        if self.terminal.is_none() || !std::mem::take(&mut self.dirty.cursor) {
             return;
         }
         let cursor = match (self.cursors.locked, self.cursor_image()) {
