@@ -1,9 +1,10 @@
 //! The state of the terminal: put together from what the parts report, told to the client and to
 //! the serial console. Pure.
 
-use heliostat_terminal_state::{BootTimes, Code, Stage, TerminalState};
+use heliostat_terminal_state::{BootTimes, Code, Link, Stage, TerminalState};
 
 use crate::boot::facts::SiteKeys;
+use crate::names;
 use crate::network::NetReport;
 
 /// Everything that is known, and the state it amounts to.
@@ -66,7 +67,7 @@ impl Status {
                 slot.get_or_insert(uptime_ms);
             }
         }
-        self.net = report;
+        self.net = distrusted(report);
     }
 
     /// A display device is there, or after a long wait still is not.
@@ -89,13 +90,7 @@ impl Status {
 
     /// The client told its own stage.
     pub fn handle_client_status(&mut self, code: Option<Code>, text: String) {
-        self.client = (
-            code,
-            text.chars()
-                .filter(|letter| !letter.is_control())
-                .take(200)
-                .collect(),
-        );
+        self.client = (code, one_line(&text));
     }
 
     /// These services keep dying.
@@ -189,6 +184,33 @@ impl Status {
     }
 }
 
+/// A report of the process that reads hostile bytes, with nothing in it but what may be.
+fn distrusted(report: NetReport) -> NetReport {
+    let brokers = names::parse_brokers(&report.brokers.join(","));
+    let link = report.link.map(|link| Link {
+        interface: one_line(&link.interface),
+        mac: one_line(&link.mac),
+        carrier: link.carrier,
+        ip: link.ip.as_deref().map(one_line),
+    });
+    NetReport {
+        stage: report.stage,
+        code: report.code,
+        text: one_line(&report.text),
+        link,
+        host_name: report.host_name.as_deref().and_then(names::host_label),
+        default_name: report.default_name.as_deref().and_then(names::host_label),
+        brokers: brokers.unwrap_or_default(),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars()
+        .filter(|letter| !letter.is_control())
+        .take(200)
+        .collect()
+}
+
 /// The part of the state that a line on the console is about.
 fn headline(state: &TerminalState) -> (Stage, Option<Code>, &str, &[String], Option<&str>) {
     let ip = state.link.as_ref().and_then(|link| link.ip.as_deref());
@@ -235,8 +257,6 @@ fn explain(code: Code) -> String {
 
 #[cfg(test)]
 mod tests {
-    use heliostat_terminal_state::Link;
-
     use super::*;
 
     fn key() -> SiteKeys {
@@ -289,6 +309,20 @@ mod tests {
             assert!(state.brokers.is_empty() && !state.is_ready());
             assert_eq!(state.name.as_deref(), Some("desk"));
         }
+    }
+
+    #[test]
+    fn a_network_process_that_was_taken_over_cannot_forge_lines_or_names() {
+        let mut status = Status::new(key(), None, 0);
+        let mut report = ready();
+        report.text = "fine\nheliostat 1.0 ready".into();
+        report.host_name = Some("../../etc".into());
+        report.brokers = vec!["evil host".into()];
+        status.handle_network(report, 1);
+        let change = status.poll_change().unwrap();
+        assert!(change.lines.iter().all(|line| !line.contains('\n')));
+        assert_eq!(change.state.name.as_deref(), Some("t-00000a"));
+        assert!(change.state.brokers.is_empty());
     }
 
     #[test]
