@@ -139,12 +139,20 @@ impl Images {
         let mut notes = Vec::new();
         for (served, directory) in self.each() {
             let directory = directory.display();
-            let has_key = !(served.manifest.site_keys.is_empty() && config.site_keys.is_empty());
-            if !has_key {
-                notes.push(format!(
+            let (in_image, in_config) = (
+                !served.manifest.site_keys.is_empty(),
+                !config.site_keys.is_empty(),
+            );
+            match (in_image, in_config, served.manifest.file(Role::Uki)) {
+                (false, false, _) => notes.push(format!(
                     "the image in {directory} has no site key: its terminals show E40 and never connect; \
-                     build it with --site-key, or set site_key here"
-                ));
+                     put one in with heliostat-image site, or set site_key here"
+                )),
+                (false, true, Some(_)) => notes.push(format!(
+                    "site_key reaches only terminals that boot through iPXE, and the image in {directory} has none: \
+                     for UEFI machines put it in with heliostat-image site"
+                )),
+                _ => {}
             }
             if served.manifest.file(Role::Uki).is_none() {
                 notes.push(format!(
@@ -305,6 +313,24 @@ pub(crate) mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("build one with heliostat-image"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_uefi_machines_would_not_hear_of_is_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        write_image(dir.path(), b"kernel one");
+        let mut config = config_for(dir.path());
+        config.site_keys = vec!["sha256:00".into()];
+        let mut images = Images::load(&config).unwrap();
+        assert!(!images.notes(&config).join("\n").contains("site_key"));
+        let mut uki = images.general.manifest.files[0].clone();
+        uki.role = Role::Uki;
+        images.general.manifest.files.push(uki);
+        let notes = images.notes(&config).join("\n");
+        assert!(
+            notes.contains("for UEFI machines put it in with heliostat-image site"),
+            "{notes}"
+        );
     }
 
     #[test]
