@@ -298,6 +298,50 @@ name = "b"
     }
 
     #[test]
+    fn the_example_in_the_book_is_a_good_config() {
+        let book = include_str!("../../docs/book/src/netboot.md");
+        let example = book
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next());
+        let config = Config::parse("netboot.md", example.unwrap()).unwrap();
+        assert_eq!(config.terminals[0].name.as_deref(), Some("reception"));
+    }
+
+    #[test]
+    fn every_key_that_is_understood_is_in_the_book() {
+        let book = include_str!("../../docs/book/src/netboot.md");
+        let probe = |text: &str| {
+            let error = Config::parse("t", text).unwrap_err().to_string();
+            let expected = error.split_once("expected one of ").unwrap().1.to_owned();
+            expected
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let start = "interface = \"a\"\nmode = \"dhcp\"\nimage = \"/i\"\n";
+        for (prefix, text) in [
+            ("", "nonesuch = 1\n".to_owned()),
+            ("dhcp.", format!("{start}[dhcp]\nnonesuch = 1\n")),
+            ("terminal.", format!("{start}[[terminal]]\nnonesuch = 1\n")),
+        ] {
+            let keys = probe(&text);
+            assert!(keys.len() >= 6, "{keys:?}");
+            for key in keys
+                .iter()
+                .filter(|k| !["dhcp", "terminal"].contains(&k.as_str()))
+            {
+                assert!(
+                    book.contains(&format!("| `{prefix}{key}` |")),
+                    "{prefix}{key}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_named() {
         let error = Config::load(Path::new("/nonexistent/pxe.toml"))
             .unwrap_err()
