@@ -12,7 +12,7 @@ use crate::namespaces::PEOPLE;
 use crate::screen::{Area, Picture};
 
 /// What foot is before anybody has coloured it.
-pub const FOOT: u32 = 0x24_24_24;
+pub const FOOT: u32 = 0x11_11_11;
 /// A step on an emulated, busy machine.
 pub const STEP: Duration = Duration::from_secs(60);
 /// Share of the screen above which a window is there.
