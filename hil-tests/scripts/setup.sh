@@ -18,10 +18,14 @@ desktop  fonts-dejavu-core   text on desktops and on the terminal's own screens
 desktop  xkb-data            keyboard layouts
 desktop  adwaita-icon-theme  mouse cursors
 desktop  dbus-daemon         a session bus for each desktop
-image    dpkg-dev            unpacks distribution packages
+image    binutils            strips the terminal's program
 image    kmod                checks the image's module lists
+image    cpio                checks the image's archives
+image    openssl             makes keys for the tests of signed images
+image    sbsigntool          signs images for Secure Boot
 rig      qemu-system-x86     terminals as virtual machines
 rig      ipxe-qemu           their network boot ROM
+rig      ipxe                the boot program for ROMs without HTTP
 rig      ovmf                their UEFI firmware
 rig      dnsmasq-base        DHCP, ProxyDHCP and TFTP
 rig      iproute2            network namespaces and taps

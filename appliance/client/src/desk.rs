@@ -220,6 +220,11 @@ impl Desk {
         self.control = Ok(());
         // A card whose session was ended or moved is not asked for again: that was somebody's will.
         let settled = matches!(&self.stage, Stage::Parted { reason, .. } if is_final(reason));
+        if matches!(&self.stage, Stage::Parted { .. }) && !settled {
+            // The link to the desktop broke as well. Asking anew is quicker than waiting for the
+            // session to notice.
+            return self.ask_anew(actions);
+        }
         match (&self.stage, self.present()) {
             (Stage::Unreadable { reader, why }, _) => {
                 let (seq, reader, why) = (self.seq, reader.as_str().into(), *why);
@@ -377,6 +382,20 @@ impl Desk {
         self.stage = Stage::Parted { card, reason };
     }
 
+    /// Asking for the desktop here again is as good as a new card edge.
+    fn ask_anew(&mut self, actions: &mut Vec<Action>) {
+        let Some(card) = self.present().cloned() else {
+            return;
+        };
+        self.seq += 1;
+        actions.push(Action::BeginReceipt);
+        self.send(self.announce(&card), actions);
+        self.stage = Stage::Asked {
+            card,
+            starting: None,
+        };
+    }
+
     fn retry(&mut self, actions: &mut Vec<Action>) {
         match &self.stage {
             Stage::Refused { card, .. } => {
@@ -387,17 +406,7 @@ impl Desk {
                     starting: None,
                 };
             }
-            Stage::Parted { card, .. } => {
-                // Asking for the desktop here again is as good as a new card edge.
-                let card = card.clone();
-                self.seq += 1;
-                actions.push(Action::BeginReceipt);
-                self.send(self.announce(&card), actions);
-                self.stage = Stage::Asked {
-                    card,
-                    starting: None,
-                };
-            }
+            Stage::Parted { .. } => self.ask_anew(actions),
             _ => {}
         }
     }

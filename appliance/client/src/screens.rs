@@ -176,11 +176,7 @@ fn refused(reason: CardRefusal, text: &str) -> Words {
         CardRefusal::Busy => ("The server is full", Code::SessionFailed),
     };
     let retry = matches!(reason, CardRefusal::SessionFailed | CardRefusal::Busy);
-    let hint = if retry {
-        " Press Enter to try again."
-    } else {
-        ""
-    };
+    let hint = if retry { " (Press Enter.)" } else { "" };
     trouble(headline, &format!("{text}{hint}"), code)
 }
 

@@ -51,9 +51,9 @@ pub fn enter() -> anyhow::Result<()> {
     }
 }
 
-/// Whether this process is inside already.
-pub fn is_inside() -> bool {
-    std::env::var(STAGE).as_deref() == Ok("inside")
+/// Whether the way in has not been begun yet.
+pub fn is_outside() -> bool {
+    std::env::var_os(STAGE).is_none()
 }
 
 fn leave_for_inside() -> anyhow::Error {

@@ -30,7 +30,7 @@ pub struct Site {
 impl Site {
     /// Starts broker and netboot service with their files and logs in `folder`.
     pub fn start(options: &RigOptions, terminals: &[KnownTerminal]) -> anyhow::Result<Self> {
-        let (folder, image) = (options.folder.as_path(), options.image.as_path());
+        let folder = options.folder.as_path();
         let shell = if options.shell {
             " heliostat.shell=ttyS1"
         } else {
@@ -53,13 +53,13 @@ impl Site {
             .iter()
             .map(|t| format!("[[terminal]]\nmac = \"{}\"\nname = \"{}\"\n", t.mac, t.name))
             .collect();
+        let cmdline = format!("console=ttyS0 heliostat.console=ttyS0 panic=-1 quiet{shell}");
+        let image = site_image(options, &pin, &cmdline)?;
         let pxe_toml = format!(
             "interface = \"{BRIDGE}\"\n\
              mode = \"dhcp\"\n\
              image = \"{image}\"\n\
              broker = [\"{SERVER}:4460\"]\n\
-             site_key = [\"{pin}\"]\n\
-             cmdline = \"console=ttyS0 heliostat.console=ttyS0 panic=-1 quiet{shell}\"\n\
              run_dir = \"/run/heliostat-pxe\"\n\
              state_dir = \"/run/heliostat-pxe-state\"\n\
              [dhcp]\n\
@@ -137,6 +137,28 @@ impl Site {
             }
         }
     }
+}
+
+/// The image with this site's key in it. A UKI has its command line inside, so the key cannot come
+/// with the netboot service's answers alone.
+fn site_image(options: &RigOptions, pin: &str, cmdline: &str) -> anyhow::Result<PathBuf> {
+    let out = options.folder.join("image");
+    let output = Command::new(programs::find("heliostat-image")?)
+        .arg("site")
+        .arg("--image")
+        .arg(&options.image)
+        .arg("--out")
+        .arg(&out)
+        .args(["--site-key", pin, "--cmdline", cmdline])
+        .output()
+        .context("run heliostat-image site")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "heliostat-image site: {}",
+        errors.trim()
+    );
+    Ok(out)
 }
 
 fn start_broker(folder: &Path) -> anyhow::Result<Child> {

@@ -341,8 +341,18 @@ impl Windows {
         if self.areas == areas {
             return;
         }
+        let before = self.areas.first().map(|area| area.usable);
         self.areas = areas;
         self.drag = None;
+        // What was in the middle of one desk's screen is in the middle of the next one's.
+        let after = self.areas.first().map(|area| area.usable);
+        if let (Some(before), Some(after)) = (before, after)
+            && self.areas.len() == 1
+        {
+            for window in self.windows.values_mut().filter(|window| window.mapped) {
+                window.home = carried(window.home, before, after);
+            }
+        }
         for id in self.stack.clone() {
             self.settle(id);
         }
@@ -664,6 +674,21 @@ fn placed(mode: Mode, area: Area, titlebar: bool) -> Rect {
             content_of(right, titlebar)
         }
         Mode::Maximised | Mode::Floating => content_of(usable, titlebar),
+    }
+}
+
+/// `home` with its size, its middle as far along `after` as it was along `before`.
+fn carried(home: Rect, before: Rect, after: Rect) -> Rect {
+    let along = |start: i32, length: i32, before: (i32, i32), after: (i32, i32)| {
+        let middle = i64::from(start) + i64::from(length) / 2 - i64::from(before.0);
+        let scaled = middle * i64::from(after.1) / i64::from(before.1.max(1));
+        (i64::from(after.0) + scaled - i64::from(length) / 2)
+            .clamp(i64::from(i32::MIN / 4), i64::from(i32::MAX / 4)) as i32
+    };
+    Rect {
+        x: along(home.x, home.w, (before.x, before.w), (after.x, after.w)),
+        y: along(home.y, home.h, (before.y, before.h), (after.y, after.h)),
+        ..home
     }
 }
 

@@ -102,11 +102,11 @@ impl Keeper {
     /// Connects to one broker and serves the link until it fails.
     async fn keep(&mut self, broker: &str, backoff: &mut Backoff) -> Result<Never, LinkError> {
         let (connection, mut sender, mut receiver) = self.open(broker).await?;
-        backoff.succeeded();
         // What was meant for an earlier link is told anew by the desk.
         while self.messages.try_recv().is_ok() {}
         let welcome = receiver.recv().await?;
         self.welcome(welcome)?;
+        backoff.succeeded();
         loop {
             tokio::select! {
                 message = receiver.recv() => match message {

@@ -13,7 +13,7 @@ fn main() -> anyhow::Result<()> {
     // Packages are fetched before the network of the machine is left behind; inside, the image is
     // there already.
     let image = image::build(false).context("the netboot image")?;
-    if !namespaces::is_inside() {
+    if namespaces::is_outside() {
         println!("entering namespaces of our own: all of it ends with this program");
     }
     namespaces::enter()?;

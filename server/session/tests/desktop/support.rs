@@ -242,6 +242,15 @@ impl Desktop {
     }
 }
 
+impl Drop for Desktop {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self._folder.path().join("log"));
+            eprintln!("the session's log:\n{}", log.unwrap_or_default());
+        }
+    }
+}
+
 /// A terminal that shows each frame at once.
 pub struct Terminal {
     connection: Connection,
