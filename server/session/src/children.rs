@@ -10,6 +10,7 @@ use smithay::reexports::calloop::channel::Sender;
 use tracing::{info, warn};
 
 use crate::app::Event;
+use crate::sys;
 
 /// Starts programs and tells when they end.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ impl Children {
             "--print-address=1",
         ]);
         command.stdout(Stdio::piped()).stdin(Stdio::null());
+        sys::end_with_parent(&mut command);
         match command.process_group(0).spawn() {
             Ok(child) => self.watch_bus(child),
             Err(error) => {
@@ -81,6 +83,7 @@ impl Children {
             .env_remove("DISPLAY")
             .stdin(Stdio::null())
             .process_group(0);
+        sys::end_with_parent(&mut command);
         if let Some(bus) = &self.bus {
             command.env("DBUS_SESSION_BUS_ADDRESS", bus);
         }

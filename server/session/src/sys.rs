@@ -1,6 +1,8 @@
 //! The unsafe parts: memory that clients may change under us, and descriptors that were inherited.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use smithay::reexports::calloop::generic::NoIoDrop;
 use smithay::reexports::wayland_server::Display;
@@ -80,6 +82,20 @@ pub fn dispatch_clients<D: 'static>(
 ) -> std::io::Result<usize> {
     // SAFETY: the display is not moved out of its event source or dropped here.
     unsafe { display.get_mut() }.dispatch_clients(state)
+}
+
+/// Has a program end when the thread that starts it ends, however that comes.
+pub fn end_with_parent(command: &mut Command) {
+    let prepare = || {
+        // SAFETY: prctl with PR_SET_PDEATHSIG takes a number and touches no memory.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec `prepare` makes one system call, which is safe after a fork,
+    // and neither allocates nor takes a lock.
+    unsafe { command.pre_exec(prepare) };
 }
 
 /// Takes a descriptor that the parent process left for this one; nothing where it is not open.

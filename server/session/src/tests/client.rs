@@ -1,0 +1,305 @@
+//! A Wayland client that draws known pixels.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use wayland_client::protocol::{
+    wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_registry, wl_seat, wl_shm, wl_shm_pool,
+    wl_surface,
+};
+use wayland_client::{Connection, Dispatch, EventQueue, QueueHandle, delegate_noop};
+use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel, xdg_wm_base};
+
+/// A picture that is wholly known by its size and a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Painting {
+    pub w: u32,
+    pub h: u32,
+    pub seed: u32,
+}
+
+impl Painting {
+    /// The colour at a place, 0xRRGGBB.
+    fn at(self, x: u32, y: u32) -> u32 {
+        let flat = (x / 16 + y / 16 + self.seed).is_multiple_of(3);
+        match flat {
+            true => 0x20_40_60 + self.seed * 0x10,
+            false => (x * 5 + self.seed * 31) % 256 << 16 | (y * 3) % 256 << 8 | (x ^ y) % 256,
+        }
+    }
+
+    fn pixels(self) -> Vec<u32> {
+        let places = (0..self.h).flat_map(|y| (0..self.w).map(move |x| (x, y)));
+        places.map(|(x, y)| 0xff00_0000 | self.at(x, y)).collect()
+    }
+}
+
+/// What the server has said.
+#[derive(Default)]
+pub struct State {
+    pub globals: Vec<(u32, String, u32)>,
+    configured: bool,
+    frames_done: usize,
+    keys: Vec<(u32, bool)>,
+}
+
+/// A client with one window.
+pub struct Client {
+    connection: Connection,
+    queue: EventQueue<State>,
+    pub state: State,
+    pub surface: Option<wl_surface::WlSurface>,
+    shell: Option<(xdg_surface::XdgSurface, xdg_toplevel::XdgToplevel)>,
+    pub shm: Option<wl_shm::WlShm>,
+    pub pixels: Vec<u32>,
+    size: (u32, u32),
+}
+
+impl Client {
+    pub fn new(stream: UnixStream) -> Self {
+        let connection = Connection::from_socket(stream).unwrap();
+        let queue = connection.new_event_queue();
+        connection.display().get_registry(&queue.handle(), ());
+        Self {
+            connection,
+            queue,
+            state: State::default(),
+            surface: None,
+            shell: None,
+            shm: None,
+            pixels: Vec::new(),
+            size: (0, 0),
+        }
+    }
+
+    /// Sends what waits and takes what has come, without waiting. False when the server has ended
+    /// the connection.
+    pub fn pump(&mut self) -> bool {
+        let _ = self.connection.flush();
+        if let Some(guard) = self.queue.prepare_read() {
+            let _ = guard.read();
+        }
+        let dispatched = self.queue.dispatch_pending(&mut self.state);
+        let _ = self.connection.flush();
+        dispatched.is_ok() && self.connection.protocol_error().is_none()
+    }
+
+    pub fn handle(&self) -> QueueHandle<State> {
+        self.queue.handle()
+    }
+
+    pub fn has_globals(&self) -> bool {
+        ["wl_compositor", "wl_shm", "xdg_wm_base", "wl_seat"]
+            .iter()
+            .all(|name| self.state.globals.iter().any(|global| global.1 == *name))
+    }
+
+    pub fn bind<I>(&self, version: u32) -> I
+    where
+        I: wayland_client::Proxy + 'static,
+        State: Dispatch<I, ()>,
+    {
+        let name = I::interface().name;
+        let global = self.state.globals.iter().find(|global| global.1 == name);
+        let registry = self.connection.display().get_registry(&self.handle(), ());
+        registry.bind(global.expect("announced").0, version, &self.handle(), ())
+    }
+
+    /// Asks for a window; it is configured later.
+    pub fn make_window(&mut self) {
+        let queue = self.handle();
+        let compositor: wl_compositor::WlCompositor = self.bind(4);
+        let base: xdg_wm_base::XdgWmBase = self.bind(2);
+        let seat: wl_seat::WlSeat = self.bind(5);
+        seat.get_keyboard(&queue, ());
+        self.shm = Some(self.bind(1));
+        let surface = compositor.create_surface(&queue, ());
+        let shell = base.get_xdg_surface(&surface, &queue, ());
+        let toplevel = shell.get_toplevel(&queue, ());
+        surface.commit();
+        self.surface = Some(surface);
+        self.shell = Some((shell, toplevel));
+    }
+
+    pub fn is_configured(&self) -> bool {
+        self.state.configured
+    }
+
+    pub fn size(&self) -> (u32, u32) {
+        self.size
+    }
+
+    /// A buffer over a file of its own.
+    pub fn buffer(
+        &self,
+        bytes: &[u8],
+        len: i32,
+        offset: i32,
+        w: i32,
+        h: i32,
+        stride: i32,
+    ) -> wl_buffer::WlBuffer {
+        let mut file: File = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        let shm = self.shm.as_ref().expect("bound");
+        let pool = shm.create_pool(file.as_fd(), len, &self.handle(), ());
+        let buffer = pool.create_buffer(
+            offset,
+            w,
+            h,
+            stride,
+            wl_shm::Format::Xrgb8888,
+            &self.handle(),
+            (),
+        );
+        pool.destroy();
+        buffer
+    }
+
+    /// Draws a painting over all of the window.
+    pub fn commit(&mut self, painting: Painting) {
+        self.pixels = painting.pixels();
+        self.size = (painting.w, painting.h);
+        self.present(0, 0, i32::MAX, i32::MAX);
+    }
+
+    /// Inverts a rectangle and damages it alone.
+    pub fn invert(&mut self, x: u32, y: u32, w: u32, h: u32) {
+        let (width, height) = self.size;
+        for y in y..(y + h).min(height) {
+            for x in x..(x + w).min(width) {
+                self.pixels[(y * width + x) as usize] ^= 0x00ff_ffff;
+            }
+        }
+        self.present(x as i32, y as i32, w as i32, h as i32);
+    }
+
+    fn present(&mut self, x: i32, y: i32, w: i32, h: i32) {
+        let bytes: Vec<u8> = self
+            .pixels
+            .iter()
+            .flat_map(|pixel| pixel.to_le_bytes())
+            .collect();
+        let (width, height) = (self.size.0 as i32, self.size.1 as i32);
+        let buffer = self.buffer(&bytes, bytes.len() as i32, 0, width, height, width * 4);
+        let surface = self.surface.as_ref().expect("opened");
+        surface.attach(Some(&buffer), 0, 0);
+        surface.damage_buffer(x, y, w, h);
+        surface.commit();
+    }
+
+    pub fn ask_for_a_frame(&mut self) {
+        let surface = self.surface.as_ref().expect("opened");
+        surface.frame(&self.handle(), ());
+        surface.commit();
+    }
+
+    pub fn frames_done(&self) -> usize {
+        self.state.frames_done
+    }
+
+    pub fn keys(&self) -> Vec<(u32, bool)> {
+        self.state.keys.clone()
+    }
+
+    /// The colour at a place of the window, 0xRRGGBB.
+    pub fn at(&self, x: u32, y: u32) -> u32 {
+        self.pixels[(y * self.size.0 + x) as usize] & 0x00ff_ffff
+    }
+}
+
+impl Dispatch<wl_registry::WlRegistry, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &wl_registry::WlRegistry,
+        event: wl_registry::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wl_registry::Event::Global {
+            name,
+            interface,
+            version,
+        } = event
+        {
+            state.globals.push((name, interface, version));
+        }
+    }
+}
+
+impl Dispatch<xdg_wm_base::XdgWmBase, ()> for State {
+    fn event(
+        _: &mut Self,
+        base: &xdg_wm_base::XdgWmBase,
+        event: xdg_wm_base::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let xdg_wm_base::Event::Ping { serial } = event {
+            base.pong(serial);
+        }
+    }
+}
+
+impl Dispatch<xdg_surface::XdgSurface, ()> for State {
+    fn event(
+        state: &mut Self,
+        surface: &xdg_surface::XdgSurface,
+        event: xdg_surface::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let xdg_surface::Event::Configure { serial } = event {
+            surface.ack_configure(serial);
+            state.configured = true;
+        }
+    }
+}
+
+impl Dispatch<wl_callback::WlCallback, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &wl_callback::WlCallback,
+        _: wl_callback::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        state.frames_done += 1;
+    }
+}
+
+impl Dispatch<wl_keyboard::WlKeyboard, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &wl_keyboard::WlKeyboard,
+        event: wl_keyboard::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wl_keyboard::Event::Key {
+            key,
+            state: key_state,
+            ..
+        } = event
+        {
+            let pressed = key_state == wayland_client::WEnum::Value(wl_keyboard::KeyState::Pressed);
+            state.keys.push((key, pressed));
+        }
+    }
+}
+
+delegate_noop!(State: ignore wl_compositor::WlCompositor);
+delegate_noop!(State: ignore wl_surface::WlSurface);
+delegate_noop!(State: ignore wl_shm::WlShm);
+delegate_noop!(State: ignore wl_shm_pool::WlShmPool);
+delegate_noop!(State: ignore wl_buffer::WlBuffer);
+delegate_noop!(State: ignore wl_seat::WlSeat);
+delegate_noop!(State: ignore xdg_toplevel::XdgToplevel);

@@ -1,0 +1,368 @@
+//! The compositor, its clients and a terminal, turned by hand.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use heliostat_wire::bounded::List;
+use heliostat_wire::control::DetachReason;
+use heliostat_wire::id::{AttachId, OutputId};
+use heliostat_wire::input::{InputBatch, InputEvent, KeyboardState};
+use heliostat_wire::output::Size;
+use heliostat_wire::session::{Capabilities, ToSession};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::client::{Client, Painting};
+use crate::app::{Event, Session};
+use crate::config::Config;
+use crate::link::{LinkEvent, NewAttach, ToTerminalTask};
+use crate::outputs::before_any_terminal;
+use crate::scene::model::Model;
+
+/// Nothing here takes longer on a machine that works.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Turns without news after which nothing more is on its way.
+const QUIET: usize = 4;
+
+/// Waits for something that comes by itself.
+pub fn within(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !done() {
+        assert!(Instant::now() < deadline, "too late: {what}");
+    }
+}
+
+pub struct Fixture {
+    session: Session,
+    clients: BTreeMap<usize, Client>,
+    next: usize,
+    attach: u64,
+    terminal: Option<Terminal>,
+    acknowledges: bool,
+}
+
+struct Terminal {
+    id: AttachId,
+    words: UnboundedReceiver<ToTerminalTask>,
+    model: Model,
+    unacknowledged: Vec<u32>,
+    inputs: u32,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        let (broker, _) = unbounded_channel();
+        let config = Config {
+            autostart: Vec::new(),
+            ..Config::default()
+        };
+        Self {
+            session: Session::without_socket(config, broker, "wayland-test").unwrap(),
+            clients: BTreeMap::new(),
+            next: 0,
+            attach: 0,
+            terminal: None,
+            acknowledges: true,
+        }
+    }
+
+    pub fn attach(&mut self, name: &str, (w, h): (u32, u32)) {
+        self.attach += 1;
+        let (sender, words) = unbounded_channel();
+        let mut output = before_any_terminal();
+        output.size = Size { w, h };
+        // Tests wait for no display.
+        output.refresh_mhz = 1_000_000;
+        let attach = NewAttach {
+            id: AttachId(self.attach),
+            terminal: name.to_owned(),
+            outputs: List::new(vec![output]).unwrap(),
+            capabilities: Capabilities {
+                max_layers: 64,
+                max_layer_bytes: 64 << 20,
+                max_cursor_side: 64,
+                max_frames_in_flight: 3,
+            },
+            keyboard: KeyboardState::default(),
+            layout: String::new(),
+            sender,
+            connection: None,
+        };
+        self.tell(LinkEvent::Attached(Box::new(attach)));
+        self.terminal = Some(Terminal {
+            id: AttachId(self.attach),
+            words,
+            model: Model::default(),
+            unacknowledged: Vec::new(),
+            inputs: 0,
+        });
+    }
+
+    pub fn detach(&mut self) {
+        if let Some(terminal) = self.terminal.take() {
+            self.tell(LinkEvent::Ended(terminal.id, DetachReason::CardRemoved));
+        }
+    }
+
+    pub fn is_attached(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    pub fn acknowledge(&mut self, acknowledges: bool) {
+        self.acknowledges = acknowledges;
+    }
+
+    fn tell(&mut self, event: LinkEvent) {
+        self.session.events.send(Event::Link(event)).unwrap();
+    }
+
+    fn say(&mut self, message: ToSession) {
+        if let Some(terminal) = &self.terminal {
+            let id = terminal.id;
+            self.tell(LinkEvent::Said(id, message));
+        }
+    }
+
+    pub fn refresh(&mut self) {
+        self.say(ToSession::Refresh);
+    }
+
+    pub fn input(&mut self, event: InputEvent) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.inputs += 1;
+            let batch = InputBatch {
+                serial: terminal.inputs,
+                time_us: 1000,
+                events: List::new(vec![event]).unwrap(),
+            };
+            self.say(ToSession::Input(batch));
+        }
+    }
+
+    pub fn key(&mut self, code: u16) {
+        self.input(InputEvent::Key {
+            code,
+            pressed: true,
+        });
+        self.input(InputEvent::Key {
+            code,
+            pressed: false,
+        });
+        self.settle();
+    }
+
+    pub fn motion(&mut self, x: i32, y: i32) {
+        self.input(InputEvent::Motion {
+            output: OutputId(0),
+            x: x * 256,
+            y: y * 256,
+            dx: 0,
+            dy: 0,
+            raw_dx: 0,
+            raw_dy: 0,
+        });
+    }
+
+    /// A client without a window.
+    pub fn connect(&mut self) -> usize {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        self.session.app().let_in(ours);
+        let id = self.next;
+        self.next += 1;
+        self.clients.insert(id, Client::new(theirs));
+        within("the globals are announced", || {
+            self.turn();
+            self.clients[&id].has_globals()
+        });
+        id
+    }
+
+    /// A client with a window.
+    pub fn open(&mut self, painting: Painting) -> usize {
+        let id = self.connect();
+        self.client(id).make_window();
+        within("the window is configured", || {
+            self.turn();
+            self.clients[&id].is_configured()
+        });
+        self.client(id).commit(painting);
+        self.turn();
+        id
+    }
+
+    pub fn close(&mut self, id: usize) {
+        self.clients.remove(&id);
+    }
+
+    pub fn client(&mut self, id: usize) -> &mut Client {
+        self.clients.get_mut(&id).expect("open")
+    }
+
+    /// One turn of everything; returns whether anything came out.
+    pub fn turn(&mut self) -> bool {
+        for client in self.clients.values_mut() {
+            client.pump();
+        }
+        self.session.turn(Some(Duration::ZERO)).unwrap();
+        for client in self.clients.values_mut() {
+            client.pump();
+        }
+        self.take_words()
+    }
+
+    pub fn turn_for(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.turn();
+        }
+    }
+
+    /// Turns until nothing more happens.
+    pub fn settle(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        let mut quiet = 0;
+        while quiet < QUIET {
+            assert!(Instant::now() < deadline, "it never settles");
+            // An interval of the output, so that paced frames and callbacks have come due.
+            let until = Instant::now() + Duration::from_millis(2);
+            let mut news = false;
+            while Instant::now() < until {
+                news |= self.turn();
+            }
+            quiet = if news { 0 } else { quiet + 1 };
+        }
+    }
+
+    fn take_words(&mut self) -> bool {
+        let Some(terminal) = &mut self.terminal else {
+            return false;
+        };
+        let mut news = false;
+        while let Ok(word) = terminal.words.try_recv() {
+            if let ToTerminalTask::Frame(header, content) = word {
+                news = true;
+                terminal.model.frame(&header, &content);
+                terminal.unacknowledged.push(header.serial);
+            }
+        }
+        let shown = match self.acknowledges {
+            true => std::mem::take(&mut terminal.unacknowledged),
+            false => Vec::new(),
+        };
+        if let Some(serial) = shown.last().copied() {
+            self.say(ToSession::FrameShown {
+                serial,
+                at_us: 2000,
+                latency_us: 0,
+            });
+        }
+        news
+    }
+
+    pub fn frames(&mut self) -> u64 {
+        self.session.app().counters.frames
+    }
+
+    pub fn frame_bytes(&mut self) -> u64 {
+        self.session.app().counters.frame_bytes
+    }
+
+    fn window(&mut self, id: usize) -> crate::window::Rect {
+        // Windows are numbered as they are made; each client makes one.
+        let nth = self
+            .clients
+            .keys()
+            .position(|key| *key == id)
+            .expect("open");
+        let app = self.session.app();
+        let window = app
+            .toplevels
+            .keys()
+            .nth(nth)
+            .expect("each client has a window");
+        app.windows.get(*window).expect("known").rect
+    }
+
+    pub fn corner(&mut self, id: usize) -> (i32, i32) {
+        let rect = self.window(id);
+        (rect.x, rect.y)
+    }
+
+    /// Moves a window's corner, as the mouse would.
+    pub fn drag(&mut self, id: usize, x: i32, y: i32) {
+        self.turn();
+        let (corner_x, corner_y) = self.corner(id);
+        let nth = self
+            .clients
+            .keys()
+            .position(|key| *key == id)
+            .expect("open");
+        let app = self.session.app();
+        let window = *app
+            .toplevels
+            .keys()
+            .nth(nth)
+            .expect("each client has a window");
+        app.windows.begin_move(
+            window,
+            crate::window::Point {
+                x: corner_x,
+                y: corner_y,
+            },
+        );
+        app.windows.drag_to(crate::window::Point { x, y });
+        app.windows
+            .end_drag(crate::window::Point { x: 100, y: 100 });
+        app.dirty.layout = true;
+    }
+
+    /// Whether the terminal shows the desk and on it these windows, each pixel as its client drew
+    /// it.
+    pub fn assert_shows(&mut self, windows: &[usize]) {
+        let (w, h) = {
+            let screen = &self.session.app().desk.screens()[0];
+            (screen.size.w as i32, screen.size.h as i32)
+        };
+        let background = self.session.app().config.background;
+        let mut stack: Vec<_> = self
+            .session
+            .app()
+            .windows
+            .shown()
+            .map(|(id, _)| id)
+            .collect();
+        let order: Vec<_> = self.session.app().toplevels.keys().copied().collect();
+        stack.reverse();
+        let ids: Vec<_> = self.clients.keys().copied().collect();
+        assert_eq!(ids, windows, "all windows are looked for");
+        let top: Vec<_> = stack
+            .iter()
+            .map(|window| {
+                let nth = order
+                    .iter()
+                    .position(|other| other == window)
+                    .expect("known");
+                (
+                    ids[nth],
+                    self.session.app().windows.get(*window).expect("known").rect,
+                )
+            })
+            .collect();
+        let model = &self.terminal.as_ref().expect("attached").model;
+        for y in (0..h).step_by(3) {
+            for x in 0..w {
+                let on_it = top
+                    .iter()
+                    .find(|(_, rect)| rect.contains(crate::window::Point { x, y }));
+                let expected = on_it.map_or(background, |(id, rect)| {
+                    self.clients[id].at((x - rect.x) as u32, (y - rect.y) as u32)
+                });
+                let shown = model.pixel(OutputId(0), x, y);
+                assert_eq!(
+                    shown, expected,
+                    "at ({x}, {y}): {shown:06x} for {expected:06x}"
+                );
+            }
+        }
+    }
+}
