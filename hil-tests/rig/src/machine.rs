@@ -1,7 +1,7 @@
 //! One terminal as a QEMU machine: a PC without a disk.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -214,13 +214,27 @@ impl Machine {
             .map(drop)
     }
 
-    /// Has the shell inside run a line; what it says is not waited for.
+    /// Has the shell inside run a line, and waits until it has.
     pub fn run_inside(&mut self, line: &str) -> anyhow::Result<()> {
         ensure!(self.hardware.shell, "the image has no shell");
         let path = self.hardware.file("shell");
         let mut shell = UnixStream::connect(&path)
             .with_context(|| format!("connect to the shell at {}", path.display()))?;
-        writeln!(shell, "\n{line}").context("tell the shell")
+        shell.set_read_timeout(Some(Duration::from_secs(30)))?;
+        // The sum tells the shell's answer from the echo of the question.
+        writeln!(shell, "\n{line}; echo done $((40+2))").context("tell the shell")?;
+        let mut said = Vec::new();
+        let mut byte = [0];
+        while !said.ends_with(b"done 42") {
+            let read = shell.read(&mut byte);
+            let text = || String::from_utf8_lossy(&said).into_owned();
+            ensure!(
+                read.with_context(|| format!("the shell said {:?}", text()))? == 1,
+                "the machine is off"
+            );
+            said.push(byte[0]);
+        }
+        Ok(())
     }
 
     /// The text of its serial console so far.
