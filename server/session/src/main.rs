@@ -45,8 +45,8 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let filter =
-        EnvFilter::try_from_env("HELIOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("HELIOSTAT_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,smithay=warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)

@@ -335,7 +335,7 @@ mod tests {
         };
         let (a, b) = (drawn("foot").draw(), drawn("boat").draw());
         assert_eq!(a.size, Size { w: 450, h: 42 });
-        assert!(a.pixels.iter().any(|pixel| *pixel == TEXT));
+        assert!(a.pixels.contains(&TEXT));
         assert_eq!(font().is_some(), a.pixels != b.pixels);
         assert!(a.pixels.iter().all(|pixel| pixel >> 24 == 0xff));
     }

@@ -265,10 +265,10 @@ impl App {
             self.dirty.layout = true;
         }
         // Each request is answered, also where nothing changes.
-        if surface.is_initial_configure_sent() {
-            if let Some(id) = self.window_of(surface.wl_surface()) {
-                self.first_configure(id, surface);
-            }
+        if surface.is_initial_configure_sent()
+            && let Some(id) = self.window_of(surface.wl_surface())
+        {
+            self.first_configure(id, surface);
         }
     }
 

@@ -26,7 +26,12 @@ impl Painting {
         let flat = (x / 16 + y / 16 + self.seed).is_multiple_of(3);
         match flat {
             true => 0x20_40_60 + self.seed * 0x10,
-            false => (x * 5 + self.seed * 31) % 256 << 16 | (y * 3) % 256 << 8 | (x ^ y) % 256,
+            false => u32::from_be_bytes([
+                0,
+                (x * 5 + self.seed * 31) as u8,
+                (y * 3) as u8,
+                (x ^ y) as u8,
+            ]),
         }
     }
 

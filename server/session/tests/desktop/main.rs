@@ -142,3 +142,51 @@ fn broker_that_comes_back_learns_who_is_attached() {
         drop(terminal);
     });
 }
+
+#[test]
+fn session_with_foot_on_a_full_screen_stays_small() {
+    with_foot(async |desktop| {
+        let mut terminal = desktop.attach("a", size(1920, 1080)).await;
+        terminal
+            .until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        // Super+Up maximises.
+        for (code, pressed) in [(125, true), (103, true), (103, false), (125, false)] {
+            terminal.key(code, pressed).await;
+        }
+        let full = |model: &model::Model| model.layers.values().any(|layer| layer.size.w == 1920);
+        terminal.until("foot is maximised", full).await;
+        terminal.quiet(Duration::from_millis(300)).await;
+        let stats = desktop.stats().await;
+        assert_eq!((stats.windows, stats.clients), (1, 1));
+        let mib = stats.private_bytes as f64 / f64::from(1 << 20);
+        eprintln!("private memory with foot maximised: {mib:.1} MiB");
+        assert!(mib <= 40.0, "{mib} MiB");
+    });
+}
+
+#[test]
+fn first_frame_of_an_attach_comes_at_once() {
+    with_foot(async |desktop| {
+        let mut first = desktop.attach("a", size(1920, 1080)).await;
+        first
+            .until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        first.quiet(Duration::from_millis(300)).await;
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            let start = std::time::Instant::now();
+            let mut terminal = desktop.attach("b", size(1920, 1080)).await;
+            terminal
+                .until("foot is shown", |model| model.layers.len() >= 2)
+                .await;
+            times.push(start.elapsed());
+        }
+        times.sort();
+        eprintln!(
+            "link and first frame: median {:?}, most {:?}",
+            times[10], times[19]
+        );
+        assert!(times[10] < Duration::from_millis(500), "{times:?}");
+    });
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 use heliostat_control::hex::Hex;
 use heliostat_control::lines;
 use heliostat_control::session::{
-    Attached, Expect, FromSession, Ready, ToSession as ToSessionProcess,
+    Attached, Expect, FromSession, Ready, SessionStats, ToSession as ToSessionProcess,
 };
 use heliostat_link::{
     CloseCode, Connection, Dialer, Ended, FrameReceiver, Identity, KeyPin, Link, LinkError, Main,
@@ -221,6 +221,22 @@ impl Desktop {
             model: Model::default(),
             size,
             inputs: 0,
+        }
+    }
+
+    /// What the session says of itself.
+    pub async fn stats(&mut self) -> SessionStats {
+        self.broker
+            .write_all(&lines::encode(&ToSessionProcess::Stats))
+            .await
+            .unwrap();
+        loop {
+            let line = within("the session answers", self.words.next_line())
+                .await
+                .unwrap();
+            if let FromSession::Stats(stats) = serde_json::from_str(&line.unwrap()).unwrap() {
+                return stats;
+            }
         }
     }
 
