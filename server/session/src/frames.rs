@@ -170,6 +170,10 @@ impl App {
                 .iter()
                 .for_each(|screen| screen.output.leave(gone));
         }
+        // Clients that were hidden may have waited for a frame since.
+        self.dirty.callbacks |= visible
+            .iter()
+            .any(|surface| !self.visible.contains(surface));
         self.visible = visible;
         items
     }

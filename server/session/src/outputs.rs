@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use heliostat_wire::id::OutputId;
 use heliostat_wire::output::{Output as WireOutput, Size};
+use smithay::desktop::layer_map_for_output;
 use smithay::output::{Mode, Output, PhysicalProperties, Scale, Subpixel};
 use smithay::reexports::wayland_server::DisplayHandle;
 use smithay::reexports::wayland_server::backend::GlobalId;
@@ -86,6 +87,10 @@ impl Desk {
             .into_iter()
             .partition(|screen| outputs.iter().any(|output| output.id == screen.id));
         for screen in gone {
+            // Bars belong to one output; those that are wanted elsewhere come anew.
+            for bar in layer_map_for_output(&screen.output).layers() {
+                bar.layer_surface().send_close();
+            }
             handle.remove_global::<App>(screen.global);
         }
         let mut kept: Vec<_> = kept.into_iter().map(Some).collect();

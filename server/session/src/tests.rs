@@ -3,10 +3,12 @@
 mod client;
 mod fixture;
 mod hostile;
+mod shells;
 
 use heliostat_wire::input::InputEvent;
 use proptest::prelude::*;
 
+use crate::keys::Action;
 use client::Painting;
 use fixture::{Fixture, within};
 
@@ -118,6 +120,30 @@ fn nothing_is_encoded_and_no_client_is_asked_to_draw_while_nobody_watches() {
     fixture.attach("a", (640, 480));
     fixture.settle();
     assert_eq!(fixture.client(window).frames_done(), 1);
+    fixture.assert_shows(&[window]);
+}
+
+#[test]
+fn client_that_waited_while_hidden_may_draw_when_it_is_seen_again() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    let window = fixture.open(Painting {
+        w: 200,
+        h: 100,
+        seed: 1,
+    });
+    fixture.settle();
+    fixture.act(Action::Minimise);
+    fixture.settle();
+    fixture.client(window).ask_for_a_frame();
+    fixture.settle();
+    assert_eq!(fixture.client(window).frames_done(), 0);
+    let before = fixture.frame_bytes();
+    fixture.act(Action::NextWindow);
+    fixture.settle();
+    assert_eq!(fixture.client(window).frames_done(), 1);
+    let bytes = fixture.frame_bytes() - before;
+    assert!(bytes < 200, "its pixels were still there: {bytes} bytes");
     fixture.assert_shows(&[window]);
 }
 

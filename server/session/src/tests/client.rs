@@ -45,7 +45,7 @@ impl Painting {
 #[derive(Default)]
 pub struct State {
     pub globals: Vec<(u32, String, u32)>,
-    configured: bool,
+    pub configured: bool,
     frames_done: usize,
     keys: Vec<(u32, bool)>,
 }
@@ -56,7 +56,7 @@ pub struct Client {
     queue: EventQueue<State>,
     pub state: State,
     pub surface: Option<wl_surface::WlSurface>,
-    shell: Option<(xdg_surface::XdgSurface, xdg_toplevel::XdgToplevel)>,
+    pub shell: Option<(xdg_surface::XdgSurface, xdg_toplevel::XdgToplevel)>,
     pub shm: Option<wl_shm::WlShm>,
     pub pixels: Vec<u32>,
     size: (u32, u32),
@@ -194,6 +194,12 @@ impl Client {
         surface.attach(Some(&buffer), 0, 0);
         surface.damage_buffer(x, y, w, h);
         surface.commit();
+    }
+
+    /// A buffer of one colour.
+    pub fn plain(&self, w: i32, h: i32, rgb: u32) -> wl_buffer::WlBuffer {
+        let bytes = rgb.to_le_bytes().repeat((w * h) as usize);
+        self.buffer(&bytes, bytes.len() as i32, 0, w, h, w * 4)
     }
 
     pub fn ask_for_a_frame(&mut self) {

@@ -151,6 +151,17 @@ impl Fixture {
         self.settle();
     }
 
+    /// Does what a shortcut would.
+    pub fn act(&mut self, action: crate::keys::Action) {
+        self.session.app().act(action);
+    }
+
+    /// What the terminal shows at a place, 0xRRGGBB.
+    pub fn shown(&self, x: i32, y: i32) -> u32 {
+        let terminal = self.terminal.as_ref().expect("attached");
+        terminal.model.pixel(OutputId(0), x, y)
+    }
+
     pub fn motion(&mut self, x: i32, y: i32) {
         self.input(InputEvent::Motion {
             output: OutputId(0),
@@ -267,7 +278,7 @@ impl Fixture {
         self.session.app().counters.frame_bytes
     }
 
-    fn window(&mut self, id: usize) -> crate::window::Rect {
+    pub fn window(&mut self, id: usize) -> crate::window::Rect {
         // Windows are numbered as they are made; each client makes one.
         let nth = self
             .clients
@@ -281,6 +292,12 @@ impl Fixture {
             .nth(nth)
             .expect("each client has a window");
         app.windows.get(*window).expect("known").rect
+    }
+
+    /// Where the only window is to be.
+    pub fn only_window(&mut self) -> crate::window::Rect {
+        let mut shown = self.session.app().windows.shown();
+        shown.next_back().expect("there is one").1.rect
     }
 
     pub fn corner(&mut self, id: usize) -> (i32, i32) {
