@@ -23,7 +23,7 @@ setup:
 
 .PHONY: demo
 demo:
-	@$(SETUP) build desktop image rig
+	@$(SETUP) build desktop image rig $(if $(filter auto,$(DEMO)),,$(if $(DISPLAY)$(WAYLAND_DISPLAY),windows))
 	@echo 'demo: building (the first time takes a few minutes)'
 	@$(CARGO) build --release --workspace --bins
 	@target/release/heliostat-demo
@@ -37,7 +37,7 @@ try:
 
 .PHONY: check
 check:
-	@$(SETUP) build
+	@$(SETUP) build desktop cards image rig
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) run -q -p xtask -- check
@@ -50,7 +50,6 @@ unit:
 
 .PHONY: test
 test: check unit
-	@$(SETUP) desktop image rig
 	target/debug/heliostat-scenarios
 
 .PHONY: scenarios

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the named groups need, and says which and why.
-# Usage: setup.sh GROUP...   (groups: build desktop image rig cards)
+# Usage: setup.sh GROUP...   (groups: build desktop image rig windows cards)
 set -euo pipefail
 
 # One line a package: group, name, why.
@@ -29,6 +29,7 @@ rig      ipxe                the boot program for ROMs without HTTP
 rig      ovmf                their UEFI firmware
 rig      dnsmasq-base        DHCP, ProxyDHCP and TFTP
 rig      iproute2            network namespaces and taps
+windows  qemu-system-gui     the terminals' windows on your desktop
 cards    pcscd               the card service, for tests without a virtual machine
 cards    vsmartcard-vpcd     a virtual reader for it
 cards    opensc              reads our virtual cards as a third party

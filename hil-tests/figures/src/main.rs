@@ -77,7 +77,7 @@ fn main() -> anyhow::Result<()> {
     namespaces::enter()?;
     for measurement in MEASUREMENTS {
         let wanted = |name: &&str| args.only.is_empty() || args.only.iter().any(|o| o == name);
-        if !measurement.gives.iter().any(|name| wanted(name)) {
+        if !measurement.gives.iter().any(wanted) {
             continue;
         }
         match (measurement.run)() {
