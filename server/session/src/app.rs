@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -107,6 +108,8 @@ pub(crate) struct Dirty {
 #[derive(Debug, Default)]
 pub struct ClientState {
     pub(crate) compositor: CompositorClientState,
+    /// Surfaces it has.
+    pub(crate) surfaces: AtomicUsize,
 }
 
 impl ClientData for ClientState {

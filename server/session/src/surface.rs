@@ -29,6 +29,8 @@ const MAX_SURFACE_PIXELS: u64 = 1 << 26;
 const MAX_ALL_PIXELS: u64 = 1 << 27;
 /// Rectangles of damage after which all of a surface is looked at.
 const MAX_DAMAGE: usize = 256;
+/// Rectangles of an input region that are looked at.
+const MAX_REGION: usize = 1024;
 
 /// How a surface's pixels are shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,9 +52,11 @@ pub struct View {
 pub struct Region(Vec<(bool, Rectangle<i32, Logical>)>);
 
 impl Region {
-    fn of(region: &RegionAttributes) -> Self {
+    /// Nothing for a surface that takes input everywhere, or whose region is beyond all measure.
+    fn of(region: Option<&RegionAttributes>) -> Option<Self> {
+        let region = region.filter(|region| region.rects.len() <= MAX_REGION)?;
         let rect = |(kind, rect): &(RectangleKind, _)| (matches!(kind, RectangleKind::Add), *rect);
-        Self(region.rects.iter().map(rect).collect())
+        Some(Self(region.rects.iter().map(rect).collect()))
     }
 
     /// Whether a place is inside.
@@ -351,7 +355,7 @@ impl View {
             crop: crop.unwrap_or(Crop::whole(size)),
             transform: wire_transform(transform),
             opaque: opaque(attributes, scale, size, is_plain(states, attributes)),
-            input: attributes.input_region.as_ref().map(Region::of),
+            input: Region::of(attributes.input_region.as_ref()),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! wl_compositor, wl_shm: surfaces and their buffers.
 
-use smithay::reexports::wayland_server::Client;
+use std::sync::atomic::Ordering;
+
+use smithay::reexports::wayland_server::backend::protocol::ProtocolError;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::{Client, Resource};
 use smithay::wayland::buffer::BufferHandler;
 use smithay::wayland::compositor::{
     CompositorClientState, CompositorHandler, CompositorState, TraversalAction, get_parent,
@@ -11,7 +14,14 @@ use smithay::wayland::compositor::{
 use smithay::wayland::shm::{ShmHandler, ShmState};
 use smithay::{delegate_compositor, delegate_shm};
 
+use tracing::warn;
+
 use crate::app::{App, ClientState};
+
+/// Surfaces that one client may have at once.
+const MAX_SURFACES: usize = 4096;
+/// `no_memory` of wl_display.
+const NO_MEMORY: u32 = 2;
 
 impl CompositorHandler for App {
     fn compositor_state(&mut self) -> &mut CompositorState {
@@ -36,7 +46,32 @@ impl CompositorHandler for App {
         }
     }
 
+    fn new_surface(&mut self, surface: &WlSurface) {
+        let Some(client) = surface.client() else {
+            return;
+        };
+        let known = client.get_data::<ClientState>();
+        let count = known.map_or(0, |known| known.surfaces.fetch_add(1, Ordering::Relaxed));
+        if count >= MAX_SURFACES {
+            warn!("a client has made more than {MAX_SURFACES} surfaces and is sent away");
+            let error = ProtocolError {
+                code: NO_MEMORY,
+                object_id: 1,
+                object_interface: "wl_display".to_owned(),
+                message: format!("at most {MAX_SURFACES} surfaces at once"),
+            };
+            client.kill(&self.handle, error);
+        }
+    }
+
     fn destroyed(&mut self, surface: &WlSurface) {
+        let client = surface.client();
+        if let Some(known) = client
+            .as_ref()
+            .and_then(|client| client.get_data::<ClientState>())
+        {
+            known.surfaces.fetch_sub(1, Ordering::Relaxed);
+        }
         if self.surfaces.remove(surface) {
             self.dirty.layout = true;
         }

@@ -1,10 +1,11 @@
 //! A Wayland client that draws known pixels.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
+use wayland_client::backend::WaylandError;
 use wayland_client::protocol::{
     wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_registry, wl_seat, wl_shm, wl_shm_pool,
     wl_surface,
@@ -82,13 +83,17 @@ impl Client {
     /// Sends what waits and takes what has come, without waiting. False when the server has ended
     /// the connection.
     pub fn pump(&mut self) -> bool {
-        let _ = self.connection.flush();
+        let gone = |error: &WaylandError| match error {
+            WaylandError::Io(error) => error.kind() != ErrorKind::WouldBlock,
+            WaylandError::Protocol(_) => true,
+        };
+        let mut alive = !self.connection.flush().is_err_and(|error| gone(&error));
         if let Some(guard) = self.queue.prepare_read() {
-            let _ = guard.read();
+            alive &= !guard.read().is_err_and(|error| gone(&error));
         }
-        let dispatched = self.queue.dispatch_pending(&mut self.state);
+        alive &= self.queue.dispatch_pending(&mut self.state).is_ok();
         let _ = self.connection.flush();
-        dispatched.is_ok() && self.connection.protocol_error().is_none()
+        alive && self.connection.protocol_error().is_none()
     }
 
     pub fn handle(&self) -> QueueHandle<State> {

@@ -1,5 +1,7 @@
 //! Clients that lie. Each loses its own connection at most; the others notice nothing.
 
+use wayland_client::protocol::wl_compositor::WlCompositor;
+
 use super::client::Painting;
 use super::fixture::{Fixture, within};
 
@@ -77,6 +79,20 @@ fn surface_larger_than_any_screen_is_refused_without_its_memory() {
     surface.attach(Some(&buffer), 0, 0);
     surface.damage_buffer(0, 0, side, side);
     surface.commit();
+    assert_only_the_bad_one_goes(fixture, good, bad);
+}
+
+#[test]
+fn client_that_makes_surfaces_without_end_is_sent_away() {
+    let (mut fixture, good, bad) = with_bad_client();
+    let compositor: WlCompositor = fixture.client(bad).bind(4);
+    for n in 0..5000 {
+        let queue = fixture.client(bad).handle();
+        compositor.create_surface(&queue, ());
+        if n % 100 == 0 {
+            fixture.turn();
+        }
+    }
     assert_only_the_bad_one_goes(fixture, good, bad);
 }
 
