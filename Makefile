@@ -68,7 +68,7 @@ image:
 .PHONY: bench
 bench:
 	@$(SETUP) build desktop
-	$(CARGO) bench --workspace
+	$(CARGO) bench -q -p heliostat-tiles --bench tiles
 
 .PHONY: figures
 figures:
