@@ -16,12 +16,19 @@ const KEY_A: u16 = 30;
 const BACKGROUND: u32 = 0x12_3456;
 
 fn with_foot(test: impl AsyncFnOnce(&mut Desktop)) {
+    with_foot_blinking("no", test);
+}
+
+fn with_foot_blinking(blinks: &str, test: impl AsyncFnOnce(&mut Desktop)) {
     if !foot_is_installed() {
         return eprintln!("skipped: foot is not installed (apt install foot)");
     }
     // The kernel's terminal echoes what is typed at cat.
-    let autostart = "autostart = [\"foot --config=/dev/null --override=cursor.blink=no cat\"]";
-    run(&format!("background = \"#123456\"\n{autostart}\n"), test);
+    let foot = format!("foot --config=/dev/null --override=cursor.blink={blinks} cat");
+    run(
+        &format!("background = \"#123456\"\nautostart = [\"{foot}\"]\n"),
+        test,
+    );
 }
 
 fn run(config: &str, test: impl AsyncFnOnce(&mut Desktop)) {
@@ -188,5 +195,63 @@ fn first_frame_of_an_attach_comes_at_once() {
             times[10], times[19]
         );
         assert!(times[10] < Duration::from_millis(500), "{times:?}");
+    });
+}
+
+/// UDP payload so far, both ways.
+async fn wire_bytes(desktop: &mut Desktop) -> u64 {
+    let link = desktop.stats().await.link.expect("attached");
+    link.sent_bytes + link.received_bytes
+}
+
+#[test]
+fn blinking_cursor_costs_few_bytes_on_the_wire() {
+    with_foot_blinking("yes", async |desktop| {
+        let mut terminal = desktop.attach("a", size(1920, 1080)).await;
+        terminal
+            .until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        let settled = terminal.model.serial + 2;
+        terminal
+            .until("foot blinks", |model| model.serial >= settled)
+            .await;
+        let before = wire_bytes(desktop).await;
+        terminal
+            .until("foot blinks", |model| model.serial >= settled + 8)
+            .await;
+        let each = (wire_bytes(desktop).await - before) / 8;
+        eprintln!("{each} bytes of UDP a blink, both ways");
+        assert!((50..=300).contains(&each), "{each} bytes a blink");
+    });
+}
+
+#[test]
+fn dragged_window_costs_few_bytes_on_the_wire() {
+    with_foot(async |desktop| {
+        let mut terminal = desktop.attach("a", size(1920, 1080)).await;
+        terminal
+            .until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        terminal.quiet(Duration::from_millis(300)).await;
+        terminal.motion(960, 540).await;
+        terminal.key(56, true).await;
+        terminal
+            .input(vec![InputEvent::Button {
+                code: 0x110,
+                pressed: true,
+            }])
+            .await;
+        terminal.quiet(Duration::from_millis(100)).await;
+        let before = wire_bytes(desktop).await;
+        for step in 1..=100 {
+            let serial = terminal.model.serial;
+            terminal.motion(960 + step * 3, 540 + step).await;
+            terminal
+                .until("the window moves", |model| model.serial > serial)
+                .await;
+        }
+        let each = (wire_bytes(desktop).await - before) / 100;
+        eprintln!("{each} bytes of UDP a frame of a drag, both ways");
+        assert!((20..=200).contains(&each), "{each} bytes a frame");
     });
 }

@@ -361,6 +361,19 @@ impl Terminal {
         self.input(vec![InputEvent::Key { code, pressed }]).await;
     }
 
+    pub async fn motion(&mut self, x: i32, y: i32) {
+        let motion = InputEvent::Motion {
+            output: OutputId(0),
+            x: x * 256,
+            y: y * 256,
+            dx: 0,
+            dy: 0,
+            raw_dx: 0,
+            raw_dy: 0,
+        };
+        self.input(vec![motion]).await;
+    }
+
     pub async fn input(&mut self, events: Vec<InputEvent>) {
         self.inputs += 1;
         let batch = InputBatch {
