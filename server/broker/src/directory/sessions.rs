@@ -332,9 +332,9 @@ impl Gone {
                 CardRefusal::SessionFailed,
                 format!("Your desktop ended as soon as it had started. {again}"),
             ),
-            Self::Died(_) => (
+            Self::Died(text) => (
                 CardRefusal::SessionFailed,
-                format!("Your desktop has crashed. {again}"),
+                format!("Your desktop has crashed: {text}. {again}"),
             ),
         }
     }
