@@ -17,8 +17,13 @@ const BUTTON_LEFT: u16 = 0x110;
 const KEY_LEFT_ALT: u16 = 56;
 
 fn bytes_so_far() -> anyhow::Result<u64> {
-    let text = std::fs::read_to_string("/sys/class/net/lo/statistics/tx_bytes");
-    Ok(text.context("count bytes on lo")?.trim().parse()?)
+    // /sys would show the namespace it was mounted in.
+    let text = std::fs::read_to_string("/proc/thread-self/net/dev").context("count bytes on lo")?;
+    let row = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("lo:"));
+    let sent = row.and_then(|row| row.split_whitespace().nth(8)?.parse().ok());
+    sent.context("the kernel does not count bytes on lo")
 }
 
 fn attach(site: &Site) -> anyhow::Result<Terminal> {
@@ -75,7 +80,8 @@ pub fn measure_blink() -> anyhow::Result<Vec<Figure>> {
         "{still_frames} frames though nothing moved"
     );
     ensure!(frames > 10, "only {frames} blinks in 20 s");
-    let value = bytes.saturating_sub(still_bytes) as f64 / frames as f64;
+    ensure!(bytes > still_bytes, "no bytes were counted");
+    let value = (bytes - still_bytes) as f64 / frames as f64;
     let how = format!(
         "{frames} blinks of a 9x18 cell in 20 s: {bytes} bytes both ways with all headers, less \
          {still_bytes} bytes of keep-alives in 20 s with nothing moving"
@@ -119,6 +125,7 @@ pub fn measure_drag() -> anyhow::Result<Vec<Figure>> {
         frames += 1;
     }
     let bytes = bytes_so_far()? - start;
+    ensure!(bytes > 0, "no bytes were counted");
     terminal.button(BUTTON_LEFT, false)?;
     terminal.key(KEY_LEFT_ALT, false)?;
     ensure!(
