@@ -294,7 +294,7 @@ impl Hardware {
         command.args([
             "-display",
             if self.window {
-                "gtk,show-cursor=on"
+                "gtk,show-cursor=on,zoom-to-fit=off"
             } else {
                 "none"
             },
