@@ -147,10 +147,12 @@ struct Terminal {
 impl Terminal {
     fn start() -> Terminal {
         // What it writes below /etc must not reach the machine's own.
-        sh("mount -t tmpfs none /etc");
-        // dnsmasq looks its user and group up.
-        fs::write("/etc/passwd", "root:x:0:0::/:/bin/sh\n").unwrap();
-        fs::write("/etc/group", "root:x:0:\n").unwrap();
+        // dnsmasq, which may be starting, looks its user and group up: they are there before /etc is
+        // another one.
+        sh("mount -t tmpfs none /mnt");
+        fs::write("/mnt/passwd", "root:x:0:0::/:/bin/sh\n").unwrap();
+        fs::write("/mnt/group", "root:x:0:\n").unwrap();
+        sh("mount --bind /mnt /etc");
         let (ours, theirs) = UnixStream::pair().unwrap();
         heliostat_sys::fd::let_inherit(theirs.as_fd()).unwrap();
         let report_fd = theirs.into_raw_fd();
