@@ -63,6 +63,7 @@ image:
 	@$(SETUP) build image
 	$(CARGO) build --release -p heliostat-terminal -p heliostat-image
 	target/release/heliostat-image build --profile $(or $(PROFILE),desk-x86) \
+	    $(if $(SITE_KEY),--site-key $(SITE_KEY)) \
 	    --terminal target/release/heliostat-terminal --out target/image
 
 .PHONY: bench

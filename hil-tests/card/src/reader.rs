@@ -74,6 +74,11 @@ impl Reader {
         })
     }
 
+    /// Whether a card is in; one that tears itself out is gone some time after its insertion.
+    pub fn has_card(&self) -> bool {
+        self.card.lock().expect("no card panics").card.is_some()
+    }
+
     fn put(&self, mut slot: Slot) -> anyhow::Result<()> {
         let atr = slot.card.as_mut().map(|card| {
             card.reset();

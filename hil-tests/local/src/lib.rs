@@ -5,9 +5,9 @@
 //! that is inserted by a line of JSON.
 
 pub mod framebuffer;
-pub mod programs;
 pub mod site;
 pub mod terminal;
 
+pub use hil_rig::programs;
 pub use site::{Site, SiteOptions};
 pub use terminal::{Event, Terminal};

@@ -121,13 +121,6 @@ impl Rig {
         Ok(())
     }
 
-    /// Inserts any card at all.
-    pub fn insert_card(&mut self, card: Card, label: &str, name: &str) -> anyhow::Result<()> {
-        self.machine(name)?.reader().insert(card)?;
-        self.terminal(name)?.card = Some(label.to_owned());
-        Ok(())
-    }
-
     /// Pulls whatever card is in.
     pub fn pull(&mut self, name: &str) -> anyhow::Result<()> {
         self.machine(name)?.reader().pull()?;

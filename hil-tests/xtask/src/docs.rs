@@ -1,12 +1,12 @@
 //! Links in the documents lead somewhere.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Relative links without a target, in every Markdown file of the repository's own folders.
 pub fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut faults = Vec::new();
-    for path in markdown_files(root)? {
+    for path in crate::sources::files_ending(root, ".md")? {
         let text = fs::read_to_string(&path)?;
         let folder = path.parent().unwrap_or(root);
         for link in relative_links(&text) {
@@ -17,27 +17,6 @@ pub fn check(root: &Path) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(faults)
-}
-
-fn markdown_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
-                folders.push(path);
-            } else if name.ends_with(".md") {
-                files.push(path);
-            }
-        }
-    }
-    Ok(files)
 }
 
 /// Targets of `[text](target)` that are files of this repository, without their fragments.

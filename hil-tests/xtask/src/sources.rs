@@ -3,8 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every tracked-looking Rust source below `root`.
+/// Every Rust source below `root`.
 pub fn rust_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    files_ending(root, ".rs")
+}
+
+/// Every file below `root` whose name ends so, but for hidden folders and what cargo built.
+pub fn files_ending(root: &Path, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -19,7 +24,7 @@ pub fn rust_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
                 if name != "target" && !name.starts_with('.') {
                     folders.push(path);
                 }
-            } else if name.ends_with(".rs") {
+            } else if name.ends_with(ending) {
                 files.push(path);
             }
         }

@@ -362,9 +362,19 @@ fn broker_killed(rig: &mut Rig) -> anyhow::Result<()> {
 
 fn torn_out(rig: &mut Rig) -> anyhow::Result<()> {
     let card = hil_card::Card::named(ALICE.name);
-    rig.machine("A")?.reader().insert_and_tear(card, 1)?;
-    rig.pull("A")?;
+    let reader = rig.machine("A")?.reader();
+    // Gone after the first answer: in the middle of being read.
+    reader.insert_and_tear(card, 1)?;
+    let deadline = Instant::now() + STEP;
+    while reader.has_card() {
+        ensure!(
+            Instant::now() < deadline,
+            "the terminal never read the card"
+        );
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
     rig.wait_idle("A")?;
+    story::sees_nothing_of(rig, ALICE, "A")?;
     story::come_back(rig, ALICE, "A").map(drop)
 }
 
