@@ -117,6 +117,8 @@ fn serve(mut stream: UnixStream, slot: &Mutex<Slot>) -> io::Result<()> {
         let mut slot = slot.lock().expect("no card panics");
         if slot.torn_after == Some(0) {
             slot.card = None;
+            // A real reader reports the broken transfer; QEMU's waits for ever without an answer.
+            send(&stream, kind::APDU, &[0x6f, 0x00])?;
             send(&stream, kind::CARD_REMOVE, &[])?;
             continue;
         }

@@ -375,7 +375,11 @@ fn torn_out(rig: &mut Rig) -> anyhow::Result<()> {
     }
     rig.wait_idle("A")?;
     story::sees_nothing_of(rig, ALICE, "A")?;
-    story::come_back(rig, ALICE, "A").map(drop)
+    rig.insert(ALICE.name, "A")?;
+    let desktop = |p: &Picture| p.share(story::FOOT) > 0.04 || p.share(ALICE.colour) > 0.04;
+    rig.machine("A")?
+        .wait_for("the desktop", STEP, desktop)
+        .map(drop)
 }
 
 fn cable_pulled(rig: &mut Rig) -> anyhow::Result<()> {
