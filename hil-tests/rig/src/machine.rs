@@ -129,7 +129,7 @@ impl Machine {
         &mut self,
         what: &str,
         limit: Duration,
-        wanted: impl Fn(&Picture) -> bool,
+        mut wanted: impl FnMut(&Picture) -> bool,
     ) -> anyhow::Result<Picture> {
         let deadline = Instant::now() + limit;
         loop {

@@ -47,11 +47,13 @@ pub fn arrive(rig: &mut Rig, player: Player, desk: &str) -> anyhow::Result<Durat
     Ok(start.elapsed())
 }
 
-/// Types a command that colours the person's terminal emulator, and waits for the colour.
+/// Types a command that writes a line and then colours the person's terminal emulator, and waits
+/// for the colour: when it is there, so is all that was written before it. The prompt that follows
+/// is too short to matter to a comparison.
 pub fn colour(rig: &mut Rig, player: Player, desk: &str) -> anyhow::Result<Picture> {
     let machine = rig.machine(desk)?;
     machine.type_text(&format!(
-        "printf '\\033]11;#{:06x}\\007'; clear; echo $USER is here, $((6*7)) times\n",
+        "PS1='$ '; clear; echo $USER is here, $((6*7)) times; printf '\\033]11;#{:06x}\\007'\n",
         player.colour
     ))?;
     machine.wait_for("colour typed into foot", STEP, |p| {
@@ -59,7 +61,28 @@ pub fn colour(rig: &mut Rig, player: Player, desk: &str) -> anyhow::Result<Pictu
     })
 }
 
-/// Inserts a person's card and waits for their coloured window, as it was left.
+/// Inserts a person's card and waits for their coloured window with the text of `before`. Returns
+/// the share of pixels that are the same.
+pub fn come_back_to(
+    rig: &mut Rig,
+    player: Player,
+    desk: &str,
+    before: &Picture,
+) -> anyhow::Result<f64> {
+    rig.insert(player.name, desk)?;
+    let mut verdict = Ok(0.0);
+    let waited = rig
+        .machine(desk)?
+        .wait_for("the text as it was left", STEP, |picture| {
+            verdict = same_text(player, before, picture);
+            verdict.is_ok()
+        });
+    // What was different says more than that the time is up.
+    let share = verdict?;
+    waited.map(|_| share)
+}
+
+/// Inserts a person's card and waits for their coloured window.
 pub fn come_back(rig: &mut Rig, player: Player, desk: &str) -> anyhow::Result<Picture> {
     rig.insert(player.name, desk)?;
     let colour = player.colour;

@@ -42,6 +42,10 @@ impl Children {
             "--nosyslog",
             "--print-address=1",
         ]);
+        // Where programs look for it, and gone with the session; the default is a litter in /tmp.
+        if let Ok(folder) = std::env::var("XDG_RUNTIME_DIR") {
+            command.arg(format!("--address=unix:path={folder}/bus"));
+        }
         command.stdout(Stdio::piped()).stdin(Stdio::null());
         sys::end_with_parent(&mut command);
         match command.process_group(0).spawn() {

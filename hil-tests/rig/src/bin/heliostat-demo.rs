@@ -76,8 +76,7 @@ fn tell(rig: &mut Rig, folder: &Path) -> anyhow::Result<()> {
 
     println!("Bob inserts his card at A, Alice hers at B");
     rig.insert(BOB.name, "A")?;
-    let back = story::come_back(rig, ALICE, "B")?;
-    let share = story::same_text(ALICE, &typed, &back)?;
+    let share = story::come_back_to(rig, ALICE, "B", &typed)?;
     println!(
         "  Alice's text is on B as it was ({:.1} % of its pixels), at B's size",
         share * 100.0

@@ -272,8 +272,7 @@ fn hot_desk(rig: &mut Rig) -> anyhow::Result<()> {
     story::leave(rig, "A")?;
     story::sees_nothing_of(rig, ALICE, "A")?;
     ensure!(story::foot_of(ALICE)? == foot, "foot did not run on");
-    let back = story::come_back(rig, ALICE, "B")?;
-    story::same_text(ALICE, &typed, &back)?;
+    story::come_back_to(rig, ALICE, "B", &typed)?;
     ensure!(story::foot_of(ALICE)? == foot, "it is another foot");
     let (_, receipts) = story::receipts(rig)?;
     ensure!(
