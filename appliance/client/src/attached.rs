@@ -1,9 +1,12 @@
 //! The session on the screen: its scene, its cursors, and what has been shown of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use heliostat_link::Frame;
+use heliostat_wire::List;
+use heliostat_wire::clock::Clock;
 use heliostat_wire::id::{AttachId, OutputId};
+use heliostat_wire::input::{InputBatch, InputEvent};
 use heliostat_wire::output::Outputs;
 use heliostat_wire::session::ToSession;
 
@@ -23,8 +26,7 @@ pub struct Attached {
     newest: u32,
     last_input: u32,
     acknowledged: u32,
-    /// Serials and arrival times of frames that are not acknowledged.
-    arrivals: VecDeque<(u32, u64)>,
+    clock: Clock,
     outputs: BTreeMap<OutputId, Progress>,
 }
 
@@ -45,7 +47,7 @@ impl Attached {
             newest: 0,
             last_input: 0,
             acknowledged: 0,
-            arrivals: VecDeque::new(),
+            clock: Clock::default(),
             outputs: BTreeMap::new(),
         };
         attached.set_outputs(outputs);
@@ -62,12 +64,11 @@ impl Attached {
         }
     }
 
-    /// Applies a frame that has arrived at this time (CLOCK_MONOTONIC, nanoseconds).
-    pub fn apply(&mut self, frame: &Frame, at_ns: u64) -> Result<(), SceneError> {
+    /// Applies a frame that has arrived.
+    pub fn apply(&mut self, frame: &Frame) -> Result<(), SceneError> {
         self.scene.apply(&frame.header, &frame.content)?;
         self.newest = frame.header.serial;
         self.last_input = frame.header.last_input;
-        self.arrivals.push_back((self.newest, at_ns));
         for (id, progress) in &mut self.outputs {
             progress.damage.add_all(&self.scene.take_damage(*id));
         }
@@ -134,18 +135,17 @@ impl Attached {
             return None;
         }
         self.acknowledged = serial;
-        let mut arrived_ns = at_ns;
-        while let Some(&(known, at)) = self.arrivals.front()
-            && known <= serial
-        {
-            arrived_ns = at;
-            self.arrivals.pop_front();
-        }
-        let latency_us = (at_ns.saturating_sub(arrived_ns) / 1000).min(u64::from(u32::MAX)) as u32;
         Some(ToSession::FrameShown {
             serial,
-            at_us: at_ns / 1000,
-            latency_us,
+            after_us: self.clock.tell(at_ns / 1000),
+        })
+    }
+
+    /// Input that was made at `time_us`, as the session is to hear of it: every one, in order.
+    pub fn input(&mut self, time_us: u64, event: InputEvent) -> ToSession {
+        ToSession::Input(InputBatch {
+            after_us: self.clock.tell(time_us),
+            events: List::truncated(vec![event]),
         })
     }
 }

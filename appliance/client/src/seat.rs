@@ -6,9 +6,7 @@ use std::collections::BTreeSet;
 
 use heliostat_wire::List;
 use heliostat_wire::id::OutputId;
-use heliostat_wire::input::{
-    AxisSource, InputBatch, InputEvent, KeyboardState, Leds, UNITS_PER_PIXEL,
-};
+use heliostat_wire::input::{AxisSource, InputEvent, KeyboardState, Leds, UNITS_PER_PIXEL};
 use heliostat_wire::output::{Output, Outputs};
 
 /// What a device did. Times are CLOCK_MONOTONIC in microseconds; distances are 1/256 pixel.
@@ -99,7 +97,6 @@ pub struct Seat {
     /// Place on `output`, in 1/256 pixel.
     at: (i32, i32),
     locked: bool,
-    serial: u32,
 }
 
 impl Seat {
@@ -120,9 +117,8 @@ impl Seat {
         self.clamp();
     }
 
-    /// A new attach begins: serials count from 1.
+    /// A new attach begins: no session has locked the pointer.
     pub fn begin_attach(&mut self) {
-        self.serial = 0;
         self.locked = false;
     }
 
@@ -169,10 +165,10 @@ impl Seat {
         }
     }
 
-    /// Takes an event; gives what the session is to be told. A key that was down already, or is up
-    /// already, says nothing.
-    pub fn handle(&mut self, event: SeatEvent) -> Option<InputBatch> {
-        let (time_us, event) = match event {
+    /// Takes an event; gives what the session is to be told, and when it was made (CLOCK_MONOTONIC,
+    /// microseconds). A key that was down already, or is up already, says nothing.
+    pub fn handle(&mut self, event: SeatEvent) -> Option<(u64, InputEvent)> {
+        Some(match event {
             SeatEvent::Key {
                 time_us,
                 code,
@@ -236,12 +232,6 @@ impl Seat {
             SeatEvent::TouchUp { time_us, slot } => (time_us, InputEvent::TouchUp { slot }),
             SeatEvent::TouchFrame { time_us } => (time_us, InputEvent::TouchFrame),
             SeatEvent::TouchCancel { time_us } => (time_us, InputEvent::TouchCancel),
-        };
-        self.serial = self.serial.wrapping_add(1);
-        Some(InputBatch {
-            serial: self.serial,
-            time_us,
-            events: List::truncated(vec![event]),
         })
     }
 
@@ -279,15 +269,14 @@ impl Seat {
 
     fn motion(&self, by: (i32, i32), raw: (i32, i32)) -> InputEvent {
         let output = self.output.unwrap_or(OutputId(0));
-        let ((x, y), (dx, dy), (raw_dx, raw_dy)) = (self.at, by, raw);
+        let ((x, y), (dx, dy)) = (self.at, by);
         InputEvent::Motion {
             output,
             x,
             y,
             dx,
             dy,
-            raw_dx,
-            raw_dy,
+            raw: (raw != by).then_some(raw),
         }
     }
 
@@ -386,9 +375,9 @@ mod tests {
     fn locked_pointer_reports_movement_and_stays() {
         let mut seat = seat();
         seat.set_locked(true);
-        let batch = seat.handle(by(5, 7)).unwrap();
+        let (_, event) = seat.handle(by(5, 7)).unwrap();
         assert!(matches!(
-            batch.events[0],
+            event,
             InputEvent::Motion {
                 dx: 1280,
                 dy: 1792,
@@ -406,7 +395,7 @@ mod tests {
             code: 30,
             pressed,
         };
-        assert_eq!(seat.handle(press(true)).unwrap().serial, 1);
+        assert!(seat.handle(press(true)).is_some());
         assert_eq!(seat.handle(press(true)), None);
         assert_eq!(&seat.keyboard().pressed[..], [30]);
         assert!(seat.handle(press(false)).is_some());

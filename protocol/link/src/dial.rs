@@ -82,7 +82,7 @@ impl Dialer {
 
 fn open(identity: &Identity, any: SocketAddr) -> std::io::Result<quinn::Endpoint> {
     quinn::Endpoint::new(
-        transport::endpoint(identity),
+        transport::endpoint(identity, transport::TERMINAL_CONNECTION_ID),
         None,
         UdpSocket::bind(any)?,
         Arc::new(quinn::TokioRuntime),

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use heliostat_wire::codec::{self, LENGTH_FIELD};
+use heliostat_wire::codec;
 use heliostat_wire::limits::MAX_MESSAGE;
 use heliostat_wire::version::{Link, Preamble, VersionError};
 use serde::Serialize;
@@ -219,11 +219,11 @@ impl<R: DeserializeOwned> Receiver<R> {
     }
 
     fn take_message(&mut self) -> Result<Option<R>, LinkError> {
-        let Some(field) = self.buffer.first_chunk::<LENGTH_FIELD>() else {
+        let Some(range) = codec::body_range(&self.buffer, MAX_MESSAGE)? else {
             return Ok(None);
         };
-        let end = LENGTH_FIELD + codec::body_length(*field, MAX_MESSAGE)?;
-        let Some(body) = self.buffer.get(LENGTH_FIELD..end) else {
+        let end = range.end;
+        let Some(body) = self.buffer.get(range) else {
             return Ok(None);
         };
         let message = codec::decode(body)?;

@@ -45,7 +45,7 @@ impl Server {
             .incoming_buffer_size(INCOMING_BUFFER)
             .incoming_buffer_size_total(INCOMING_BUFFER * MAX_INCOMING as u64);
         let endpoint = quinn::Endpoint::new(
-            transport::endpoint(identity),
+            transport::endpoint(identity, transport::SERVER_CONNECTION_ID),
             Some(config),
             socket,
             Arc::new(quinn::TokioRuntime),

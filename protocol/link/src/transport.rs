@@ -35,8 +35,12 @@ const SEND_WINDOW: u64 = 2 << 20;
 const INITIAL_WINDOW: u64 = 256 << 10;
 /// A guess for the first flight, from which its loss is noticed after about thrice this time.
 const INITIAL_RTT: Duration = Duration::from_millis(50);
-/// Bytes of a connection id. Each packet carries the peer's.
-const CONNECTION_ID: usize = 4;
+/// Bytes of the connection ids that a server gives out, of which it has many. Each packet to it
+/// carries one.
+pub(crate) const SERVER_CONNECTION_ID: usize = 4;
+/// Bytes of those that a terminal gives out, for the few links it has. Not none: a link that is
+/// still closing and its successor may have the same two addresses.
+pub(crate) const TERMINAL_CONNECTION_ID: usize = 2;
 const DATAGRAM_BUFFER: usize = 64 << 10;
 
 fn common() -> TransportConfig {
@@ -83,10 +87,12 @@ pub(crate) fn terminal() -> TransportConfig {
 
 /// The endpoint's own settings. The reset key comes from the identity, so that a server that has
 /// restarted can tell its former peers so at once.
-pub(crate) fn endpoint(identity: &Identity) -> EndpointConfig {
+pub(crate) fn endpoint(identity: &Identity, connection_id: usize) -> EndpointConfig {
     let secret = identity.derive(b"heliostat stateless reset");
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret);
     let mut config = EndpointConfig::new(Arc::new(key));
-    config.cid_generator(|| Box::new(quinn_proto::RandomConnectionIdGenerator::new(CONNECTION_ID)));
+    config.cid_generator(move || {
+        Box::new(quinn_proto::RandomConnectionIdGenerator::new(connection_id))
+    });
     config
 }

@@ -12,13 +12,12 @@ use crate::limits::{MAX_INPUT_EVENTS, MAX_PRESSED};
 /// Units of a distance in one pixel.
 pub const UNITS_PER_PIXEL: i32 = 256;
 
-/// Events that belong together, in order.
+/// Events that belong together, in order. Batches count from 1 within one attach, without being
+/// told; frames name the last one they have seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct InputBatch {
-    /// Counts batches from 1 within one attach; frames name the last one they have seen.
-    pub serial: u32,
-    /// When the kernel reported the last event, in microseconds of the terminal's monotonic clock.
-    pub time_us: u64,
+    /// When the kernel reported the last event, by the [`crate::clock::Clock`] of this attach.
+    pub after_us: i64,
     /// The events.
     pub events: List<InputEvent, MAX_INPUT_EVENTS>,
 }
@@ -56,10 +55,8 @@ pub enum InputEvent {
         dx: i32,
         /// Accelerated movement.
         dy: i32,
-        /// Movement as the device reported it.
-        raw_dx: i32,
-        /// Movement as the device reported it.
-        raw_dy: i32,
+        /// Movement as the device reported it, where that differs from the accelerated one.
+        raw: Option<(i32, i32)>,
     },
     /// A pointer button went down or up.
     Button {

@@ -12,6 +12,7 @@
 
 pub mod bounded;
 pub mod card;
+pub mod clock;
 pub mod close;
 pub mod codec;
 pub mod control;

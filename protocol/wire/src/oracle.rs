@@ -17,7 +17,9 @@ fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8])
         assert!(bytes.len() > crate::limits::MAX_MESSAGE);
         return;
     }
-    let again: T = codec::decode(&encoded[codec::LENGTH_FIELD..]).expect("own encoding decodes");
+    let body = codec::body_range(&encoded, crate::limits::MAX_MESSAGE);
+    let body = body.expect("own length").expect("whole length");
+    let again: T = codec::decode(&encoded[body]).expect("own encoding decodes");
     assert_eq!(message, again);
 }
 

@@ -58,10 +58,8 @@ pub enum ToSession {
     FrameShown {
         /// Its serial.
         serial: u32,
-        /// When, in microseconds of the terminal's monotonic clock.
-        at_us: u64,
-        /// How long from the whole frame's arrival to the scan-out, in microseconds.
-        latency_us: u32,
+        /// When, by the [`crate::clock::Clock`] of this attach.
+        after_us: i64,
     },
     /// The pixels of all layers are to be sent anew; the terminal's copy is damaged.
     Refresh,

@@ -340,7 +340,7 @@ impl App {
             ToSession::Keyboard(state) => self.sync_keyboard(&state),
             ToSession::Heartbeat => self.input.heartbeat(Instant::now()),
             ToSession::Outputs(outputs) => self.set_outputs(&outputs),
-            ToSession::FrameShown { serial, at_us, .. } => self.frame_shown(serial, at_us),
+            ToSession::FrameShown { serial, after_us } => self.frame_shown(serial, after_us),
             ToSession::Refresh => {
                 warn!(
                     terminal = terminal.terminal,
@@ -360,11 +360,11 @@ impl App {
         }
     }
 
-    fn frame_shown(&mut self, serial: u32, at_us: u64) {
+    fn frame_shown(&mut self, serial: u32, after_us: i64) {
         let Some(terminal) = &mut self.terminal else {
             return;
         };
-        let Some(shown) = terminal.shown(serial, at_us, Instant::now()) else {
+        let Some(shown) = terminal.shown(serial, after_us, Instant::now()) else {
             return self.break_off("it has shown a frame that was never sent");
         };
         let attach_id = terminal.id;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use heliostat_control::session::LinkStats;
 use heliostat_tiles::Encoder;
 use heliostat_wire::bounded::List;
+use heliostat_wire::clock::Clock;
 use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::AttachId;
 use heliostat_wire::limits::{MAX_LAYERS, MAX_SCENE_OPS};
@@ -46,6 +47,8 @@ pub struct Attachment {
     pub pace: Pace,
     /// Serial of the last input batch.
     pub last_input: u32,
+    /// Of the times that the terminal tells.
+    clock: Clock,
     /// Side of the largest cursor image.
     pub max_cursor_side: u32,
     capabilities: Capabilities,
@@ -90,6 +93,7 @@ impl Attachment {
             told: Scene::default(),
             pace: Pace::new(attach.capabilities.max_frames_in_flight),
             last_input: 0,
+            clock: Clock::default(),
             max_cursor_side: attach.capabilities.max_cursor_side,
             capabilities: attach.capabilities,
             link: NewLink {
@@ -167,18 +171,21 @@ impl Attachment {
         bytes
     }
 
-    /// Input has come.
-    pub fn input(&mut self, serial: u32, time_us: u64, now: Instant) {
-        self.last_input = serial;
+    /// A batch of input has come. Returns when it was made, in microseconds of the terminal's clock.
+    pub fn input(&mut self, after_us: i64, now: Instant) -> u64 {
+        let time_us = self.clock.hear(after_us);
+        self.last_input = self.last_input.wrapping_add(1);
         self.pace.input(now);
         if self.batches.len() == MAX_BATCHES {
             self.batches.pop_front();
         }
-        self.batches.push_back((serial, time_us));
+        self.batches.push_back((self.last_input, time_us));
+        time_us
     }
 
-    /// A frame was shown at `at_us` of the terminal's clock. Nothing where it was never sent.
-    pub fn shown(&mut self, serial: u32, at_us: u64, now: Instant) -> Option<Shown> {
+    /// A frame was shown. Nothing where it was never sent.
+    pub fn shown(&mut self, serial: u32, after_us: i64, now: Instant) -> Option<Shown> {
+        let at_us = self.clock.hear(after_us);
         if !self.pace.has_sent(serial) {
             return None;
         }

@@ -135,12 +135,13 @@ impl App {
     pub(crate) fn input(&mut self, batch: &InputBatch) {
         let now = Instant::now();
         self.input.heard = now;
-        if let Some(terminal) = &mut self.terminal {
-            terminal.input(batch.serial, batch.time_us, now);
-        }
-        let time = (batch.time_us / 1000) as u32;
+        let Some(terminal) = &mut self.terminal else {
+            return;
+        };
+        let time_us = terminal.input(batch.after_us, now);
+        let time = (time_us / 1000) as u32;
         for event in batch.events.iter() {
-            if let Err(why) = self.input_event(*event, time, batch.time_us) {
+            if let Err(why) = self.input_event(*event, time, time_us) {
                 return self.break_off(why);
             }
         }
@@ -163,14 +164,14 @@ impl App {
                 y,
                 dx,
                 dy,
-                raw_dx,
-                raw_dy,
+                raw,
             } => {
                 let unit = |n: i32| f64::from(n) / 256.0;
+                let raw = raw.unwrap_or((dx, dy));
                 let at = self.place(output, x, y)?;
                 let relative = RelativeMotionEvent {
                     delta: (unit(dx), unit(dy)).into(),
-                    delta_unaccel: (unit(raw_dx), unit(raw_dy)).into(),
+                    delta_unaccel: (unit(raw.0), unit(raw.1)).into(),
                     utime,
                 };
                 self.motion(at, relative, time);

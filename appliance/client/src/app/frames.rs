@@ -21,7 +21,7 @@ impl App {
         };
         self.timeline
             .mark(ReceiptStage::FirstFrameReceived, now_ns / 1000);
-        match attached.apply(frame, now_ns) {
+        match attached.apply(frame) {
             Ok(()) => self.redraw(),
             Err(error) => self.protocol_violation(&error.to_string()),
         }

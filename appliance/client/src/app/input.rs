@@ -2,7 +2,6 @@
 
 use heliostat_wire::id::OutputId;
 use heliostat_wire::input::Leds;
-use heliostat_wire::session::ToSession;
 
 use crate::app::App;
 use crate::desk::{DeskEvent, Stage};
@@ -14,12 +13,13 @@ const ENTER: [u16; 2] = [28, 96];
 impl App {
     pub(super) fn handle_seat(&mut self, event: SeatEvent) {
         let before = self.cursor_area();
-        let batch = self.seat.handle(event);
+        let input = self.seat.handle(event);
         // The pointer moves here and now, whatever the session makes of it.
         self.cursor_changed(before);
-        if self.attached.is_some() {
-            if let Some(batch) = batch {
-                self.to_session(ToSession::Input(batch));
+        if let Some(attached) = &mut self.attached {
+            if let Some((time_us, event)) = input {
+                let message = attached.input(time_us, event);
+                self.to_session(message);
             }
         } else if let SeatEvent::Key {
             code,

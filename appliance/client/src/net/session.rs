@@ -11,7 +11,7 @@ use heliostat_wire::control::{Address, Attach, DetachReason, Host};
 use heliostat_wire::id::AttachId;
 use heliostat_wire::session::{ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::events::{AppEvent, NetEvent, Post};
 
@@ -19,6 +19,10 @@ use crate::events::{AppEvent, NetEvent, Post};
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long last words may take.
 const GOODBYE: Duration = Duration::from_millis(500);
+
+/// How long an acknowledgement may wait for company: input that follows saves a packet of its own.
+/// Well under the time of a frame, of which the session sends three before it waits for one.
+const ACK_DELAY: Duration = Duration::from_millis(8);
 
 /// The session link of now.
 pub struct Sessions {
@@ -51,6 +55,7 @@ impl Sessions {
             dialer: self.dialer.clone(),
             post: self.post.clone(),
             words,
+            held: None,
         };
         tokio::spawn(task.run(attach, first, broker));
     }
@@ -79,6 +84,8 @@ struct Task {
     dialer: Arc<Dialer>,
     post: Post,
     words: UnboundedReceiver<Word>,
+    /// An acknowledgement that waits for company, and until when.
+    held: Option<(ToSession, Instant)>,
 }
 
 /// How a session link ends.
@@ -167,6 +174,9 @@ impl Task {
                     }
                     Err(error) => Err(error),
                 },
+                () = until(self.held.as_ref().map(|held| held.1)) => {
+                    self.send_held(&mut sender).await.map(|()| None)
+                }
                 frame = frames.next() => frame.map(|frame| {
                     post(AppEvent::Net(NetEvent::Frame(id, frame)));
                     None
@@ -186,19 +196,56 @@ impl Task {
         sender: &mut Sender<ToSession>,
         first: ToSession,
     ) -> Result<Option<DetachReason>, LinkError> {
-        sender.queue(&first)?;
         let mut goodbye = None;
-        while let Ok(word) = self.words.try_recv() {
+        let mut next = Some(Word::Message(first));
+        while let Some(word) = next {
             match word {
-                Word::Message(message) => sender.queue(&message)?,
+                Word::Message(message) => self.queue(sender, message)?,
                 Word::Leave(reason) => {
                     goodbye = Some(reason);
                     break;
                 }
             }
+            next = self.words.try_recv().ok();
         }
         sender.flush().await?;
         Ok(goodbye)
+    }
+
+    /// Queues a message, behind an acknowledgement that was held; or holds it, if it is one that
+    /// may be.
+    fn queue(
+        &mut self,
+        sender: &mut Sender<ToSession>,
+        message: ToSession,
+    ) -> Result<(), LinkError> {
+        if let Some((held, _)) = self.held.take() {
+            sender.queue(&held)?;
+        } else if may_be_held(&message) {
+            self.held = Some((message, Instant::now() + ACK_DELAY));
+            return Ok(());
+        }
+        sender.queue(&message)
+    }
+
+    async fn send_held(&mut self, sender: &mut Sender<ToSession>) -> Result<(), LinkError> {
+        if let Some((held, _)) = self.held.take() {
+            sender.queue(&held)?;
+        }
+        sender.flush().await
+    }
+}
+
+/// An acknowledgement may be, but for the first of an attach, which is waited for.
+fn may_be_held(message: &ToSession) -> bool {
+    matches!(message, ToSession::FrameShown { serial, .. } if *serial > 1)
+}
+
+/// Waits until then; without a time, for ever.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! One frame from the bytes of its stream, however they are cut.
 
-use heliostat_wire::codec::{self, LENGTH_FIELD};
+use heliostat_wire::codec;
 use heliostat_wire::limits::{MAX_FRAME_CONTENT, MAX_FRAME_HEADER};
 use heliostat_wire::scene::{FrameHeader, STREAM_FRAME};
 
@@ -44,7 +44,7 @@ impl Parser {
     pub(super) fn space(&mut self) -> &mut [u8] {
         let end = match &self.part {
             Part::Kind => 1,
-            Part::Length => LENGTH_FIELD,
+            Part::Length => self.filled + 1,
             Part::Header { length } => *length,
             Part::Content { .. } => self.filled + STEP.max(self.filled / 2),
         };
@@ -77,9 +77,11 @@ impl Parser {
         match (&self.part, bytes) {
             (Part::Kind, [STREAM_FRAME]) => Ok(Some(Part::Length)),
             (Part::Kind, [_, ..]) => Err(LinkError::Protocol("a stream of unknown kind")),
-            (Part::Length, [a, b, c, d]) => {
-                let length = codec::body_length([*a, *b, *c, *d], MAX_FRAME_HEADER)?;
-                Ok(Some(Part::Header { length }))
+            (Part::Length, field) => {
+                let range = codec::body_range(field, MAX_FRAME_HEADER)?;
+                Ok(range.map(|range| Part::Header {
+                    length: range.len(),
+                }))
             }
             (Part::Header { length }, header) if header.len() == *length => {
                 let header = codec::decode(header)?;
@@ -174,7 +176,7 @@ mod tests {
         ) {
             if as_frame && bytes.len() > 5 {
                 bytes[0] = STREAM_FRAME;
-                bytes[2..5].fill(0);
+                bytes[1] &= 0x7f;
             }
             let _ = parse(&bytes, &cuts, Vec::new());
         }

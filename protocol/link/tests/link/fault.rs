@@ -177,8 +177,8 @@ async fn a_small_frame_and_its_acknowledgement_fit_in_300_bytes_on_the_wire_and_
         sender.send(&header, content).await.unwrap();
         assert_eq!(within(receiver.next()).await.unwrap().header.serial, serial);
         delays.push(sent.elapsed());
-        // Eighteen bytes are what FrameShown takes with its length field.
-        near_main.send(&"x".repeat(13)).await.unwrap();
+        // Eight bytes are what FrameShown takes with its length field.
+        near_main.send(&"x".repeat(6)).await.unwrap();
         within(far_main.recv()).await.unwrap();
         // What is paid for a blink includes everything before the next.
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -5,7 +5,7 @@ mod schema;
 mod strategies;
 mod vectors;
 
-use heliostat_wire::codec::{self, LENGTH_FIELD};
+use heliostat_wire::codec;
 use heliostat_wire::version::{Link, Preamble, VersionError};
 use heliostat_wire::{List, Text, WireError, close, control, id, limits, oracle, scene, session};
 use proptest::prelude::*;
@@ -93,7 +93,7 @@ fn trailing_bytes_are_an_error() {
     let mut bytes = Vec::new();
     codec::encode(&control::ToBroker::Ping(1), &mut bytes).unwrap();
     bytes.push(0);
-    let body = &bytes[LENGTH_FIELD..];
+    let body = &bytes[1..];
     assert_eq!(
         codec::decode::<control::ToBroker>(body),
         Err(WireError::TrailingBytes(1))
@@ -102,8 +102,27 @@ fn trailing_bytes_are_an_error() {
 
 #[test]
 fn length_field_over_the_limit_is_refused_before_any_byte_is_read() {
-    let field = (limits::MAX_MESSAGE as u32 + 1).to_le_bytes();
-    assert!(codec::body_length(field, limits::MAX_MESSAGE).is_err());
+    let max = limits::MAX_MESSAGE;
+    let mut field = [0x80; 4];
+    field[3] = (max >> 21) as u8 + 1;
+    field[0] |= 1;
+    assert!(matches!(
+        codec::body_range(&field, max),
+        Err(WireError::TooLong { .. })
+    ));
+}
+
+#[test]
+fn length_field_has_one_form_and_an_end() {
+    let read = |bytes: &[u8]| codec::body_range(bytes, 300);
+    assert_eq!(read(&[]), Ok(None));
+    assert_eq!(read(&[0]), Ok(Some(1..1)));
+    assert_eq!(read(&[127]), Ok(Some(1..128)));
+    assert_eq!(read(&[0x80]), Ok(None));
+    assert_eq!(read(&[0xac, 0x02]), Ok(Some(2..302)));
+    assert_eq!(read(&[0x85, 0x00]), Err(WireError::BadLength));
+    assert_eq!(read(&[0x80; 3]), Ok(None));
+    assert_eq!(read(&[0x80; 4]), Err(WireError::BadLength));
 }
 
 #[test]
@@ -149,15 +168,10 @@ where
 {
     let mut bytes = Vec::new();
     codec::encode(message, &mut bytes).unwrap();
-    let field = *bytes.first_chunk().unwrap();
-    assert_eq!(
-        codec::body_length(field, limits::MAX_MESSAGE),
-        Ok(bytes.len() - LENGTH_FIELD)
-    );
-    assert_eq!(
-        &codec::decode::<T>(&bytes[LENGTH_FIELD..]).unwrap(),
-        message
-    );
+    let body = codec::body_range(&bytes, limits::MAX_MESSAGE);
+    let body = body.unwrap().unwrap();
+    assert_eq!(body.end, bytes.len());
+    assert_eq!(&codec::decode::<T>(&bytes[body]).unwrap(), message);
 }
 
 proptest! {
@@ -211,19 +225,18 @@ fn messages_cost_what_the_figures_assume() {
     };
     codec::encode_frame_header(&header, &mut bytes).unwrap();
     assert!(
-        bytes.len() <= 20,
+        bytes.len() <= 17,
         "a moved window costs {} bytes",
         bytes.len()
     );
     bytes.clear();
     let shown = session::ToSession::FrameShown {
         serial: 100_000,
-        at_us: 1 << 40,
-        latency_us: 16_000,
+        after_us: 16_000,
     };
     codec::encode(&shown, &mut bytes).unwrap();
     assert!(
-        bytes.len() <= 18,
+        bytes.len() <= 8,
         "an acknowledgement costs {} bytes",
         bytes.len()
     );

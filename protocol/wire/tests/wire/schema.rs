@@ -7,7 +7,7 @@ use postcard_schema::schema::owned::OwnedNamedType;
 
 /// The hash of each version's schema. Add a line with a new version; never change an old one once
 /// it has been released.
-const HASHES: &[(u16, u64)] = &[(1, 0x16d5_be47_61ab_0007)];
+const HASHES: &[(u16, u64)] = &[(1, 0xdd47_399a_ec52_1a14)];
 
 fn schema_text() -> String {
     [

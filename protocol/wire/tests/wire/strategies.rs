@@ -207,17 +207,19 @@ fn input_event() -> impl Strategy<Value = InputEvent> {
     let output = any::<u8>().prop_map(OutputId);
     prop_oneof![
         any::<(u16, bool)>().prop_map(|(code, pressed)| InputEvent::Key { code, pressed }),
-        (output.clone(), any::<[i32; 6]>()).prop_map(|(output, [x, y, dx, dy, raw_dx, raw_dy])| {
-            InputEvent::Motion {
+        (
+            output.clone(),
+            any::<[i32; 4]>(),
+            any::<Option<(i32, i32)>>()
+        )
+            .prop_map(|(output, [x, y, dx, dy], raw)| InputEvent::Motion {
                 output,
                 x,
                 y,
                 dx,
                 dy,
-                raw_dx,
-                raw_dy,
-            }
-        }),
+                raw,
+            }),
         any::<(u16, bool)>().prop_map(|(code, pressed)| InputEvent::Button { code, pressed }),
         (source, any::<[i32; 4]>()).prop_map(|(source, [dx, dy, v120_x, v120_y])| {
             InputEvent::Axis {
@@ -274,21 +276,13 @@ pub fn to_session() -> impl Strategy<Value = ToSession> {
                 layout,
             }
         }),
-        (any::<(u32, u64)>(), list(input_event())).prop_map(|((serial, time_us), events)| {
-            ToSession::Input(InputBatch {
-                serial,
-                time_us,
-                events,
-            })
-        }),
+        (any::<i64>(), list(input_event()))
+            .prop_map(|(after_us, events)| { ToSession::Input(InputBatch { after_us, events }) }),
         keyboard().prop_map(ToSession::Keyboard),
         Just(ToSession::Heartbeat),
         outputs().prop_map(ToSession::Outputs),
-        any::<(u32, u64, u32)>().prop_map(|(serial, at_us, latency_us)| ToSession::FrameShown {
-            serial,
-            at_us,
-            latency_us,
-        }),
+        any::<(u32, i64)>()
+            .prop_map(|(serial, after_us)| ToSession::FrameShown { serial, after_us }),
         Just(ToSession::Refresh),
         reason().prop_map(ToSession::Bye),
     ]

@@ -17,7 +17,7 @@ use heliostat_wire::output::{Output, Outputs, Size};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect, SceneOp, Transform};
 use heliostat_wire::session::{Capabilities, Cursor, ToSession, ToTerminal};
-use heliostat_wire::{List, codec, version};
+use heliostat_wire::{List, codec, limits, version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,8 +32,9 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, messag
     }
     let golden = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert_eq!(bytes, golden, "{name} encodes differently now");
+    let body = codec::body_range(&golden, limits::MAX_MESSAGE);
     assert_eq!(
-        codec::decode::<T>(&golden[codec::LENGTH_FIELD..]).unwrap(),
+        codec::decode::<T>(&golden[body.unwrap().unwrap()]).unwrap(),
         message,
         "{name}"
     );
@@ -228,8 +229,7 @@ fn session_messages_keep_their_bytes() {
             y: 100,
             dx: -256,
             dy: 3,
-            raw_dx: -300,
-            raw_dy: 4,
+            raw: Some((-300, 4)),
         },
         InputEvent::Button {
             code: 0x110,
@@ -259,8 +259,7 @@ fn session_messages_keep_their_bytes() {
         InputEvent::TouchCancel,
     ];
     let batch = InputBatch {
-        serial: 5,
-        time_us: 1_000_000,
+        after_us: 1_000_000,
         events: List::truncated(events),
     };
     check("session-input", ToSession::Input(batch));
@@ -269,8 +268,7 @@ fn session_messages_keep_their_bytes() {
     check("session-outputs", ToSession::Outputs(some_outputs()));
     let shown = ToSession::FrameShown {
         serial: 6,
-        at_us: 2_000_000,
-        latency_us: 700,
+        after_us: -700,
     };
     check("session-frame-shown", shown);
     check("session-refresh", ToSession::Refresh);

@@ -46,7 +46,6 @@ struct Terminal {
     words: UnboundedReceiver<ToTerminalTask>,
     model: Model,
     unacknowledged: Vec<u32>,
-    inputs: u32,
 }
 
 impl Fixture {
@@ -94,7 +93,6 @@ impl Fixture {
             words,
             model: Model::default(),
             unacknowledged: Vec::new(),
-            inputs: 0,
         });
     }
 
@@ -128,11 +126,9 @@ impl Fixture {
     }
 
     pub fn input(&mut self, event: InputEvent) {
-        if let Some(terminal) = &mut self.terminal {
-            terminal.inputs += 1;
+        if self.terminal.is_some() {
             let batch = InputBatch {
-                serial: terminal.inputs,
-                time_us: 1000,
+                after_us: 1000,
                 events: List::new(vec![event]).unwrap(),
             };
             self.say(ToSession::Input(batch));
@@ -169,8 +165,7 @@ impl Fixture {
             y: y * 256,
             dx: 0,
             dy: 0,
-            raw_dx: 0,
-            raw_dy: 0,
+            raw: None,
         });
     }
 
@@ -263,8 +258,7 @@ impl Fixture {
         if let Some(serial) = shown.last().copied() {
             self.say(ToSession::FrameShown {
                 serial,
-                at_us: 2000,
-                latency_us: 0,
+                after_us: 1000,
             });
         }
         news

@@ -220,7 +220,6 @@ impl Desktop {
             main,
             model: Model::default(),
             size,
-            inputs: 0,
         }
     }
 
@@ -274,7 +273,6 @@ pub struct Terminal {
     frames: FrameReceiver,
     pub model: Model,
     size: Size,
-    inputs: u32,
 }
 
 impl Terminal {
@@ -328,8 +326,7 @@ impl Terminal {
     async fn send_shown(&mut self, serial: u32) -> Result<(), LinkError> {
         let shown = ToSession::FrameShown {
             serial,
-            at_us: 1_000_000,
-            latency_us: 0,
+            after_us: 10_000,
         };
         self.main.send(&shown).await
     }
@@ -368,17 +365,14 @@ impl Terminal {
             y: y * 256,
             dx: 0,
             dy: 0,
-            raw_dx: 0,
-            raw_dy: 0,
+            raw: None,
         };
         self.input(vec![motion]).await;
     }
 
     pub async fn input(&mut self, events: Vec<InputEvent>) {
-        self.inputs += 1;
         let batch = InputBatch {
-            serial: self.inputs,
-            time_us: 1_000_000,
+            after_us: 10_000,
             events: List::new(events).unwrap(),
         };
         self.main.send(&ToSession::Input(batch)).await.unwrap();
