@@ -75,6 +75,11 @@ impl Attached {
         Ok(())
     }
 
+    /// Whether another frame would be more than `offered` that are not acknowledged.
+    pub fn is_flooded(&self, offered: u32) -> bool {
+        self.newest - self.acknowledged >= offered
+    }
+
     /// Whether there is anything to show yet.
     pub fn has_picture(&self) -> bool {
         self.newest > 0

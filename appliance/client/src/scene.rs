@@ -11,6 +11,7 @@ use heliostat_wire::limits::{MAX_LAYER_SIDE, MAX_LAYERS};
 use heliostat_wire::output::{Outputs, Size};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, SceneOp, UNITS_PER_PIXEL};
 
+use crate::compose;
 use crate::geometry::{Damage, Rect};
 
 /// Why a frame breaks the protocol.
@@ -53,6 +54,15 @@ pub struct Layer {
     pub opaque: Vec<Rect>,
     /// Rows without gaps.
     pub pixels: Vec<u32>,
+}
+
+impl Drop for Layer {
+    /// Overwrites the pixels: what a person had on the screen does not stay in memory.
+    fn drop(&mut self) {
+        self.pixels.fill(0);
+        // Without a reader the compiler may leave out writes to memory that is about to be freed.
+        std::hint::black_box(&self.pixels);
+    }
 }
 
 impl Layer {
@@ -108,8 +118,13 @@ pub struct Scene {
     outputs: BTreeMap<OutputId, OutputScene>,
     bytes: u64,
     budget: Budget,
+    /// Bytes of the layers made by the frame that is being applied.
+    made: u64,
     decoder: Decoder,
 }
+
+/// How often one frame may make all the layers that the budget allows.
+const MAX_MADE: u64 = 2;
 
 fn bytes_of(size: Size) -> u64 {
     u64::from(size.w) * u64::from(size.h) * 4
@@ -123,6 +138,7 @@ impl Scene {
             outputs: BTreeMap::new(),
             bytes: 0,
             budget,
+            made: 0,
             decoder: Decoder::new(),
         };
         scene.set_outputs(outputs);
@@ -181,17 +197,16 @@ impl Scene {
         }
     }
 
-    /// Overwrites every pixel: what a person had on the screen does not stay in memory.
+    /// Forgets and overwrites every pixel.
     pub fn wipe(&mut self) {
-        for layer in self.layers.values_mut() {
-            layer.pixels.fill(0);
-        }
         self.clear();
     }
 
     /// Applies a frame. After an error the scene is in no state to be shown.
     pub fn apply(&mut self, header: &FrameHeader, content: &[u8]) -> Result<(), SceneError> {
+        self.made = 0;
         header.ops.iter().try_for_each(|op| self.apply_op(op))?;
+        self.check_work()?;
         let mut decoder = std::mem::take(&mut self.decoder);
         let result = decoder.decode(content, &Limits::default(), self);
         self.decoder = decoder;
@@ -235,6 +250,18 @@ impl Scene {
         Ok(())
     }
 
+    /// A session may not keep the terminal busy with drawing: it hears of the card in between.
+    fn check_work(&self) -> Result<(), SceneError> {
+        match self
+            .outputs
+            .keys()
+            .all(|id| compose::is_affordable(self, *id))
+        {
+            true => Ok(()),
+            false => Err(SceneError::OverBudget),
+        }
+    }
+
     fn output_mut(&mut self, id: OutputId) -> Result<&mut OutputScene, SceneError> {
         self.outputs
             .get_mut(&id)
@@ -253,12 +280,16 @@ impl Scene {
         }
     }
 
-    fn check_size(&self, layer: LayerId, size: Size, freed: u64) -> Result<(), SceneError> {
+    fn check_size(&mut self, layer: LayerId, size: Size, freed: u64) -> Result<(), SceneError> {
         let side = |side| (1..=MAX_LAYER_SIDE).contains(&side);
         if !side(size.w) || !side(size.h) {
             return Err(SceneError::BadSize(layer));
         }
         if self.bytes - freed + bytes_of(size) > self.budget.bytes {
+            return Err(SceneError::OverBudget);
+        }
+        self.made += bytes_of(size);
+        if self.made > MAX_MADE * self.budget.bytes {
             return Err(SceneError::OverBudget);
         }
         Ok(())
@@ -288,9 +319,11 @@ impl Scene {
     }
 
     fn resize(&mut self, id: LayerId, size: Size, alpha: bool) -> Result<(), SceneError> {
-        let old = self.layers.get(&id).ok_or(SceneError::UnknownLayer(id))?;
-        self.check_size(id, size, bytes_of(old.size))?;
-        self.bytes = self.bytes - bytes_of(old.size) + bytes_of(size);
+        let before = self.layers.get(&id).map(|layer| bytes_of(layer.size));
+        let before = before.ok_or(SceneError::UnknownLayer(id))?;
+        self.check_size(id, size, before)?;
+        self.bytes = self.bytes - before + bytes_of(size);
+        let old = &self.layers[&id];
         let empty = if alpha { 0 } else { 0xff00_0000 };
         let mut pixels = vec![empty; size.w as usize * size.h as usize];
         let w = old.size.w.min(size.w) as usize;

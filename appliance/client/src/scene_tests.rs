@@ -144,6 +144,54 @@ fn layers_beyond_the_offer_are_refused() {
 }
 
 #[test]
+fn frame_that_makes_layers_over_and_over_is_refused() {
+    let resize = |n: u32| SceneOp::ResizeLayer {
+        layer: A,
+        size: Size {
+            w: 90 + n % 2,
+            h: 90,
+        },
+        alpha: true,
+    };
+    let ops = [
+        vec![create(90, 90)],
+        (0..4096).map(resize).take(20).collect(),
+    ]
+    .concat();
+    assert_eq!(apply(&mut scene(), ops), Err(SceneError::OverBudget));
+}
+
+#[test]
+fn frame_that_would_take_for_ever_to_draw_is_refused() {
+    let size = Size { w: 1, h: 1 };
+    let budget = Budget {
+        layers: 100,
+        bytes: 40_000,
+    };
+    let mut scene = Scene::new(&outputs(), budget);
+    // One pixel, sampled all over the screen.
+    let over_all = |id: u32| {
+        let layer = LayerId(id);
+        let SceneOp::Place(mut placement) = place(0, 0, 1, 1) else {
+            unreachable!("place() places");
+        };
+        let output = outputs()[0].size;
+        (placement.layer, placement.opacity) = (layer, 1);
+        (placement.dst.w, placement.dst.h) = (output.w, output.h);
+        let alpha = true;
+        vec![
+            SceneOp::CreateLayer { layer, size, alpha },
+            SceneOp::Place(placement),
+        ]
+    };
+    apply(&mut scene, (0..60).flat_map(over_all).collect()).unwrap();
+    assert_eq!(
+        apply(&mut scene, (60..70).flat_map(over_all).collect()),
+        Err(SceneError::OverBudget)
+    );
+}
+
+#[test]
 fn budget_is_given_back_by_destroyed_and_shrunk_layers() {
     let mut scene = scene();
     for _ in 0..3 {

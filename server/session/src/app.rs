@@ -281,7 +281,7 @@ impl App {
     pub(crate) fn handle_event(&mut self, event: Event) {
         match event {
             Event::Link(LinkEvent::Attached(attach)) => self.attach(*attach),
-            Event::Link(LinkEvent::Said(id, message)) => self.hear(id, message),
+            Event::Link(LinkEvent::Said(id, message, _heard)) => self.hear(id, message),
             Event::Link(LinkEvent::Ended(id, reason)) => self.link_ended(id, reason),
             Event::Link(LinkEvent::Detach(id, reason)) => self.detach(id, reason),
             Event::Link(LinkEvent::End(reason)) => self.end(reason),

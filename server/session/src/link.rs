@@ -25,6 +25,7 @@ use heliostat_wire::input::KeyboardState;
 use heliostat_wire::output::Outputs;
 use heliostat_wire::scene::FrameHeader;
 use heliostat_wire::session::{Capabilities, ToSession, ToTerminal};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tracing::info;
 
@@ -38,8 +39,9 @@ const GOODBYE: Duration = Duration::from_millis(500);
 pub enum LinkEvent {
     /// A terminal has shown its ticket.
     Attached(Box<NewAttach>),
-    /// The attached terminal said something.
-    Said(AttachId, ToSession),
+    /// The attached terminal said something. While the permit lives it counts against what a
+    /// terminal may have said and not been heard.
+    Said(AttachId, ToSession, Option<OwnedSemaphorePermit>),
     /// A link is over.
     Ended(AttachId, DetachReason),
     /// The broker wants the terminal gone; any, or only this attach.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use crate::app::App;
+use crate::app::links::FRAMES_IN_FLIGHT;
 use crate::clock::monotonic_us;
 use crate::display::{Display, Shown};
 use crate::net::NetCommand;
@@ -21,6 +22,9 @@ impl App {
         };
         self.timeline
             .mark(ReceiptStage::FirstFrameReceived, now_ns / 1000);
+        if attached.is_flooded(FRAMES_IN_FLIGHT) {
+            return self.protocol_violation("more frames are under way than were offered");
+        }
         match attached.apply(frame) {
             Ok(()) => self.redraw(),
             Err(error) => self.protocol_violation(&error.to_string()),

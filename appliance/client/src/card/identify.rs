@@ -130,6 +130,10 @@ impl Identify {
 
     fn next_source(&mut self) -> Step {
         self.object.clear();
+        // What has said that it is PIV has no other name: a bad contact must not give it one.
+        if self.asked == Asked::Chuid {
+            return Step::Unreadable(Unreadable::Nameless);
+        }
         if self.asked != Asked::Uid {
             self.asked = Asked::Uid;
             return self.transmit(GET_UID.to_vec());
@@ -269,12 +273,12 @@ mod tests {
     #[test]
     fn empty_guid_names_nothing() {
         let object = chuid([0; 16]);
-        let named = name(read(|command| match command[1] {
+        let step = read(|command| match command[1] {
             0xa4 => vec![0x90, 0x00],
             0xcb => [&object[..], &[0x90, 0x00]].concat(),
             _ => vec![0x6a, 0x81],
-        }));
-        assert_eq!(named, "atr:3b00");
+        });
+        assert_eq!(step, Step::Unreadable(Unreadable::Nameless));
     }
 
     #[test]

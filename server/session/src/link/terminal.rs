@@ -15,8 +15,8 @@ use heliostat_wire::id::{AttachId, SessionId};
 use heliostat_wire::limits::MAX_NAME;
 use heliostat_wire::scene::FrameHeader;
 use heliostat_wire::session::{ToSession, ToTerminal};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
@@ -26,6 +26,14 @@ use super::{GOODBYE, LinkEvent, NewAttach, Post, Presented, TicketError, Tickets
 const PATIENCE: Duration = Duration::from_secs(4);
 /// A terminal may be here before the broker has announced it.
 const EARLY: Duration = Duration::from_secs(1);
+
+/// Messages of a terminal that wait for the compositor. Above them the link is not read, so that
+/// the terminal waits, and not this session's memory grows.
+const MAX_UNHEARD: usize = 256;
+/// A terminal may have everything anew this often.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// A terminal that takes no message for this long is gone, whatever its keep-alives say.
+const STUCK: Duration = Duration::from_secs(10);
 
 /// The tickets, and word of new ones.
 #[derive(Debug, Default, Clone)]
@@ -89,7 +97,7 @@ impl Door {
             Err(error) => return debug!(%address, "a handshake failed: {error}"),
         };
         match timeout(PATIENCE, self.let_in(&connection)).await {
-            Ok(Ok((attach, main, words))) => self.serve(attach, connection, main, words).await,
+            Ok(Ok((attach, main, words))) => self.begin(attach, connection, main, words).await,
             Ok(Err(Refusal::Ticket(error))) => {
                 warn!(%address, "a terminal is refused: {error}");
                 connection.close(CloseCode::TicketRefused, &error.to_string());
@@ -143,12 +151,29 @@ impl Door {
         if !(self.post)(LinkEvent::Attached(Box::new(attach))) {
             return Err(LinkError::Ended(Ended::ByUs).into());
         }
+        Ok((attach_id, main, words))
+    }
+
+    /// From here on the compositor knows of the attach, so every way out tells it of the end.
+    async fn begin(
+        &self,
+        id: AttachId,
+        connection: Connection,
+        mut main: Streams,
+        words: UnboundedReceiver<ToTerminalTask>,
+    ) {
         let answer = ToTerminal::Attached {
             session: self.session,
             person: self.person.clone(),
         };
-        main.send(&answer).await?;
-        Ok((attach_id, main, words))
+        let sent = timeout(PATIENCE, main.send(&answer)).await;
+        match sent.unwrap_or(Err(Ended::Silent.into())) {
+            Ok(()) => self.serve(id, connection, main, words).await,
+            Err(error) => {
+                connection.close_for(&error);
+                (self.post)(LinkEvent::Ended(id, DetachReason::LinkLost));
+            }
+        }
     }
 
     async fn serve(
@@ -181,6 +206,8 @@ impl Door {
         connection: &Connection,
         mut receiver: Receiver<ToSession>,
     ) -> DetachReason {
+        let unheard = Arc::new(Semaphore::new(MAX_UNHEARD));
+        let mut refreshed: Option<tokio::time::Instant> = None;
         loop {
             match receiver.recv().await {
                 Ok(ToSession::Bye(reason)) => {
@@ -193,7 +220,14 @@ impl Door {
                     return DetachReason::ProtocolViolation;
                 }
                 Ok(message) => {
-                    if !(self.post)(LinkEvent::Said(id, message)) {
+                    if matches!(message, ToSession::Refresh) {
+                        if let Some(last) = refreshed {
+                            tokio::time::sleep_until(last + REFRESH_INTERVAL).await;
+                        }
+                        refreshed = Some(tokio::time::Instant::now());
+                    }
+                    let permit = unheard.clone().acquire_owned().await.ok();
+                    if !(self.post)(LinkEvent::Said(id, message, permit)) {
                         return DetachReason::SessionEnded;
                     }
                 }
@@ -238,7 +272,9 @@ async fn talk(
                 let _ = frames.send((header, content));
                 Ok(())
             }
-            ToTerminalTask::Message(message) => sender.send(&message).await,
+            ToTerminalTask::Message(message) => timeout(STUCK, sender.send(&message))
+                .await
+                .unwrap_or(Err(Ended::Silent.into())),
             ToTerminalTask::Bye(reason) => {
                 last = reason;
                 break;

@@ -241,6 +241,7 @@ impl App {
         popup: &PopupSurface,
         positioner: &PositionerState,
     ) -> Rectangle<i32, Logical> {
+        let positioner = sane(positioner);
         let kind = PopupKind::Xdg(popup.clone());
         let root = find_popup_root_surface(&kind).ok();
         let window = root
@@ -331,3 +332,18 @@ fn edges_of(edge: ResizeEdge) -> Edges {
 }
 
 delegate_xdg_shell!(App);
+
+/// A positioner whose numbers can be added up: nothing of a popup is further away than this.
+fn sane(positioner: &PositionerState) -> PositionerState {
+    const FAR: i32 = 1 << 15;
+    let near = |n: i32| n.clamp(-FAR, FAR);
+    let mut sane = *positioner;
+    sane.rect_size = (near(sane.rect_size.w), near(sane.rect_size.h)).into();
+    sane.offset = (near(sane.offset.x), near(sane.offset.y)).into();
+    let anchor = sane.anchor_rect;
+    sane.anchor_rect = Rectangle::new(
+        (near(anchor.loc.x), near(anchor.loc.y)).into(),
+        (near(anchor.size.w), near(anchor.size.h)).into(),
+    );
+    sane
+}

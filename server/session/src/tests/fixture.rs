@@ -117,7 +117,7 @@ impl Fixture {
     fn say(&mut self, message: ToSession) {
         if let Some(terminal) = &self.terminal {
             let id = terminal.id;
-            self.tell(LinkEvent::Said(id, message));
+            self.tell(LinkEvent::Said(id, message, None));
         }
     }
 
