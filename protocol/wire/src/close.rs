@@ -20,6 +20,8 @@ pub enum CloseCode {
     ShuttingDown = 6,
     /// The peer did not say in time what it had to say.
     Timeout = 7,
+    /// A terminal of this id is here already, with another key.
+    IdTaken = 8,
 }
 
 impl CloseCode {
@@ -34,6 +36,7 @@ impl CloseCode {
             Self::Throttled,
             Self::ShuttingDown,
             Self::Timeout,
+            Self::IdTaken,
         ]
         .into_iter()
         .find(|code| u64::from(*code as u32) == number)

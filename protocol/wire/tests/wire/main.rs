@@ -135,11 +135,11 @@ fn failed_encoding_leaves_the_buffer_as_it_was() {
 
 #[test]
 fn close_codes_have_numbers_that_come_back() {
-    for number in 0..8 {
+    for number in 0..9 {
         let code = close::CloseCode::from_number(number).unwrap();
         assert_eq!(u64::from(code as u32), number);
     }
-    assert_eq!(close::CloseCode::from_number(8), None);
+    assert_eq!(close::CloseCode::from_number(9), None);
 }
 
 #[test]

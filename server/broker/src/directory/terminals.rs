@@ -24,6 +24,10 @@ impl Directory {
             ));
             return;
         }
+        if self.is_taken(&id, key) {
+            let text = format!("a terminal with the id {id} is here already");
+            return self.act(Action::Close(online.link, CloseCode::IdTaken, text));
+        }
         self.make_room(&id);
         self.supersede(now, &id);
         let known = self.terminals.entry(id.clone()).or_insert_with(unknown);
@@ -53,6 +57,14 @@ impl Directory {
         self.act(Action::ToTerminal(online.link, welcome));
         self.audit(now, "terminal_online", at(&id), online.address.to_string());
         self.act(Action::Keep(Record::Terminal(id, kept)));
+    }
+
+    /// Whether a live link with another key has this id. Ids are no secrets, so whoever names one
+    /// takes nobody's place; a terminal that has booted anew waits until its former link is found
+    /// dead.
+    fn is_taken(&self, id: &str, key: KeyPin) -> bool {
+        let known = self.terminals.get(id);
+        known.is_some_and(|terminal| terminal.online.is_some() && terminal.key != Some(key))
     }
 
     /// A second link of a terminal takes the place of the first.

@@ -465,18 +465,34 @@ fn a_terminal_whose_control_link_came_back_keeps_its_desktop() {
 fn a_terminal_that_was_power_cut_gets_a_new_attach() {
     let mut site = Site::new();
     let (old, session, attach) = site.attached("a", 1, "c-alice");
+    site.event(Event::LinkDown { link: old });
     let (new, actions) = site.online("a", 2);
-    assert!(actions.iter().any(|action| matches!(
-        action,
-        Action::Close(link, CloseCode::Superseded, _) if *link == old
-    )));
     assert_eq!(told(&actions, session).len(), 1);
     let offer = offer_of(&site.insert(new, 1, "c-alice")).expect("an offer");
     assert!(offer.attach > attach);
     assert_eq!(offer.terminal_key, KeyPin([2; 32]));
-    // The old link's end is old news.
-    site.event(Event::LinkDown { link: old });
+}
+
+#[test]
+fn a_stranger_that_names_a_terminals_id_does_not_take_its_place() {
+    let mut site = Site::new();
+    let (victim, session, _) = site.attached("a", 1, "c-alice");
+    let (stranger, actions) = site.online("a", 2);
+    assert!(matches!(
+        &actions[..],
+        [Action::Close(link, CloseCode::IdTaken, _)] if *link == stranger
+    ));
+    assert_eq!(told(&actions, session).len(), 0);
+    assert_eq!(said(&site.insert(stranger, 1, "c-alice")), []);
+    // Its own next link does, and the old link's end is old news.
+    let (again, actions) = site.online("a", 1);
+    assert!(actions.iter().any(|action| matches!(
+        action,
+        Action::Close(link, CloseCode::Superseded, _) if *link == victim
+    )));
+    site.event(Event::LinkDown { link: victim });
     assert!(site.directory.terminal_rows()[0].address.is_some());
+    let _ = again;
 }
 
 #[test]
@@ -889,6 +905,11 @@ proptest! {
         for op in ops {
             let actions = perform(&mut site, &mut seen, op);
             seen.note(&actions);
+        }
+        // A terminal that has booted anew comes in once its former link is found dead.
+        let former = site.directory.terminals.get("a").and_then(|terminal| terminal.online);
+        if let Some(former) = former {
+            site.event(Event::LinkDown { link: former.link });
         }
         let (link, _) = site.online("a", 7);
         let actions = site.insert(link, 77, "c-alice");

@@ -215,17 +215,42 @@ async fn a_first_message_that_is_no_hello_closes_the_link() {
 #[tokio::test]
 async fn a_second_link_of_a_terminal_takes_the_place_of_the_first() {
     let broker = Broker::start();
-    let first = broker.terminal("a").await;
-    let mut second = broker.terminal("a").await;
-    let ended = within(first.control().closed()).await;
+    let mut terminal = broker.terminal("a").await;
+    let first = terminal.control().clone();
+    terminal.connect().await;
+    let ended = within(first.closed()).await;
     assert!(matches!(
         ended,
         Ended::ByPeer {
-            code: CloseCode::Superseded,
+            code: CloseCode::Superseded | CloseCode::Done,
+            ..
+        } | Ended::ByUs
+    ));
+    terminal.silence().await;
+    assert_eq!(broker.status().terminals_online, 1);
+}
+
+#[tokio::test]
+async fn a_stranger_that_names_a_terminals_id_is_turned_away() {
+    let broker = Broker::start();
+    let mut victim = broker.terminal("a").await;
+    let dialer = Dialer::new(Identity::generate().unwrap());
+    let pins = [broker.pin()];
+    let dialling = dialer.dial(broker.address(), Link::Control, &pins);
+    let stranger = within(dialling).await.unwrap();
+    let _main: Main<ToBroker, ToTerminal> = stranger
+        .open_main(Link::Control, &victim.hello())
+        .await
+        .unwrap();
+    let ended = within(stranger.closed()).await;
+    assert!(matches!(
+        ended,
+        Ended::ByPeer {
+            code: CloseCode::IdTaken,
             ..
         }
     ));
-    second.silence().await;
+    victim.silence().await;
     assert_eq!(broker.status().terminals_online, 1);
 }
 
