@@ -5,7 +5,7 @@
 //! reaches that folder; the session got the socket as a file descriptor.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, PipeWriter};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,6 @@ use crate::config::Config;
 use crate::directory::Owner;
 use crate::process::start_time;
 
-/// Bytes of a session's log after which it begins anew.
-const MAX_LOG: u64 = 4 << 20;
 /// Logs of ended sessions that are kept.
 const MAX_LOGS: usize = 64;
 
@@ -96,7 +94,7 @@ impl Launcher {
         let socket = self.socket(id);
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("cannot listen on {}", socket.display()))?;
-        let log = open_log(&self.log_file(id))?;
+        let log = self.keep_log(id)?;
         let mut child = self
             .helper(id, account)
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
@@ -119,6 +117,23 @@ impl Launcher {
         }
         info!(session = %id, person, pid, "session started");
         Ok((child, owner))
+    }
+
+    /// Starts what keeps a session's log, and gives out where the session is to write.
+    fn keep_log(&self, id: SessionId) -> anyhow::Result<PipeWriter> {
+        let log = open_log(&self.log_file(id))?;
+        let (said, writer) = io::pipe().context("cannot make a pipe")?;
+        // It ends with the last writer; the runtime reaps it.
+        Command::new("/proc/self/exe")
+            .arg("keep-log")
+            .current_dir("/")
+            .env_clear()
+            .stdin(Stdio::from(said))
+            .stdout(Stdio::from(log))
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start what keeps the log")?;
+        Ok(writer)
     }
 
     fn helper(&self, id: SessionId, account: &Account) -> Command {
@@ -207,16 +222,12 @@ impl Launcher {
         }
     }
 
-    /// Keeps logs small and few.
+    /// Keeps logs few.
     pub fn trim_logs(&self) {
         let entries = fs::read_dir(&self.log_dir);
         let mut logs: Vec<(SystemTime, PathBuf)> = Vec::new();
         for entry in entries.into_iter().flatten().flatten() {
             let Ok(meta) = entry.metadata() else { continue };
-            if meta.len() > MAX_LOG {
-                let mut emptied = OpenOptions::new();
-                let _ = emptied.write(true).truncate(true).open(entry.path());
-            }
             logs.push((meta.modified().unwrap_or(UNIX_EPOCH), entry.path()));
         }
         logs.sort();

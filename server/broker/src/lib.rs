@@ -11,6 +11,7 @@ pub mod config;
 pub mod directory;
 pub mod exec;
 pub mod hub;
+pub mod keep_log;
 pub mod launcher;
 pub mod process;
 pub mod run;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use heliostat_broker::config::Config;
 use heliostat_broker::exec::ExecSession;
+use heliostat_broker::keep_log::keep_log;
 use heliostat_broker::run;
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +36,9 @@ enum Command {
     /// Become a session (used by the broker itself).
     #[command(hide = true)]
     ExecSession(ExecSession),
+    /// Keep a session's log (used by the broker itself).
+    #[command(hide = true)]
+    KeepLog,
 }
 
 fn main() -> ExitCode {
@@ -51,6 +55,7 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
     let load = || Config::load(&arguments.config);
     match arguments.command {
         Some(Command::ExecSession(session)) => Err(session.exec()),
+        Some(Command::KeepLog) => keep_log(),
         Some(Command::SiteKey) => {
             println!("{}", run::site_key(&load()?)?.pin());
             Ok(())

@@ -31,10 +31,35 @@ async fn a_session_that_crashes_on_start_is_offered_again_and_not_looped() {
         assert!(broker.sessions().is_empty());
         terminal.retry().await;
     }
-    let logs = std::fs::read_dir(broker.folder().join("state/log")).unwrap();
-    let log = logs.flatten().next().unwrap().path();
-    let log = std::fs::read_to_string(log).unwrap();
-    assert_eq!(log, "crashing, as told to\n");
+    let logs = || std::fs::read_dir(broker.folder().join("state/log")).unwrap();
+    for log in logs().flatten() {
+        let log = || std::fs::read_to_string(log.path()).unwrap();
+        eventually("the log is written", || log() == "crashing, as told to\n").await;
+    }
+    assert_eq!(logs().count(), 3);
+}
+
+#[tokio::test]
+async fn a_session_that_says_much_fills_no_disk_and_holds_no_file_of_roots() {
+    let says = "yes | head -c 9000000; readlink /proc/$$/fd/1 /proc/$$/fd/2; exit 3";
+    let broker = Broker::with_session_command("/bin/sh", "", &["-c", says]);
+    broker.add_card("c1", &people()[0]);
+    let mut terminal = broker.terminal("a").await;
+    terminal.insert("c1").await;
+    let log = log_named(&terminal.refused().await.1);
+    let ends = |log: &str| {
+        let lines: Vec<_> = log.lines().rev().take(2).collect();
+        lines.len() == 2 && lines.iter().all(|line| line.starts_with("pipe:"))
+    };
+    let read = || std::fs::read_to_string(&log).unwrap();
+    eventually("the log is written", || ends(&read())).await;
+    assert!(read().len() <= 4 << 20, "{}", read().len());
+}
+
+/// The log that a terminal's words point to.
+fn log_named(text: &str) -> String {
+    let named = text.split(['(', ')']).nth(1).unwrap();
+    named.strip_prefix("see ").unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -45,12 +70,10 @@ async fn a_session_program_that_is_not_there_is_a_clear_failure() {
     terminal.insert("c1").await;
     let (refusal, text) = terminal.refused().await;
     assert_eq!(refusal, CardRefusal::SessionFailed);
-    let log = text.split(['(', ')']).nth(1).unwrap();
-    let log = std::fs::read_to_string(log.strip_prefix("see ").unwrap()).unwrap();
-    assert!(
-        log.contains("cannot run /nonexistent/heliostat-session"),
-        "{log}"
-    );
+    let log = log_named(&text);
+    let expected = "cannot run /nonexistent/heliostat-session";
+    let said = || std::fs::read_to_string(&log).unwrap().contains(expected);
+    eventually("the log says why", said).await;
 }
 
 #[tokio::test]

@@ -42,6 +42,33 @@ async fn a_killed_broker_finds_session_and_terminal_as_they_were() {
 }
 
 #[tokio::test]
+async fn a_session_is_heard_and_lives_while_no_broker_runs() {
+    let says =
+        "until [ -e $XDG_RUNTIME_DIR/go ]; do sleep 0.05; done; echo still here; exec sleep 1000";
+    let mut broker = Broker::with_session_command("/bin/sh", "", &["-c", says]);
+    broker.add_card("c1", &people()[0]);
+    let mut terminal = broker.terminal("a").await;
+    terminal.insert("c1").await;
+    eventually("the session runs", || {
+        broker.sessions().iter().any(|session| session.pid > 0)
+    })
+    .await;
+    let session = broker.sessions().remove(0);
+    broker.kill(Signal::SIGKILL);
+    let runtime_dir = format!("run/user/{}", session.uid);
+    std::fs::write(broker.folder().join(runtime_dir).join("go"), "").unwrap();
+    let log = format!("state/log/session-{}.log", session.id);
+    let log = broker.folder().join(log);
+    eventually("the session is heard", || {
+        std::fs::read_to_string(&log).unwrap() == "still here\n"
+    })
+    .await;
+    assert!(alive(session.pid));
+    broker.start_again();
+    assert_eq!(broker.sessions()[0].pid, session.pid);
+}
+
+#[tokio::test]
 async fn a_broker_that_is_asked_to_stop_says_so_and_sessions_run_on() {
     let mut broker = Broker::start();
     broker.add_card("c1", &people()[0]);
