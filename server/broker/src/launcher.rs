@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use heliostat_control::hex::Hex;
 use heliostat_wire::id::SessionId;
+use rustix::mount::{UnmountFlags, unmount};
 use tokio::process::{Child, Command};
 use tracing::{info, warn};
 
@@ -23,6 +24,10 @@ use crate::config::Config;
 use crate::directory::Owner;
 use crate::process::start_time;
 
+/// File systems that a person may mount over their runtime folder; with more it is left there.
+const MAX_MOUNTS: u32 = 64;
+/// How the names of runtime folders begin that wait for their removal.
+const LEFT: &str = "left-";
 /// Logs of ended sessions that are kept.
 const MAX_LOGS: usize = 64;
 
@@ -172,8 +177,10 @@ impl Launcher {
         Ok(())
     }
 
-    /// The sessions that run already. What is left of others is cleaned away.
+    /// The sessions that run already. What is left of others is cleaned away. Must be called on a
+    /// tokio runtime.
     pub fn running(&self) -> Vec<(SessionId, Owner)> {
+        self.remove_all_left();
         let entries = fs::read_dir(self.sessions_dir());
         let names = entries.into_iter().flatten().flatten();
         let ids = names.filter_map(|entry| {
@@ -202,7 +209,7 @@ impl Launcher {
     }
 
     /// Removes what a session that is gone has left, and the runtime folder of a person without
-    /// another one.
+    /// another one. Must be called on a tokio runtime.
     pub fn clean_up(&self, id: SessionId) {
         let uid = self.owner(id).map(|owner| owner.uid);
         match fs::remove_dir_all(self.session_dir(id)) {
@@ -218,7 +225,37 @@ impl Launcher {
             self.owner(SessionId(id))
         });
         if !others.any(|owner| owner.uid == uid) {
-            let _ = fs::remove_dir_all(self.runtime_dir(uid));
+            self.remove_runtime_dir(id, uid);
+        }
+    }
+
+    /// Puts a person's runtime folder out of the way; emptying it may take long.
+    fn remove_runtime_dir(&self, id: SessionId, uid: u32) {
+        let folder = self.runtime_dir(uid);
+        // A folder on which something is mounted cannot be moved.
+        let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+        let mut mounts = 0..MAX_MOUNTS;
+        while mounts.next().is_some() && unmount(&folder, flags).is_ok() {}
+        let aside = folder.with_file_name(format!("{LEFT}{uid}-{id}"));
+        match fs::rename(&folder, &aside) {
+            Ok(()) => remove_left(aside, uid),
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
+            Err(problem) => warn!(?folder, %problem, "a runtime folder could not be removed"),
+        }
+    }
+
+    /// Removes the runtime folders that an earlier broker did not get to remove.
+    fn remove_all_left(&self) {
+        let entries = fs::read_dir(self.run_dir.join("user"));
+        for entry in entries.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let uid = name.to_str().and_then(|name| {
+                let (uid, _) = name.strip_prefix(LEFT)?.split_once('-')?;
+                uid.parse().ok()
+            });
+            if let Some(uid) = uid {
+                remove_left(entry.path(), uid);
+            }
         }
     }
 
@@ -241,6 +278,23 @@ impl Launcher {
     pub fn last_words(&self, id: SessionId) -> String {
         format!("see {}", self.log_file(id).display())
     }
+}
+
+/// Has a folder emptied by a process that is its person, and removes it then.
+fn remove_left(folder: PathBuf, uid: u32) {
+    let mut emptying = Command::new("/proc/self/exe");
+    emptying
+        .args(["remove-folder", "--uid", &uid.to_string()])
+        .arg(&folder)
+        .current_dir("/")
+        .env_clear()
+        .stdin(Stdio::null());
+    tokio::spawn(async move {
+        let emptied = emptying.status().await;
+        if let Err(problem) = emptied.and_then(|_| fs::remove_dir(&folder)) {
+            warn!(?folder, %problem, "a runtime folder could not be removed");
+        }
+    });
 }
 
 /// The session program: as configured, or beside our own.

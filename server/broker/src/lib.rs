@@ -14,6 +14,7 @@ pub mod hub;
 pub mod keep_log;
 pub mod launcher;
 pub mod process;
+pub mod remove_folder;
 pub mod run;
 pub mod session;
 pub mod store;

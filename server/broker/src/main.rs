@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use heliostat_broker::config::Config;
 use heliostat_broker::exec::ExecSession;
 use heliostat_broker::keep_log::keep_log;
+use heliostat_broker::remove_folder::RemoveFolder;
 use heliostat_broker::run;
 use tracing_subscriber::EnvFilter;
 
@@ -39,6 +40,9 @@ enum Command {
     /// Keep a session's log (used by the broker itself).
     #[command(hide = true)]
     KeepLog,
+    /// Empty a runtime folder (used by the broker itself).
+    #[command(hide = true)]
+    RemoveFolder(RemoveFolder),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +60,7 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Some(Command::ExecSession(session)) => Err(session.exec()),
         Some(Command::KeepLog) => keep_log(),
+        Some(Command::RemoveFolder(folder)) => folder.run(),
         Some(Command::SiteKey) => {
             println!("{}", run::site_key(&load()?)?.pin());
             Ok(())

@@ -1,12 +1,15 @@
 //! Cards and what they open.
 
 use std::fs;
+use std::process::Command;
 
 use heliostat_control::admin::{Reply, Request};
 use heliostat_link::{CloseCode, Ended, LinkError};
 use heliostat_wire::control::{CardRefusal, DetachReason, ToBroker, ToTerminal};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
-use nix::unistd::{Uid, User};
+use nix::mount::{MsFlags, mount};
+use nix::sys::signal::Signal;
+use nix::unistd::{Uid, User, chown};
 
 use crate::broker::{Broker, alive, eventually, people};
 use crate::terminal::within;
@@ -217,8 +220,54 @@ async fn ending_a_session_ends_its_process_and_leaves_nothing_behind() {
     assert!(!alive(session.pid));
     let left = fs::read_dir(broker.folder().join("run/sessions")).unwrap();
     assert_eq!(left.count(), 0);
-    let left = fs::read_dir(broker.folder().join("run/user")).unwrap();
-    assert_eq!(left.count(), 0);
+    let left = || fs::read_dir(broker.folder().join("run/user")).unwrap();
+    eventually("the runtime folder goes", || left().count() == 0).await;
+}
+
+#[tokio::test]
+async fn a_runtime_folder_is_removed_with_all_that_is_in_it_and_nothing_beyond() {
+    let mut broker = Broker::start();
+    let [person, _] = people();
+    broker.add_card("c1", &person);
+    let mut terminal = broker.terminal("a").await;
+    let _desktop = terminal.desktop("c1").await;
+    let user = User::from_name(&person).unwrap().unwrap();
+    let runtime_dir = broker.folder().join(format!("run/user/{}", user.uid));
+    let beyond = broker.folder().join("beyond");
+    for folder in [&beyond, &runtime_dir.join("a/b/c"), &runtime_dir.join("m")] {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("file"), "").unwrap();
+    }
+    std::os::unix::fs::symlink(&beyond, runtime_dir.join("a/b/link")).unwrap();
+    for path in [&beyond, &beyond.join("file")] {
+        chown(path, Some(user.uid), None).unwrap();
+    }
+    let made = Command::new("chown")
+        .args(["-R", &person])
+        .arg(&runtime_dir)
+        .status();
+    assert!(made.unwrap().success());
+    let flags = MsFlags::empty();
+    if let Err(error) = mount(
+        Some("none"),
+        &runtime_dir.join("m"),
+        Some("tmpfs"),
+        flags,
+        None::<&str>,
+    ) {
+        eprintln!("without a mounted file system: {error}");
+    }
+    // What an earlier broker has not got to.
+    let name = format!("run/user/left-{}-0", user.uid);
+    fs::create_dir(broker.folder().join(name)).unwrap();
+    broker.ask(Request::SessionEnd { session: person });
+    let users = broker.folder().join("run/user");
+    let left = || fs::read_dir(&users).unwrap();
+    eventually("the runtime folder goes", || left().count() == 1).await;
+    broker.kill(Signal::SIGKILL);
+    broker.start_again();
+    eventually("the older one goes", || left().count() == 0).await;
+    assert!(beyond.join("file").exists());
 }
 
 #[tokio::test]
