@@ -238,7 +238,10 @@ impl Directory {
                 }
                 Slot::Waiting { session, .. } => {
                     let state = &self.sessions[session].state;
-                    assert!(matches!(state, State::Starting { .. } | State::Adopting));
+                    assert!(matches!(
+                        state,
+                        State::Starting { .. } | State::Adopting { .. }
+                    ));
                 }
                 Slot::Empty | Slot::Parked(_) => {}
             }
@@ -294,7 +297,12 @@ impl Session {
     /// When its present state has lasted too long.
     fn until(&self) -> Option<u64> {
         match (&self.state, self.holder.as_ref().map(|holder| holder.phase)) {
-            (State::Starting { until_ms } | State::Ending { until_ms, .. }, _) => Some(*until_ms),
+            (
+                State::Starting { until_ms }
+                | State::Adopting { until_ms }
+                | State::Ending { until_ms, .. },
+                _,
+            ) => Some(*until_ms),
             (State::Running(_), Some(Phase::Lost { until_ms })) => Some(until_ms),
             _ => None,
         }

@@ -23,7 +23,9 @@ impl Directory {
             uid: owner.uid,
             pid: owner.pid,
             started_s: owner.started_s,
-            state: State::Adopting,
+            state: State::Adopting {
+                until_ms: now.ms + self.policy.start_ms,
+            },
             holder: None,
             stats: None,
         };
@@ -225,7 +227,10 @@ impl Directory {
         }
         // Its process being gone is an event of its own; this deadline shall not pass again.
         let far = now.ms + self.policy.end_ms;
-        if let State::Starting { until_ms } | State::Ending { until_ms, .. } = &mut session.state {
+        if let State::Starting { until_ms }
+        | State::Adopting { until_ms }
+        | State::Ending { until_ms, .. } = &mut session.state
+        {
             *until_ms = far;
         }
         self.act(Action::Kill(id));
@@ -287,7 +292,7 @@ impl Directory {
         let young = match &session.state {
             State::Starting { .. } => true,
             State::Running(door) => now.ms < door.since_ms + YOUNG_MS && *how != Gone::Exited,
-            State::Adopting | State::Ending { .. } => false,
+            State::Adopting { .. } | State::Ending { .. } => false,
         };
         if !young {
             self.failures.remove(&session.person);

@@ -549,6 +549,34 @@ fn restarted(site: &Site, session: SessionId) -> Site {
 }
 
 #[test]
+fn a_session_that_is_found_running_and_never_answers_is_ended_and_the_next_card_starts_another() {
+    let mut site = Site::new();
+    let (_, session, _) = site.attached("a", 1, "c-alice");
+    let mut second = restarted(&site, session);
+    let (b, _) = second.online("b", 2);
+    assert_eq!(start_of(&second.insert(b, 1, "c-alice")), None);
+    second.ms = second.directory.next_deadline().expect("a deadline");
+    let actions = second.event(Event::Tick);
+    assert!(actions.contains(&Action::Kill(session)), "{actions:?}");
+    let actions = second.gone(session, Gone::Died("gone".to_owned()));
+    assert_eq!(refusal(&actions), Some((b, CardRefusal::SessionFailed)));
+    let actions = second.says(b, ToBroker::Retry { seq: 1 });
+    assert!(start_of(&actions).is_some());
+}
+
+#[test]
+fn a_session_that_does_not_end_when_asked_is_ended_and_again_until_it_is_gone() {
+    let mut site = Site::new();
+    let (_, session, _) = site.attached("a", 1, "c-alice");
+    site.admin(|directory, now| directory.end_session(now, "alice"));
+    for _ in 0..2 {
+        site.ms = site.directory.next_deadline().expect("a deadline");
+        let actions = site.event(Event::Tick);
+        assert!(actions.contains(&Action::Kill(session)), "{actions:?}");
+    }
+}
+
+#[test]
 fn of_two_sessions_of_one_person_that_are_found_the_older_is_ended() {
     let mut site = Site::new();
     let (_, session, _) = site.attached("a", 1, "c-alice");

@@ -32,7 +32,7 @@ pub struct Policy {
     pub unproven_cards: bool,
     /// Sessions at once.
     pub max_sessions: usize,
-    /// Milliseconds a session has to get ready.
+    /// Milliseconds a session has to get ready, or to answer when it was found running.
     pub start_ms: u64,
     /// Milliseconds a session has to end when asked.
     pub end_ms: u64,
@@ -170,7 +170,10 @@ pub enum State {
         until_ms: u64,
     },
     /// It was found running and has not answered yet.
-    Adopting,
+    Adopting {
+        /// When that has taken too long.
+        until_ms: u64,
+    },
     /// It takes terminals.
     Running(Door),
     /// It was asked to end or says that it does.

@@ -119,7 +119,7 @@ impl Directory {
 
 fn state_in_words(state: &State) -> &'static str {
     match state {
-        State::Starting { .. } | State::Adopting => "starting",
+        State::Starting { .. } | State::Adopting { .. } => "starting",
         State::Running(_) => "running",
         State::Ending { .. } => "ending",
     }
