@@ -8,6 +8,7 @@ use crate::dnsmasq::Facts;
 use crate::image::{self, Images};
 use crate::network::{self, Interface};
 use crate::ports::{Transport, available, holders};
+use crate::script;
 
 /// What is known when nothing is wrong.
 pub struct Ready {
@@ -47,6 +48,12 @@ pub fn check(config: &Config) -> (Option<Ready>, Findings) {
         .ok();
     if let Some(images) = &images
         && let Err(error) = images.verify()
+    {
+        problem(error.to_string());
+    }
+    // Segments that the image does not have show when the script is made; its address matters not.
+    if let Some(images) = &images
+        && let Err(error) = script::script(config, "http://server", &images.general, &images.own)
     {
         problem(error.to_string());
     }

@@ -3,15 +3,21 @@
 //! It runs as a process of its own without privileges, with the listening socket as its standard input: what speaks
 //! HTTP with strangers can read the image and do nothing more.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
 use tower_http::services::ServeFile;
 use tracing::{info, warn};
 
@@ -44,10 +50,96 @@ pub async fn serve_standard_input(root: &Path, parent: u32) -> Result<()> {
     );
     let socket = std::net::TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     socket.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(socket)
-        .context("standard input is not a listening socket")?;
-    let app = router(root)?.into_make_service_with_connect_info::<SocketAddr>();
-    Ok(axum::serve(listener, app).await?)
+    let listener =
+        TcpListener::from_std(socket).context("standard input is not a listening socket")?;
+    raise_descriptor_limit();
+    serve(listener, router(root)?).await;
+    Ok(())
+}
+
+/// Connections at once. A terminal needs one or two, for some seconds.
+const MAX_CONNECTIONS: usize = 512;
+/// Connections of one address at once.
+const MAX_OF_ONE_ADDRESS: usize = 16;
+/// A request has come by then.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest image has arrived by then over the slowest link that is worth booting over.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Answers until the process ends. What strangers can hold is bounded in number and in time, so that they cannot keep a
+/// terminal from booting.
+async fn serve(listener: TcpListener, app: Router) {
+    let places = Arc::new(Places::default());
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!("a connection was not accepted: {error}");
+                // Descriptors that ran out come back when connections end.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(place) = places.take(peer.ip()) else {
+            continue;
+        };
+        let app = app.clone().layer(Extension(ConnectInfo(peer)));
+        tokio::spawn(async move {
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new())
+                .header_read_timeout(REQUEST_TIMEOUT);
+            let serving =
+                http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+            // A peer that goes away in the middle tells nobody anything.
+            let _ = tokio::time::timeout(LONGEST, serving).await;
+            drop(place);
+        });
+    }
+}
+
+/// Who is connected how often.
+#[derive(Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+impl Places {
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = taken.get(&address).copied().unwrap_or(0);
+        if of_address >= MAX_OF_ONE_ADDRESS || taken.values().sum::<usize>() >= MAX_CONNECTIONS {
+            return None;
+        }
+        taken.insert(address, of_address + 1);
+        Some(Place {
+            places: self.clone(),
+            address,
+        })
+    }
+}
+
+/// A connection's place, given up when it is dropped.
+struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.get_mut(&self.address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(taken.remove(&self.address)),
+        }
+    }
+}
+
+/// Each connection may need two descriptors, which is more than the usual soft limit.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!("the limit of open files stays as it is: {error}");
+    }
 }
 
 async fn report(
@@ -97,7 +189,6 @@ mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
     use std::net::TcpStream;
-    use std::time::Duration;
 
     /// Starts a server over a small tree beside which a secret lies; returns its address.
     fn start(dir: &Path) -> SocketAddr {
@@ -110,18 +201,14 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
-        let app = router(&root)
-            .unwrap()
-            .into_make_service_with_connect_info::<SocketAddr>();
+        let app = router(&root).unwrap();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app)
-                    .await
-                    .unwrap();
+                serve(TcpListener::from_std(listener).unwrap(), app).await;
             });
         });
         address
@@ -143,6 +230,31 @@ mod tests {
             .and_then(|s| s.parse().ok())
             .unwrap_or(0);
         (status, head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    #[test]
+    fn one_address_cannot_hold_all_connections() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = start(dir.path());
+        let mut held: Vec<TcpStream> = (0..MAX_OF_ONE_ADDRESS)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        for half in &mut held {
+            half.write_all(b"GET /boot.ipxe HTTP/1.1\r\n").unwrap();
+        }
+        let mut refused = TcpStream::connect(address).unwrap();
+        assert!(matches!(refused.read(&mut [0]), Ok(0) | Err(_)));
+        // Half a request is not waited for either.
+        let patience = REQUEST_TIMEOUT * 3;
+        for half in &mut held {
+            half.set_read_timeout(Some(patience)).unwrap();
+            half.read_to_end(&mut Vec::new()).unwrap();
+        }
+        // A place comes back a moment after its connection has ended.
+        let limit = std::time::Instant::now() + patience;
+        while ask(address, "GET /boot.ipxe HTTP/1.1").0 != 200 {
+            assert!(std::time::Instant::now() < limit, "no place came back");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum CardEvent {
     Gone,
     /// Readers came or went; how many there are now.
     Readers(usize),
+    /// Whether another card waits in another reader, left alone until the first is pulled.
+    Another(bool),
     /// The card service is away, or back.
     Service(bool),
 }

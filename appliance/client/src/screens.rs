@@ -60,6 +60,8 @@ pub struct Surroundings {
     pub readers: Option<usize>,
     /// Whether the card service answers.
     pub card_service: bool,
+    /// Whether another card waits in a second reader.
+    pub another_card: bool,
 }
 
 /// What to show.
@@ -80,6 +82,16 @@ pub fn plan(desk: &Desk, around: &Surroundings) -> Screen {
         }
         Stage::Refused { reason, text, .. } => refused(*reason, text),
         Stage::Parted { reason, .. } => parted(reason),
+    };
+    let useless = matches!(
+        desk.stage(),
+        Stage::Unreadable { .. } | Stage::Refused { .. } | Stage::Parted { .. }
+    );
+    let detail = match online && useless && around.another_card {
+        true => {
+            format!("{detail} Another card is in a second reader: take this one out to use it.")
+        }
+        false => detail,
     };
     let also = around
         .terminal

@@ -15,6 +15,7 @@ fn around() -> Surroundings {
         control: None,
         readers: Some(1),
         card_service: true,
+        another_card: false,
     }
 }
 
@@ -43,6 +44,26 @@ fn idle_screen_asks_for_a_card() {
     assert_eq!(screen.headline, "Insert your card");
     assert_eq!((screen.code, screen.picture), (None, Picture::InsertCard));
     assert!(screen.online);
+}
+
+#[test]
+fn card_in_a_second_reader_is_spoken_of_where_the_first_is_of_no_use() {
+    let both = Surroundings {
+        another_card: true,
+        ..around()
+    };
+    let refused = |around| {
+        let answer = ToTerminal::CardRefused {
+            seq: 1,
+            reason: CardRefusal::Unknown,
+            text: "Ask.".into(),
+        };
+        plan(&with_card(answer), around).detail
+    };
+    assert!(refused(&both).contains("second reader"));
+    assert!(!refused(&around()).contains("second reader"));
+    let idle = plan(&desk(vec![DeskEvent::ControlUp]), &both);
+    assert!(!idle.detail.contains("second reader"));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub fn measure_boot() -> anyhow::Result<Vec<Figure>> {
         firmware: Firmware::Bios,
         windows: false,
         shell: false,
+        two_readers: false,
+        bare: false,
         image: image::build(false)?,
         folder: programs::target()?.join("figures"),
     })?;

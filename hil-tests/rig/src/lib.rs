@@ -21,5 +21,5 @@ pub mod story;
 mod rig;
 
 pub use machine::{Firmware, Machine};
-pub use rig::{Rig, RigOptions, Terminal};
+pub use rig::{BOOT, Rig, RigOptions, Terminal};
 pub use screen::Picture;

@@ -41,6 +41,10 @@ pub struct Hardware {
     pub window: bool,
     /// Whether its image has a shell on the second serial line.
     pub shell: bool,
+    /// Whether it has a graphics card.
+    pub display: bool,
+    /// How many card readers it has.
+    pub readers: usize,
     /// Where its sockets and logs go.
     pub folder: PathBuf,
 }
@@ -50,7 +54,7 @@ pub struct Machine {
     hardware: Hardware,
     child: Child,
     qmp: Qmp,
-    reader: Reader,
+    readers: Vec<Reader>,
 }
 
 /// A person's typing: slower than the emulated keyboard's queue.
@@ -59,20 +63,21 @@ const KEY_PAUSE: Duration = Duration::from_millis(25);
 impl Machine {
     /// Switches a machine on.
     pub fn start(hardware: Hardware) -> anyhow::Result<Self> {
-        let (qmp_socket, card_socket) = (hardware.file("qmp"), hardware.file("card"));
-        for stale in [&qmp_socket, &card_socket] {
+        let qmp_socket = hardware.file("qmp");
+        let card_sockets = hardware.card_sockets();
+        for stale in card_sockets.iter().chain([&qmp_socket]) {
             let _ = std::fs::remove_file(stale);
         }
         let log = File::create(hardware.file("qemu.log"))?;
         let mut child = hardware
-            .command(&qmp_socket, &card_socket)?
+            .command(&qmp_socket, &card_sockets)?
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("start qemu-system-x86_64 (package qemu-system-x86)")?;
-        let connected = connect(&mut child, &qmp_socket, &card_socket);
-        let (mut qmp, reader) = match connected {
+        let connected = connect(&mut child, &qmp_socket, &card_sockets);
+        let (mut qmp, readers) = match connected {
             Ok(connected) => connected,
             Err(error) => {
                 let _ = child.kill();
@@ -80,14 +85,21 @@ impl Machine {
                 return Err(error.context(format!("QEMU said: {}", log.trim())));
             }
         };
-        let device = json!({"driver": "ccid-card-passthru", "id": "card0", "bus": "ccid.0", "chardev": "card"});
-        qmp.execute("device_add", device)?;
+        for n in 0..readers.len() {
+            let device = json!({
+                "driver": "ccid-card-passthru",
+                "id": format!("cardslot{n}"),
+                "bus": format!("ccid{n}.0"),
+                "chardev": format!("card{n}"),
+            });
+            qmp.execute("device_add", device)?;
+        }
         qmp.execute("cont", json!({}))?;
         Ok(Self {
             hardware,
             child,
             qmp,
-            reader,
+            readers,
         })
     }
 
@@ -96,9 +108,14 @@ impl Machine {
         &self.hardware
     }
 
-    /// Its card reader.
+    /// Its first card reader.
     pub fn reader(&self) -> &Reader {
-        &self.reader
+        &self.readers[0]
+    }
+
+    /// Its card readers.
+    pub fn readers(&self) -> &[Reader] {
+        &self.readers
     }
 
     /// Whether it is on.
@@ -138,10 +155,13 @@ impl Machine {
                 return Ok(picture);
             }
             if Instant::now() > deadline {
+                // Later looks write over the picture of now.
+                let kept = self.hardware.file("missed.png");
+                std::fs::copy(self.hardware.file("screen.png"), &kept)?;
                 bail!(
                     "terminal {}: no {what} within {limit:?}; its screen is in {}, its console in {}",
                     self.hardware.name,
-                    self.hardware.file("screen.png").display(),
+                    kept.display(),
                     self.hardware.file("serial.log").display()
                 );
             }
@@ -252,14 +272,15 @@ impl Drop for Machine {
     }
 }
 
-fn connect(child: &mut Child, qmp: &Path, card: &Path) -> anyhow::Result<(Qmp, Reader)> {
+fn connect(child: &mut Child, qmp: &Path, cards: &[PathBuf]) -> anyhow::Result<(Qmp, Vec<Reader>)> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(status) = child.try_wait()? {
             bail!("QEMU ended at once ({status})");
         }
-        if qmp.exists() && card.exists() {
-            return Ok((Qmp::connect(qmp)?, Reader::connect(card)?));
+        if qmp.exists() && cards.iter().all(|card| card.exists()) {
+            let readers = cards.iter().map(|card| Reader::connect(card));
+            return Ok((Qmp::connect(qmp)?, readers.collect::<Result<_, _>>()?));
         }
         if Instant::now() > deadline {
             bail!("QEMU does not open its sockets");
@@ -275,7 +296,13 @@ impl Hardware {
         self.folder.join(format!("{}.{name}", self.name))
     }
 
-    fn command(&self, qmp: &Path, card: &Path) -> anyhow::Result<Command> {
+    fn card_sockets(&self) -> Vec<PathBuf> {
+        (0..self.readers)
+            .map(|n| self.file(&format!("card{n}")))
+            .collect()
+    }
+
+    fn command(&self, qmp: &Path, cards: &[PathBuf]) -> anyhow::Result<Command> {
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-name", &format!("Heliostat terminal {}", self.name)]);
         // Stopped until the card reader is complete.
@@ -311,8 +338,10 @@ impl Hardware {
                 .arg("-serial")
                 .arg(format!("unix:{},server=on,wait=off", path.display()));
         }
-        let (w, h) = self.screen;
-        command.args(["-device", &format!("virtio-vga,id=gpu0,xres={w},yres={h}")]);
+        if self.display {
+            let (w, h) = self.screen;
+            command.args(["-device", &format!("virtio-vga,id=gpu0,xres={w},yres={h}")]);
+        }
         let tap = format!("tap,id=n0,ifname={},script=no,downscript=no", self.tap);
         command.args(["-netdev", &tap]);
         let mut card_device = format!(
@@ -332,9 +361,12 @@ impl Hardware {
             "-device",
             "usb-tablet,bus=xhci.0",
         ]);
-        command.args(["-device", "usb-ccid,id=ccid,bus=xhci.0"]);
-        let chardev = format!("socket,id=card,path={},server=on,wait=off", card.display());
-        command.args(["-chardev", &chardev]);
+        for (n, card) in cards.iter().enumerate() {
+            command.args(["-device", &format!("usb-ccid,id=ccid{n},bus=xhci.0")]);
+            let path = card.display();
+            let chardev = format!("socket,id=card{n},path={path},server=on,wait=off");
+            command.args(["-chardev", &chardev]);
+        }
         Ok(command)
     }
 

@@ -27,6 +27,11 @@ pub struct RigOptions {
     pub windows: bool,
     /// Whether the image has a shell on the second serial line.
     pub shell: bool,
+    /// Whether terminal A has a second card reader.
+    pub two_readers: bool,
+    /// Whether things are missing: the site key in the image, and the graphics card in all
+    /// terminals but A.
+    pub bare: bool,
     /// The netboot image.
     pub image: PathBuf,
     /// Where logs, sockets and pictures go.
@@ -179,6 +184,12 @@ impl RigOptions {
             firmware: self.firmware,
             window: self.windows,
             shell: self.shell,
+            display: !self.bare || number == 0,
+            readers: if self.two_readers && number == 0 {
+                2
+            } else {
+                1
+            },
             folder: self.folder.clone(),
             name,
         }

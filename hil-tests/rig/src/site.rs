@@ -54,7 +54,8 @@ impl Site {
             .map(|t| format!("[[terminal]]\nmac = \"{}\"\nname = \"{}\"\n", t.mac, t.name))
             .collect();
         let cmdline = format!("console=ttyS0 heliostat.console=ttyS0 panic=-1 quiet{shell}");
-        let image = site_image(options, &pin, &cmdline)?;
+        let pin = (!options.bare).then_some(pin.as_str());
+        let image = site_image(options, pin, &cmdline)?;
         let pxe_toml = format!(
             "interface = \"{BRIDGE}\"\n\
              mode = \"dhcp\"\n\
@@ -141,7 +142,7 @@ impl Site {
 
 /// The image with this site's key in it. A UKI has its command line inside, so the key cannot come
 /// with the netboot service's answers alone.
-fn site_image(options: &RigOptions, pin: &str, cmdline: &str) -> anyhow::Result<PathBuf> {
+fn site_image(options: &RigOptions, pin: Option<&str>, cmdline: &str) -> anyhow::Result<PathBuf> {
     let out = options.folder.join("image");
     let output = Command::new(programs::find("heliostat-image")?)
         .arg("site")
@@ -149,7 +150,8 @@ fn site_image(options: &RigOptions, pin: &str, cmdline: &str) -> anyhow::Result<
         .arg(&options.image)
         .arg("--out")
         .arg(&out)
-        .args(["--site-key", pin, "--cmdline", cmdline])
+        .args(["--cmdline", cmdline])
+        .args(pin.iter().flat_map(|pin| ["--site-key", pin]))
         .output()
         .context("run heliostat-image site")?;
     let errors = String::from_utf8_lossy(&output.stderr);

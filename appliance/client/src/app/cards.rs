@@ -18,6 +18,10 @@ impl App {
                 self.around.readers = Some(count);
                 self.redraw();
             }
+            CardEvent::Another(waits) => {
+                self.around.another_card = waits;
+                self.redraw();
+            }
             CardEvent::Service(alive) => {
                 self.around.card_service = alive;
                 self.redraw();

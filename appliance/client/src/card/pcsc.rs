@@ -4,6 +4,7 @@
 //! dies its cards are gone, and the thread tries to find it again.
 
 use std::ffi::CString;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use heliostat_wire::card::Unreadable;
@@ -21,14 +22,25 @@ const SERVICE_RETRY: Duration = Duration::from_millis(300);
 /// A card that answered nothing at its edge often does when asked again.
 const CONNECT_ATTEMPTS: u32 = 3;
 
+/// A card that could not be read is tried again after this long, as long as it is there: contacts
+/// bounce, and pcscd does not notice a card that is pulled and inserted again quickly.
+const REREAD: Duration = Duration::from_millis(700);
+/// A card that has not been read by then is said to be mute. The reader may go on waiting for it:
+/// PC/SC cannot give up a command.
+const READ_PATIENCE: Duration = Duration::from_secs(4);
+/// How often it is tried again.
+const REREADS: u32 = 4;
+
 /// Starts the thread; `report` is called for every event.
-pub fn watch(report: impl Fn(CardEvent) + Send + 'static) -> std::io::Result<()> {
+pub fn watch(report: impl Fn(CardEvent) + Clone + Send + 'static) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("cards".to_owned())
         .spawn(move || {
             let mut watcher = Watcher {
                 report,
                 current: None,
+                rereads: 0,
+                another: false,
                 service: None,
             };
             loop {
@@ -43,11 +55,15 @@ struct Watcher<F> {
     report: F,
     /// The reader whose card is the desk's card, and the reader's event count at its edge.
     current: Option<(CString, u32)>,
+    /// How often the desk's card is still to be tried again.
+    rereads: u32,
+    /// Whether another reader has a card too.
+    another: bool,
     /// Whether pcscd was last seen alive.
     service: Option<bool>,
 }
 
-impl<F: Fn(CardEvent)> Watcher<F> {
+impl<F: Fn(CardEvent) + Clone + Send + 'static> Watcher<F> {
     /// Watches until pcscd fails.
     fn run(&mut self) {
         let result = Context::establish(Scope::User).and_then(|context| {
@@ -77,7 +93,11 @@ impl<F: Fn(CardEvent)> Watcher<F> {
             (self.report)(CardEvent::Readers(states.len() - 1));
             loop {
                 states.iter_mut().for_each(ReaderState::sync_current_state);
-                context.get_status_change(None, &mut states)?;
+                let patience = (self.rereads > 0).then_some(REREAD);
+                match context.get_status_change(patience, &mut states) {
+                    Err(Error::Timeout) => self.reread(context, &states),
+                    result => result?,
+                }
                 self.look(context, &states);
                 if states.iter().any(reader_list_changed) {
                     break;
@@ -104,6 +124,18 @@ impl<F: Fn(CardEvent)> Watcher<F> {
                 self.card_came(context, state);
             }
         }
+        self.count_others(states);
+    }
+
+    fn count_others(&mut self, states: &[ReaderState]) {
+        let current = self.current.as_ref().map(|(reader, _)| reader.as_c_str());
+        let another = states.iter().any(|state| {
+            state.name() != PNP_NOTIFICATION() && Some(state.name()) != current && has_card(state)
+        });
+        if another != self.another {
+            self.another = another;
+            (self.report)(CardEvent::Another(another));
+        }
     }
 
     /// Whether the card of the current reader was swapped between two looks: pcscd counts every
@@ -122,16 +154,69 @@ impl<F: Fn(CardEvent)> Watcher<F> {
             reader,
             at_us: monotonic_us(),
         });
-        let event = if state.event_state().contains(State::MUTE) {
-            CardEvent::Unreadable(Unreadable::Mute)
-        } else {
-            read(context, state)
+        if state.event_state().contains(State::MUTE) {
+            self.rereads = REREADS;
+            return (self.report)(CardEvent::Unreadable(Unreadable::Mute));
+        }
+        let (said_mute, event) = self.read_patiently(context, state);
+        debug!(?event, said_mute, "card read");
+        let failed = matches!(event, CardEvent::Unreadable(_));
+        self.rereads = if failed { REREADS } else { 0 };
+        match said_mute {
+            false => (self.report)(event),
+            true => self.report_late(state, event),
+        }
+    }
+
+    /// Reads a card; when that takes too long, says meanwhile that it is mute. Returns whether it
+    /// said so.
+    fn read_patiently(&self, context: &Context, state: &ReaderState) -> (bool, CardEvent) {
+        let (done, reading) = std::sync::mpsc::channel::<()>();
+        let report = self.report.clone();
+        let impatient = std::thread::spawn(move || {
+            let late = reading.recv_timeout(READ_PATIENCE) == Err(RecvTimeoutError::Timeout);
+            if late {
+                report(CardEvent::Unreadable(Unreadable::Mute));
+            }
+            late
+        });
+        let event = read(context, state);
+        drop(done);
+        (impatient.join().unwrap_or(false), event)
+    }
+
+    /// A card that was given up has been read after all; that it was not is known already.
+    fn report_late(&self, state: &ReaderState, event: CardEvent) {
+        if matches!(event, CardEvent::Read(_)) {
+            (self.report)(CardEvent::Edge {
+                reader: state.name().to_string_lossy().into_owned(),
+                at_us: monotonic_us(),
+            });
+            (self.report)(event);
+        }
+    }
+
+    /// Tries the desk's card again. The screen changes only if it helps.
+    fn reread(&mut self, context: &Context, states: &[ReaderState]) {
+        self.rereads -= 1;
+        let current = self.current.as_ref().map(|(reader, _)| reader.as_c_str());
+        let here = states.iter().find(|state| Some(state.name()) == current);
+        let Some(state) = here.filter(|state| has_card(state)) else {
+            return;
         };
-        debug!(?event, "card read");
-        (self.report)(event);
+        let event = read(context, state);
+        debug!(?event, "card read again");
+        if matches!(event, CardEvent::Read(_)) {
+            self.rereads = 0;
+        }
+        self.report_late(state, event);
     }
 
     fn card_gone(&mut self) {
+        if std::mem::take(&mut self.another) {
+            (self.report)(CardEvent::Another(false));
+        }
+        self.rereads = 0;
         if self.current.take().is_some() {
             info!("card removed");
             (self.report)(CardEvent::Gone);
@@ -203,8 +288,11 @@ fn read(context: &Context, state: &ReaderState) -> CardEvent {
             },
         };
     };
-    // Applications of the session may want the card as we found it.
-    let _ = card.disconnect(Disposition::LeaveCard);
+    // Applications of the session may want the card as we found it; one that failed starts anew.
+    let _ = card.disconnect(match event {
+        CardEvent::Read(_) => Disposition::LeaveCard,
+        _ => Disposition::ResetCard,
+    });
     event
 }
 

@@ -27,6 +27,8 @@ fn main() -> anyhow::Result<()> {
         firmware: Firmware::Bios,
         windows: !auto,
         shell: false,
+        two_readers: false,
+        bare: false,
         image,
         folder: folder.clone(),
     };

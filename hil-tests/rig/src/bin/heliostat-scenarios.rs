@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use clap::{Parser, ValueEnum};
 use hil_rig::story::{self, ALICE, BOB, STEP};
-use hil_rig::{Firmware, Picture, Rig, RigOptions, image, namespaces, programs};
+use hil_rig::{BOOT, Firmware, Picture, Rig, RigOptions, image, namespaces, programs};
 
 #[derive(Parser)]
 struct Args {
@@ -42,6 +42,8 @@ enum Boot {
     Shell,
     /// One terminal with UEFI.
     Uefi,
+    /// An image without a site key, and a terminal without a display.
+    Bare,
 }
 
 const SCENARIOS: &[Scenario] = &[
@@ -88,6 +90,18 @@ const SCENARIOS: &[Scenario] = &[
         play: torn_out,
     },
     Scenario {
+        name: "cards that cannot be read",
+        boot: Boot::Bios,
+        long: true,
+        play: unreadable_cards,
+    },
+    Scenario {
+        name: "two readers",
+        boot: Boot::Bios,
+        long: true,
+        play: two_readers,
+    },
+    Scenario {
         name: "cable pulled for ten seconds",
         boot: Boot::Bios,
         long: true,
@@ -111,6 +125,18 @@ const SCENARIOS: &[Scenario] = &[
         long: true,
         play: uefi,
     },
+    Scenario {
+        name: "image without a site key",
+        boot: Boot::Bare,
+        long: true,
+        play: no_site_key,
+    },
+    Scenario {
+        name: "terminal without a display",
+        boot: Boot::Bare,
+        long: true,
+        play: no_display,
+    },
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -119,7 +145,7 @@ fn main() -> anyhow::Result<()> {
         return inside(boot, &args);
     }
     let (mut passed, mut failed) = (0, 0);
-    for boot in [Boot::Bios, Boot::Shell, Boot::Uefi] {
+    for boot in [Boot::Bios, Boot::Shell, Boot::Uefi, Boot::Bare] {
         if chosen(&args, boot).next().is_none() {
             continue;
         }
@@ -204,14 +230,14 @@ fn play_boot(boot: Boot, image: PathBuf, scenarios: &[&Scenario]) -> (usize, usi
     let mut failed = 0;
     for scenario in scenarios {
         let started = Instant::now();
-        let result = (scenario.play)(&mut rig).and_then(|()| tidy(&mut rig));
+        let result = (scenario.play)(&mut rig).and_then(|()| tidy(boot, &mut rig));
         let took = started.elapsed().as_secs_f64();
         match result {
             Ok(()) => println!("ok      {} ({took:.0} s)", scenario.name),
             Err(error) => {
                 failed += 1;
                 println!("FAILED  {} ({took:.0} s): {error:#}", scenario.name);
-                let _ = tidy(&mut rig);
+                let _ = tidy(boot, &mut rig);
             }
         }
     }
@@ -223,6 +249,7 @@ fn start(boot: Boot, image: PathBuf) -> anyhow::Result<Rig> {
         Boot::Bios => (Firmware::Bios, 2, "bios"),
         Boot::Shell => (Firmware::Bios, 1, "shell"),
         Boot::Uefi => (Firmware::Uefi, 1, "uefi"),
+        Boot::Bare => (Firmware::Bios, 2, "bare"),
     };
     let folder = programs::target()?.join("scenarios").join(name);
     let shell = boot == Boot::Shell;
@@ -231,14 +258,22 @@ fn start(boot: Boot, image: PathBuf) -> anyhow::Result<Rig> {
         firmware,
         windows: false,
         shell,
+        two_readers: boot == Boot::Bios,
+        bare: boot == Boot::Bare,
         image,
         folder,
     })
 }
 
 /// No card anywhere, every terminal idle: how each scenario begins.
-fn tidy(rig: &mut Rig) -> anyhow::Result<()> {
+fn tidy(boot: Boot, rig: &mut Rig) -> anyhow::Result<()> {
+    if boot == Boot::Bare {
+        return Ok(());
+    }
     for name in rig.names() {
+        for reader in rig.machine(&name)?.readers() {
+            reader.pull()?;
+        }
         rig.pull(&name)?;
         rig.wait_idle(&name)?;
     }
@@ -379,6 +414,103 @@ fn torn_out(rig: &mut Rig) -> anyhow::Result<()> {
     rig.machine("A")?
         .wait_for("the desktop", STEP, desktop)
         .map(drop)
+}
+
+fn unreadable_cards(rig: &mut Rig) -> anyhow::Result<()> {
+    for kind in [hil_card::Kind::Garbage, hil_card::Kind::Silent] {
+        let machine = rig.machine("A")?;
+        let card = hil_card::Card::new(kind.clone());
+        machine.reader().insert(card)?;
+        let trouble = |p: &Picture| p.share(ALERT) > 0.004;
+        machine
+            .wait_for("word of a card that cannot be read", STEP, trouble)
+            .with_context(|| format!("{kind:?}"))?;
+        let sessions = rig.site.ctl(&["session", "list"])?;
+        let attached = sessions.as_array().into_iter().flatten();
+        let at_a = attached.filter(|session| is_at_a(&session)).count();
+        ensure!(at_a == 0, "{kind:?} has opened a session");
+        rig.pull("A")?;
+        rig.wait_idle("A")?;
+    }
+    // The reader is none the worse for it.
+    rig.insert(ALICE.name, "A")?;
+    let desktop = |p: &Picture| p.share(story::FOOT) > 0.04 || p.share(ALICE.colour) > 0.04;
+    rig.machine("A")?
+        .wait_for("the desktop", STEP, desktop)
+        .map(drop)
+}
+
+fn is_at_a(session: &serde_json::Value) -> bool {
+    session["terminal"]
+        .as_str()
+        .is_some_and(|terminal| terminal.eq_ignore_ascii_case("a"))
+}
+
+fn two_readers(rig: &mut Rig) -> anyhow::Result<()> {
+    // A card of no use is in the first reader when Alice puts hers into the second.
+    rig.insert("mallory", "A")?;
+    let machine = rig.machine("A")?;
+    let refused = machine.wait_for("refusal", STEP, |p| p.share(ALERT) > 0.004)?;
+    let alice = || hil_card::Card::named(ALICE.name);
+    machine.readers()[1].insert(alice())?;
+    let words = |p: &Picture| p.share(ALERT) > 0.004 && p.pixels != refused.pixels;
+    machine.wait_for("word of the card in the second reader", STEP, words)?;
+    // Pulling the first makes the second the desk's card.
+    machine.reader().pull()?;
+    let desktop = |p: &Picture| p.share(story::FOOT) > 0.04 || p.share(ALICE.colour) > 0.04;
+    machine.wait_for("Alice's desktop", STEP, desktop)?;
+    story::colour(rig, ALICE, "A")?;
+    let hers = |p: &Picture| p.share(ALICE.colour) > 0.04;
+    let session = story::session_of(rig, ALICE)?;
+    ensure!(is_at_a(&session), "attached elsewhere: {session}");
+    // Bob's card beside hers changes nothing: what is on the screen stays until her card goes.
+    rig.insert(BOB.name, "A")?;
+    story::sees_nothing_of(rig, BOB, "A")?;
+    let machine = rig.machine("A")?;
+    machine.wait_for("Alice's desktop, still", STEP, hers)?;
+    machine.readers()[1].pull()?;
+    let machine = rig.machine("A")?;
+    let his = |p: &Picture| {
+        p.share(ALICE.colour) == 0.0 && (p.share(story::FOOT) > 0.04 || p.share(BOB.colour) > 0.04)
+    };
+    machine.wait_for("Bob's desktop", STEP, his)?;
+    let session = story::session_of(rig, BOB)?;
+    ensure!(is_at_a(&session), "attached elsewhere: {session}");
+    Ok(())
+}
+
+fn no_site_key(rig: &mut Rig) -> anyhow::Result<()> {
+    let machine = rig.machine("A")?;
+    let trouble = |p: &Picture| p.share(ALERT) > 0.004;
+    machine.wait_for("word of the missing key", BOOT, trouble)?;
+    let console = machine.console();
+    ensure!(console.contains("E40"), "no E40 on the serial console");
+    // A card changes nothing: without a key nobody is talked to.
+    rig.insert(ALICE.name, "A")?;
+    rig.machine("A")?
+        .wait_for("the same screen", STEP, trouble)?;
+    let known = rig.site.ctl(&["terminal", "list"])?;
+    ensure!(
+        known == serde_json::json!([]),
+        "terminals came online: {known}"
+    );
+    Ok(())
+}
+
+fn no_display(rig: &mut Rig) -> anyhow::Result<()> {
+    // The serial line is all that such a terminal has to speak with.
+    let deadline = Instant::now() + BOOT;
+    let machine = rig.machine("B")?;
+    while !machine.console().contains("E10") {
+        ensure!(
+            Instant::now() < deadline,
+            "no E10 on the serial console: {}",
+            machine.console()
+        );
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    ensure!(machine.is_on(), "the terminal has gone down");
+    Ok(())
 }
 
 fn cable_pulled(rig: &mut Rig) -> anyhow::Result<()> {

@@ -125,6 +125,8 @@ fn main() -> anyhow::Result<()> {
                 firmware,
                 windows: false,
                 shell: false,
+                two_readers: false,
+                bare: false,
                 image,
                 folder,
             });
