@@ -12,6 +12,7 @@ help:
 	@echo 'make check    format, lints and the shape of the workspace'
 	@echo 'make unit     the tests that need no virtual machine'
 	@echo 'make image    build the netboot image into target/image'
+	@echo 'make install  build and install the server parts (PREFIX=/usr/local); make uninstall'
 	@echo 'make bench    the benches'
 	@echo 'make figures  measure the figures, one JSON line each (ONLY=name,… for some)'
 	@echo 'make scenarios  every scenario of the rig (long)'
@@ -60,11 +61,40 @@ scenarios:
 
 .PHONY: image
 image:
+	@[ '$(origin SITE_KEY)' = undefined ] || [ -n '$(SITE_KEY)' ] || \
+	    { echo 'image: SITE_KEY is empty; does heliostat-broker site-key print one?' >&2; exit 1; }
 	@$(SETUP) build image
 	$(CARGO) build --release -p heliostat-terminal -p heliostat-image
 	target/release/heliostat-image build --profile $(or $(PROFILE),desk-x86) \
 	    $(if $(SITE_KEY),--site-key $(SITE_KEY)) \
 	    --terminal target/release/heliostat-terminal --out target/image
+
+PREFIX ?= /usr/local
+INSTALLED := heliostat-broker heliostat-session heliostatctl heliostat-image heliostat-pxe heliostat-terminal
+as_root := $(if $(DESTDIR),,$(if $(filter 0,$(shell id -u)),,sudo))
+
+.PHONY: install
+install:
+	@$(SETUP) build desktop image netboot
+	$(CARGO) build --release $(foreach bin,$(INSTALLED),--bin $(bin))
+	$(as_root) install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system \
+	    $(DESTDIR)$(PREFIX)/share/doc/heliostat/book $(DESTDIR)/etc/heliostat
+	$(as_root) install $(foreach bin,$(INSTALLED),target/release/$(bin)) $(DESTDIR)$(PREFIX)/bin
+	$(as_root) install -m 644 docs/book/src/*.md $(DESTDIR)$(PREFIX)/share/doc/heliostat/book
+	@for unit in server/packaging/heliostat-broker.service pxe/packaging/heliostat-pxe.service; do \
+	    sed 's|@bindir@|$(PREFIX)/bin|; s|/usr/share/doc|$(PREFIX)/share/doc|' $$unit | $(as_root) install -m 644 /dev/stdin \
+	        $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/} || exit 1; done
+	@for file in server/packaging/broker.toml pxe/packaging/pxe.toml; do \
+	    to=$(DESTDIR)/etc/heliostat/$${file##*/}; \
+	    if [ -e $$to ]; then echo "$$to stays as it is"; else $(as_root) install -m 644 $$file $$to; fi; done
+	@echo 'installed; next: docs/book/src/first-site.md'
+
+.PHONY: uninstall
+uninstall:
+	$(as_root) rm -rf $(foreach bin,$(INSTALLED),$(DESTDIR)$(PREFIX)/bin/$(bin)) \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/heliostat-broker.service \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/heliostat-pxe.service $(DESTDIR)$(PREFIX)/share/doc/heliostat
+	@echo 'what stays: /etc/heliostat, /var/lib/heliostat, /var/lib/heliostat-pxe and Debian packages'
 
 .PHONY: bench
 bench:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the named groups need, and says which and why.
-# Usage: setup.sh GROUP...   (groups: build desktop image rig windows cards)
+# Usage: setup.sh GROUP...   (groups: build desktop image netboot rig windows cards)
 set -euo pipefail
 
 # One line a package: group, name, why.
@@ -23,6 +23,8 @@ image    kmod                checks the image's module lists
 image    cpio                checks the image's archives
 image    openssl             makes keys for the tests of signed images
 image    sbsigntool          signs images for Secure Boot
+netboot  dnsmasq-base        DHCP, ProxyDHCP and TFTP
+netboot  ipxe                boot programs for firmware without HTTP
 rig      qemu-system-x86     terminals as virtual machines
 rig      ipxe-qemu           their network boot ROM
 rig      ipxe                the boot program for ROMs without HTTP

@@ -39,13 +39,19 @@ impl Site {
         let broker_toml = format!(
             "site = \"Heliostat demo\"\n\
              listen = \"{SERVER}:4460\"\n\
-             state_dir = \"/run/heliostat-state\"\n\
+             state_dir = \"{}/state\"\n\
              run_dir = \"/run/heliostat\"\n\
              session_config = \"{}/session.toml\"\n\
              [cards]\n\
              unproven = \"allow\"\n",
             folder.display(),
+            folder.display(),
         );
+        // A site of its own, whose logs outlive it.
+        let state = folder.join("state");
+        if state.exists() {
+            std::fs::remove_dir_all(&state)?;
+        }
         std::fs::write(folder.join("broker.toml"), broker_toml)?;
         std::fs::write(folder.join("session.toml"), "autostart = [\"foot\"]\n")?;
         let pin = site_key(folder)?;

@@ -7,6 +7,7 @@ use std::io::{BufRead, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::Parser;
 use hil_local::{Site, SiteOptions, Terminal};
 use nix::unistd::{Uid, User};
 
@@ -14,7 +15,12 @@ use nix::unistd::{Uid, User};
 const CARD: &str = "piv:7472790000000000000000000000cafe";
 const HELP: &str = "insert · pull · status · quit";
 
+/// Your own desktop in a window, with a virtual card, in seconds.
+#[derive(Parser)]
+struct Args {}
+
 fn main() -> anyhow::Result<()> {
+    let Args {} = Args::parse();
     if ["DISPLAY", "WAYLAND_DISPLAY"]
         .iter()
         .all(|v| std::env::var_os(v).is_none())

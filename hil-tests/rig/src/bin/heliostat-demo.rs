@@ -4,11 +4,18 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use clap::Parser;
 use hil_rig::control::{Request, obey};
 use hil_rig::story::{self, ALICE, BOB};
 use hil_rig::{Firmware, Rig, RigOptions, image, namespaces, programs};
 
+/// The whole chain: two PCs boot through their firmware, cards move between them. Interactive on a
+/// desktop; by itself with DEMO=auto or without one.
+#[derive(Parser)]
+struct Args {}
+
 fn main() -> anyhow::Result<()> {
+    let Args {} = Args::parse();
     let folder = programs::target()?.join("demo");
     // Packages are fetched before the network of the machine is left behind; inside, the image is
     // there already.
@@ -17,6 +24,10 @@ fn main() -> anyhow::Result<()> {
         println!("entering namespaces of our own: all of it ends with this program");
     }
     namespaces::enter()?;
+    // What an earlier demo left would look like this one's.
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
     std::fs::create_dir_all(&folder)?;
     let has_display = ["DISPLAY", "WAYLAND_DISPLAY"]
         .iter()
