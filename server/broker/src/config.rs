@@ -189,7 +189,12 @@ impl Config {
             Ok(text) => Self::parse(&file, &text),
             Err(error) => Err(ConfigError::Unreadable {
                 file,
-                why: error.to_string(),
+                why: match error.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        "there is no such file; an empty one means the defaults".to_owned()
+                    }
+                    _ => error.to_string(),
+                },
             }),
         }
     }

@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::admin::{self, About};
 use crate::config::Config;
@@ -52,6 +52,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let server = Arc::new(server);
     let listen = server.local_addr()?.to_string();
     info!(%listen, site_key = %identity.pin(), "the broker is up");
+    if !config.policy().unproven_cards {
+        warn!("no card opens a desktop: none can prove itself yet, and cards.unproven is \"deny\"");
+    }
 
     let about = About {
         site: config.site.clone(),
