@@ -84,6 +84,14 @@ impl Connection {
         }
     }
 
+    /// The peer has said what it had to and is not waited for any more, but is no less a stranger:
+    /// its address gets no budget back.
+    pub fn greeted(&self) {
+        if let Some(half_open) = &self.half_open {
+            half_open.settle(false);
+        }
+    }
+
     /// Opens the main stream, as a terminal does, and sends the preamble with the `first` message.
     pub async fn open_main<S: Serialize, R: DeserializeOwned>(
         &self,

@@ -189,7 +189,16 @@ impl Hub {
             Ok((text, actions)) => {
                 self.perform(actions);
                 let kept = self.store.flushed();
-                tokio::spawn(pass(kept, answer, |()| Reply::Done(text)));
+                tokio::spawn(pass(kept, answer, |kept| match kept {
+                    Ok(()) => Reply::Done(text),
+                    Err(problem) => Reply::Failed(Failure {
+                        why: Why::Internal,
+                        text: format!(
+                            "{text}, but that could not be kept ({problem}): the broker tries \
+                             again, and forgets it if it is restarted before that succeeds"
+                        ),
+                    }),
+                }));
             }
         }
     }

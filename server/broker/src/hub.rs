@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use crate::admin::About;
+use crate::audit::AuditBudget;
 use crate::directory::{Action, Directory, Event, LinkId, Moment, Offer};
 use crate::launcher::Launcher;
 use crate::session::{self, Order};
@@ -61,6 +62,7 @@ pub struct Hub {
     sessions: HashMap<SessionId, mpsc::Sender<Order>>,
     to_hub: ToHub,
     started: Instant,
+    audit_budget: AuditBudget,
 }
 
 impl Hub {
@@ -83,6 +85,7 @@ impl Hub {
             sessions: HashMap::new(),
             to_hub,
             started: Instant::now(),
+            audit_budget: AuditBudget::default(),
         }
     }
 
@@ -205,7 +208,18 @@ impl Hub {
         }
     }
 
-    fn audit(&self, row: heliostat_control::admin::AuditRow) {
+    fn audit(&mut self, row: heliostat_control::admin::AuditRow) {
+        let Some(skipped) = self.audit_budget.admit(&row) else {
+            return;
+        };
+        if skipped > 0 {
+            let mut word = row.clone();
+            word.event = "audit_skipped".to_owned();
+            (word.person, word.terminal, word.card) = Default::default();
+            word.detail = format!("{skipped} lines of terminals that said too much");
+            warn!(skipped, "audit lines were not written");
+            self.store.audit(word);
+        }
         info!(
             event = row.event,
             person = row.person,

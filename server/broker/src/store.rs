@@ -7,8 +7,11 @@ mod schema;
 mod tables;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context;
 use heliostat_control::admin::{AuditRow, ReceiptRow};
@@ -21,14 +24,20 @@ use crate::directory::{Record, Remembered};
 
 /// Writes that may wait for the disk.
 const MAX_WAITING: usize = 8192;
+/// Audit lines that may wait for it. What people and administrators are promised has the rest.
+const MAX_WAITING_AUDIT: usize = MAX_WAITING / 2;
 /// Writes that become one transaction.
 const MAX_BATCH: usize = 256;
+/// Records that a disk refused and that are tried again.
+const MAX_UNKEPT: usize = 8192;
+/// After how long they are, if nothing else is to be written.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// What the thread is asked for.
 enum Job {
     Keep(Box<Record>),
     Audit(Box<AuditRow>),
-    Flush(oneshot::Sender<()>),
+    Flush(oneshot::Sender<Result<(), String>>),
     Receipts {
         since_ms: u64,
         limit: u32,
@@ -44,8 +53,18 @@ enum Job {
 #[derive(Debug)]
 pub struct Store {
     jobs: Option<SyncSender<Job>>,
+    state: Arc<State>,
     thread: Option<JoinHandle<()>>,
     path: PathBuf,
+}
+
+/// What both sides of the queue know.
+#[derive(Debug, Default)]
+struct State {
+    /// Jobs in the queue.
+    waiting: AtomicUsize,
+    /// A record was lost for good.
+    lost: AtomicBool,
 }
 
 impl Store {
@@ -61,12 +80,23 @@ impl Store {
             .with_context(|| format!("cannot read the store {}", path.display()))?;
         let audit = AuditFile::open(&state_dir.join("audit.jsonl"))?;
         let (jobs, inbox) = sync_channel(MAX_WAITING);
+        let state = Arc::<State>::default();
+        let seen = state.clone();
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .stack_size(256 << 10)
-            .spawn(move || work(connection, audit, &inbox))?;
+            .spawn(move || {
+                let mut keeper = Keeper {
+                    connection,
+                    audit,
+                    unkept: Vec::new(),
+                    state: seen,
+                };
+                keeper.work(&inbox);
+            })?;
         let store = Self {
             jobs: Some(jobs),
+            state,
             thread: Some(thread),
             path,
         };
@@ -78,13 +108,20 @@ impl Store {
         self.send(Job::Keep(Box::new(record)));
     }
 
-    /// Keeps an audit line, soon.
+    /// Keeps an audit line, soon; the queue keeps room for what matters more.
     pub fn audit(&self, row: AuditRow) {
-        self.send(Job::Audit(Box::new(row)));
+        if self.state.waiting.load(Ordering::Relaxed) < MAX_WAITING_AUDIT {
+            self.send(Job::Audit(Box::new(row)));
+        } else {
+            warn!(
+                ?row,
+                "the disk does not keep up, an audit line was not written"
+            );
+        }
     }
 
-    /// Resolves when everything before is on the disk.
-    pub fn flushed(&self) -> oneshot::Receiver<()> {
+    /// Resolves when every record before is on the disk, or with why one is not.
+    pub fn flushed(&self) -> oneshot::Receiver<Result<(), String>> {
         let (done, flushed) = oneshot::channel();
         self.send(Job::Flush(done));
         flushed
@@ -110,12 +147,19 @@ impl Store {
 
     fn send(&self, job: Job) {
         let Some(jobs) = &self.jobs else { return };
+        self.state.waiting.fetch_add(1, Ordering::Relaxed);
         match jobs.try_send(job) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => warn!(
-                store = %self.path.display(),
-                "the disk does not keep up, something was not written"
-            ),
+            Err(TrySendError::Full(job)) => {
+                self.state.waiting.fetch_sub(1, Ordering::Relaxed);
+                if matches!(job, Job::Keep(_)) {
+                    self.state.lost.store(true, Ordering::Relaxed);
+                }
+                warn!(
+                    store = %self.path.display(),
+                    "the disk does not keep up, something was not written"
+                );
+            }
             Err(TrySendError::Disconnected(_)) => error!("the store's thread is gone"),
         }
     }
@@ -130,37 +174,87 @@ impl Drop for Store {
     }
 }
 
-fn work(mut connection: Connection, mut audit: AuditFile, inbox: &Receiver<Job>) {
-    while let Ok(first) = inbox.recv() {
-        let batch: Vec<Job> = std::iter::once(first)
-            .chain(inbox.try_iter().take(MAX_BATCH))
-            .collect();
-        if let Err(problem) = write(&mut connection, &mut audit, &batch) {
-            warn!(%problem, "the store could not be written");
+/// The store's thread.
+struct Keeper {
+    connection: Connection,
+    audit: AuditFile,
+    /// Records that the disk has refused so far, oldest first.
+    unkept: Vec<Record>,
+    state: Arc<State>,
+}
+
+impl Keeper {
+    fn work(&mut self, inbox: &Receiver<Job>) {
+        loop {
+            let first = match self.unkept.is_empty() {
+                true => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => inbox.recv_timeout(RETRY),
+            };
+            let batch: Vec<Job> = match first {
+                Ok(first) => std::iter::once(first)
+                    .chain(inbox.try_iter().take(MAX_BATCH))
+                    .collect(),
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            self.state.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+            self.take(batch);
         }
+        if !self.unkept.is_empty() {
+            self.take(Vec::new());
+        }
+    }
+
+    /// Writes a batch behind what could not be written before, and answers.
+    fn take(&mut self, batch: Vec<Job>) {
+        let mut rows = Vec::new();
+        let mut answers = Vec::new();
         for job in batch {
-            answer(&connection, job);
-        }
-    }
-}
-
-fn write(connection: &mut Connection, audit: &mut AuditFile, batch: &[Job]) -> anyhow::Result<()> {
-    let transaction = connection.transaction()?;
-    for job in batch {
-        match job {
-            Job::Keep(record) => tables::keep(&transaction, record)?,
-            Job::Audit(row) => {
-                audit.append(row);
-                tables::keep_audit(&transaction, row)?;
+            match job {
+                Job::Keep(record) => self.unkept.push(*record),
+                Job::Audit(row) => {
+                    self.audit.append(&row);
+                    rows.push(*row);
+                }
+                other => answers.push(other),
             }
-            Job::Flush(_) | Job::Receipts { .. } | Job::AuditRows { .. } => {}
+        }
+        let kept = match self.write(&rows) {
+            Ok(()) => {
+                self.unkept.clear();
+                match self.state.lost.load(Ordering::Relaxed) {
+                    true => Err("the disk did not keep up, and a record was lost".to_owned()),
+                    false => Ok(()),
+                }
+            }
+            Err(problem) => {
+                warn!(%problem, waiting = self.unkept.len(), "the store could not be written");
+                if self.unkept.len() > MAX_UNKEPT {
+                    self.state.lost.store(true, Ordering::Relaxed);
+                    self.unkept.drain(..self.unkept.len() - MAX_UNKEPT);
+                }
+                Err(format!("{problem:#}"))
+            }
+        };
+        for job in answers {
+            answer(&self.connection, job, &kept);
         }
     }
-    transaction.commit()?;
-    Ok(())
+
+    fn write(&mut self, rows: &[AuditRow]) -> anyhow::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for record in &self.unkept {
+            tables::keep(&transaction, record)?;
+        }
+        for row in rows {
+            tables::keep_audit(&transaction, row)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
 }
 
-fn answer(connection: &Connection, job: Job) {
+fn answer(connection: &Connection, job: Job, kept: &Result<(), String>) {
     fn or_none<T>(rows: rusqlite::Result<Vec<T>>) -> Vec<T> {
         rows.unwrap_or_else(|problem| {
             warn!(%problem, "the store could not be read");
@@ -169,7 +263,7 @@ fn answer(connection: &Connection, job: Job) {
     }
     match job {
         Job::Keep(_) | Job::Audit(_) => {}
-        Job::Flush(done) => drop(done.send(())),
+        Job::Flush(done) => drop(done.send(kept.clone())),
         Job::Receipts {
             since_ms,
             limit,

@@ -120,7 +120,8 @@ async fn greet(connection: &Connection) -> Result<(Control, Hello), LinkError> {
     };
     let greeted = timeout(HELLO_TIMEOUT, hello).await;
     let greeted = greeted.map_err(|_| LinkError::Protocol("the terminal did not say hello"))??;
-    connection.authenticated();
+    // Anybody can say hello with a key of their own, so nobody gets their budget back for it.
+    connection.greeted();
     Ok(greeted)
 }
 

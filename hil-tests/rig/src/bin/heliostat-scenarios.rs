@@ -427,7 +427,7 @@ fn unreadable_cards(rig: &mut Rig) -> anyhow::Result<()> {
             .with_context(|| format!("{kind:?}"))?;
         let sessions = rig.site.ctl(&["session", "list"])?;
         let attached = sessions.as_array().into_iter().flatten();
-        let at_a = attached.filter(|session| is_at_a(&session)).count();
+        let at_a = attached.filter(|session| is_at_a(session)).count();
         ensure!(at_a == 0, "{kind:?} has opened a session");
         rig.pull("A")?;
         rig.wait_idle("A")?;

@@ -62,6 +62,7 @@ impl Directory {
             },
             holder: None,
             stats: None,
+            first_frame: None,
         };
         let kept = Record::SessionStarted(id, person.clone(), session.started_s);
         self.sessions.insert(id, session);

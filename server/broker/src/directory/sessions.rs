@@ -28,6 +28,7 @@ impl Directory {
             },
             holder: None,
             stats: None,
+            first_frame: None,
         };
         self.sessions.insert(id, session);
         match second {
@@ -154,6 +155,13 @@ impl Directory {
             return;
         };
         let record = record.clone();
+        // A session is its person's, who may have it say this over and over.
+        match self.sessions.get_mut(&id) {
+            Some(session) if session.first_frame < Some(attach) => {
+                session.first_frame = Some(attach);
+            }
+            _ => return,
+        }
         let who = Who {
             person: &record.person,
             terminal: &record.terminal,

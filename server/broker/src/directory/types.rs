@@ -156,6 +156,8 @@ pub struct Session {
     pub holder: Option<Holder>,
     /// What it last said about itself.
     pub stats: Option<SessionStats>,
+    /// The attach whose first frame it has reported.
+    pub first_frame: Option<AttachId>,
 }
 
 /// ```text

@@ -23,7 +23,7 @@ fn attach(number: u64) -> AttachRecord {
 }
 
 fn flush(store: &Store) {
-    store.flushed().blocking_recv().unwrap();
+    store.flushed().blocking_recv().unwrap().unwrap();
 }
 
 #[test]
@@ -114,4 +114,23 @@ fn a_file_that_is_no_database_is_named() {
     std::fs::write(dir.path().join("broker.sqlite"), "x".repeat(4096)).unwrap();
     let error = format!("{:#}", Store::open(dir.path()).unwrap_err());
     assert!(error.contains("broker.sqlite"), "{error}");
+}
+
+#[test]
+fn a_record_that_the_disk_refuses_is_not_promised_and_is_kept_when_it_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    // Somebody else holds the database, which is how a disk refuses that tests can make and mend.
+    let other = Connection::open(dir.path().join("broker.sqlite")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    store.keep(Record::Person("alice".to_owned()));
+    let refused = store.flushed().blocking_recv().unwrap();
+    assert!(refused.is_err(), "{refused:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    store.keep(Record::Person("bob".to_owned()));
+    flush(&store);
+    drop(store);
+    let (_store, second) = Store::open(dir.path()).unwrap();
+    let both = ["alice".to_owned(), "bob".to_owned()];
+    assert_eq!(second.people, BTreeSet::from(both));
 }
