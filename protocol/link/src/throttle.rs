@@ -16,12 +16,15 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+/// The longest refill. So no clock runs over, whatever the burst.
+const MAX_REFILL: Duration = Duration::from_secs(3600);
+
 /// How much a server gives to strangers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
     /// Attempts one address has at once.
     pub burst: u32,
-    /// Time after which one attempt comes back.
+    /// Time after which one attempt comes back, at most an hour.
     pub refill: Duration,
     /// Half-open connections from which addresses must be proven first.
     pub busy: usize,
@@ -72,7 +75,10 @@ impl Throttle {
     /// A throttle that has seen nobody.
     pub fn new(budget: Budget) -> Self {
         Self {
-            budget,
+            budget: Budget {
+                refill: budget.refill.min(MAX_REFILL),
+                ..budget
+            },
             half_open: 0,
             proven: Spent::default(),
             unproven: Spent::default(),
@@ -282,6 +288,20 @@ mod tests {
         assert_eq!(throttle.arrive(now, address(2), true), Verdict::Accept);
         throttle.finished(address(1), true, true);
         assert_eq!(throttle.arrive(now, address(1), true), Verdict::Accept);
+    }
+
+    #[test]
+    fn the_largest_budget_overflows_no_clock() {
+        let mut throttle = Throttle::new(Budget {
+            burst: u32::MAX,
+            refill: Duration::MAX,
+            ..Budget::default()
+        });
+        let now = Instant::now();
+        for authenticated in [false, true, false] {
+            assert_eq!(throttle.arrive(now, address(1), true), Verdict::Accept);
+            throttle.finished(address(1), true, authenticated);
+        }
     }
 
     #[test]

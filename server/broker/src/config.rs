@@ -12,6 +12,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::directory::Policy;
 
+/// An hour. Who has to wait longer for an attempt is shut out.
+const MAX_REFILL_MS: u64 = 3_600_000;
+
 /// All of it. Every key has a default; an empty file is a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -115,6 +118,23 @@ impl Default for Throttle {
             half_open: budget.half_open,
             half_open_each: budget.half_open_each,
         }
+    }
+}
+
+impl Throttle {
+    /// With a zero no terminal would ever be let in, and nobody would be told.
+    fn problem(&self) -> Option<String> {
+        let counts = [
+            ("burst", self.burst == 0),
+            ("half_open", self.half_open == 0),
+            ("half_open_each", self.half_open_each == 0),
+        ];
+        if let Some((key, _)) = counts.iter().find(|(_, zero)| *zero) {
+            return Some(format!("throttle.{key}: expected at least 1"));
+        }
+        let refill_ms = self.refill_ms;
+        (!(1..=MAX_REFILL_MS).contains(&refill_ms))
+            .then(|| format!("throttle.refill_ms: expected 1 to {MAX_REFILL_MS}, not {refill_ms}"))
     }
 }
 
@@ -224,7 +244,10 @@ impl Config {
                 return Some(format!("{key}: expected an absolute path, not {dir:?}"));
             }
         }
-        (self.max_sessions == 0).then(|| "max_sessions: expected at least 1".to_owned())
+        if self.max_sessions == 0 {
+            return Some("max_sessions: expected at least 1".to_owned());
+        }
+        self.throttle.problem()
     }
 
     /// What the directory needs of it.
@@ -321,6 +344,26 @@ mod tests {
         assert!(text.contains("4600 lies within session_ports"), "{text}");
         let text = problem("state_dir = \"state\"");
         assert!(text.contains("absolute"), "{text}");
+    }
+
+    #[test]
+    fn a_throttle_that_lets_nobody_in_is_refused() {
+        for key in ["burst", "half_open", "half_open_each"] {
+            let text = problem(&format!("[throttle]\n{key} = 0"));
+            assert!(
+                text.contains(&format!("throttle.{key}: expected at least 1")),
+                "{text}"
+            );
+        }
+        for refill_ms in ["0", "9223372036854775807"] {
+            let text = problem(&format!("[throttle]\nrefill_ms = {refill_ms}"));
+            assert!(
+                text.contains("throttle.refill_ms: expected 1 to 3600000"),
+                "{text}"
+            );
+        }
+        let busy = Config::parse("broker.toml", "[throttle]\nbusy = 0\nburst = 4294967295");
+        assert!(busy.is_ok(), "{busy:?}");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
 
 use crate::admin::{self, About};
 use crate::config::Config;
@@ -65,17 +66,33 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let addresses = config.session_addresses.clone();
     let mut hub = Hub::new(directory, store, launcher, about, addresses, to_hub.clone());
     hub.adopt();
-    let links = tokio::spawn(terminal::accept(server.clone(), to_hub.clone()));
+    let mut links = tokio::spawn(terminal::accept(server.clone(), to_hub.clone()));
     let with_group = config.admin_group.is_some();
     let admins = tokio::spawn(admin::accept(admin, with_group, to_hub));
-    let store = hub.run(inbox, stop()?).await;
+    let mut deaf = false;
+    let store = hub.run(inbox, end(stop()?, &mut links, &mut deaf)).await;
     info!("leaving; sessions run on");
     links.abort();
     admins.abort();
     server.shutdown(CloseCode::ShuttingDown).await;
     let _ = fs::remove_file(config.run_dir.join("admin.sock"));
     drop(store);
+    if deaf {
+        bail!("terminals were not accepted any more, see above; start the broker again");
+    }
     Ok(())
+}
+
+/// Resolves when the broker is asked to leave, or when no terminal can reach it any more: then it is
+/// `deaf`, and better started again than running in silence.
+async fn end(stop: impl Future<Output = ()>, links: &mut JoinHandle<()>, deaf: &mut bool) {
+    tokio::select! {
+        () = stop => {}
+        ended = links => {
+            error!(?ended, "terminals are not accepted any more");
+            *deaf = true;
+        }
+    }
 }
 
 /// Resolves when the broker is asked to leave.
@@ -97,5 +114,22 @@ fn lock(state_dir: &Path) -> anyhow::Result<Flock<File>> {
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
         Err(_) => bail!("another broker uses {}: stop it first", state_dir.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_broker_that_accepts_no_terminals_ends_and_is_deaf() {
+        let mut deaf = false;
+        let mut links = tokio::spawn(async {});
+        end(std::future::pending(), &mut links, &mut deaf).await;
+        assert!(deaf);
+        let mut deaf = false;
+        let mut links = tokio::spawn(std::future::pending());
+        end(std::future::ready(()), &mut links, &mut deaf).await;
+        assert!(!deaf);
     }
 }
