@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, PipeWriter};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -55,7 +55,7 @@ impl Launcher {
             session_log: config.session_log.clone(),
             min_uid: config.min_uid,
         };
-        make_dir(&launcher.run_dir, 0o711)?;
+        make_own_dir(&launcher.run_dir)?;
         make_dir(&launcher.sessions_dir(), 0o700)?;
         make_dir(&launcher.run_dir.join("user"), 0o711)?;
         make_dir(&launcher.log_dir, 0o700)?;
@@ -305,6 +305,24 @@ fn session_command(configured: &[String]) -> anyhow::Result<Vec<String>> {
     let ours = std::env::current_exe().context("cannot find our own program")?;
     let beside = ours.with_file_name("heliostat-session");
     Ok(vec![beside.to_string_lossy().into_owned()])
+}
+
+/// Makes a folder that the configuration names. One that is there already may be anybody's, such as
+/// /tmp, so nothing of it is changed, and it must be safe as it is.
+fn make_own_dir(path: &Path) -> anyhow::Result<()> {
+    if !path.exists() {
+        return make_dir(path, 0o711);
+    }
+    let meta = fs::metadata(path)?;
+    let ours = meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw();
+    if !ours || meta.mode() & 0o022 != 0 {
+        bail!(
+            "{} is in the way: it is not a folder of this user that nobody else may write to; \
+             name another in run_dir",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {

@@ -379,3 +379,27 @@ fn a_typo_in_the_configuration_stops_the_start_and_is_named() {
         assert!(text.contains("`session_ports`"), "{text}");
     }
 }
+
+#[test]
+fn a_run_folder_that_is_everybodys_is_refused_and_left_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("tmp");
+    std::fs::create_dir(&shared).unwrap();
+    std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let path = dir.path().join("broker.toml");
+    let (folder, run) = (dir.path().display(), shared.display());
+    let config =
+        format!("listen = \"127.0.0.1:0\"\nstate_dir = \"{folder}/state\"\nrun_dir = \"{run}\"\n");
+    std::fs::write(&path, config).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_heliostat-broker"))
+        .arg("--config")
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("run_dir"), "{text}");
+    let mode = shared.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o1777);
+}
