@@ -112,8 +112,10 @@ impl Default for Throttle {
     fn default() -> Self {
         let budget = Budget::default();
         Self {
-            burst: budget.burst,
-            refill_ms: budget.refill.as_millis() as u64,
+            // A hello gives nothing back, and a room full of terminals in one IPv6 network that
+            // comes back at once is to be let in at once.
+            burst: 256,
+            refill_ms: 100,
             busy: budget.busy,
             half_open: budget.half_open,
             half_open_each: budget.half_open_each,
