@@ -12,6 +12,9 @@ use crate::RigOptions;
 use crate::network::{BRIDGE, SERVER};
 use crate::programs;
 
+/// Where sessions read their configuration: people may not be able to enter the checkout's folder.
+const SESSION_TOML: &str = "/run/heliostat-session.toml";
+
 /// One terminal as the netboot service is told of it.
 pub struct KnownTerminal {
     /// Its network card.
@@ -41,10 +44,9 @@ impl Site {
              listen = \"{SERVER}:4460\"\n\
              state_dir = \"{}/state\"\n\
              run_dir = \"/run/heliostat\"\n\
-             session_config = \"{}/session.toml\"\n\
+             session_config = \"{SESSION_TOML}\"\n\
              [cards]\n\
              unproven = \"allow\"\n",
-            folder.display(),
             folder.display(),
         );
         // A site of its own, whose logs outlive it.
@@ -53,7 +55,7 @@ impl Site {
             std::fs::remove_dir_all(&state)?;
         }
         std::fs::write(folder.join("broker.toml"), broker_toml)?;
-        std::fs::write(folder.join("session.toml"), "autostart = [\"foot\"]\n")?;
+        std::fs::write(SESSION_TOML, "autostart = [\"foot\"]\n")?;
         let pin = site_key(folder)?;
         let names: String = terminals
             .iter()

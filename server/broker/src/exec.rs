@@ -4,7 +4,9 @@
 //! nothing of the broker's memory: become the person, shed what was inherited, run the program.
 //! The session's listening socket comes as standard input and leaves as file descriptor 3.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,10 +16,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, initgroups, setgid, setsid, setuid};
 
+use rustix::fs::{Mode as FileMode, OFlags};
+
 use crate::sys;
 
 /// Files a session may open: each client's buffers are some.
 const MAX_FILES: u64 = 8192;
+
+/// Where the socket that is handed down does not get in the way.
+const ABOVE_SOCKET: RawFd = 16;
 
 /// Whom to become and what to run.
 #[derive(Debug, clap::Args)]
@@ -48,12 +55,44 @@ pub struct ExecSession {
     command: Vec<String>,
 }
 
+/// Runs a program that is open already; returns only why that failed. Scripts need their path.
+fn exec_open(program: &OwnedFd, command: &Command) -> std::io::Error {
+    let text = |text: &OsStr| CString::new(text.as_bytes());
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Result<Vec<CString>, _> = words.map(text).collect();
+    let variables = command.get_envs().filter_map(|(name, value)| {
+        let mut variable = name.to_owned();
+        variable.push("=");
+        variable.push(value?);
+        Some(variable)
+    });
+    let variables: Result<Vec<CString>, _> = variables.map(|both| text(&both)).collect();
+    match (words, variables) {
+        (Ok(words), Ok(variables)) => match nix::unistd::fexecve(program, &words, &variables) {
+            Err(error) => error.into(),
+        },
+        _ => std::io::ErrorKind::InvalidInput.into(),
+    }
+}
+
 impl ExecSession {
     /// Becomes the session; returns only why that failed.
     pub fn exec(self) -> anyhow::Error {
+        // Opened while the user is still root: the program may lie where the user may not go, as in
+        // a checkout below a private home. Whether they may run it is asked again below.
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let program = rustix::fs::open(self.command[0].as_str(), flags, FileMode::empty())
+            .and_then(|low| rustix::io::fcntl_dupfd_cloexec(&low, ABOVE_SOCKET));
         match self.prepare() {
-            Ok(mut command) => anyhow::Error::new(command.exec())
-                .context(format!("cannot run {}", self.command[0])),
+            Ok(mut command) => {
+                let mut error = command.exec();
+                if error.kind() == std::io::ErrorKind::PermissionDenied
+                    && let Ok(program) = program
+                {
+                    error = exec_open(&program, &command);
+                }
+                anyhow::Error::new(error).context(format!("cannot run {}", self.command[0]))
+            }
             Err(error) => error,
         }
     }

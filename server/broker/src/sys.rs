@@ -14,7 +14,8 @@ const SOCKET: i32 = 3;
 pub fn hand_down_socket() -> io::Result<()> {
     let nothing = File::open("/dev/null")?;
     // SAFETY: these calls take numbers only. The process has one thread and owns no file descriptor
-    // but `nothing` and the standard ones, so that nothing loses its descriptor unawares; where
+    // below or at SOCKET but `nothing` and the standard ones, so that nothing loses its descriptor
+    // unawares: those above stay open until the program is run. Where
     // `nothing` is descriptor 3 itself, it is replaced after its last use and not closed twice,
     // since it is forgotten below.
     let done = unsafe {
@@ -22,7 +23,12 @@ pub fn hand_down_socket() -> io::Result<()> {
         null >= 0
             && libc::dup2(0, SOCKET) >= 0
             && libc::dup2(null, 0) >= 0
-            && libc::syscall(libc::SYS_close_range, SOCKET + 1, u32::MAX, 0) >= 0
+            && libc::syscall(
+                libc::SYS_close_range,
+                SOCKET + 1,
+                u32::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            ) >= 0
     };
     let result = match done {
         true => Ok(()),
