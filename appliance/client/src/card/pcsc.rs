@@ -180,7 +180,7 @@ impl<F: Fn(CardEvent) + Clone + Send + 'static> Watcher<F> {
             }
             late
         });
-        let event = read(context, state);
+        let event = read(context, state, Start::AsFound);
         drop(done);
         (impatient.join().unwrap_or(false), event)
     }
@@ -204,7 +204,7 @@ impl<F: Fn(CardEvent) + Clone + Send + 'static> Watcher<F> {
         let Some(state) = here.filter(|state| has_card(state)) else {
             return;
         };
-        let event = read(context, state);
+        let event = read(context, state, Start::Reset);
         debug!(?event, "card read again");
         if matches!(event, CardEvent::Read(_)) {
             self.rereads = 0;
@@ -262,9 +262,18 @@ fn refresh_readers(context: &Context, states: &mut Vec<ReaderState>) -> Result<(
     Ok(())
 }
 
-fn read(context: &Context, state: &ReaderState) -> CardEvent {
+/// How a card is taken up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// As pcscd powered it.
+    AsFound,
+    /// After a reset, because it failed before.
+    Reset,
+}
+
+fn read(context: &Context, state: &ReaderState, start: Start) -> CardEvent {
     let mut attempt = 1;
-    let card = loop {
+    let mut card = loop {
         match context.connect(state.name(), ShareMode::Shared, Protocols::ANY) {
             Ok(card) => break card,
             Err(error) if attempt < CONNECT_ATTEMPTS && error != Error::NoSmartcard => {
@@ -274,7 +283,16 @@ fn read(context: &Context, state: &ReaderState) -> CardEvent {
             Err(error) => return CardEvent::Unreadable(why(error)),
         }
     };
-    let (mut identify, mut step) = Identify::begin(state.atr());
+    let mut atr = state.atr().to_vec();
+    if start == Start::Reset {
+        let reset = card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::ResetCard);
+        // It may be another card than the one whose answer to reset pcscd reported.
+        match reset.and_then(|()| card.status2_owned()) {
+            Ok(status) => atr = status.atr().to_vec(),
+            Err(error) => return CardEvent::Unreadable(why(error)),
+        }
+    }
+    let (mut identify, mut step) = Identify::begin(&atr);
     let mut buffer = [0; pcsc::MAX_BUFFER_SIZE];
     let event = loop {
         step = match step {
@@ -288,11 +306,10 @@ fn read(context: &Context, state: &ReaderState) -> CardEvent {
             },
         };
     };
-    // Applications of the session may want the card as we found it; one that failed starts anew.
-    let _ = card.disconnect(match event {
-        CardEvent::Read(_) => Disposition::LeaveCard,
-        _ => Disposition::ResetCard,
-    });
+    // Applications of the session may want the card as we found it. One that failed is not reset
+    // here: while contacts bounce that fails, and pcscd then takes the reader for empty until the
+    // card is pulled.
+    let _ = card.disconnect(Disposition::LeaveCard);
     event
 }
 
