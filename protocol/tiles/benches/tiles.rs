@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use heliostat_tiles::motion::{Motion, Workspace};
 use heliostat_tiles::oracle::{Layer, Layers, push_changes};
 use heliostat_tiles::{Decoder, Encoder, Limits, cells};
 
@@ -34,6 +35,21 @@ fn main() {
     for (name, old, new) in cases {
         measure(name, old.as_ref(), &new);
     }
+    measure_motion("scroll", &desktop, &drawn(|x, y| text(x, y, 51)));
+    let dragged = |left: u32, top: u32| {
+        drawn(
+            move |x, y| match (x.wrapping_sub(left) < 800, y.wrapping_sub(top) < 600) {
+                (true, true) => photo(x - left, y - top),
+                _ => text(x, y, 0),
+            },
+        )
+    };
+    measure_motion("drag", &dragged(200, 150), &dragged(209, 143));
+    measure_motion(
+        "nothing moved",
+        &drawn(photo),
+        &drawn(|x, y| OPAQUE | hash(x, y)),
+    );
 }
 
 fn measure(name: &str, old: Option<&Layer>, new: &Layer) {
@@ -70,6 +86,54 @@ fn measure(name: &str, old: Option<&Layer>, new: &Layer) {
         encode.as_secs_f64() / memcpy.as_secs_f64(),
         encode.as_secs_f64() / zstd.as_secs_f64(),
     );
+}
+
+fn measure_motion(name: &str, old: &Layer, new: &Layer) {
+    let (mut room, mut encoder) = (Workspace::default(), Encoder::new(1));
+    let mut batch = Vec::new();
+    push_changes(&mut encoder, 0, old, new);
+    encoder.finish(&mut batch);
+    let without = batch.len();
+    let mut found = Vec::new();
+    let search = best_of(|| {
+        found.clear();
+        Motion::default().find(old.view(), new.view(), &mut room, &mut found);
+    });
+    batch.clear();
+    push_moved(&mut room, &mut encoder, old, new);
+    encoder.finish(&mut batch);
+    let mut decoder = Decoder::new();
+    let decode = best_of(|| {
+        let mut layers = Layers(vec![old.clone()]);
+        decoder
+            .decode(&batch, &Limits::default(), &mut layers)
+            .unwrap();
+    });
+    println!(
+        "{{\"bench\":\"motion\",\"case\":\"{name}\",\"copies\":{},\"bytes\":{},\"bytes_without\":{without},\
+         \"search_ms\":{:.3},\"decode_and_clone_ms\":{:.3}}}",
+        found.len(),
+        batch.len(),
+        search.as_secs_f64() * 1e3,
+        decode.as_secs_f64() * 1e3,
+    );
+}
+
+/// Looks for motion as a session does, and pushes what it leaves.
+fn push_moved(room: &mut Workspace, encoder: &mut Encoder, old: &Layer, new: &Layer) {
+    let mut copies = Vec::new();
+    Motion::default().find(old.view(), new.view(), room, &mut copies);
+    let mut moved = old.clone();
+    for copy in &copies {
+        encoder.copy(0, copy);
+        for y in 0..copy.from.h {
+            let from = (copy.from.y + y) as usize * W as usize + copy.from.x as usize;
+            let to = (copy.to.1 + y) as usize * W as usize + copy.to.0 as usize;
+            let w = copy.from.w as usize;
+            moved.pixels[to..to + w].copy_from_slice(&old.pixels[from..from + w]);
+        }
+    }
+    push_changes(encoder, 0, &moved, new);
 }
 
 fn push(encoder: &mut Encoder, old: Option<&Layer>, new: &Layer) {

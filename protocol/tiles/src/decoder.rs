@@ -2,7 +2,8 @@
 
 use zstd::bulk::Decompressor;
 
-use crate::encoder::{COMPRESSED, STORED};
+use crate::copy;
+use crate::encoder::{COMPRESSED, COPIES};
 use crate::geometry::Rect;
 use crate::header::{Header, HeaderError, Kind, Previous};
 use crate::palette::{index_bits, row_bytes, unpack};
@@ -100,6 +101,8 @@ pub struct Decoder {
     body: Vec<u8>,
     planes: Vec<u8>,
     pixels: Vec<u32>,
+    /// What copies read before they write.
+    held: Vec<u32>,
 }
 
 impl Default for Decoder {
@@ -110,6 +113,8 @@ impl Default for Decoder {
 
 /// A body buffer larger than this is given back after use.
 const KEPT_BODY: usize = 4 << 20;
+/// Pixels for which room is kept between batches.
+const KEPT_PIXELS: usize = 1 << 20;
 
 impl Decoder {
     /// A decoder.
@@ -120,6 +125,7 @@ impl Decoder {
             body: Vec::new(),
             planes: Vec::new(),
             pixels: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -131,24 +137,27 @@ impl Decoder {
         sink: &mut impl TileSink,
     ) -> Result<(), DecodeError> {
         let (&first, rest) = batch.split_first().ok_or(DecodeError::Truncated)?;
-        match first {
-            STORED if rest.len() > limits.max_body => Err(DecodeError::TooLarge {
-                got: rest.len(),
-                max: limits.max_body,
-            }),
-            STORED => self.decode_body(rest, limits, sink),
-            COMPRESSED => {
-                let mut body = std::mem::take(&mut self.body);
-                let result = self
-                    .decompress(rest, limits, &mut body)
-                    .and_then(|()| self.decode_body(&body, limits, sink));
-                if body.capacity() <= KEPT_BODY {
-                    self.body = body;
-                }
-                result
-            }
-            _ => Err(DecodeError::UnknownEncoding),
+        if first & !(COMPRESSED | COPIES) != 0 {
+            return Err(DecodeError::UnknownEncoding);
         }
+        let copies = first & COPIES != 0;
+        if first & COMPRESSED == 0 {
+            return match rest.len() > limits.max_body {
+                true => Err(DecodeError::TooLarge {
+                    got: rest.len(),
+                    max: limits.max_body,
+                }),
+                false => self.decode_body(copies, rest, limits, sink),
+            };
+        }
+        let mut body = std::mem::take(&mut self.body);
+        let result = self
+            .decompress(rest, limits, &mut body)
+            .and_then(|()| self.decode_body(copies, &body, limits, sink));
+        if body.capacity() <= KEPT_BODY {
+            self.body = body;
+        }
+        result
     }
 
     fn decompress(
@@ -178,11 +187,18 @@ impl Decoder {
 
     fn decode_body(
         &mut self,
+        copies: bool,
         body: &[u8],
         limits: &Limits,
         sink: &mut impl TileSink,
     ) -> Result<(), DecodeError> {
         let mut reader = Reader(body);
+        if copies {
+            copy::take(&mut reader, limits.max_pixels, &mut self.held, sink)?;
+            // A scroll of a whole screen need not be kept in memory for the next one.
+            self.held.truncate(0);
+            self.held.shrink_to(KEPT_PIXELS);
+        }
         let mut number = || reader.varint().ok_or(DecodeError::Truncated);
         let (records, headers) = (number()?, number()? as usize);
         if records > limits.max_records {

@@ -2,15 +2,16 @@
 
 use zstd::bulk::Compressor;
 
+use crate::copy::{self, Copy, MAX_COPIES};
 use crate::geometry::{PixelsRef, Rect, TILE};
 use crate::header::{Header, Kind, Previous};
 use crate::palette::{Palette, index_bits, pack};
 use crate::{planes, varint};
 
-/// First byte of a batch whose body follows as it is.
-pub(crate) const STORED: u8 = 0;
-/// First byte of a batch whose body is one zstd frame behind its length.
+/// Bit of the first byte: the body is one zstd frame behind its length.
 pub(crate) const COMPRESSED: u8 = 1;
+/// Bit of the first byte: the body begins with copies.
+pub(crate) const COPIES: u8 = 2;
 /// Bodies of fewer bytes gain nothing from zstd.
 const WORTH_COMPRESSING: usize = 48;
 
@@ -26,6 +27,8 @@ pub struct Encoder {
     pixels: Vec<u32>,
     other: Vec<u32>,
     indices: Vec<u8>,
+    copies: Vec<u8>,
+    copy_count: u32,
     records: u32,
     pixel_count: usize,
     previous: Previous,
@@ -44,6 +47,8 @@ impl Encoder {
             pixels: Vec::new(),
             other: Vec::new(),
             indices: Vec::new(),
+            copies: Vec::new(),
+            copy_count: 0,
             records: 0,
             pixel_count: 0,
             previous: None,
@@ -60,12 +65,23 @@ impl Encoder {
 
     /// Whether nothing has been pushed since the last batch.
     pub fn is_empty(&self) -> bool {
-        self.records == 0
+        self.records == 0 && self.copy_count == 0
     }
 
     /// Pixels pushed since the last batch.
     pub fn pixel_count(&self) -> usize {
         self.pixel_count
+    }
+
+    /// Adds a copy inside `layer`. All copies of a batch are of the pictures before it, and come
+    /// before its rectangles. Returns false where a batch holds no more of them.
+    pub fn copy(&mut self, layer: u32, copy: &Copy) -> bool {
+        if self.copy_count == MAX_COPIES {
+            return false;
+        }
+        copy::put(layer, copy, &mut self.copies);
+        self.copy_count += 1;
+        true
     }
 
     /// Adds `rect` of `layer`, whose pixels are `new`. `old` are the pixels that the terminal holds
@@ -114,11 +130,18 @@ impl Encoder {
     /// Appends the batch of all that was pushed to `out`, and starts a new one.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.body.clear();
+        let mut flags = 0;
+        if self.copy_count > 0 {
+            flags |= COPIES;
+            varint::put(self.copy_count, &mut self.body);
+            self.body.append(&mut self.copies);
+            self.copy_count = 0;
+        }
         varint::put(self.records, &mut self.body);
         varint::put(self.headers.len() as u32, &mut self.body);
         self.body.extend_from_slice(&self.headers);
         self.body.extend_from_slice(&self.data);
-        self.put_body(out);
+        self.put_body(flags, out);
         self.headers.clear();
         self.data.clear();
         self.records = 0;
@@ -126,10 +149,10 @@ impl Encoder {
         self.previous = None;
     }
 
-    fn put_body(&mut self, out: &mut Vec<u8>) {
+    fn put_body(&mut self, flags: u8, out: &mut Vec<u8>) {
         let start = out.len();
         if self.body.len() >= WORTH_COMPRESSING {
-            out.push(COMPRESSED);
+            out.push(flags | COMPRESSED);
             varint::put(self.body.len() as u32, out);
             let head = out.len();
             out.resize(head + zstd::zstd_safe::compress_bound(self.body.len()), 0);
@@ -142,7 +165,7 @@ impl Encoder {
             }
             out.truncate(start);
         }
-        out.push(STORED);
+        out.push(flags);
         out.extend_from_slice(&self.body);
     }
 

@@ -9,11 +9,13 @@
 //! There is no I/O, no clock and no thread here; [`Decoder`] takes any bytes.
 #![forbid(unsafe_code)]
 
+mod copy;
 mod decoder;
 pub mod diff;
 mod encoder;
 mod geometry;
 mod header;
+pub mod motion;
 mod palette;
 mod planes;
 mod varint;
@@ -21,6 +23,7 @@ mod varint;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
 
+pub use copy::Copy;
 pub use decoder::{DecodeError, Decoder, Limits, TileSink};
 pub use encoder::Encoder;
 pub use geometry::{PixelsRef, Rect, TILE, cells};

@@ -61,7 +61,7 @@ impl TileSink for Layers {
     }
 
     fn damaged(&mut self, layer: u32, rect: Rect) {
-        assert!(self.layer_size(layer).is_some() && rect.cell().is_some());
+        assert!(self.layer_size(layer).is_some() && !rect.is_empty());
     }
 }
 

@@ -33,6 +33,7 @@ use tracing::{debug, info, warn};
 use crate::attach::Attachment;
 use crate::children::Children;
 use crate::config::Config;
+use crate::content::MotionRoom;
 use crate::cursor::Cursors;
 use crate::input::InputState;
 use crate::link::{LinkEvent, NewAttach};
@@ -81,6 +82,7 @@ pub struct App {
     pub(crate) desk: Desk,
     pub(crate) terminal: Option<Attachment>,
     pub(crate) encoder: Encoder,
+    pub(crate) motion_room: MotionRoom,
     pub(crate) dirty: Dirty,
     pub(crate) clock: Clock<Monotonic>,
     pub(crate) counters: Counters,
@@ -255,6 +257,7 @@ impl App {
             desk: Desk::default(),
             terminal: None,
             encoder: Encoder::new(LEVEL),
+            motion_room: MotionRoom::default(),
             dirty: Dirty::default(),
             clock,
             counters: Counters::new(Instant::now()),

@@ -10,11 +10,16 @@
 //! That is the state of each 64×64 cell. A base is what the terminal holds, so that the encoder may
 //! send the difference, and so that a change that was undone before it was sent costs nothing.
 
+mod motion;
+
 use std::collections::BTreeMap;
 
+use heliostat_tiles::motion::Motion;
 use heliostat_tiles::{Encoder, PixelsRef, Rect, TILE, diff};
 use heliostat_wire::id::LayerId;
 use heliostat_wire::output::Size;
+
+pub use motion::MotionRoom;
 
 /// A layer's pixels.
 #[derive(Debug)]
@@ -26,6 +31,7 @@ pub struct Content {
     dirty: BTreeMap<u32, Base>,
     /// The terminal's layer has this size and kind.
     in_step: bool,
+    motion: Motion,
 }
 
 /// What the terminal holds of a dirty cell.
@@ -47,6 +53,7 @@ impl Content {
             pixels: vec![empty(alpha); area(size)],
             dirty: BTreeMap::new(),
             in_step: false,
+            motion: Motion::default(),
         };
         content.forget();
         content
@@ -141,7 +148,13 @@ impl Content {
 
     /// Pushes what the terminal lacks, until the encoder has `max_pixels`. Returns whether all of
     /// it went.
-    pub fn encode(&mut self, encoder: &mut Encoder, max_pixels: usize) -> bool {
+    pub fn encode(
+        &mut self,
+        encoder: &mut Encoder,
+        room: &mut MotionRoom,
+        max_pixels: usize,
+    ) -> bool {
+        room.explain(self, encoder);
         while let Some((cell, base)) = self.dirty.pop_first() {
             if encoder.pixel_count() >= max_pixels {
                 self.dirty.insert(cell, base);
@@ -227,6 +240,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Op {
         Paint(Rect, u32),
+        Draw(Rect, u32, u32),
         Reshape(u32, u32, bool),
         Encode(usize),
         Forget,
@@ -237,6 +251,10 @@ mod tests {
         let rect = rect.prop_map(|(x, y, w, h)| Rect { x, y, w, h });
         prop_oneof![
             4 => (rect, any::<u32>()).prop_map(|(rect, colour)| Op::Paint(rect, colour % 5 * 0x0101_0101)),
+            3 => (0u32..3, 0u32..40, 0u32..40).prop_map(|(half, x, y)| {
+                let rect = Rect { x: 75 * (half % 2), y: 0, w: 75 * (1 + half / 2), h: 200 };
+                Op::Draw(rect, x, y)
+            }),
             1 => (1u32..160, 1u32..160, any::<bool>()).prop_map(|(w, h, a)| Op::Reshape(w, h, a)),
             3 => (1usize..30_000).prop_map(Op::Encode),
             1 => Just(Op::Forget),
@@ -260,7 +278,7 @@ mod tests {
             resize(&mut terminal.0[0], size, content.alpha());
         }
         content.told();
-        content.encode(encoder, max);
+        content.encode(encoder, &mut MotionRoom::default(), max);
         let mut batch = Vec::new();
         encoder.finish(&mut batch);
         Decoder::new()
@@ -277,6 +295,13 @@ mod tests {
             for op in ops {
                 match op {
                     Op::Paint(rect, colour) => content.update(rect, |_, _, run| { run.fill(colour); true }),
+                    // The same picture at another place, as scrolling does.
+                    Op::Draw(rect, x, y) => content.update(rect, |left, top, run| {
+                        for (pixel, at) in run.iter_mut().zip(left..) {
+                            *pixel = (at + x).wrapping_mul(0x9e37_79b9) ^ ((top + y).wrapping_mul(0x85eb_ca6b) >> 9);
+                        }
+                        true
+                    }),
                     Op::Reshape(w, h, alpha) => content.reshape(Size { w, h }, alpha),
                     Op::Encode(max) => send(&mut content, &mut terminal, &mut encoder, max),
                     Op::Forget => content.forget(),
@@ -292,7 +317,7 @@ mod tests {
         let mut content = Content::new(LayerId(3), Size { w: 100, h: 100 }, false);
         let mut encoder = Encoder::new(1);
         content.told();
-        content.encode(&mut encoder, usize::MAX);
+        content.encode(&mut encoder, &mut MotionRoom::default(), usize::MAX);
         encoder.finish(&mut Vec::new());
         (content, encoder)
     }
@@ -328,7 +353,7 @@ mod tests {
                 true
             });
         }
-        content.encode(&mut encoder, usize::MAX);
+        content.encode(&mut encoder, &mut MotionRoom::default(), usize::MAX);
         assert!(encoder.is_empty());
     }
 
@@ -347,7 +372,7 @@ mod tests {
                 true
             },
         );
-        content.encode(&mut encoder, usize::MAX);
+        content.encode(&mut encoder, &mut MotionRoom::default(), usize::MAX);
         assert_eq!(encoder.pixel_count(), 9 * 18);
         let mut batch = Vec::new();
         encoder.finish(&mut batch);

@@ -125,7 +125,10 @@ impl App {
                 continue;
             }
             surface.content.told();
-            if !surface.content.encode(&mut self.encoder, MAX_FRAME_PIXELS) {
+            if !surface
+                .content
+                .encode(&mut self.encoder, &mut self.motion_room, MAX_FRAME_PIXELS)
+            {
                 self.dirty.pixels = true;
             }
         }
