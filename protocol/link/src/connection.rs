@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Ended, LinkError};
 use crate::identity::pin_of_certificate;
 use crate::main_stream::Main;
+use crate::path::{Metered, Path};
 use crate::serve::HalfOpen;
 
 /// A link whose peer has proven its key. Clones are handles of the same link; it closes when the
@@ -141,6 +142,11 @@ impl Connection {
             lost_packets: stats.path.lost_packets,
             congestion_window: stats.path.cwnd,
         }
+    }
+
+    /// What is known of the way to the peer.
+    pub fn path(&self) -> Path {
+        Metered::read(self.quic.congestion_state())
     }
 
     /// A secret known to both ends of this very link and to nobody else, for `label`.

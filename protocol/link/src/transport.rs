@@ -7,6 +7,7 @@ use quinn::congestion::CubicConfig;
 use quinn::{EndpointConfig, TransportConfig, VarInt};
 
 use crate::identity::Identity;
+use crate::path::MeteredCubic;
 
 /// A terminal that hears nothing for this long asks whether the server is there.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -24,7 +25,7 @@ pub mod priority {
 }
 
 /// Frames that may be under way at once, as streams.
-pub(crate) const MAX_FRAME_STREAMS: u32 = 16;
+pub(crate) const MAX_FRAME_STREAMS: u32 = 24;
 /// Bytes one stream may be ahead of its reader at the terminal.
 const TERMINAL_STREAM_WINDOW: u32 = 2 << 20;
 /// Bytes one stream may be ahead of its reader at the server: messages only, no pixels.
@@ -54,7 +55,7 @@ fn common() -> TransportConfig {
                 .expect("eight seconds fit a QUIC integer"),
         ))
         .initial_rtt(INITIAL_RTT)
-        .congestion_controller_factory(Arc::new(cubic))
+        .congestion_controller_factory(Arc::new(MeteredCubic(Arc::new(cubic))))
         .send_window(SEND_WINDOW)
         .send_fairness(false)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))

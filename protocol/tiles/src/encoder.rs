@@ -31,6 +31,8 @@ pub struct Encoder {
     copy_count: u32,
     records: u32,
     pixel_count: usize,
+    /// Bytes that batches had of late, of 256 of their bodies.
+    squeeze: usize,
     previous: Previous,
 }
 
@@ -51,6 +53,7 @@ impl Encoder {
             copy_count: 0,
             records: 0,
             pixel_count: 0,
+            squeeze: 128,
             previous: None,
         }
     }
@@ -71,6 +74,11 @@ impl Encoder {
     /// Pixels pushed since the last batch.
     pub fn pixel_count(&self) -> usize {
         self.pixel_count
+    }
+
+    /// About how many bytes the batch would have, going by those before it.
+    pub fn estimate(&self) -> usize {
+        (self.copies.len() + self.headers.len() + self.data.len()) * self.squeeze / 256
     }
 
     /// Adds a copy inside `layer`. All copies of a batch are of the pictures before it, and come
@@ -160,6 +168,8 @@ impl Encoder {
             if let Ok(size) = size.map(|size| head + size)
                 && size - start <= self.body.len()
             {
+                let ratio = (size - start) * 256 / self.body.len();
+                self.squeeze = (self.squeeze * 3 + ratio.max(1)).div_ceil(4);
                 out.truncate(size);
                 return;
             }

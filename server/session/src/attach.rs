@@ -20,6 +20,7 @@ use heliostat_wire::scene::{FrameHeader, SceneOp};
 use heliostat_wire::session::{Capabilities, ToTerminal};
 use smithay::wayland::presentation::PresentationFeedbackCallback;
 
+use crate::allowance::Allowance;
 use crate::link::{NewAttach, ToTerminalTask};
 use crate::pace::{Due, Pace};
 use crate::scene::{Budget, Scene};
@@ -53,6 +54,7 @@ pub struct Attachment {
     pub max_cursor_side: u32,
     capabilities: Capabilities,
     link: NewLink,
+    allowance: Allowance,
     since: Instant,
     shown_any: bool,
     batches: VecDeque<(u32, u64)>,
@@ -100,6 +102,7 @@ impl Attachment {
                 sender: attach.sender,
                 connection: attach.connection,
             },
+            allowance: Allowance::default(),
             since: now,
             shown_any: false,
             batches: VecDeque::new(),
@@ -133,6 +136,15 @@ impl Attachment {
         self.pace.due(now, self.rtt(), interval)
     }
 
+    /// Bytes that a frame may have now; nothing where the way is full.
+    pub fn allowance(&mut self) -> Option<u64> {
+        let idle = self.waiting.is_empty();
+        match &self.link.connection {
+            Some(connection) => self.allowance.bytes(&connection.path(), idle),
+            None => Some(u64::MAX),
+        }
+    }
+
     fn rtt(&self) -> Duration {
         let connection = self.link.connection.as_ref();
         connection.map_or(Duration::ZERO, |connection| connection.stats().rtt)
@@ -151,6 +163,7 @@ impl Attachment {
         let mut content = Vec::new();
         encoder.finish(&mut content);
         let bytes = content.len() + ops.len() * 8;
+        self.allowance.sent(bytes as u64);
         let header = FrameHeader {
             serial: self.pace.sent(now),
             last_input: self.last_input,

@@ -43,6 +43,21 @@ enum Base {
     Known(Box<[u32]>),
 }
 
+/// What a frame may still take.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Pixels of the whole frame.
+    pub pixels: usize,
+    /// Bytes of the whole frame.
+    pub bytes: u64,
+}
+
+impl Room {
+    fn is_left(&self, encoder: &Encoder) -> bool {
+        encoder.pixel_count() < self.pixels && (encoder.estimate() as u64) < self.bytes
+    }
+}
+
 impl Content {
     /// An empty layer, of which the terminal has nothing. `size` has no zero side.
     pub fn new(layer: LayerId, size: Size, alpha: bool) -> Self {
@@ -77,6 +92,11 @@ impl Content {
     /// Whether there is anything to send.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
+    }
+
+    /// Cells of which the terminal lacks something.
+    pub fn dirty_cells(&self) -> usize {
+        self.dirty.len()
     }
 
     /// All pixels, rows without gaps.
@@ -146,17 +166,14 @@ impl Content {
         }
     }
 
-    /// Pushes what the terminal lacks, until the encoder has `max_pixels`. Returns whether all of
+    /// Pushes what the terminal lacks, while there is room. Returns whether all of
     /// it went.
-    pub fn encode(
-        &mut self,
-        encoder: &mut Encoder,
-        room: &mut MotionRoom,
-        max_pixels: usize,
-    ) -> bool {
-        room.explain(self, encoder);
+    pub fn encode(&mut self, encoder: &mut Encoder, motion: &mut MotionRoom, room: Room) -> bool {
+        if !self.dirty.is_empty() && room.is_left(encoder) {
+            motion.explain(self, encoder);
+        }
         while let Some((cell, base)) = self.dirty.pop_first() {
-            if encoder.pixel_count() >= max_pixels {
+            if !room.is_left(encoder) {
                 self.dirty.insert(cell, base);
                 return false;
             }
@@ -272,13 +289,20 @@ mod tests {
         *layer = new;
     }
 
+    fn room(pixels: usize) -> Room {
+        Room {
+            pixels,
+            bytes: u64::MAX,
+        }
+    }
+
     fn send(content: &mut Content, terminal: &mut Layers, encoder: &mut Encoder, max: usize) {
         let size = content.size();
         if (terminal.0[0].w, terminal.0[0].h) != (size.w, size.h) || !content.in_step {
             resize(&mut terminal.0[0], size, content.alpha());
         }
         content.told();
-        content.encode(encoder, &mut MotionRoom::default(), max);
+        content.encode(encoder, &mut MotionRoom::default(), room(max));
         let mut batch = Vec::new();
         encoder.finish(&mut batch);
         Decoder::new()
@@ -317,7 +341,7 @@ mod tests {
         let mut content = Content::new(LayerId(3), Size { w: 100, h: 100 }, false);
         let mut encoder = Encoder::new(1);
         content.told();
-        content.encode(&mut encoder, &mut MotionRoom::default(), usize::MAX);
+        content.encode(&mut encoder, &mut MotionRoom::default(), room(usize::MAX));
         encoder.finish(&mut Vec::new());
         (content, encoder)
     }
@@ -353,7 +377,7 @@ mod tests {
                 true
             });
         }
-        content.encode(&mut encoder, &mut MotionRoom::default(), usize::MAX);
+        content.encode(&mut encoder, &mut MotionRoom::default(), room(usize::MAX));
         assert!(encoder.is_empty());
     }
 
@@ -372,7 +396,7 @@ mod tests {
                 true
             },
         );
-        content.encode(&mut encoder, &mut MotionRoom::default(), usize::MAX);
+        content.encode(&mut encoder, &mut MotionRoom::default(), room(usize::MAX));
         assert_eq!(encoder.pixel_count(), 9 * 18);
         let mut batch = Vec::new();
         encoder.finish(&mut batch);

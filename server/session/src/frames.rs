@@ -10,11 +10,16 @@ use smithay::wayland::presentation::{
     PresentationFeedbackCachedState, PresentationFeedbackCallback,
 };
 
+use crate::allowance::SMALLEST;
 use crate::app::{App, Dirty};
-use crate::attach::MAX_FRAME_PIXELS;
+use crate::attach::{Attachment, MAX_FRAME_PIXELS};
+use crate::content::Room;
 use crate::pace::Due;
 use crate::scene::{self, Scene, bytes_of};
 use crate::stage::{Item, Source};
+
+/// Changes of no more cells go out even where the way is full: typing is not kept waiting.
+const FEW_CELLS: usize = 4;
 
 impl App {
     /// When a frame that waits may go; none where none waits, or only for an acknowledgement.
@@ -118,16 +123,26 @@ impl App {
         kept
     }
 
+    /// Encodes what has changed, as far as it may go now; layers of which little has changed first,
+    /// so that a key's answer does not wait for a photograph.
     fn encode(&mut self, wanted: &Scene) {
+        let allowance = self.terminal.as_mut().and_then(Attachment::allowance);
+        let room = |bytes| Room {
+            pixels: MAX_FRAME_PIXELS,
+            bytes,
+        };
         let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
+        let mut surfaces: Vec<_> = surfaces
+            .filter(|surface| wanted.layers.contains_key(&surface.content.layer()))
+            .collect();
+        surfaces.sort_by_key(|surface| surface.content.dirty_cells());
         for surface in surfaces {
-            if !wanted.layers.contains_key(&surface.content.layer()) {
-                continue;
-            }
             surface.content.told();
+            let urgent = surface.content.dirty_cells() <= FEW_CELLS;
+            let bytes = allowance.unwrap_or(if urgent { SMALLEST } else { 0 });
             if !surface
                 .content
-                .encode(&mut self.encoder, &mut self.motion_room, MAX_FRAME_PIXELS)
+                .encode(&mut self.encoder, &mut self.motion_room, room(bytes))
             {
                 self.dirty.pixels = true;
             }

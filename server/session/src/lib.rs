@@ -9,6 +9,7 @@
 //! and a frame says what else has changed ([`scene`]).
 #![deny(unsafe_code)]
 
+mod allowance;
 pub mod app;
 mod attach;
 mod children;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Frames under way on a link of no length.
 const FEWEST: u32 = 3;
 /// Frames under way at most.
-const MOST: u32 = 8;
+const MOST: u32 = 16;
 /// Input this long ago no longer explains what changes now.
 const INPUT_MEMORY: Duration = Duration::from_millis(120);
 

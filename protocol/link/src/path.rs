@@ -1,0 +1,346 @@
+//! What the way to the peer carries: measured where packets are acknowledged, beside the congestion
+//! control, which it leaves alone.
+//!
+//! A rate is what was delivered between a packet's departure and its acknowledgement, over that
+//! time; where the pipe was not full it is a lower bound. The method is that of BBR
+//! (draft-ietf-ccwg-bbr, "Delivery Rate Samples").
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
+use quinn_proto::RttEstimator;
+
+/// Departures that are remembered.
+const MAX_MARKS: usize = 128;
+/// Departures nearer to each other than this are one.
+const MARK_EVERY: Duration = Duration::from_micros(250);
+/// The best rate is that of so many round trips, and no shorter a time than the next.
+const WINDOW_TRIPS: u32 = 8;
+const SHORTEST_WINDOW: Duration = Duration::from_millis(250);
+/// A measurement over a shorter time says more about timers than about the way.
+const SHORTEST_SAMPLE: Duration = Duration::from_micros(100);
+
+/// What is known of the way to the peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Path {
+    /// Bytes a second that it carries at least; of packets, headers included.
+    pub rate: Option<u64>,
+    /// The shortest round trip so far, that is one without queues.
+    pub min_rtt: Option<Duration>,
+    /// Bytes that have arrived, of packets, since the link began.
+    pub delivered: u64,
+}
+
+/// The measurement; pure.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meter {
+    path: Path,
+    in_flight: u64,
+    delivered_at: Option<Instant>,
+    marks: VecDeque<Mark>,
+    newest: Option<Instant>,
+    best: Best,
+}
+
+/// How things stood when a packet left.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    sent: Instant,
+    delivered: u64,
+    delivered_at: Instant,
+    /// More was under way than the way was thought to hold.
+    full: bool,
+}
+
+/// The best rate of the last two windows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Best {
+    present: u64,
+    before: u64,
+    since: Option<Instant>,
+}
+
+impl Meter {
+    pub(crate) fn path(&self) -> Path {
+        self.path
+    }
+
+    fn sent(&mut self, now: Instant, bytes: u64) {
+        let idle = self.in_flight == 0;
+        self.in_flight += bytes;
+        if idle || self.delivered_at.is_none() {
+            self.delivered_at = Some(now);
+        }
+        let recent = |mark: &Mark| now.saturating_duration_since(mark.sent) < MARK_EVERY;
+        // The older marks are the ones that are measured by next.
+        let enough = self.marks.len() == MAX_MARKS;
+        if !idle && (enough || self.marks.back().is_some_and(recent)) {
+            return;
+        }
+        if idle {
+            self.marks.clear();
+        }
+        self.marks.push_back(Mark {
+            sent: now,
+            delivered: self.path.delivered,
+            delivered_at: self.delivered_at.unwrap_or(now),
+            full: self.in_flight > self.held(),
+        });
+    }
+
+    /// Bytes that the way holds without a queue.
+    fn held(&self) -> u64 {
+        let (rate, rtt) = (self.path.rate, self.path.min_rtt);
+        rate.zip(rtt).map_or(0, |(rate, rtt)| {
+            (rate as f64 * rtt.as_secs_f64()).min(1e15) as u64
+        })
+    }
+
+    fn acked(&mut self, sent: Instant, bytes: u64, rtt: Duration) {
+        self.path.delivered += bytes;
+        self.path.min_rtt = Some(self.path.min_rtt.map_or(rtt, |known| known.min(rtt)));
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        self.newest = self.newest.max(Some(sent));
+    }
+
+    fn lost(&mut self, bytes: u64) {
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+    }
+
+    /// A batch of acknowledgements is complete; `limited` where there was nothing more to send.
+    fn end(&mut self, now: Instant, limited: bool) {
+        self.delivered_at = Some(now);
+        let Some(newest) = self.newest.take() else {
+            return;
+        };
+        let mut mark = None;
+        while let Some(next) = self.marks.front().filter(|next| next.sent <= newest) {
+            mark = Some(*next);
+            self.marks.pop_front();
+        }
+        let Some(mark) = mark else {
+            return;
+        };
+        let took = now.saturating_duration_since(mark.delivered_at);
+        let delivered = self.path.delivered.saturating_sub(mark.delivered);
+        if took < SHORTEST_SAMPLE || delivered == 0 {
+            return;
+        }
+        let rate = (delivered as f64 / took.as_secs_f64()) as u64;
+        let window = self.path.min_rtt.unwrap_or_default() * WINDOW_TRIPS;
+        let exact = mark.full || !limited;
+        self.path.rate = Some(self.best.add(rate, exact, now, window.max(SHORTEST_WINDOW)));
+    }
+}
+
+impl Best {
+    /// Adds a rate: one that is `exact` may lower the best in time, another is a lower bound.
+    fn add(&mut self, rate: u64, exact: bool, now: Instant, window: Duration) -> u64 {
+        let since = *self.since.get_or_insert(now);
+        if exact && now.saturating_duration_since(since) > window {
+            (self.before, self.present) = (self.present, 0);
+            self.since = Some(now);
+        }
+        if exact || rate > self.before.max(self.present) {
+            self.present = self.present.max(rate);
+        }
+        self.before.max(self.present)
+    }
+}
+
+/// Another controller, and a meter beside it.
+pub(crate) struct Metered {
+    inner: Box<dyn Controller>,
+    meter: Meter,
+}
+
+/// Makes [`Metered`] ones of Cubic.
+pub(crate) struct MeteredCubic(pub(crate) Arc<CubicConfig>);
+
+impl ControllerFactory for MeteredCubic {
+    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        Box::new(Metered {
+            inner: self.0.clone().build(now, current_mtu),
+            meter: Meter::default(),
+        })
+    }
+}
+
+impl Metered {
+    /// What the controller of a connection has measured.
+    pub(crate) fn read(controller: Box<dyn Controller>) -> Path {
+        let metered = controller.into_any().downcast::<Self>();
+        metered.map_or(Path::default(), |metered| metered.meter.path())
+    }
+}
+
+impl Controller for Metered {
+    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
+        self.meter.sent(now, bytes);
+        self.inner.on_sent(now, bytes, last_packet_number);
+    }
+
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        bytes: u64,
+        app_limited: bool,
+        rtt: &RttEstimator,
+    ) {
+        self.meter.acked(sent, bytes, rtt.min());
+        self.inner.on_ack(now, sent, bytes, app_limited, rtt);
+    }
+
+    fn on_end_acks(
+        &mut self,
+        now: Instant,
+        in_flight: u64,
+        app_limited: bool,
+        largest_packet_num_acked: Option<u64>,
+    ) {
+        self.meter.end(now, app_limited);
+        self.inner
+            .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent_congestion: bool,
+        lost_bytes: u64,
+    ) {
+        self.meter.lost(lost_bytes);
+        self.inner
+            .on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.inner.on_mtu_update(new_mtu);
+    }
+
+    fn window(&self) -> u64 {
+        self.inner.window()
+    }
+
+    fn metrics(&self) -> ControllerMetrics {
+        self.inner.metrics()
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(Self {
+            inner: self.inner.clone_box(),
+            meter: self.meter.clone(),
+        })
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.inner.initial_window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MTU: u64 = 1200;
+
+    /// A way of `rate` bytes a second and `rtt`, with a queue without end.
+    struct Way {
+        rate: f64,
+        rtt: Duration,
+        busy_until: Instant,
+        arriving: VecDeque<(Instant, Instant)>,
+    }
+
+    impl Way {
+        fn send(&mut self, meter: &mut Meter, now: Instant) {
+            meter.sent(now, MTU);
+            let begins = self.busy_until.max(now);
+            self.busy_until = begins + Duration::from_secs_f64(MTU as f64 / self.rate);
+            self.arriving.push_back((now, self.busy_until + self.rtt));
+        }
+
+        fn acknowledge(&mut self, meter: &mut Meter, now: Instant, limited: bool) {
+            while let Some((sent, at)) = self.arriving.front().copied() {
+                if at > now {
+                    return;
+                }
+                self.arriving.pop_front();
+                meter.acked(sent, MTU, self.rtt);
+                meter.end(at, limited);
+            }
+        }
+    }
+
+    fn way(rate: f64, rtt_ms: u64, now: Instant) -> Way {
+        Way {
+            rate,
+            rtt: Duration::from_millis(rtt_ms),
+            busy_until: now,
+            arriving: VecDeque::new(),
+        }
+    }
+
+    /// Keeps `window` packets under way for `ms`.
+    fn run(meter: &mut Meter, way: &mut Way, now: &mut Instant, window: usize, ms: u64) {
+        for _ in 0..ms * 4 {
+            while way.arriving.len() < window {
+                way.send(meter, *now);
+            }
+            *now += Duration::from_micros(250);
+            way.acknowledge(meter, *now, false);
+        }
+    }
+
+    #[test]
+    fn full_pipe_is_measured_to_a_tenth() {
+        for (rate, rtt) in [(250e3, 150), (2.5e6, 20), (12.5e6, 1)] {
+            let mut now = Instant::now();
+            let (mut meter, mut way) = (Meter::default(), way(rate, rtt, now));
+            let window = (rate * (rtt as f64 / 1e3 + 0.05) / MTU as f64) as usize + 4;
+            run(&mut meter, &mut way, &mut now, window, 3000);
+            let measured = meter.path().rate.unwrap() as f64;
+            assert!((measured / rate - 1.0).abs() < 0.1, "{measured} of {rate}");
+        }
+    }
+
+    #[test]
+    fn trickle_does_not_lower_the_rate_and_a_narrower_way_does() {
+        let mut now = Instant::now();
+        let (mut meter, mut way) = (Meter::default(), way(2.5e6, 20, now));
+        run(&mut meter, &mut way, &mut now, 200, 1000);
+        let before = meter.path().rate.unwrap();
+        for _ in 0..100 {
+            way.send(&mut meter, now);
+            now += Duration::from_millis(100);
+            way.acknowledge(&mut meter, now, true);
+        }
+        assert_eq!(meter.path().rate, Some(before));
+        way.rate = 0.25e6;
+        run(&mut meter, &mut way, &mut now, 200, 3000);
+        let after = meter.path().rate.unwrap();
+        assert!(after < before / 8, "{before} then {after}");
+    }
+
+    #[test]
+    fn marks_are_bounded_and_losses_empty_the_pipe() {
+        let mut meter = Meter::default();
+        let mut now = Instant::now();
+        for _ in 0..10_000 {
+            now += Duration::from_millis(1);
+            meter.sent(now, MTU);
+        }
+        assert_eq!(meter.marks.len(), MAX_MARKS);
+        meter.lost(10_000 * MTU);
+        assert_eq!(meter.in_flight, 0);
+    }
+}
