@@ -1,0 +1,94 @@
+//! One workload on one system.
+
+mod connect;
+mod meter;
+mod runs;
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::drawing::Drawing;
+use super::figures::Figures;
+use super::systems::{Running, System};
+use super::viewer::{Viewer, difference, psnr, write_ppm};
+use crate::canvas::Canvas;
+use crate::play::Play;
+use crate::workload::{Pace, Workload};
+
+pub use connect::measure as measure_connect;
+pub use meter::Meter;
+
+const STEP: Duration = Duration::from_secs(20);
+/// A picture that is not exact by then never will be.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// A desktop that shows frame 0 and is at rest.
+pub struct Stage {
+    /// The desktop.
+    pub running: Running,
+    /// The viewer.
+    pub viewer: Viewer,
+    /// The drawing client.
+    pub drawing: Drawing,
+    /// What should be on the screen.
+    pub play: Play,
+}
+
+impl Stage {
+    /// Starts everything.
+    pub fn set(system: System, workload: Workload) -> anyhow::Result<Self> {
+        let mut running = system.start(workload)?;
+        let mut viewer = running.desktop.connect()?;
+        let drawing = Drawing::connect(&running.socket)?;
+        viewer
+            .wait_marker(workload.marker(), STEP, |_| true)
+            .context("see the first frame")?;
+        // The pointer lies where no workload draws, and the windows have settled.
+        viewer.terminal.pointer(1900, 1060)?;
+        viewer.settle();
+        let play = Play::new(workload)?;
+        Ok(Self {
+            running,
+            viewer,
+            drawing,
+            play,
+        })
+    }
+
+    /// Notes when the picture is exactly `expected` and how far off it is if it never is.
+    fn judge(&mut self, expected: &Canvas, since_us: u64, figures: &mut Figures) -> anyhow::Result<()> {
+        match self.viewer.wait_exact(expected, PATIENCE)? {
+            Some(at_us) => {
+                let after_us = at_us.saturating_sub(since_us);
+                figures.exact_after_ms = Some(after_us as f64 / 1000.0);
+            }
+            None => {
+                let picture = self.viewer.picture()?;
+                figures.psnr_db = Some(super::figures::round(psnr(difference(&picture, expected))));
+                if let Some(folder) = std::env::var_os("HIL_BENCH_PICTURES") {
+                    let folder = std::path::PathBuf::from(folder);
+                    let name = format!("{}-{}", figures.system, figures.workload);
+                    write_ppm(&picture, &folder.join(format!("{name}.seen.ppm")))?;
+                    write_ppm(expected, &folder.join(format!("{name}.expected.ppm")))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a workload on a system.
+pub fn measure(system: System, link: &str, workload: Workload) -> anyhow::Result<Figures> {
+    let mut stage = Stage::set(system, workload)?;
+    let figures = Figures::empty(system.name(), link, &workload.name());
+    let figures = match workload.pace() {
+        Pace::Every(interval) => runs::by_the_clock(&mut stage, figures, interval),
+        Pace::Keys => runs::by_keys(&mut stage, figures),
+        Pace::KeysOverFilm(interval) => runs::by_keys_over_film(&mut stage, figures, interval),
+        Pace::Mouse(interval) => runs::by_mouse(&mut stage, figures, interval),
+        Pace::Shortcut(interval) => runs::by_shortcut(&mut stage, figures, interval),
+        Pace::Still => runs::still(&mut stage, figures),
+    };
+    Ok(figures?.per_frame())
+}

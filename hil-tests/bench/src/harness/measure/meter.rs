@@ -1,0 +1,40 @@
+//! What is counted over a time: bytes and processor time.
+
+use hil_local::terminal::monotonic_us;
+
+use crate::harness::figures::{Figures, round};
+use crate::harness::systems::Running;
+use crate::harness::{cpu, wire};
+
+/// The counters when it was started.
+pub struct Meter {
+    bytes: u64,
+    server_ns: u64,
+    client_ns: u64,
+    at_us: u64,
+}
+
+impl Meter {
+    /// Starts counting.
+    pub fn start(running: &Running) -> anyhow::Result<Self> {
+        Ok(Self {
+            bytes: wire::bytes_so_far()?,
+            server_ns: cpu::time_ns(running.servers),
+            client_ns: cpu::time_ns(running.clients),
+            at_us: monotonic_us(),
+        })
+    }
+
+    /// Stops counting.
+    pub fn stop(self, running: &Running, figures: &mut Figures) -> anyhow::Result<()> {
+        let ms = |ns: u64| round(ns as f64 / 1e6);
+        let server_ns = cpu::time_ns(running.servers).saturating_sub(self.server_ns);
+        let client_ns = cpu::time_ns(running.clients).saturating_sub(self.client_ns);
+        figures.bytes = wire::bytes_so_far()? - self.bytes;
+        figures.server_ms = ms(server_ns);
+        figures.client_ms = ms(client_ns);
+        figures.seconds = round((monotonic_us() - self.at_us) as f64 / 1e6);
+        figures.server_rss_mib = round(cpu::rss_mib(running.servers));
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! Heliostat and its peers, side by side: one drawing core for all of them, and one harness.
+
+pub mod canvas;
+pub mod draw;
+pub mod harness;
+pub mod marker;
+pub mod photo;
+pub mod play;
+pub mod text;
+pub mod workload;
