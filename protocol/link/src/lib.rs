@@ -26,7 +26,7 @@ pub use backoff::Backoff;
 pub use connection::{Connection, Stats};
 pub use dial::Dialer;
 pub use error::{Ended, LinkError};
-pub use frames::{Frame, FrameReceiver, FrameSender};
+pub use frames::{Frame, FrameReceiver, FrameSender, Sent};
 pub use heliostat_wire::close::CloseCode;
 pub use heliostat_wire::id::KeyPin;
 pub use heliostat_wire::version::Link;

@@ -20,6 +20,9 @@ const MARK_EVERY: Duration = Duration::from_micros(250);
 /// The best rate is that of so many round trips, and no shorter a time than the next.
 const WINDOW_TRIPS: u32 = 8;
 const SHORTEST_WINDOW: Duration = Duration::from_millis(250);
+/// A queue of this time and of this many bytes is one, and no pause of a timer or of the peer.
+const SURE_QUEUE: Duration = Duration::from_millis(5);
+const LEAST_QUEUE: u64 = 8 << 10;
 /// A measurement over a shorter time says more about timers than about the way.
 const SHORTEST_SAMPLE: Duration = Duration::from_micros(100);
 
@@ -30,14 +33,13 @@ pub struct Path {
     pub rate: Option<u64>,
     /// The shortest round trip so far, that is one without queues.
     pub min_rtt: Option<Duration>,
-    /// Bytes that have arrived, of packets, since the link began.
-    pub delivered: u64,
 }
 
 /// The measurement; pure.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Meter {
     path: Path,
+    delivered: u64,
     in_flight: u64,
     delivered_at: Option<Instant>,
     marks: VecDeque<Mark>,
@@ -85,22 +87,23 @@ impl Meter {
         }
         self.marks.push_back(Mark {
             sent: now,
-            delivered: self.path.delivered,
+            delivered: self.delivered,
             delivered_at: self.delivered_at.unwrap_or(now),
             full: self.in_flight > self.held(),
         });
     }
 
-    /// Bytes that the way holds without a queue.
+    /// Bytes above which there is a queue for sure.
     fn held(&self) -> u64 {
         let (rate, rtt) = (self.path.rate, self.path.min_rtt);
-        rate.zip(rtt).map_or(0, |(rate, rtt)| {
-            (rate as f64 * rtt.as_secs_f64()).min(1e15) as u64
-        })
+        let held = rate.zip(rtt).map_or(0, |(rate, rtt)| {
+            (rate as f64 * (rtt + SURE_QUEUE).as_secs_f64()).min(1e15) as u64
+        });
+        held.max(LEAST_QUEUE)
     }
 
     fn acked(&mut self, sent: Instant, bytes: u64, rtt: Duration) {
-        self.path.delivered += bytes;
+        self.delivered += bytes;
         self.path.min_rtt = Some(self.path.min_rtt.map_or(rtt, |known| known.min(rtt)));
         self.in_flight = self.in_flight.saturating_sub(bytes);
         self.newest = self.newest.max(Some(sent));
@@ -110,8 +113,8 @@ impl Meter {
         self.in_flight = self.in_flight.saturating_sub(bytes);
     }
 
-    /// A batch of acknowledgements is complete; `limited` where there was nothing more to send.
-    fn end(&mut self, now: Instant, limited: bool) {
+    /// A batch of acknowledgements is complete.
+    fn end(&mut self, now: Instant) {
         self.delivered_at = Some(now);
         let Some(newest) = self.newest.take() else {
             return;
@@ -125,14 +128,15 @@ impl Meter {
             return;
         };
         let took = now.saturating_duration_since(mark.delivered_at);
-        let delivered = self.path.delivered.saturating_sub(mark.delivered);
+        let delivered = self.delivered.saturating_sub(mark.delivered);
         if took < SHORTEST_SAMPLE || delivered == 0 {
             return;
         }
         let rate = (delivered as f64 / took.as_secs_f64()) as u64;
         let window = self.path.min_rtt.unwrap_or_default() * WINDOW_TRIPS;
-        let exact = mark.full || !limited;
-        self.path.rate = Some(self.best.add(rate, exact, now, window.max(SHORTEST_WINDOW)));
+        // Whether the sender had more to send says little: within a burst it always has.
+        let best = &mut self.best;
+        self.path.rate = Some(best.add(rate, mark.full, now, window.max(SHORTEST_WINDOW)));
     }
 }
 
@@ -202,7 +206,7 @@ impl Controller for Metered {
         app_limited: bool,
         largest_packet_num_acked: Option<u64>,
     ) {
-        self.meter.end(now, app_limited);
+        self.meter.end(now);
         self.inner
             .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
     }
@@ -269,14 +273,14 @@ mod tests {
             self.arriving.push_back((now, self.busy_until + self.rtt));
         }
 
-        fn acknowledge(&mut self, meter: &mut Meter, now: Instant, limited: bool) {
+        fn acknowledge(&mut self, meter: &mut Meter, now: Instant) {
             while let Some((sent, at)) = self.arriving.front().copied() {
                 if at > now {
                     return;
                 }
                 self.arriving.pop_front();
                 meter.acked(sent, MTU, self.rtt);
-                meter.end(at, limited);
+                meter.end(at);
             }
         }
     }
@@ -297,7 +301,7 @@ mod tests {
                 way.send(meter, *now);
             }
             *now += Duration::from_micros(250);
-            way.acknowledge(meter, *now, false);
+            way.acknowledge(meter, *now);
         }
     }
 
@@ -322,7 +326,7 @@ mod tests {
         for _ in 0..100 {
             way.send(&mut meter, now);
             now += Duration::from_millis(100);
-            way.acknowledge(&mut meter, now, true);
+            way.acknowledge(&mut meter, now);
         }
         assert_eq!(meter.path().rate, Some(before));
         way.rate = 0.25e6;

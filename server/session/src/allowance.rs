@@ -1,101 +1,292 @@
 //! How many bytes a frame may have: as many as the way to the terminal carries without a queue.
 //!
-//! What is changed goes out in pieces that fit, newest pixels first come; what does not fit stays
-//! dirty and is looked at again. So a key's answer never waits behind a photograph for longer than
-//! [`SLACK`].
+//! What has changed goes out in pieces, paced at the rate that was measured; what does not fit
+//! stays dirty, and goes later with its newest pixels. So a key's answer never waits behind a
+//! photograph.
+//!
+//! ```text
+//!            the rate has not grown for three rounds        no more than the way holds is under way
+//!   Growing ────────────────────────────────────────► Draining ──────────────────────────► Cruising
+//!   (twice the rate)                                  (half of it)       (the rate; a round in eight
+//!                                                                         more, and one less)
+//! ```
+//!
+//! The method is that of BBR (draft-ietf-ccwg-bbr), on frames in place of packets, without its
+//! reaction to loss, which is left to QUIC.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heliostat_link::Path;
 
-/// Time for which the way may be kept busy beyond its round trip; a little more than a frame's
-/// time, so that pieces of one picture follow each other without a gap.
-const SLACK: Duration = Duration::from_millis(20);
-/// Queue beyond the round trip, of which a way that has become wider is noticed.
-const PROBE: f64 = 1.1;
-/// A way of which nothing is known gets this much.
-const UNKNOWN: u64 = 32 << 10;
-/// A piece of less is not worth its frame.
+/// Less than this is not worth a frame.
 pub const SMALLEST: u64 = 2 << 10;
+/// What may leave at once after a pause: a frame's time.
+const BURST: Duration = Duration::from_millis(16);
+/// At most so much is under way above twice what the way holds.
+const SPARE: Duration = Duration::from_millis(30);
+/// And so much in all, however fast the way has been: it may not be so any more.
+const MOST_UNDER_WAY: u64 = 1 << 20;
+/// A way of which little is known is taken to carry this much in a round trip.
+const FIRST_ROUND: u64 = 14 << 10;
+/// No round is shorter.
+const SHORTEST_ROUND: Duration = Duration::from_millis(25);
+/// A rate that has grown by less in a round has not grown.
+const GROWTH: f64 = 1.25;
+/// Rounds without growth after which the rate is known.
+const FLAT_ROUNDS: u32 = 3;
+/// Multiples of the rate, a round each.
+const CYCLE: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
 
-/// What is under way to a terminal.
-#[derive(Debug, Clone, Default)]
+/// The pace towards one terminal.
+#[derive(Debug, Clone)]
 pub struct Allowance {
-    /// Bytes of frames sent since the count began.
+    /// Bytes of frames sent.
     sent: u64,
-    /// What the path had delivered when the count began.
-    base: u64,
+    /// Bytes that may leave now.
+    tokens: f64,
+    filled: Option<Instant>,
+    state: State,
+    round: Option<Instant>,
+    /// Whether frames were cut short in this round: else it says nothing about the way.
+    was_short: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Growing { rate: f64, flat: u32 },
+    Draining,
+    Cruising { phase: usize },
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self {
+            sent: 0,
+            tokens: 0.0,
+            filled: None,
+            state: State::Growing { rate: 0.0, flat: 0 },
+            round: None,
+            was_short: false,
+        }
+    }
 }
 
 impl Allowance {
-    /// Bytes that the next frame may have; nothing where it had better wait. `idle` says that no
-    /// frame is under way.
-    pub fn bytes(&mut self, path: &Path, idle: bool) -> Option<u64> {
-        if idle {
-            (self.sent, self.base) = (0, path.delivered);
-        }
-        // Packets have headers and other things too, so that this counts a little too few; the
-        // count begins anew often enough.
-        let delivered = path.delivered.saturating_sub(self.base);
+    /// Bytes that the next frame may have, when so many bytes of the frames have been `delivered`;
+    /// nothing where it had better wait.
+    pub fn bytes(&mut self, path: &Path, delivered: u64, now: Instant) -> Option<u64> {
         let under_way = self.sent.saturating_sub(delivered);
-        let left = holds(path).saturating_sub(under_way);
-        match under_way {
-            0 => Some(left.max(SMALLEST)),
-            _ => Some(left).filter(|left| *left >= SMALLEST),
-        }
+        let way = Way::of(path, matches!(self.state, State::Growing { .. }));
+        self.advance(&way, under_way, now);
+        let pace = way.rate * self.gain();
+        let full = (pace * BURST.as_secs_f64()).max(2.0 * SMALLEST as f64);
+        let since = self.filled.replace(now).map(|filled| now - filled);
+        let new = since.map_or(full, |since| pace * since.as_secs_f64());
+        self.tokens = (self.tokens + new).min(full);
+        let holds = way.rate * (way.rtt * 2 + SPARE).as_secs_f64();
+        let holds = (holds as u64).clamp(2 * SMALLEST, MOST_UNDER_WAY);
+        let left = holds
+            .saturating_sub(under_way)
+            .min(self.tokens.max(0.0) as u64);
+        Some(left).filter(|left| *left >= SMALLEST)
     }
 
     /// A frame of so many bytes was sent.
     pub fn sent(&mut self, bytes: u64) {
         self.sent += bytes;
+        self.tokens -= bytes as f64;
+    }
+
+    /// There was more to send than was allowed.
+    pub fn fell_short(&mut self) {
+        self.was_short = true;
+    }
+
+    fn gain(&self) -> f64 {
+        match self.state {
+            State::Growing { .. } => 2.0,
+            State::Draining => 0.5,
+            State::Cruising { phase } => CYCLE[phase],
+        }
+    }
+
+    fn advance(&mut self, way: &Way, under_way: u64, now: Instant) {
+        let held = way.rate * (way.rtt + BURST / 2).as_secs_f64();
+        if matches!(self.state, State::Draining) && under_way as f64 <= held {
+            self.state = State::Cruising { phase: 2 };
+        }
+        let round = *self.round.get_or_insert(now);
+        if now.saturating_duration_since(round) < way.rtt.max(SHORTEST_ROUND) {
+            return;
+        }
+        self.round = Some(now);
+        let was_short = std::mem::take(&mut self.was_short);
+        match &mut self.state {
+            State::Growing { rate, .. } if way.rate >= *rate * GROWTH => {
+                self.state = State::Growing {
+                    rate: way.rate,
+                    flat: 0,
+                };
+            }
+            State::Growing { flat, .. } if was_short => {
+                *flat += 1;
+                if *flat == FLAT_ROUNDS {
+                    self.state = State::Draining;
+                }
+            }
+            State::Growing { .. } | State::Draining => {}
+            State::Cruising { phase } => *phase = (*phase + 1) % CYCLE.len(),
+        }
     }
 }
 
-/// Bytes that may be under way.
-fn holds(path: &Path) -> u64 {
-    let Some((rate, rtt)) = path.rate.zip(path.min_rtt) else {
-        return UNKNOWN;
-    };
-    let time = rtt.as_secs_f64() * PROBE + SLACK.as_secs_f64();
-    // Far above what any link carries, and far below what the sum could overflow.
-    (rate as f64 * time).min(1e12) as u64
+/// What is known or assumed of the way.
+struct Way {
+    rate: f64,
+    rtt: Duration,
+}
+
+impl Way {
+    fn of(path: &Path, growing: bool) -> Self {
+        let rtt = path.min_rtt.unwrap_or(Duration::from_millis(50));
+        let known = path.rate.unwrap_or_default() as f64;
+        let least = FIRST_ROUND as f64 / rtt.max(Duration::from_millis(1)).as_secs_f64();
+        Self {
+            rate: if growing {
+                known.max(least)
+            } else {
+                known.max(1000.0)
+            },
+            rtt,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
-    fn path(rate: u64, rtt_ms: u64, delivered: u64) -> Path {
-        Path {
-            rate: Some(rate),
-            min_rtt: Some(Duration::from_millis(rtt_ms)),
-            delivered,
+    /// A way with a queue without end, and a meter that is always right about it once it was full.
+    struct Link {
+        rate: f64,
+        rtt: Duration,
+        busy_until: Instant,
+        arriving: VecDeque<(Instant, Instant, u64)>,
+        delivered: u64,
+        measured: f64,
+    }
+
+    impl Link {
+        fn send(&mut self, now: Instant, bytes: u64) {
+            self.busy_until =
+                self.busy_until.max(now) + Duration::from_secs_f64(bytes as f64 / self.rate);
+            self.arriving
+                .push_back((now, self.busy_until + self.rtt, bytes));
+        }
+
+        /// How long each frame took that was acknowledged by now.
+        fn acknowledge(&mut self, now: Instant) -> Vec<Duration> {
+            let mut took = Vec::new();
+            while let Some((sent, at, bytes)) = self.arriving.front().copied() {
+                if at > now {
+                    break;
+                }
+                self.arriving.pop_front();
+                self.delivered += bytes;
+                let under_way: u64 = self.arriving.iter().map(|(.., bytes)| bytes).sum();
+                let rate = (under_way + bytes) as f64 / (at - sent).as_secs_f64();
+                self.measured = self.measured.max(rate.min(self.rate));
+                took.push(at - sent);
+            }
+            took
+        }
+
+        fn path(&self) -> Path {
+            Path {
+                rate: Some(self.measured as u64).filter(|rate| *rate > 0),
+                min_rtt: Some(self.rtt),
+            }
+        }
+    }
+
+    /// A session with no end of pixels to send; what was carried in the last second, and how long
+    /// its frames took, sorted.
+    fn saturated(rate: f64, rtt_ms: u64) -> (f64, Vec<Duration>, Link) {
+        let start = Instant::now();
+        let mut link = Link {
+            rate,
+            rtt: Duration::from_millis(rtt_ms),
+            busy_until: start,
+            arriving: VecDeque::new(),
+            delivered: 0,
+            measured: 0.0,
+        };
+        let mut allowance = Allowance::default();
+        let (mut took, mut before) = (Vec::new(), 0);
+        for step in 0..6000 {
+            let now = start + Duration::from_millis(step);
+            let arrived = link.acknowledge(now);
+            if step >= 5000 {
+                took.extend(arrived);
+            } else {
+                before = link.delivered;
+            }
+            if step % 4 == 0 {
+                allowance.fell_short();
+                if let Some(bytes) = allowance.bytes(&link.path(), link.delivered, now) {
+                    allowance.sent(bytes);
+                    link.send(now, bytes);
+                }
+            }
+        }
+        took.sort_unstable();
+        ((link.delivered - before) as f64, took, link)
+    }
+
+    #[test]
+    fn full_way_is_used_and_no_frame_waits_long() {
+        for (rate, rtt) in [(250e3, 150), (625e3, 60), (2.5e6, 20), (12.5e6, 1)] {
+            let (carried, took, link) = saturated(rate, rtt);
+            assert!(carried > rate * 0.85, "{carried} of {rate}");
+            let late = took[took.len() * 95 / 100];
+            let most = link.rtt + link.rtt / 4 + Duration::from_millis(30);
+            assert!(late < most, "{late:?} at {rate} bytes/s and {:?}", link.rtt);
         }
     }
 
     #[test]
-    fn fast_way_takes_a_whole_picture_and_a_slow_one_a_piece() {
-        let fast = Allowance::default().bytes(&path(125_000_000, 0, 0), true);
-        assert!(fast.unwrap() > 1_500_000);
-        let slow = Allowance::default().bytes(&path(250_000, 150, 0), true);
-        assert!((30_000..70_000).contains(&slow.unwrap()), "{slow:?}");
+    fn fast_way_takes_a_whole_picture_at_once() {
+        let now = Instant::now();
+        let path = Path {
+            rate: Some(125_000_000),
+            min_rtt: Some(Duration::from_micros(200)),
+        };
+        let bytes = Allowance::default().bytes(&path, 0, now);
+        assert!(bytes.unwrap() >= 1_000_000, "{bytes:?}");
     }
 
     #[test]
-    fn what_is_under_way_counts_until_it_is_delivered() {
+    fn way_that_becomes_narrow_in_mid_frame_is_not_flooded() {
+        let now = Instant::now();
+        let path = Path {
+            rate: Some(1_000_000_000),
+            min_rtt: Some(Duration::from_micros(200)),
+        };
         let mut allowance = Allowance::default();
-        let first = allowance.bytes(&path(1_000_000, 20, 5000), true).unwrap();
-        allowance.sent(first);
-        assert_eq!(allowance.bytes(&path(1_000_000, 20, 5000), false), None);
-        let half = 5000 + first / 2;
-        let then = allowance.bytes(&path(1_000_000, 20, half), false).unwrap();
-        assert!((first / 2).abs_diff(then) <= 1);
+        for step in 0..1000 {
+            let now = now + Duration::from_millis(step);
+            if let Some(bytes) = allowance.bytes(&path, 0, now) {
+                allowance.sent(bytes);
+            }
+        }
+        assert!(allowance.sent <= MOST_UNDER_WAY, "{}", allowance.sent);
     }
 
     #[test]
-    fn nothing_under_way_always_lets_something_go() {
-        let mut allowance = Allowance::default();
-        allowance.sent(1 << 40);
-        assert_eq!(allowance.bytes(&path(10, 1, 0), true), Some(SMALLEST));
+    fn unknown_way_gets_a_first_round() {
+        let bytes = Allowance::default().bytes(&Path::default(), 0, Instant::now());
+        assert!(bytes.is_some_and(|bytes| bytes >= SMALLEST));
     }
 }

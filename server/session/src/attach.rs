@@ -6,6 +6,8 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -65,6 +67,8 @@ pub struct Attachment {
 #[derive(Debug)]
 struct NewLink {
     sender: tokio::sync::mpsc::UnboundedSender<ToTerminalTask>,
+    /// Bytes of frames that have been delivered.
+    delivered: Arc<AtomicU64>,
     connection: Option<heliostat_link::Connection>,
 }
 
@@ -100,6 +104,7 @@ impl Attachment {
             capabilities: attach.capabilities,
             link: NewLink {
                 sender: attach.sender,
+                delivered: attach.delivered,
                 connection: attach.connection,
             },
             allowance: Allowance::default(),
@@ -137,12 +142,17 @@ impl Attachment {
     }
 
     /// Bytes that a frame may have now; nothing where the way is full.
-    pub fn allowance(&mut self) -> Option<u64> {
-        let idle = self.waiting.is_empty();
+    pub fn allowance(&mut self, now: Instant) -> Option<u64> {
+        let delivered = self.link.delivered.load(Ordering::Relaxed);
         match &self.link.connection {
-            Some(connection) => self.allowance.bytes(&connection.path(), idle),
+            Some(connection) => self.allowance.bytes(&connection.path(), delivered, now),
             None => Some(u64::MAX),
         }
+    }
+
+    /// There was more to send than the allowance.
+    pub fn more_to_come(&mut self) {
+        self.allowance.fell_short();
     }
 
     fn rtt(&self) -> Duration {
@@ -163,7 +173,7 @@ impl Attachment {
         let mut content = Vec::new();
         encoder.finish(&mut content);
         let bytes = content.len() + ops.len() * 8;
-        self.allowance.sent(bytes as u64);
+        self.allowance.sent(content.len() as u64);
         let header = FrameHeader {
             serial: self.pace.sent(now),
             last_input: self.last_input,

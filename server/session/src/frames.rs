@@ -12,7 +12,7 @@ use smithay::wayland::presentation::{
 
 use crate::allowance::SMALLEST;
 use crate::app::{App, Dirty};
-use crate::attach::{Attachment, MAX_FRAME_PIXELS};
+use crate::attach::MAX_FRAME_PIXELS;
 use crate::content::Room;
 use crate::pace::Due;
 use crate::scene::{self, Scene, bytes_of};
@@ -70,8 +70,18 @@ impl App {
             return;
         };
         let ops = scene::diff(&mut terminal.told, &wanted, |layer| kept.contains(&layer));
-        self.encode(&wanted);
-        if ops.is_empty() && self.encoder.is_empty() {
+        self.encode(&wanted, now);
+        let more = self.dirty.pixels;
+        if let Some(terminal) = self.terminal.as_mut().filter(|_| more) {
+            terminal.more_to_come();
+        }
+        if let Some(terminal) = &mut self.terminal
+            && ops.is_empty()
+            && self.encoder.is_empty()
+        {
+            if more {
+                terminal.pace.full(now);
+            }
             return;
         }
         let feedback = self.take_feedback(&items);
@@ -79,6 +89,7 @@ impl App {
             return;
         };
         let bytes = terminal.send_frame(now, ops, &mut self.encoder, feedback);
+        terminal.pace.more_to_come(more);
         self.counters.frames += 1;
         self.counters.frame_bytes += bytes as u64;
     }
@@ -125,8 +136,11 @@ impl App {
 
     /// Encodes what has changed, as far as it may go now; layers of which little has changed first,
     /// so that a key's answer does not wait for a photograph.
-    fn encode(&mut self, wanted: &Scene) {
-        let allowance = self.terminal.as_mut().and_then(Attachment::allowance);
+    fn encode(&mut self, wanted: &Scene, now: Instant) {
+        let allowance = self
+            .terminal
+            .as_mut()
+            .and_then(|terminal| terminal.allowance(now));
         let room = |bytes| Room {
             pixels: MAX_FRAME_PIXELS,
             bytes,

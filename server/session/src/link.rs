@@ -11,6 +11,7 @@ use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub struct NewAttach {
     pub keyboard: KeyboardState,
     /// Its keyboard layout; empty where it has none.
     pub layout: String,
+    /// Bytes of its frames that have been delivered.
+    pub delivered: Arc<AtomicU64>,
     /// Where messages and frames for it go.
     pub sender: UnboundedSender<ToTerminalTask>,
     /// The link itself, for what it measures; absent in tests without a network.

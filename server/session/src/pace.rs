@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 /// Frames under way on a link of no length.
 const FEWEST: u32 = 3;
 /// Frames under way at most.
-const MOST: u32 = 16;
+const MOST: u32 = 32;
+/// Time between pieces of what the way could not take at once.
+const PIECE: Duration = Duration::from_millis(4);
 /// Input this long ago no longer explains what changes now.
 const INPUT_MEMORY: Duration = Duration::from_millis(120);
 
@@ -21,6 +23,10 @@ pub struct Pace {
     most: u32,
     last: Option<Instant>,
     input: Option<Instant>,
+    /// The last frame was a piece, of which more is to come.
+    piece: bool,
+    /// The way was full when it was last asked.
+    not_before: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +55,8 @@ impl Pace {
             most: most.clamp(1, MOST),
             last: None,
             input: None,
+            piece: false,
+            not_before: None,
         }
     }
 
@@ -59,7 +67,15 @@ impl Pace {
 
     /// When a frame may go, on a link of this round trip and an output of this interval.
     pub fn due(&self, now: Instant, rtt: Duration, interval: Duration) -> Due {
+        if let Some(then) = self.not_before.filter(|then| *then > now) {
+            return Due::At(then);
+        }
         let interval = interval.max(Duration::from_millis(1));
+        let interval = if self.piece {
+            interval.min(PIECE)
+        } else {
+            interval
+        };
         let needed = (rtt.as_micros() / interval.as_micros()).min(u128::from(MOST)) as u32;
         if self.under_way.len() >= (FEWEST + needed).min(self.most) as usize {
             return Due::OnAck;
@@ -82,6 +98,16 @@ impl Pace {
         self.last = Some(now);
         self.under_way.push_back(Sent { serial, at: now });
         serial
+    }
+
+    /// Whether more is to come of what the last frame began.
+    pub fn more_to_come(&mut self, more: bool) {
+        self.piece = more;
+    }
+
+    /// The way is full: nothing could be sent.
+    pub fn full(&mut self, now: Instant) {
+        self.not_before = Some(now + PIECE);
     }
 
     /// A frame and all before it have been shown. Returns how long ago it was sent; nothing for a
@@ -156,6 +182,30 @@ mod tests {
             }
             assert_eq!(pace.under_way.len(), carried);
         }
+    }
+
+    #[test]
+    fn pieces_follow_each_other_quickly_and_a_full_way_is_asked_again_soon() {
+        let now = Instant::now();
+        let mut pace = Pace::new(32);
+        pace.sent(now);
+        pace.more_to_come(true);
+        assert_eq!(pace.due(now, Duration::ZERO, FRAME), Due::At(now + PIECE));
+        let later = now + PIECE;
+        assert_eq!(pace.due(later, Duration::ZERO, FRAME), Due::Now);
+        pace.full(later);
+        pace.input(later);
+        assert_eq!(
+            pace.due(later, Duration::ZERO, FRAME),
+            Due::At(later + PIECE)
+        );
+        pace.more_to_come(false);
+        pace.sent(later + PIECE);
+        let then = later + PIECE + FRAME;
+        assert_eq!(
+            pace.due(later + PIECE, Duration::ZERO, FRAME),
+            Due::At(then)
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::desk::DeskEvent;
 use crate::net::NetCommand;
 
 /// Frames the terminal takes unacknowledged.
-pub(super) const FRAMES_IN_FLIGHT: u32 = 16;
+pub(super) const FRAMES_IN_FLIGHT: u32 = 32;
 
 impl App {
     pub(super) fn handle_terminal(&mut self, state: TerminalState) {

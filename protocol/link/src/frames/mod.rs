@@ -50,7 +50,7 @@ impl FrameSender {
 
     /// Sends one frame and returns when all of it waits in this end's send buffer. The content is
     /// not copied. Not cancel-safe: a frame cut off by dropping this future breaks the link.
-    pub async fn send(&mut self, header: &FrameHeader, content: Bytes) -> Result<(), LinkError> {
+    pub async fn send(&mut self, header: &FrameHeader, content: Bytes) -> Result<Sent, LinkError> {
         if content.len() > MAX_FRAME_CONTENT {
             return Err(heliostat_wire::WireError::TooLong {
                 got: content.len(),
@@ -69,7 +69,21 @@ impl FrameSender {
         stream.write_all_chunks(&mut parts).await?;
         stream
             .finish()
-            .map_err(|_| LinkError::Protocol("a frame's stream is closed"))
+            .map_err(|_| LinkError::Protocol("a frame's stream is closed"))?;
+        Ok(Sent { stream })
+    }
+}
+
+/// A frame that is on its way.
+#[derive(Debug)]
+pub struct Sent {
+    stream: quinn::SendStream,
+}
+
+impl Sent {
+    /// Waits until all of it has been delivered, or the link is over.
+    pub async fn arrived(self) {
+        let _ = self.stream.stopped().await;
     }
 }
 

@@ -35,6 +35,7 @@ const STORM: Weather = Weather {
     seed: 42,
     loss: 30,
     delay: (Duration::from_millis(1), Duration::from_millis(12)),
+    rate: None,
 };
 
 #[tokio::test]

@@ -52,6 +52,7 @@ async fn a_receiver_that_is_cancelled_over_and_over_loses_nothing() {
             std::time::Duration::ZERO,
             std::time::Duration::from_millis(2),
         ),
+        rate: None,
     };
     let relay = Relay::start(server.local_addr().unwrap(), weather).await;
     let ((_near, near), (_far, mut far)) = within(connect_main(&server, relay.address, &key)).await;
@@ -98,6 +99,7 @@ async fn last_words_are_delivered_before_the_link_closes() {
         seed: 3,
         loss: 200,
         delay: Weather::FINE.delay,
+        rate: None,
     };
     let relay = Relay::start(server.local_addr().unwrap(), weather).await;
     let ((near, mut near_main), (far, far_main)) =

@@ -18,6 +18,8 @@ pub struct Weather {
     pub loss: u64,
     /// Each packet's delay is between these.
     pub delay: (Duration, Duration),
+    /// Bytes a second towards the terminal, behind a queue without end; any number where absent.
+    pub rate: Option<u64>,
 }
 
 impl Weather {
@@ -25,6 +27,7 @@ impl Weather {
         seed: 1,
         loss: 0,
         delay: (Duration::ZERO, Duration::ZERO),
+        rate: None,
     };
 }
 
@@ -94,6 +97,7 @@ async fn relay(
     let mut terminal = None;
     let mut under_way: BinaryHeap<Reverse<UnderWay>> = BinaryHeap::new();
     let mut number = 0u64;
+    let mut busy_until = Instant::now();
     let (mut from_near, mut from_far) = (vec![0; 65536], vec![0; 65536]);
     loop {
         let due = under_way.peek().map(|Reverse((due, ..))| *due);
@@ -126,7 +130,13 @@ async fn relay(
         let spread = (longest - shortest).as_micros() as u64;
         let delay = shortest + Duration::from_micros(die.throw(spread + 1));
         number += 1;
-        under_way.push(Reverse((Instant::now() + delay, number, to_server, packet)));
+        let mut leaves = Instant::now();
+        if let Some(rate) = weather.rate.filter(|_| !to_server) {
+            let takes = Duration::from_secs_f64((packet.len() + 28) as f64 / rate as f64);
+            busy_until = busy_until.max(leaves) + takes;
+            leaves = busy_until;
+        }
+        under_way.push(Reverse((leaves + delay, number, to_server, packet)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Links of terminals: the ticket at the door, then messages and frames both ways.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -97,7 +98,7 @@ impl Door {
             Err(error) => return debug!(%address, "a handshake failed: {error}"),
         };
         match timeout(PATIENCE, self.let_in(&connection)).await {
-            Ok(Ok((attach, main, words))) => self.begin(attach, connection, main, words).await,
+            Ok(Ok(admitted)) => self.begin(connection, admitted).await,
             Ok(Err(Refusal::Ticket(error))) => {
                 warn!(%address, "a terminal is refused: {error}");
                 connection.close(CloseCode::TicketRefused, &error.to_string());
@@ -137,6 +138,7 @@ impl Door {
         connection.authenticated();
         info!(attach = %attach_id, terminal, "attached");
         let (sender, words) = unbounded_channel();
+        let delivered = Arc::new(AtomicU64::new(0));
         let attach = NewAttach {
             id: attach_id,
             terminal,
@@ -144,6 +146,7 @@ impl Door {
             capabilities,
             keyboard,
             layout: layout.to_string(),
+            delivered: delivered.clone(),
             sender,
             connection: Some(connection.clone()),
         };
@@ -151,24 +154,20 @@ impl Door {
         if !(self.post)(LinkEvent::Attached(Box::new(attach))) {
             return Err(LinkError::Ended(Ended::ByUs).into());
         }
-        Ok((attach_id, main, words))
+        Ok((attach_id, main, words, delivered))
     }
 
     /// From here on the compositor knows of the attach, so every way out tells it of the end.
-    async fn begin(
-        &self,
-        id: AttachId,
-        connection: Connection,
-        mut main: Streams,
-        words: UnboundedReceiver<ToTerminalTask>,
-    ) {
+    async fn begin(&self, connection: Connection, (id, mut main, words, delivered): Admitted) {
         let answer = ToTerminal::Attached {
             session: self.session,
             person: self.person.clone(),
         };
         let sent = timeout(PATIENCE, main.send(&answer)).await;
         match sent.unwrap_or(Err(Ended::Silent.into())) {
-            Ok(()) => self.serve(id, connection, main, words).await,
+            Ok(()) => {
+                self.serve(connection, (id, main, words, delivered)).await;
+            }
             Err(error) => {
                 connection.close_for(&error);
                 (self.post)(LinkEvent::Ended(id, DetachReason::LinkLost));
@@ -176,16 +175,14 @@ impl Door {
         }
     }
 
-    async fn serve(
-        &self,
-        id: AttachId,
-        connection: Connection,
-        main: Streams,
-        words: UnboundedReceiver<ToTerminalTask>,
-    ) {
+    async fn serve(&self, connection: Connection, (id, main, words, delivered): Admitted) {
         let (sender, receiver) = main.split();
         let (frames, frame_queue) = unbounded_channel();
-        let sending = tokio::spawn(send_frames(FrameSender::new(&connection), frame_queue));
+        let sending = tokio::spawn(send_frames(
+            FrameSender::new(&connection),
+            frame_queue,
+            delivered,
+        ));
         let reason = tokio::select! {
             reason = talk(sender, words, frames) => {
                 // Said goodbye: the terminal closes, and is closed where it does not.
@@ -246,7 +243,13 @@ impl Door {
     }
 }
 
-type Admitted = (AttachId, Streams, UnboundedReceiver<ToTerminalTask>);
+/// The attach, its main stream, what it is to be sent, and the count of what it has received.
+type Admitted = (
+    AttachId,
+    Streams,
+    UnboundedReceiver<ToTerminalTask>,
+    Arc<AtomicU64>,
+);
 
 enum Refusal {
     Ticket(TicketError),
@@ -293,10 +296,22 @@ async fn talk(
     last
 }
 
-async fn send_frames(mut sender: FrameSender, mut queue: UnboundedReceiver<(FrameHeader, Bytes)>) {
+async fn send_frames(
+    mut sender: FrameSender,
+    mut queue: UnboundedReceiver<(FrameHeader, Bytes)>,
+    delivered: Arc<AtomicU64>,
+) {
     while let Some((header, content)) = queue.recv().await {
-        if let Err(error) = sender.send(&header, content).await {
-            return debug!("a frame was not sent: {error}");
+        let bytes = content.len() as u64;
+        match sender.send(&header, content).await {
+            Ok(sent) => {
+                let delivered = delivered.clone();
+                tokio::spawn(async move {
+                    sent.arrived().await;
+                    delivered.fetch_add(bytes, Ordering::Relaxed);
+                });
+            }
+            Err(error) => return debug!("a frame was not sent: {error}"),
         }
     }
 }

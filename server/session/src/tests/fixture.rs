@@ -73,6 +73,7 @@ impl Fixture {
         // Tests wait for no display.
         output.refresh_mhz = 1_000_000;
         let attach = NewAttach {
+            delivered: std::sync::Arc::default(),
             id: AttachId(self.attach),
             terminal: name.to_owned(),
             outputs: List::new(vec![output]).unwrap(),

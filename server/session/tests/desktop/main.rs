@@ -2,14 +2,18 @@
 
 #[path = "../../src/scene/model.rs"]
 mod model;
+#[path = "../../../../protocol/link/tests/link/relay.rs"]
+#[expect(dead_code, reason = "the link's own tests use more of it")]
+mod relay;
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heliostat_link::CloseCode;
 use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::{OutputId, Ticket};
 use heliostat_wire::input::InputEvent;
+use relay::{Relay, Weather};
 use support::{Desktop, Runtime, foot_is_installed, size};
 
 const KEY_A: u16 = 30;
@@ -82,6 +86,45 @@ fn foot_moves_to_the_next_terminal_as_it_was() {
             before,
             "the same foot with the same text"
         );
+    });
+}
+
+#[test]
+fn narrow_way_that_is_full_of_pixels_lets_answers_through() {
+    if !foot_is_installed() {
+        return eprintln!("skipped: foot is not installed (apt install foot)");
+    }
+    // Text that never repeats, as fast as it can be drawn: far more than the way carries.
+    let noise = "sh -c 'while :; do head -c 20000 /dev/urandom | base64 -w 200; done'";
+    let foot = "foot --config=/dev/null --window-size-pixels=1200x750";
+    let config = format!("autostart = [\"\"\"{foot} {noise}\"\"\"]\n");
+    run(&config, async |desktop| {
+        let trip = Duration::from_millis(120);
+        let weather = Weather {
+            delay: (trip / 2, trip / 2),
+            rate: Some(250_000),
+            ..Weather::FINE
+        };
+        let relay = Relay::start(desktop.address(), weather).await;
+        let mut terminal = desktop.attach_by(relay.address, "a", size(1280, 800)).await;
+        terminal
+            .until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        let (mut waits, mut bytes) = (Vec::new(), 0);
+        let started = Instant::now();
+        for number in 1..=60 {
+            let asked = Instant::now();
+            terminal.motion(600 + number as i32 % 40, 400).await;
+            bytes += terminal.until_answered(number).await;
+            waits.push(asked.elapsed());
+        }
+        let carried = bytes as f64 / started.elapsed().as_secs_f64();
+        waits.sort_unstable();
+        let (middle, late) = (waits[30], waits[56]);
+        eprintln!("answers after {middle:?}, the later ones {late:?}; {carried:.0} bytes/s");
+        // A picture of this kind takes a second and more; an answer behind one would be as late.
+        assert!(middle < trip * 2, "{middle:?} of a round trip of {trip:?}");
+        assert!(carried > 100_000.0, "the way is used: {carried:.0} bytes/s");
     });
 }
 

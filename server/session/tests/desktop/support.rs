@@ -177,6 +177,20 @@ impl Desktop {
         terminal.refusal().await
     }
 
+    /// Where the session's link is.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ready.port).into()
+    }
+
+    /// Attaches by way of a relay at `address`.
+    pub async fn attach_by(&mut self, address: SocketAddr, terminal: &str, size: Size) -> Terminal {
+        let (attach, ticket) = self.expect(terminal).await;
+        let dialled = self.dial_by(address, &self.key, attach, &ticket, size);
+        let mut terminal = dialled.await;
+        terminal.attached().await;
+        terminal
+    }
+
     async fn dial_sized(
         &self,
         key: &Identity,
@@ -184,8 +198,19 @@ impl Desktop {
         ticket: &Ticket,
         size: Size,
     ) -> Terminal {
+        let address = self.address();
+        self.dial_by(address, key, attach_id, ticket, size).await
+    }
+
+    async fn dial_by(
+        &self,
+        address: SocketAddr,
+        key: &Identity,
+        attach_id: AttachId,
+        ticket: &Ticket,
+        size: Size,
+    ) -> Terminal {
         let dialer = Dialer::new(key.clone());
-        let address: SocketAddr = ([127, 0, 0, 1], self.ready.port).into();
         let pins = [KeyPin(self.ready.spki_sha256.0)];
         let dialled = dialer.dial(address, Link::Session, &pins);
         let connection = within("the link opens", dialled).await.unwrap();
@@ -208,7 +233,7 @@ impl Desktop {
                 max_layers: 256,
                 max_layer_bytes: 64 << 20,
                 max_cursor_side: 64,
-                max_frames_in_flight: 8,
+                max_frames_in_flight: 32,
             },
             keyboard: KeyboardState::default(),
             layout: "us".into(),
@@ -329,6 +354,32 @@ impl Terminal {
             after_us: 10_000,
         };
         self.main.send(&shown).await
+    }
+
+    /// Takes and acknowledges frames until one answers the input batch `number` or a later one;
+    /// returns the bytes of them.
+    pub async fn until_answered(&mut self, number: u32) -> usize {
+        let mut bytes = 0;
+        loop {
+            let frame = within("an answer", async {
+                tokio::select! {
+                    frame = self.frames.next() => Some(frame.unwrap()),
+                    message = self.main.recv() => {
+                        message.unwrap();
+                        None
+                    }
+                }
+            });
+            let Some(frame) = frame.await else {
+                continue;
+            };
+            bytes += frame.content.len();
+            self.model.frame(&frame.header, &frame.content);
+            self.send_shown(frame.header.serial).await.unwrap();
+            if frame.header.last_input >= number {
+                return bytes;
+            }
+        }
     }
 
     pub async fn shown(&mut self, serial: u32) {
