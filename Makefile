@@ -100,6 +100,7 @@ uninstall:
 bench:
 	@$(SETUP) build desktop
 	$(CARGO) bench -q -p heliostat-tiles --bench tiles
+	$(CARGO) bench -q -p heliostat-session --bench content
 
 .PHONY: figures
 figures:

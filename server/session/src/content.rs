@@ -136,7 +136,7 @@ impl Content {
         self.in_step = false;
     }
 
-    /// Copies the pixels of `area`, clipped to the layer. `row` is asked for a run of pixels from
+    /// Copies the pixels of `area`, clipped to the layer. `row` is asked for the pixels of a row from
     /// (x, y) on, and answers whether it could fill it.
     pub fn update(&mut self, area: Rect, mut row: impl FnMut(u32, u32, &mut [u32]) -> bool) {
         let whole = Rect {
@@ -149,19 +149,34 @@ impl Content {
             return;
         };
         let force = if self.alpha { 0 } else { 0xff00_0000 };
-        for cell in heliostat_tiles::cells(area) {
-            let mut run = [0; TILE as usize];
-            let run = &mut run[..cell.w as usize];
-            for y in cell.y..cell.y + cell.h {
-                if !row(cell.x, y, run) {
-                    return;
+        let mut line = vec![0; area.w as usize];
+        let first = area.x / TILE;
+        let mut marked = vec![false; ((area.x + area.w).div_ceil(TILE) - first) as usize];
+        // Row by row and not cell by cell: rows lie together in memory.
+        for y in area.y..area.y + area.h {
+            if y == area.y || y % TILE == 0 {
+                marked.fill(false);
+            }
+            if !row(area.x, y, &mut line) {
+                return;
+            }
+            line.iter_mut().for_each(|pixel| *pixel |= force);
+            let start = y as usize * self.size.w as usize + area.x as usize;
+            if self.pixels[start..start + line.len()] == line[..] {
+                continue;
+            }
+            let mut x = area.x;
+            for marked in &mut marked {
+                let next = (x / TILE + 1) * TILE;
+                let part = (x - area.x) as usize..(next.min(area.x + area.w) - area.x) as usize;
+                let held = start + part.start..start + part.end;
+                if self.pixels[held.clone()] != line[part.clone()] {
+                    if !std::mem::replace(marked, true) {
+                        self.mark(y / TILE * self.columns() + x / TILE);
+                    }
+                    self.pixels[held].copy_from_slice(&line[part]);
                 }
-                run.iter_mut().for_each(|pixel| *pixel |= force);
-                let start = y as usize * self.size.w as usize + cell.x as usize;
-                if self.pixels[start..start + run.len()] != *run {
-                    self.mark(cell);
-                    self.pixels[start..start + run.len()].copy_from_slice(run);
-                }
+                x = next;
             }
         }
     }
@@ -221,9 +236,8 @@ impl Content {
         }
     }
 
-    /// Keeps the pixels of the cell around `part` as its base, if they are what the terminal holds.
-    fn mark(&mut self, part: Rect) {
-        let cell = part.y / TILE * self.columns() + part.x / TILE;
+    /// Keeps the pixels of a cell as its base, if they are what the terminal holds.
+    fn mark(&mut self, cell: u32) {
         if self.dirty.contains_key(&cell) {
             return;
         }

@@ -43,19 +43,20 @@ impl MotionRoom {
     }
 
     fn take_held(&mut self, content: &Content, around: Rect) {
-        self.held.clear();
-        let view = content.view().sub(around).expect("cells are inside");
-        view.rows().for_each(|row| self.held.extend_from_slice(row));
-        for (cell, base) in &content.dirty {
-            let Base::Known(base) = base else {
-                continue;
+        self.held.resize(around.area(), 0);
+        for rect in heliostat_tiles::cells(around) {
+            let cell = rect.y / TILE * content.columns() + rect.x / TILE;
+            let held = match content.dirty.get(&cell) {
+                Some(Base::Known(base)) => {
+                    PixelsRef::new(base, rect.w as usize, rect.w, rect.h).expect("bases are whole")
+                }
+                _ => content.view().sub(rect).expect("cells are inside"),
             };
-            let rect = content.cell_rect(*cell);
             let start = (rect.y - around.y) as usize * around.w as usize;
             let start = start + (rect.x - around.x) as usize;
             let rows = self.held[start..].chunks_mut(around.w as usize);
-            for (held, base) in rows.zip(base.chunks(rect.w as usize)) {
-                held[..base.len()].copy_from_slice(base);
+            for (to, from) in rows.zip(held.rows()) {
+                to[..from.len()].copy_from_slice(from);
             }
         }
     }
