@@ -101,6 +101,8 @@ pub struct Budget {
     pub layers: usize,
     /// Bytes of pixels.
     pub bytes: u64,
+    /// Cells kept beside the layers, 16 KiB each when they are there.
+    pub cells: u32,
 }
 
 impl Default for Budget {
@@ -108,6 +110,7 @@ impl Default for Budget {
         Self {
             layers: MAX_LAYERS,
             bytes: 384 << 20,
+            cells: 2048,
         }
     }
 }
@@ -120,7 +123,8 @@ pub struct Scene {
     budget: Budget,
     /// Bytes of the layers made by the frame that is being applied.
     made: u64,
-    decoder: Decoder,
+    /// Absent only while it decodes into this scene.
+    decoder: Option<Decoder>,
 }
 
 /// How often one frame may make all the layers that the budget allows.
@@ -139,7 +143,7 @@ impl Scene {
             bytes: 0,
             budget,
             made: 0,
-            decoder: Decoder::new(),
+            decoder: Some(Decoder::keeping(budget.cells)),
         };
         scene.set_outputs(outputs);
         scene
@@ -200,6 +204,7 @@ impl Scene {
     /// Forgets and overwrites every pixel.
     pub fn wipe(&mut self) {
         self.clear();
+        self.decoder = Some(Decoder::keeping(self.budget.cells));
     }
 
     /// Applies a frame. After an error the scene is in no state to be shown.
@@ -207,9 +212,9 @@ impl Scene {
         self.made = 0;
         header.ops.iter().try_for_each(|op| self.apply_op(op))?;
         self.check_work()?;
-        let mut decoder = std::mem::take(&mut self.decoder);
+        let mut decoder = self.decoder.take().unwrap_or_default();
         let result = decoder.decode(content, &Limits::default(), self);
-        self.decoder = decoder;
+        self.decoder = Some(decoder);
         Ok(result?)
     }
 

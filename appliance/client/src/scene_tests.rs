@@ -28,6 +28,7 @@ fn scene() -> Scene {
         Budget {
             layers: 3,
             bytes: 100 * 100 * 4,
+            cells: 4,
         },
     )
 }
@@ -167,6 +168,7 @@ fn frame_that_would_take_for_ever_to_draw_is_refused() {
     let budget = Budget {
         layers: 100,
         bytes: 40_000,
+        cells: 4,
     };
     let mut scene = Scene::new(&outputs(), budget);
     // One pixel, sampled all over the screen.

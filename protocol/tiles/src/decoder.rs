@@ -4,8 +4,9 @@ use zstd::bulk::Decompressor;
 
 use crate::copy;
 use crate::encoder::{COMPRESSED, COPIES};
-use crate::geometry::Rect;
+use crate::geometry::{Rect, TILE};
 use crate::header::{Header, HeaderError, Kind, Previous};
+use crate::kept::Cells;
 use crate::palette::{index_bits, row_bytes, unpack};
 use crate::planes;
 use crate::varint::Reader;
@@ -76,6 +77,9 @@ pub enum DecodeError {
     /// Too many pixels.
     #[error("batch of tiles exceeds the limit of {0} pixels")]
     TooManyPixels(usize),
+    /// A cell is recalled that was never kept, or kept where none are.
+    #[error("a cell that is not kept in a batch of tiles")]
+    NotKept,
     /// A rectangle for a layer that does not exist.
     #[error("tile for the unknown layer {0}")]
     UnknownLayer(u32),
@@ -103,6 +107,7 @@ pub struct Decoder {
     pixels: Vec<u32>,
     /// What copies read before they write.
     held: Vec<u32>,
+    cells: Cells,
 }
 
 impl Default for Decoder {
@@ -126,6 +131,15 @@ impl Decoder {
             planes: Vec::new(),
             pixels: Vec::new(),
             held: Vec::new(),
+            cells: Cells::default(),
+        }
+    }
+
+    /// A decoder that keeps up to `capacity` cells, 16 KiB each when they are there.
+    pub fn keeping(capacity: u32) -> Self {
+        Self {
+            cells: Cells::new(capacity),
+            ..Self::new()
         }
     }
 
@@ -218,6 +232,9 @@ impl Decoder {
                 .ok_or(DecodeError::TooManyPixels(limits.max_pixels))?;
             self.take_pixels(&header, &mut headers, &mut data)?;
             self.write(&header, sink)?;
+            if header.keep {
+                self.keep(&header, sink)?;
+            }
         }
         match headers.0.len() + data.0.len() {
             0 => Ok(()),
@@ -284,8 +301,28 @@ impl Decoder {
                     u32::from_le_bytes([0, 1, 2, 3].map(|plane| bytes[plane * area + i]))
                 }));
             }
+            Kind::Recall => {
+                let slot = headers.varint().ok_or(DecodeError::Truncated)?;
+                let cell = self.cells.get(slot).ok_or(DecodeError::NotKept)?;
+                self.pixels.extend_from_slice(cell);
+            }
         }
         Ok(())
+    }
+
+    fn keep(&mut self, header: &Header, sink: &mut impl TileSink) -> Result<(), DecodeError> {
+        let cell = Rect {
+            x: header.rect.x / TILE * TILE,
+            y: header.rect.y / TILE * TILE,
+            w: TILE,
+            h: TILE,
+        };
+        let outside = DecodeError::OutsideLayer(header.layer);
+        let (pixels, stride) = sink.pixels_mut(header.layer, cell).ok_or(outside)?;
+        match self.cells.keep(pixels, stride) {
+            true => Ok(()),
+            false => Err(DecodeError::NotKept),
+        }
     }
 
     fn write(&self, header: &Header, sink: &mut impl TileSink) -> Result<(), DecodeError> {

@@ -4,7 +4,8 @@ use zstd::bulk::Compressor;
 
 use crate::copy::{self, Copy, MAX_COPIES};
 use crate::geometry::{PixelsRef, Rect, TILE};
-use crate::header::{Header, Kind, Previous};
+use crate::header::{Header, KEEP, Kind, Previous};
+use crate::kept::Ledger;
 use crate::palette::{Palette, index_bits, pack};
 use crate::{planes, varint};
 
@@ -14,6 +15,11 @@ pub(crate) const COMPRESSED: u8 = 1;
 pub(crate) const COPIES: u8 = 2;
 /// Bodies of fewer bytes gain nothing from zstd.
 const WORTH_COMPRESSING: usize = 48;
+
+/// Fewer changed pixels of a cell are not worth looking whether the terminal has kept it.
+const WORTH_RECALLING: usize = 256;
+/// Bytes before zstd below which a cell is not worth keeping.
+const WORTH_KEEPING: usize = 1024;
 
 /// Encodes batches. Keep one: it owns every buffer it needs, so that steady traffic allocates
 /// nothing.
@@ -33,6 +39,7 @@ pub struct Encoder {
     pixel_count: usize,
     /// Bytes that batches had of late, of 256 of their bodies.
     squeeze: usize,
+    ledger: Ledger,
     previous: Previous,
 }
 
@@ -54,6 +61,7 @@ impl Encoder {
             records: 0,
             pixel_count: 0,
             squeeze: 128,
+            ledger: Ledger::default(),
             previous: None,
         }
     }
@@ -74,6 +82,59 @@ impl Encoder {
     /// Pixels pushed since the last batch.
     pub fn pixel_count(&self) -> usize {
         self.pixel_count
+    }
+
+    /// A new terminal, which keeps up to `capacity` cells and has none yet. `seed` is a secret.
+    pub fn start_keeping(&mut self, capacity: u32, seed: u64) {
+        self.ledger = Ledger::new(capacity, seed);
+    }
+
+    /// Adds what is new in a whole cell: `changed` (from the cell's corner) of the pixels `new`.
+    /// `old` is what the terminal holds there, where that is sure. The cell is recalled where the
+    /// terminal has kept it, and kept from now on where `keep` says that it may come back.
+    ///
+    /// # Panics
+    /// If `cell` is not inside one cell, `changed` not inside it, or a view has another size.
+    pub fn push_cell(
+        &mut self,
+        layer: u32,
+        (cell, changed): (Rect, Rect),
+        new: PixelsRef<'_>,
+        old: Option<PixelsRef<'_>>,
+        keep: bool,
+    ) {
+        let worth = changed.area() >= WORTH_RECALLING;
+        let name = worth.then(|| self.ledger.name(new)).flatten();
+        if let Some(slot) = name.and_then(|name| self.ledger.slot(name)) {
+            return self.recall(layer, cell, slot);
+        }
+        let part = Rect {
+            x: cell.x + changed.x,
+            y: cell.y + changed.y,
+            ..changed
+        };
+        let (at, before) = (self.headers.len(), self.headers.len() + self.data.len());
+        let new = new.sub(changed).expect("changes are inside their cell");
+        self.push(layer, part, new, old.and_then(|old| old.sub(changed)));
+        let cost = self.headers.len() + self.data.len() - before;
+        if let Some(name) = name.filter(|_| keep && cost >= WORTH_KEEPING) {
+            self.headers[at] |= KEEP;
+            self.ledger.keep(name);
+        }
+    }
+
+    fn recall(&mut self, layer: u32, cell: Rect, slot: u32) {
+        let header = Header {
+            layer,
+            rect: cell,
+            kind: Kind::Recall,
+            alpha: false,
+            keep: false,
+        };
+        self.previous = header.put(self.previous, true, &mut self.headers);
+        varint::put(slot, &mut self.headers);
+        self.records += 1;
+        self.pixel_count += cell.area();
     }
 
     /// About how many bytes the batch would have, going by those before it.
@@ -128,6 +189,7 @@ impl Encoder {
             rect,
             kind,
             alpha,
+            keep: false,
         };
         self.previous = header.put(self.previous, whole, &mut self.headers);
         self.put_pixels(&header);
@@ -262,6 +324,7 @@ impl Encoder {
                 }
                 put_xor(pixels, data);
             }
+            Kind::Recall => unreachable!("recalled cells have no pixels to put"),
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Kind {
     Predicted = 3,
     /// Planes of the exclusive or with what the terminal holds.
     Xor = 4,
+    /// A cell that the terminal has kept.
+    Recall = 5,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
             Self::Planes,
             Self::Predicted,
             Self::Xor,
+            Self::Recall,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == bits)
@@ -42,8 +45,8 @@ const NEXT_CELL: u8 = 1 << 4;
 const WHOLE_CELL: u8 = 1 << 5;
 /// Alpha is coded; without it every pixel is opaque.
 const ALPHA: u8 = 1 << 6;
-/// Never set.
-const RESERVED: u8 = 1 << 7;
+/// The whole cell is kept when the record has been done.
+pub const KEEP: u8 = 1 << 7;
 
 /// One record's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub struct Header {
     pub kind: Kind,
     /// Whether alpha is coded.
     pub alpha: bool,
+    /// Whether the whole cell is to be kept.
+    pub keep: bool,
 }
 
 /// The record before, to which headers are relative.
@@ -74,6 +79,7 @@ impl Header {
             (next, NEXT_CELL),
             (whole, WHOLE_CELL),
             (self.alpha, ALPHA),
+            (self.keep, KEEP),
         ] {
             if set {
                 flags |= flag;
@@ -102,7 +108,7 @@ impl Header {
     ) -> Result<Self, HeaderError> {
         let flags = reader.byte().ok_or(HeaderError::Truncated)?;
         let kind = Kind::from_bits(flags & KIND_BITS).ok_or(HeaderError::UnknownKind)?;
-        if flags & RESERVED != 0 || flags & (SAME_LAYER | NEXT_CELL) == NEXT_CELL {
+        if flags & (SAME_LAYER | NEXT_CELL) == NEXT_CELL {
             return Err(HeaderError::UnknownKind);
         }
         let before = previous.unwrap_or((0, 0, 0));
@@ -148,12 +154,19 @@ impl Header {
                 h: h + 1,
             };
         }
+        // Only whole cells inside their layer are kept and recalled.
+        let inner = x + TILE <= size.0 && y + TILE <= size.1;
+        let (keep, recall) = (flags & KEEP != 0, kind == Kind::Recall);
+        if (keep || recall) && !inner || recall && (keep || flags & WHOLE_CELL == 0) {
+            return Err(HeaderError::UnknownKind);
+        }
         *previous = Some((layer, column, row));
         Ok(Self {
             layer,
             rect,
             kind,
             alpha: flags & ALPHA != 0,
+            keep,
         })
     }
 }

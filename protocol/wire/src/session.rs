@@ -25,6 +25,8 @@ pub struct Capabilities {
     pub max_cursor_side: u32,
     /// Frames that may be under way unacknowledged before the terminal's queue is full.
     pub max_frames_in_flight: u32,
+    /// Cells of 64×64 pixels that it keeps when it is told to, beside the layers; 16 KiB each.
+    pub max_kept_cells: u32,
 }
 
 /// From the terminal to the session.

@@ -49,6 +49,7 @@ fn measure<P: Fn(u32, u32) -> u32>(
     let room = Room {
         pixels: usize::MAX,
         bytes: u64::MAX,
+        now: Instant::now(),
     };
     let (mut update, mut encode, mut finish) = (Vec::new(), Vec::new(), Vec::new());
     let (mut batch, mut bytes) = (Vec::new(), 0);

@@ -13,6 +13,7 @@
 mod motion;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use heliostat_tiles::motion::Motion;
 use heliostat_tiles::{Encoder, PixelsRef, Rect, TILE, diff};
@@ -20,6 +21,9 @@ use heliostat_wire::id::LayerId;
 use heliostat_wire::output::Size;
 
 pub use motion::MotionRoom;
+
+/// A cell that has not changed for this long may be looked at, and may come back when it does.
+const CALM: Duration = Duration::from_millis(400);
 
 /// A layer's pixels.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Content {
     /// The terminal's layer has this size and kind.
     in_step: bool,
     motion: Motion,
+    /// When each cell was last sent.
+    sent: Vec<Option<Instant>>,
 }
 
 /// What the terminal holds of a dirty cell.
@@ -50,6 +56,8 @@ pub struct Room {
     pub pixels: usize,
     /// Bytes of the whole frame.
     pub bytes: u64,
+    /// When it is sent.
+    pub now: Instant,
 }
 
 impl Room {
@@ -69,6 +77,7 @@ impl Content {
             dirty: BTreeMap::new(),
             in_step: false,
             motion: Motion::default(),
+            sent: Vec::new(),
         };
         content.forget();
         content
@@ -109,6 +118,8 @@ impl Content {
         self.in_step = false;
         let cells = self.columns() * self.size.h.div_ceil(TILE);
         self.dirty = (0..cells).map(|cell| (cell, Base::Unknown)).collect();
+        self.sent.clear();
+        self.sent.resize(cells as usize, None);
     }
 
     /// The terminal is told of the present size and kind in the frame that is being made.
@@ -129,6 +140,9 @@ impl Content {
         }
         let known = self.in_step && self.dirty.is_empty();
         (self.size, self.alpha, self.pixels) = (size, alpha, pixels);
+        let cells = self.columns() * self.size.h.div_ceil(TILE);
+        self.sent.clear();
+        self.sent.resize(cells as usize, None);
         // Had the terminal missed an earlier change, its common part would be another one.
         if !known {
             self.forget();
@@ -192,28 +206,28 @@ impl Content {
                 self.dirty.insert(cell, base);
                 return false;
             }
-            self.push(encoder, self.cell_rect(cell), base);
+            self.push(encoder, cell, base, room.now);
         }
         true
     }
 
-    fn push(&self, encoder: &mut Encoder, cell: Rect, base: Base) {
+    fn push(&mut self, encoder: &mut Encoder, number: u32, base: Base, now: Instant) {
+        let cell = self.cell_rect(number);
         let new = self.view().sub(cell).expect("cells are inside");
         let old = match &base {
             Base::Unknown => None,
             Base::Known(pixels) => PixelsRef::new(pixels, cell.w as usize, cell.w, cell.h),
         };
-        let Some(old) = old else {
-            return encoder.push(self.layer.0, cell, new, None);
+        let all = Rect { x: 0, y: 0, ..cell };
+        let Some(changed) = old.map_or(Some(all), |old| diff::changed(old, new)) else {
+            return;
         };
-        if let Some(changed) = diff::changed(old, new) {
-            let rect = Rect {
-                x: cell.x + changed.x,
-                y: cell.y + changed.y,
-                ..changed
-            };
-            let new = new.sub(changed).expect("changes are inside");
-            encoder.push(self.layer.0, rect, new, old.sub(changed));
+        // What changes all the time does not come back.
+        let last = self.sent.get(number as usize).copied().flatten();
+        let calm = last.is_none_or(|last| now.saturating_duration_since(last) > CALM);
+        encoder.push_cell(self.layer.0, (cell, changed), new, old, calm);
+        if let Some(sent) = self.sent.get_mut(number as usize) {
+            *sent = Some(now);
         }
     }
 
@@ -307,10 +321,16 @@ mod tests {
         Room {
             pixels,
             bytes: u64::MAX,
+            now: Instant::now(),
         }
     }
 
-    fn send(content: &mut Content, terminal: &mut Layers, encoder: &mut Encoder, max: usize) {
+    fn send(
+        content: &mut Content,
+        (terminal, decoder): (&mut Layers, &mut Decoder),
+        encoder: &mut Encoder,
+        max: usize,
+    ) {
         let size = content.size();
         if (terminal.0[0].w, terminal.0[0].h) != (size.w, size.h) || !content.in_step {
             resize(&mut terminal.0[0], size, content.alpha());
@@ -319,7 +339,7 @@ mod tests {
         content.encode(encoder, &mut MotionRoom::default(), room(max));
         let mut batch = Vec::new();
         encoder.finish(&mut batch);
-        Decoder::new()
+        decoder
             .decode(&batch, &Limits::default(), terminal)
             .unwrap();
     }
@@ -330,6 +350,9 @@ mod tests {
             let mut content = Content::new(LayerId(0), Size { w: 70, h: 100 }, true);
             let mut terminal = Layers(vec![Layer::new(70, 100)]);
             let mut encoder = Encoder::new(1);
+            // Few, so that slots are taken again.
+            encoder.start_keeping(3, 7);
+            let mut decoder = Decoder::keeping(3);
             for op in ops {
                 match op {
                     Op::Paint(rect, colour) => content.update(rect, |_, _, run| { run.fill(colour); true }),
@@ -341,11 +364,11 @@ mod tests {
                         true
                     }),
                     Op::Reshape(w, h, alpha) => content.reshape(Size { w, h }, alpha),
-                    Op::Encode(max) => send(&mut content, &mut terminal, &mut encoder, max),
+                    Op::Encode(max) => send(&mut content, (&mut terminal, &mut decoder), &mut encoder, max),
                     Op::Forget => content.forget(),
                 }
             }
-            send(&mut content, &mut terminal, &mut encoder, usize::MAX);
+            send(&mut content, (&mut terminal, &mut decoder), &mut encoder, usize::MAX);
             prop_assert!(!content.is_dirty());
             prop_assert_eq!(content.pixels(), &terminal.0[0].pixels[..]);
         }

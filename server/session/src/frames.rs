@@ -144,6 +144,7 @@ impl App {
         let room = |bytes| Room {
             pixels: MAX_FRAME_PIXELS,
             bytes,
+            now,
         };
         let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
         let mut surfaces: Vec<_> = surfaces

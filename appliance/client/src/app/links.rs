@@ -91,6 +91,7 @@ impl App {
                 max_layer_bytes: budget.bytes,
                 max_cursor_side: MAX_CURSOR_SIDE,
                 max_frames_in_flight: FRAMES_IN_FLIGHT,
+                max_kept_cells: budget.cells,
             },
             keyboard: self.seat.keyboard(),
             layout: self.layout.as_str().into(),

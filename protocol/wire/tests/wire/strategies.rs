@@ -250,12 +250,15 @@ fn keyboard() -> impl Strategy<Value = KeyboardState> {
 
 /// Terminal to session.
 pub fn to_session() -> impl Strategy<Value = ToSession> {
-    let capabilities = any::<(u32, u64, u32, u32)>().prop_map(
-        |(max_layers, max_layer_bytes, max_cursor_side, max_frames_in_flight)| Capabilities {
-            max_layers,
-            max_layer_bytes,
-            max_cursor_side,
-            max_frames_in_flight,
+    let capabilities = any::<(u32, u64, u32, u32, u32)>().prop_map(
+        |(max_layers, max_layer_bytes, max_cursor_side, max_frames_in_flight, max_kept_cells)| {
+            Capabilities {
+                max_layers,
+                max_layer_bytes,
+                max_cursor_side,
+                max_frames_in_flight,
+                max_kept_cells,
+            }
         },
     );
     let attach = (

@@ -212,6 +212,7 @@ fn session_messages_keep_their_bytes() {
                 max_layer_bytes: 256 << 20,
                 max_cursor_side: 64,
                 max_frames_in_flight: 4,
+                max_kept_cells: 2048,
             },
             keyboard: keyboard.clone(),
             layout: "ch(fr)".into(),

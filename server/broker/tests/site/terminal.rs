@@ -194,6 +194,7 @@ impl Terminal {
                 max_layer_bytes: 1 << 20,
                 max_cursor_side: 64,
                 max_frames_in_flight: 1,
+                max_kept_cells: 0,
             },
             keyboard: Default::default(),
             layout: "".into(),

@@ -13,6 +13,7 @@ pub(crate) struct Model {
     pub(crate) layers: BTreeMap<LayerId, Layer>,
     pub(crate) outputs: BTreeMap<OutputId, (u32, Vec<Placement>)>,
     pub(crate) serial: u32,
+    decoder: Option<Decoder>,
 }
 
 pub(crate) struct Layer {
@@ -45,9 +46,12 @@ impl Model {
         assert_eq!(header.serial, self.serial + 1, "frames count without gaps");
         self.serial = header.serial;
         header.ops.iter().for_each(|op| self.apply(op));
-        Decoder::new()
+        let decoder = self.decoder.take();
+        let mut decoder = decoder.unwrap_or_else(|| Decoder::keeping(256));
+        decoder
             .decode(content, &Limits::default(), self)
             .expect("the batch is valid");
+        self.decoder = Some(decoder);
     }
 
     pub(crate) fn apply(&mut self, op: &SceneOp) {
@@ -55,6 +59,7 @@ impl Model {
             SceneOp::Clear => {
                 *self = Self {
                     serial: self.serial,
+                    decoder: self.decoder.take(),
                     ..Self::default()
                 }
             }

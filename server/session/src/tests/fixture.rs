@@ -82,6 +82,7 @@ impl Fixture {
                 max_layer_bytes: 64 << 20,
                 max_cursor_side: 64,
                 max_frames_in_flight: 3,
+                max_kept_cells: 256,
             },
             keyboard: KeyboardState::default(),
             layout: String::new(),

@@ -234,6 +234,7 @@ impl Desktop {
                 max_layer_bytes: 64 << 20,
                 max_cursor_side: 64,
                 max_frames_in_flight: 32,
+                max_kept_cells: 256,
             },
             keyboard: KeyboardState::default(),
             layout: "us".into(),
