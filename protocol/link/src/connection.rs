@@ -11,24 +11,48 @@ use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::carrier::Streams;
 use crate::error::{Ended, LinkError};
 use crate::identity::pin_of_certificate;
 use crate::main_stream::Main;
 use crate::path::{Metered, Path};
 use crate::serve::HalfOpen;
+use crate::tcp;
 
 /// A link whose peer has proven its key. Clones are handles of the same link; it closes when the
 /// last one and all its streams are dropped.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    quic: quinn::Connection,
+    streams: Streams,
     peer: KeyPin,
     half_open: Option<Arc<HalfOpen>>,
+}
+
+/// What carries a link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Carrier {
+    /// QUIC, over UDP.
+    #[default]
+    Quic,
+    /// Our own streams in TLS over TCP, where UDP does not pass.
+    Tcp,
+}
+
+impl Carrier {
+    /// Its name, for logs and people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quic => "QUIC",
+            Self::Tcp => "TCP",
+        }
+    }
 }
 
 /// What a link has been doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// What carries it. Over TCP, what is counted is TCP payload and segments.
+    pub carrier: Carrier,
     /// Round-trip time, smoothed.
     pub rtt: Duration,
     /// Bytes sent, in UDP payloads.
@@ -46,7 +70,7 @@ pub struct Stats {
 }
 
 impl Connection {
-    pub(crate) fn new(
+    pub(crate) fn over_quic(
         quic: quinn::Connection,
         half_open: Option<Arc<HalfOpen>>,
     ) -> Result<Self, LinkError> {
@@ -57,10 +81,26 @@ impl Connection {
             .and_then(|chain| pin_of_certificate(chain.first()?))
             .ok_or(LinkError::Protocol("the peer showed no certificate"))?;
         Ok(Self {
-            quic,
+            streams: Streams::Quic(quic),
             peer,
             half_open,
         })
+    }
+
+    pub(crate) fn over_tcp(tcp: tcp::Connection, half_open: Option<Arc<HalfOpen>>) -> Self {
+        Self {
+            peer: tcp.peer(),
+            streams: Streams::Tcp(tcp),
+            half_open,
+        }
+    }
+
+    /// What carries this link.
+    pub fn carrier(&self) -> Carrier {
+        match &self.streams {
+            Streams::Quic(_) => Carrier::Quic,
+            Streams::Tcp(_) => Carrier::Tcp,
+        }
     }
 
     /// The key that the peer has proven to hold.
@@ -70,12 +110,18 @@ impl Connection {
 
     /// Where the peer is.
     pub fn remote_address(&self) -> SocketAddr {
-        self.quic.remote_address()
+        match &self.streams {
+            Streams::Quic(quic) => quic.remote_address(),
+            Streams::Tcp(tcp) => tcp.remote_address(),
+        }
     }
 
     /// The address of this machine at which the peer is talking to us, where known.
     pub fn local_ip(&self) -> Option<IpAddr> {
-        self.quic.local_ip()
+        match &self.streams {
+            Streams::Quic(quic) => quic.local_ip(),
+            Streams::Tcp(tcp) => tcp.local_ip(),
+        }
     }
 
     /// The peer is no stranger any more; its address gets its budget back.
@@ -99,7 +145,7 @@ impl Connection {
         link: Link,
         first: &S,
     ) -> Result<Main<S, R>, LinkError> {
-        Main::open(&self.quic, link, first).await
+        Main::open(&self.streams, link, first).await
     }
 
     /// Accepts the main stream, as a server does, and exchanges preambles.
@@ -107,12 +153,15 @@ impl Connection {
         &self,
         link: Link,
     ) -> Result<Main<S, R>, LinkError> {
-        Main::accept(&self.quic, link).await
+        Main::accept(&self.streams, link).await
     }
 
     /// Closes the link at once; what has not been delivered is lost.
     pub fn close(&self, code: CloseCode, text: &str) {
-        self.quic.close((code as u32).into(), text.as_bytes());
+        match &self.streams {
+            Streams::Quic(quic) => quic.close((code as u32).into(), text.as_bytes()),
+            Streams::Tcp(tcp) => tcp.close(code, text),
+        }
     }
 
     /// Closes the link with what `error` means for the peer.
@@ -122,43 +171,63 @@ impl Connection {
 
     /// Waits for the end of the link.
     pub async fn closed(&self) -> Ended {
-        self.quic.closed().await.into()
+        match &self.streams {
+            Streams::Quic(quic) => quic.closed().await.into(),
+            Streams::Tcp(tcp) => tcp.closed().await,
+        }
     }
 
     /// Why the link is over, if it is.
     pub fn ended(&self) -> Option<Ended> {
-        self.quic.close_reason().map(Ended::from)
+        match &self.streams {
+            Streams::Quic(quic) => quic.close_reason().map(Ended::from),
+            Streams::Tcp(tcp) => tcp.ended(),
+        }
     }
 
     /// What the link has been doing.
     pub fn stats(&self) -> Stats {
-        let stats = self.quic.stats();
-        Stats {
-            rtt: stats.path.rtt,
-            sent_bytes: stats.udp_tx.bytes,
-            sent_datagrams: stats.udp_tx.datagrams,
-            received_bytes: stats.udp_rx.bytes,
-            received_datagrams: stats.udp_rx.datagrams,
-            lost_packets: stats.path.lost_packets,
-            congestion_window: stats.path.cwnd,
+        match &self.streams {
+            Streams::Quic(quic) => stats_of_quic(quic),
+            Streams::Tcp(tcp) => tcp.stats(),
         }
     }
 
     /// What is known of the way to the peer.
     pub fn path(&self) -> Path {
-        Metered::read(self.quic.congestion_state())
+        match &self.streams {
+            Streams::Quic(quic) => Metered::read(quic.congestion_state()),
+            Streams::Tcp(_) => Path::default(),
+        }
     }
 
     /// A secret known to both ends of this very link and to nobody else, for `label`.
     pub fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], LinkError> {
         let mut secret = [0; 32];
-        self.quic
-            .export_keying_material(&mut secret, label, context)
-            .map_err(|_| LinkError::Protocol("the link has no secret to export"))?;
+        match &self.streams {
+            Streams::Quic(quic) => quic
+                .export_keying_material(&mut secret, label, context)
+                .map_err(|_| LinkError::Protocol("the link has no secret to export"))?,
+            Streams::Tcp(tcp) => tcp.export(&mut secret, label, context)?,
+        }
         Ok(secret)
     }
 
-    pub(crate) fn quic(&self) -> &quinn::Connection {
-        &self.quic
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+}
+
+fn stats_of_quic(quic: &quinn::Connection) -> Stats {
+    let stats = quic.stats();
+    Stats {
+        carrier: Carrier::Quic,
+        rtt: stats.path.rtt,
+        sent_bytes: stats.udp_tx.bytes,
+        sent_datagrams: stats.udp_tx.datagrams,
+        received_bytes: stats.udp_rx.bytes,
+        received_datagrams: stats.udp_rx.datagrams,
+        lost_packets: stats.path.lost_packets,
+        congestion_window: stats.path.cwnd,
     }
 }

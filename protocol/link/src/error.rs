@@ -73,7 +73,7 @@ impl From<ConnectionError> for Ended {
 /// Bytes of the peer's words that are kept.
 const MAX_REASON: usize = 256;
 
-fn printable(bytes: &[u8]) -> String {
+pub(crate) fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes)
         .chars()
         .filter(|c| !c.is_control())

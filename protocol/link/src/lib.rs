@@ -1,4 +1,7 @@
-//! QUIC endpoints of both links: identities, pins, streams, framing.
+//! Endpoints of both links: identities, pins, streams, framing.
+//!
+//! QUIC carries a link where UDP passes, and a multiplexer of ours in TLS over TCP where it does
+//! not. Nobody above this crate sees a difference.
 //!
 //! A server binds a [`Server`] and accepts [`Connection`]s whose peers have proven a key; a
 //! terminal dials with a [`Dialer`] and accepts only servers that prove a pinned key. On a
@@ -7,23 +10,26 @@
 //!
 //! Everything here runs on tokio. A runtime of one thread gives the smallest packets, since the
 //! end of a stream then always leaves with its data.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod backoff;
+mod carrier;
 mod connection;
 mod dial;
 mod error;
 mod frames;
 mod identity;
 mod main_stream;
+mod mux;
 mod path;
 mod serve;
+mod tcp;
 mod throttle;
 mod tls;
 mod transport;
 
 pub use backoff::Backoff;
-pub use connection::{Connection, Stats};
+pub use connection::{Carrier, Connection, Stats};
 pub use dial::Dialer;
 pub use error::{Ended, LinkError};
 pub use frames::{Frame, FrameReceiver, FrameSender, Sent};
@@ -32,6 +38,8 @@ pub use heliostat_wire::id::KeyPin;
 pub use heliostat_wire::version::Link;
 pub use identity::{Identity, IdentityError, pin_of_certificate};
 pub use main_stream::{Main, Receiver, Sender};
+#[cfg(feature = "oracle")]
+pub use mux::hostile_peer;
 pub use path::Path;
 pub use serve::{Handshake, Server};
 pub use throttle::{Budget, Throttle, Verdict};

@@ -10,8 +10,8 @@ use heliostat_wire::version::{Link, Preamble, VersionError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::carrier::{ReceiveStream, SendStream, Streams};
 use crate::error::{Ended, LinkError};
-use crate::transport::priority;
 
 /// Bytes that may wait in a [`Sender`] before it refuses more.
 const MAX_QUEUED: usize = 2 * MAX_MESSAGE;
@@ -28,21 +28,17 @@ pub struct Main<S, R> {
 }
 
 impl<S: Serialize, R: DeserializeOwned> Main<S, R> {
-    pub(crate) async fn open(
-        quic: &quinn::Connection,
-        link: Link,
-        first: &S,
-    ) -> Result<Self, LinkError> {
-        let (send, recv) = quic.open_bi().await?;
-        let mut main = Self::new(send, recv, link)?;
+    pub(crate) async fn open(streams: &Streams, link: Link, first: &S) -> Result<Self, LinkError> {
+        let (send, receive) = streams.open_main().await?;
+        let mut main = Self::new(send, receive, link);
         main.sender.preamble(link);
         main.sender.send(first).await?;
         Ok(main)
     }
 
-    pub(crate) async fn accept(quic: &quinn::Connection, link: Link) -> Result<Self, LinkError> {
-        let (send, recv) = quic.accept_bi().await?;
-        let mut main = Self::new(send, recv, link)?;
+    pub(crate) async fn accept(streams: &Streams, link: Link) -> Result<Self, LinkError> {
+        let (send, receive) = streams.accept_main().await?;
+        let mut main = Self::new(send, receive, link);
         let agreed = main.receiver.agree().await;
         main.sender.preamble(link);
         match agreed {
@@ -58,14 +54,8 @@ impl<S: Serialize, R: DeserializeOwned> Main<S, R> {
         }
     }
 
-    fn new(
-        send: quinn::SendStream,
-        recv: quinn::RecvStream,
-        link: Link,
-    ) -> Result<Self, LinkError> {
-        send.set_priority(priority::MAIN)
-            .map_err(|_| LinkError::Protocol("the main stream is closed"))?;
-        Ok(Self {
+    fn new(send: SendStream, receive: ReceiveStream, link: Link) -> Self {
+        Self {
             sender: Sender {
                 stream: send,
                 queue: BytesMut::new(),
@@ -73,12 +63,12 @@ impl<S: Serialize, R: DeserializeOwned> Main<S, R> {
                 message: PhantomData,
             },
             receiver: Receiver {
-                stream: recv,
+                stream: receive,
                 buffer: BytesMut::new(),
                 state: Expecting::Preamble(link),
                 message: PhantomData,
             },
-        })
+        }
     }
 
     /// Sends a message.
@@ -100,7 +90,7 @@ impl<S: Serialize, R: DeserializeOwned> Main<S, R> {
 /// The outgoing direction.
 #[derive(Debug)]
 pub struct Sender<S> {
-    stream: quinn::SendStream,
+    stream: SendStream,
     queue: BytesMut,
     scratch: Vec<u8>,
     message: PhantomData<fn(&S)>,
@@ -147,21 +137,15 @@ impl<S: Serialize> Sender<S> {
     /// may be closed without losing the last words. The caller sets a deadline.
     pub async fn finish(mut self) -> Result<(), LinkError> {
         self.flush().await?;
-        self.stream
-            .finish()
-            .map_err(|_| LinkError::Protocol("the main stream is closed"))?;
-        match self.stream.stopped().await {
-            Ok(_) => Ok(()),
-            Err(quinn::StoppedError::ConnectionLost(lost)) => Err(lost.into()),
-            Err(_) => Err(LinkError::Protocol("the main stream is closed")),
-        }
+        self.stream.finish()?;
+        self.stream.delivered().await
     }
 }
 
 /// The incoming direction.
 #[derive(Debug)]
 pub struct Receiver<R> {
-    stream: quinn::RecvStream,
+    stream: ReceiveStream,
     buffer: BytesMut,
     state: Expecting,
     message: PhantomData<fn() -> R>,
@@ -235,9 +219,9 @@ impl<R: DeserializeOwned> Receiver<R> {
     }
 
     async fn fill(&mut self) -> Result<(), LinkError> {
-        match self.stream.read_chunk(CHUNK, true).await? {
+        match self.stream.read_chunk(CHUNK).await? {
             Some(chunk) => {
-                self.buffer.extend_from_slice(&chunk.bytes);
+                self.buffer.extend_from_slice(&chunk);
                 Ok(())
             }
             None => Err(self.at_end()),

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use heliostat_wire::close::CloseCode;
 use heliostat_wire::version::Link;
 use quinn::crypto::rustls::QuicServerConfig;
+use tokio::net::TcpStream;
 
 use crate::connection::Connection;
 use crate::error::{Ended, LinkError};
 use crate::identity::Identity;
+use crate::tcp::{Links, Listener};
 use crate::throttle::{Budget, Throttle, Verdict};
-use crate::{tls, transport};
+use crate::{tcp, tls, transport};
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -25,18 +27,30 @@ const INCOMING_BUFFER: u64 = 16 << 10;
 #[derive(Debug)]
 pub struct Server {
     endpoint: quinn::Endpoint,
+    /// The same for those whom UDP does not reach; none where the port was taken.
+    tcp: Option<Tcp>,
     throttle: Arc<Mutex<Throttle>>,
 }
 
+#[derive(Debug)]
+struct Tcp {
+    listener: Listener,
+    config: Arc<rustls::ServerConfig>,
+    link: Link,
+}
+
 impl Server {
-    /// Listens on `socket`. Must be called on a tokio runtime.
+    /// Listens on `socket`, and on the TCP port of the same number where that is free. Must be
+    /// called on a tokio runtime.
     pub fn listen(
         socket: UdpSocket,
         identity: &Identity,
         link: Link,
         budget: Budget,
     ) -> Result<Self, LinkError> {
-        let crypto = QuicServerConfig::try_from(tls::server_config(identity, link)?)
+        let crypto = tls::server_config(identity, link)?;
+        let tcp = Tcp::listen(&socket, crypto.clone(), link);
+        let crypto = QuicServerConfig::try_from(crypto)
             .map_err(|error| LinkError::Setup(error.to_string()))?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config
@@ -53,6 +67,7 @@ impl Server {
         .map_err(|error| LinkError::Setup(format!("listening: {error}")))?;
         Ok(Self {
             endpoint,
+            tcp,
             throttle: Arc::new(Mutex::new(Throttle::new(budget))),
         })
     }
@@ -62,33 +77,73 @@ impl Server {
         self.endpoint.local_addr()
     }
 
+    /// Whether it is reached over TCP too.
+    pub fn listens_on_tcp(&self) -> bool {
+        self.tcp.is_some()
+    }
+
     /// The next stranger worth a handshake; none once the server is shut down. Cancel-safe.
     pub async fn accept(&self) -> Option<Handshake> {
         loop {
-            let incoming = self.endpoint.accept().await?;
-            let address = incoming.remote_address().ip();
-            let proven = incoming.remote_address_validated();
-            let verdict = locked(&self.throttle).arrive(Instant::now(), address, proven);
-            match verdict {
-                Verdict::Accept => {
-                    let half_open = Arc::new(HalfOpen {
-                        throttle: self.throttle.clone(),
-                        address,
-                        proven,
-                        settled: AtomicBool::new(false),
-                    });
-                    if let Ok(connecting) = incoming.accept() {
-                        return Some(Handshake {
-                            connecting,
-                            half_open,
-                        });
-                    }
-                }
-                Verdict::Retry => drop(incoming.retry()),
-                Verdict::Refuse => incoming.refuse(),
-                Verdict::Ignore => incoming.ignore(),
+            let judged = tokio::select! {
+                incoming = self.endpoint.accept() => self.judge(incoming?),
+                arrival = accept_tcp(self.tcp.as_ref()) => self.judge_tcp(arrival),
+            };
+            if judged.is_some() {
+                return judged;
             }
         }
+    }
+
+    fn judge(&self, incoming: quinn::Incoming) -> Option<Handshake> {
+        let remote = incoming.remote_address();
+        let (verdict, half_open) = self.arrive(remote, incoming.remote_address_validated());
+        match verdict {
+            Verdict::Accept => {
+                let connecting = incoming.accept().ok()?;
+                let kind = Kind::Quic(connecting);
+                return Some(Handshake {
+                    remote,
+                    kind,
+                    half_open: half_open?,
+                });
+            }
+            Verdict::Retry => drop(incoming.retry()),
+            Verdict::Refuse => incoming.refuse(),
+            Verdict::Ignore => incoming.ignore(),
+        }
+        None
+    }
+
+    /// TCP has proven the address already, so there is no Retry. Who is not accepted is closed
+    /// before the first byte.
+    fn judge_tcp(&self, (socket, remote): (TcpStream, SocketAddr)) -> Option<Handshake> {
+        let tcp = self.tcp.as_ref()?;
+        let (_, half_open) = self.arrive(remote, true);
+        Some(Handshake {
+            remote,
+            kind: Kind::Tcp {
+                socket,
+                config: tcp.config.clone(),
+                link: tcp.link,
+                links: tcp.listener.links(),
+            },
+            half_open: half_open?,
+        })
+    }
+
+    fn arrive(&self, remote: SocketAddr, proven: bool) -> (Verdict, Option<Arc<HalfOpen>>) {
+        let address = remote.ip();
+        let verdict = locked(&self.throttle).arrive(Instant::now(), address, proven);
+        let half_open = (verdict == Verdict::Accept).then(|| {
+            Arc::new(HalfOpen {
+                throttle: self.throttle.clone(),
+                address,
+                proven,
+                settled: AtomicBool::new(false),
+            })
+        });
+        (verdict, half_open)
     }
 
     /// Connections whose peers have not authenticated yet.
@@ -99,30 +154,87 @@ impl Server {
     /// Closes every connection with `code` and waits until the peers have been told.
     pub async fn shutdown(&self, code: CloseCode) {
         self.endpoint.close((code as u32).into(), b"");
-        self.endpoint.wait_idle().await;
+        let links = self.tcp.as_ref().map(|tcp| tcp.listener.links());
+        let tcp = async {
+            if let Some(links) = links {
+                links.close(code).await;
+            }
+        };
+        tokio::join!(self.endpoint.wait_idle(), tcp);
+    }
+}
+
+impl Tcp {
+    fn listen(socket: &UdpSocket, config: rustls::ServerConfig, link: Link) -> Option<Self> {
+        let listener = socket.local_addr().and_then(Listener::bind);
+        match listener {
+            Ok(listener) => Some(Self {
+                listener,
+                config: Arc::new(config),
+                link,
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "not reached over TCP: terminals need UDP to pass");
+                None
+            }
+        }
+    }
+}
+
+async fn accept_tcp(tcp: Option<&Tcp>) -> (TcpStream, SocketAddr) {
+    match tcp {
+        Some(tcp) => tcp.listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 
 /// A handshake under way.
 #[derive(Debug)]
 pub struct Handshake {
-    connecting: quinn::Connecting,
+    remote: SocketAddr,
+    kind: Kind,
     half_open: Arc<HalfOpen>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Quic(quinn::Connecting),
+    Tcp {
+        socket: TcpStream,
+        config: Arc<rustls::ServerConfig>,
+        link: Link,
+        links: Arc<Links>,
+    },
 }
 
 impl Handshake {
     /// Where it comes from.
     pub fn remote_address(&self) -> SocketAddr {
-        self.connecting.remote_address()
+        self.remote
     }
 
     /// Waits for the handshake, a few seconds at most. The caller then hears the peer out and calls
     /// [`Connection::authenticated`] when it has shown what it must.
     pub async fn complete(self) -> Result<Connection, LinkError> {
-        let quic = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.connecting)
+        let half_open = Some(self.half_open);
+        let shaking = async {
+            match self.kind {
+                Kind::Quic(connecting) => Connection::over_quic(connecting.await?, half_open),
+                Kind::Tcp {
+                    socket,
+                    config,
+                    link,
+                    links,
+                } => {
+                    let connection = tcp::accept(socket, config, link).await?;
+                    links.add(&connection);
+                    Ok(Connection::over_tcp(connection, half_open))
+                }
+            }
+        };
+        tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking)
             .await
-            .map_err(|_| LinkError::Ended(Ended::Silent))??;
-        Connection::new(quic, Some(self.half_open))
+            .map_err(|_| LinkError::Ended(Ended::Silent))?
     }
 }
 

@@ -21,7 +21,8 @@ use crate::identity::{Identity, pin_of_certificate};
 /// The name in every certificate and every handshake; nobody compares it.
 pub(crate) const SERVER_NAME: &str = "heliostat";
 
-fn alpn(link: Link) -> Vec<u8> {
+/// The name of a link's protocol in the handshake.
+pub(crate) fn alpn(link: Link) -> Vec<u8> {
     match link {
         Link::Control => ALPN_CONTROL.to_vec(),
         Link::Session => ALPN_SESSION.to_vec(),
@@ -89,8 +90,13 @@ pub(crate) fn client_config(
 pub(crate) struct SeenKey(Arc<Mutex<Option<KeyPin>>>);
 
 impl SeenKey {
-    pub(crate) fn get(&self) -> Option<KeyPin> {
+    fn get(&self) -> Option<KeyPin> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The failure of a handshake: that of the key, if that was it.
+    pub(crate) fn or(&self, error: LinkError) -> LinkError {
+        self.get().map_or(error, LinkError::WrongKey)
     }
 
     fn set(&self, pin: KeyPin) {

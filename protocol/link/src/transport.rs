@@ -27,11 +27,11 @@ pub mod priority {
 /// Frames that may be under way at once, as streams.
 pub(crate) const MAX_FRAME_STREAMS: u32 = 40;
 /// Bytes one stream may be ahead of its reader at the terminal.
-const TERMINAL_STREAM_WINDOW: u32 = 2 << 20;
+pub(crate) const TERMINAL_STREAM_WINDOW: u32 = 2 << 20;
 /// Bytes one stream may be ahead of its reader at the server: messages only, no pixels.
-const SERVER_STREAM_WINDOW: u32 = 512 << 10;
+pub(crate) const SERVER_STREAM_WINDOW: u32 = 512 << 10;
 /// Bytes that wait in this end for the network. More would only be stale sooner.
-const SEND_WINDOW: u64 = 2 << 20;
+pub(crate) const SEND_WINDOW: u64 = 2 << 20;
 /// The first frame of an attach, about 150 KB, leaves in one flight.
 const INITIAL_WINDOW: u64 = 256 << 10;
 /// A guess for the first flight, from which its loss is noticed after about thrice this time.

@@ -20,6 +20,7 @@ use heliostat_wire::codec;
 use heliostat_wire::limits::MAX_FRAME_CONTENT;
 use heliostat_wire::scene::{FrameHeader, STREAM_FRAME};
 
+use crate::carrier::{ReceiveStream, SendStream};
 use crate::connection::Connection;
 use crate::error::LinkError;
 use crate::transport::{MAX_FRAME_STREAMS, priority};
@@ -62,14 +63,10 @@ impl FrameSender {
         self.scratch.push(STREAM_FRAME);
         codec::encode_frame_header(header, &mut self.scratch)?;
         let mut parts = [Bytes::copy_from_slice(&self.scratch), content];
-        let mut stream = self.connection.quic().open_uni().await?;
-        stream
-            .set_priority(priority::FRAME)
-            .map_err(|_| LinkError::Protocol("a frame's stream is closed"))?;
+        let streams = self.connection.streams();
+        let mut stream = streams.open_uni(priority::FRAME).await?;
         stream.write_all_chunks(&mut parts).await?;
-        stream
-            .finish()
-            .map_err(|_| LinkError::Protocol("a frame's stream is closed"))?;
+        stream.finish()?;
         Ok(Sent { stream })
     }
 }
@@ -77,13 +74,14 @@ impl FrameSender {
 /// A frame that is on its way.
 #[derive(Debug)]
 pub struct Sent {
-    stream: quinn::SendStream,
+    stream: SendStream,
 }
 
 impl Sent {
-    /// Waits until all of it has been delivered, or the link is over.
+    /// Waits until all of it has been delivered, or the link is over. Over TCP nothing is known of
+    /// single frames, and this is ready at once.
     pub async fn arrived(self) {
-        let _ = self.stream.stopped().await;
+        self.stream.arrived().await;
     }
 }
 
@@ -126,7 +124,7 @@ impl FrameReceiver {
             let room = self.reading.len() < MAX_FRAME_STREAMS as usize;
             tokio::select! {
                 biased;
-                stream = connection.quic().accept_uni(), if room => self.begin(stream?),
+                stream = connection.streams().accept_uni(), if room => self.begin(stream?),
                 frame = poll_fn(|cx| self.poll_reading(cx)) => self.order.arrived(frame?)?,
             }
         }
@@ -140,7 +138,7 @@ impl FrameReceiver {
         }
     }
 
-    fn begin(&mut self, stream: quinn::RecvStream) {
+    fn begin(&mut self, stream: ReceiveStream) {
         let buffer = self.spare.pop().unwrap_or_default();
         self.reading.push(Reading {
             stream,
@@ -174,7 +172,7 @@ impl FrameReceiver {
 /// A frame that is being read.
 #[derive(Debug)]
 struct Reading {
-    stream: quinn::RecvStream,
+    stream: ReceiveStream,
     parser: Parser,
 }
 

@@ -1,0 +1,204 @@
+//! The terminal's end: connects to servers whose key it knows.
+//!
+//! ```text
+//! QUIC ──────────────────────────► first to complete wins, the other is dropped
+//!   └─ HEAD_START, or its end ─► TCP ─►┘
+//! ```
+
+mod blocked;
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use heliostat_wire::id::KeyPin;
+use heliostat_wire::version::Link;
+use quinn::crypto::rustls::QuicClientConfig;
+
+use crate::connection::{Carrier, Connection};
+use crate::error::{Ended, LinkError};
+use crate::identity::Identity;
+use crate::{tcp, tls, transport};
+use blocked::Blocked;
+
+/// Dials servers with one identity. Sockets are opened when the first server of their address
+/// family is dialled.
+#[derive(Debug)]
+pub struct Dialer {
+    identity: Identity,
+    transport: Arc<quinn::TransportConfig>,
+    v4: OnceLock<quinn::Endpoint>,
+    v6: OnceLock<quinn::Endpoint>,
+    blocked: Mutex<Blocked>,
+}
+
+impl Dialer {
+    /// A dialer that shows `identity`.
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            transport: Arc::new(transport::terminal()),
+            v4: OnceLock::new(),
+            v6: OnceLock::new(),
+            blocked: Mutex::default(),
+        }
+    }
+
+    /// The key that servers will see.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Connects to `server`, which must prove one of `pins`: by QUIC, or where that does not answer
+    /// soon, by TCP. Must be called on a tokio runtime.
+    pub async fn dial(
+        &self,
+        server: SocketAddr,
+        link: Link,
+        pins: &[KeyPin],
+    ) -> Result<Connection, LinkError> {
+        if pins.is_empty() {
+            return Err(LinkError::NoPin);
+        }
+        let head_start = self.blocked().head_start(Instant::now(), server.ip());
+        let connection = race(
+            self.quic(server, link, pins),
+            self.tcp(server, link, pins),
+            head_start,
+        )
+        .await?;
+        match connection.carrier() {
+            Carrier::Quic => self.blocked().quic_won(server.ip()),
+            Carrier::Tcp => {
+                self.blocked().tcp_won(Instant::now(), server.ip());
+                tracing::info!(%server, ?link, "connected over TCP: QUIC does not get through");
+            }
+        }
+        Ok(connection)
+    }
+
+    /// Connects by QUIC alone, to see whether UDP passes again. If it does, later dials begin with
+    /// QUIC.
+    pub async fn dial_quic(
+        &self,
+        server: SocketAddr,
+        link: Link,
+        pins: &[KeyPin],
+    ) -> Result<Connection, LinkError> {
+        if pins.is_empty() {
+            return Err(LinkError::NoPin);
+        }
+        let connection = self.quic(server, link, pins).await?;
+        self.blocked().quic_won(server.ip());
+        Ok(connection)
+    }
+
+    async fn quic(
+        &self,
+        server: SocketAddr,
+        link: Link,
+        pins: &[KeyPin],
+    ) -> Result<Connection, LinkError> {
+        let (crypto, seen) = tls::client_config(&self.identity, pins, link)?;
+        let crypto = QuicClientConfig::try_from(crypto)
+            .map_err(|error| LinkError::Setup(error.to_string()))?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(self.transport.clone());
+        let connecting = self
+            .endpoint(server)?
+            .connect_with(config, server, tls::SERVER_NAME)
+            .map_err(|error| LinkError::Setup(format!("connecting to {server}: {error}")))?;
+        match connecting.await {
+            Ok(quic) => Connection::over_quic(quic, None),
+            Err(error) => Err(seen.or(error.into())),
+        }
+    }
+
+    async fn tcp(
+        &self,
+        server: SocketAddr,
+        link: Link,
+        pins: &[KeyPin],
+    ) -> Result<Connection, LinkError> {
+        let (config, seen) = tls::client_config(&self.identity, pins, link)?;
+        match tcp::connect(server, config, link).await {
+            Ok(tcp) => Ok(Connection::over_tcp(tcp, None)),
+            Err(error) => Err(seen.or(error)),
+        }
+    }
+
+    fn blocked(&self) -> MutexGuard<'_, Blocked> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn endpoint(&self, server: SocketAddr) -> Result<&quinn::Endpoint, LinkError> {
+        let (cell, any): (_, SocketAddr) = match server {
+            SocketAddr::V4(_) => (&self.v4, (Ipv4Addr::UNSPECIFIED, 0).into()),
+            SocketAddr::V6(_) => (&self.v6, (Ipv6Addr::UNSPECIFIED, 0).into()),
+        };
+        if let Some(endpoint) = cell.get() {
+            return Ok(endpoint);
+        }
+        let made = open(&self.identity, any)
+            .map_err(|error| LinkError::Setup(format!("opening a UDP socket: {error}")))?;
+        Ok(cell.get_or_init(|| made))
+    }
+}
+
+fn open(identity: &Identity, any: SocketAddr) -> std::io::Result<quinn::Endpoint> {
+    quinn::Endpoint::new(
+        transport::endpoint(identity, transport::TERMINAL_CONNECTION_ID),
+        None,
+        UdpSocket::bind(any)?,
+        Arc::new(quinn::TokioRuntime),
+    )
+}
+
+/// The first to connect. TCP starts when QUIC has had its head start, or has failed without an
+/// answer. Only where neither connects is there an error, and then it is QUIC's, unless TCP alone
+/// has met somebody.
+async fn race(
+    quic: impl Future<Output = Result<Connection, LinkError>>,
+    tcp: impl Future<Output = Result<Connection, LinkError>>,
+    head_start: Duration,
+) -> Result<Connection, LinkError> {
+    let (mut quic, mut tcp) = (std::pin::pin!(quic), std::pin::pin!(tcp));
+    let alone = tokio::time::timeout(head_start, quic.as_mut());
+    let failed = match alone.await {
+        Ok(Ok(connection)) => return Ok(connection),
+        Ok(Err(error)) if is_an_answer(&error) => return Err(error),
+        Ok(Err(error)) => error,
+        Err(_) => {
+            let first = tokio::select! {
+                biased;
+                quic = quic.as_mut() => quic.map_err(Failed::Quic),
+                tcp = tcp.as_mut() => tcp.map_err(Failed::Tcp),
+            };
+            match first {
+                Ok(connection) => return Ok(connection),
+                Err(Failed::Quic(error)) if is_an_answer(&error) => return Err(error),
+                Err(Failed::Quic(error)) => error,
+                Err(Failed::Tcp(error)) => return quic.await.map_err(|own| better(own, error)),
+            }
+        }
+    };
+    tcp.await.map_err(|error| better(failed, error))
+}
+
+enum Failed {
+    Quic(LinkError),
+    Tcp(LinkError),
+}
+
+/// Whether the server has said no, so that it would say no over TCP as well.
+fn is_an_answer(error: &LinkError) -> bool {
+    !matches!(error, LinkError::Setup(_) | LinkError::Ended(Ended::Silent))
+}
+
+/// Which of the two errors tells a person more.
+fn better(quic: LinkError, tcp: LinkError) -> LinkError {
+    match !is_an_answer(&quic) && is_an_answer(&tcp) {
+        true => tcp,
+        false => quic,
+    }
+}
