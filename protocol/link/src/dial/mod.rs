@@ -77,10 +77,11 @@ impl Dialer {
         Ok(connection)
     }
 
-    /// Connects by QUIC alone, to see whether UDP passes again. If it does, later dials begin with
-    /// QUIC.
-    pub async fn dial_quic(
+    /// Connects over one carrier alone, as to see whether UDP passes again. If it does, later dials
+    /// begin with QUIC.
+    pub async fn dial_over(
         &self,
+        carrier: Carrier,
         server: SocketAddr,
         link: Link,
         pins: &[KeyPin],
@@ -88,9 +89,14 @@ impl Dialer {
         if pins.is_empty() {
             return Err(LinkError::NoPin);
         }
-        let connection = self.quic(server, link, pins).await?;
-        self.blocked().quic_won(server.ip());
-        Ok(connection)
+        match carrier {
+            Carrier::Tcp => self.tcp(server, link, pins).await,
+            Carrier::Quic => {
+                let connection = self.quic(server, link, pins).await?;
+                self.blocked().quic_won(server.ip());
+                Ok(connection)
+            }
+        }
     }
 
     async fn quic(

@@ -4,14 +4,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heliostat_link::{
-    Backoff, CloseCode, Dialer, Ended, FrameReceiver, FrameSender, IDLE_TIMEOUT, KEEP_ALIVE, Link,
-    LinkError,
+    Backoff, Carrier, CloseCode, Dialer, Ended, FrameReceiver, FrameSender, IDLE_TIMEOUT,
+    KEEP_ALIVE, Link, LinkError,
 };
 use heliostat_wire::List;
 use heliostat_wire::scene::FrameHeader;
 
 use crate::relay::{Relay, Weather};
 use crate::support::*;
+
+over_both!(
+    a_server_that_shuts_down_says_so,
+    a_link_is_up_in_milliseconds_and_a_message_is_answered_in_less,
+    frames_on_loopback_take_no_longer_than_their_bytes,
+);
 
 #[tokio::test]
 async fn a_pulled_cable_ends_the_link_at_both_ends_and_a_new_one_comes_up_after() {
@@ -124,12 +130,11 @@ async fn rebind(
     .await
 }
 
-#[tokio::test]
-async fn a_server_that_shuts_down_says_so() {
+async fn a_server_that_shuts_down_says_so(over: Carrier) {
     let key = identity();
     let server = server(&key);
     let address = server.local_addr().unwrap();
-    let ((near, _a), _b) = within(connect_main(&server, address, &key)).await;
+    let ((near, _a), _b) = within(connect_main_over(over, &server, address, &key)).await;
     within(server.shutdown(CloseCode::ShuttingDown)).await;
     let ended = within(near.closed()).await;
     assert!(matches!(
@@ -242,8 +247,7 @@ async fn an_idle_link_costs_one_probe_and_its_answer_every_two_seconds() {
 }
 
 /// What an attach and a key press cost of the link alone, on loopback.
-#[tokio::test]
-async fn a_link_is_up_in_milliseconds_and_a_message_is_answered_in_less() {
+async fn a_link_is_up_in_milliseconds_and_a_message_is_answered_in_less(over: Carrier) {
     let key = identity();
     let server = server(&key);
     let address = server.local_addr().unwrap();
@@ -251,14 +255,14 @@ async fn a_link_is_up_in_milliseconds_and_a_message_is_answered_in_less() {
     for _ in 0..30 {
         let started = Instant::now();
         let ((near, mut near_main), (_far, mut far_main)) =
-            within(connect_main(&server, address, &key)).await;
+            within(connect_main_over(over, &server, address, &key)).await;
         far_main.send(&"attached".to_owned()).await.unwrap();
         within(near_main.recv()).await.unwrap();
         up.push(started.elapsed());
         near.close(CloseCode::Done, "");
     }
     let ((_near, mut near_main), (far, mut far_main)) =
-        within(connect_main(&server, address, &key)).await;
+        within(connect_main_over(over, &server, address, &key)).await;
     let mut answered = Vec::new();
     for _ in 0..500 {
         let started = Instant::now();
@@ -283,12 +287,11 @@ async fn a_link_is_up_in_milliseconds_and_a_message_is_answered_in_less() {
 }
 
 /// Frames of any size that a person looks at arrive without waiting for anything.
-#[tokio::test]
-async fn frames_on_loopback_take_no_longer_than_their_bytes() {
+async fn frames_on_loopback_take_no_longer_than_their_bytes(over: Carrier) {
     let key = identity();
     let server = server(&key);
     let address = server.local_addr().unwrap();
-    let (near, far) = within(connect(&server, address, &key)).await;
+    let (near, far) = within(connect_over(over, &server, address, &key)).await;
     let mut sender = FrameSender::new(&far);
     let mut receiver = FrameReceiver::new(&near);
     let mut serial = 0;

@@ -1,5 +1,7 @@
 use bytes::Bytes;
-use heliostat_link::{Connection, Dialer, Frame, FrameReceiver, FrameSender, Link, LinkError};
+use heliostat_link::{
+    Carrier, Connection, Dialer, Frame, FrameReceiver, FrameSender, Link, LinkError,
+};
 use heliostat_wire::List;
 use heliostat_wire::codec::encode_frame_header;
 use heliostat_wire::scene::{FrameHeader, SceneOp};
@@ -23,11 +25,16 @@ fn content(serial: u32, length: usize) -> Vec<u8> {
         .collect()
 }
 
-async fn pair(weather: Weather) -> (Connection, Connection, Relay) {
+over_both!(
+    frames_come_in_order_and_whole_through_loss_and_reordering,
+    a_receiver_of_frames_may_be_cancelled_at_any_time,
+);
+
+async fn pair(weather: Weather, over: Carrier) -> (Connection, Connection, Option<Relay>) {
     let key = identity();
     let server = server(&key);
-    let relay = Relay::start(server.local_addr().unwrap(), weather).await;
-    let (near, far) = within(connect(&server, relay.address, &key)).await;
+    let (address, relay) = reach(&server, weather, over).await;
+    let (near, far) = within(connect_over(over, &server, address, &key)).await;
     (near, far, relay)
 }
 
@@ -38,9 +45,8 @@ const STORM: Weather = Weather {
     rate: None,
 };
 
-#[tokio::test]
-async fn frames_come_in_order_and_whole_through_loss_and_reordering() {
-    let (near, far, _relay) = pair(STORM).await;
+async fn frames_come_in_order_and_whole_through_loss_and_reordering(over: Carrier) {
+    let (near, far, _relay) = pair(STORM, over).await;
     let sizes = |serial: u32| [0, 40, 700, 20_000, 150_000][serial as usize % 5];
     let sending = tokio::spawn(async move {
         let mut sender = FrameSender::new(&far);
@@ -175,9 +181,8 @@ async fn whatever_breaks_the_format_of_frames_is_a_protocol_violation() {
     }
 }
 
-#[tokio::test]
-async fn a_receiver_of_frames_may_be_cancelled_at_any_time() {
-    let (near, far, _relay) = pair(STORM).await;
+async fn a_receiver_of_frames_may_be_cancelled_at_any_time(over: Carrier) {
+    let (near, far, _relay) = pair(STORM, over).await;
     let sending = tokio::spawn(async move {
         let mut sender = FrameSender::new(&far);
         for serial in 1..=40 {

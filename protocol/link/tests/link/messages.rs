@@ -1,14 +1,24 @@
-use heliostat_link::{CloseCode, Ended, Link, LinkError, Main};
+use heliostat_link::{Carrier, CloseCode, Ended, Link, LinkError, Main};
 
-use crate::relay::{Relay, Weather};
+use crate::relay::Weather;
 use crate::support::*;
 
-#[tokio::test]
-async fn messages_arrive_whole_and_in_order_in_both_directions() {
+over_both!(
+    messages_arrive_whole_and_in_order_in_both_directions,
+    each_end_knows_the_key_that_the_other_has_proven,
+    a_receiver_that_is_cancelled_over_and_over_loses_nothing,
+    last_words_are_delivered_before_the_link_closes,
+    a_message_above_the_limit_is_refused_by_its_own_sender,
+    a_peer_that_does_not_read_is_noticed_before_memory_grows,
+    a_message_of_another_type_is_a_protocol_violation_that_closes_the_link,
+);
+
+async fn messages_arrive_whole_and_in_order_in_both_directions(over: Carrier) {
     let key = identity();
     let server = server(&key);
     let address = server.local_addr().unwrap();
-    let ((_near, mut near), (_far, mut far)) = within(connect_main(&server, address, &key)).await;
+    let ((_near, mut near), (_far, mut far)) =
+        within(connect_main_over(over, &server, address, &key)).await;
     let long = "x".repeat(300_000);
     for text in ["", "a", long.as_str(), "b"] {
         within(near.send(&text.to_owned())).await.unwrap();
@@ -18,17 +28,17 @@ async fn messages_arrive_whole_and_in_order_in_both_directions() {
     }
 }
 
-#[tokio::test]
-async fn each_end_knows_the_key_that_the_other_has_proven() {
+async fn each_end_knows_the_key_that_the_other_has_proven(over: Carrier) {
     let key = identity();
     let server = server(&key);
     let address = server.local_addr().unwrap();
     let dialer = heliostat_link::Dialer::new(identity());
     let pins = [identity().pin(), key.pin()];
     let (near, far) = within(async {
-        tokio::join!(dialer.dial(address, Link::Session, &pins), async {
-            server.accept().await.unwrap().complete().await
-        },)
+        tokio::join!(
+            dialer.dial_over(over, address, Link::Session, &pins),
+            async { server.accept().await.unwrap().complete().await },
+        )
     })
     .await;
     let (near, far) = (near.unwrap(), far.unwrap());
@@ -41,8 +51,7 @@ async fn each_end_knows_the_key_that_the_other_has_proven() {
     );
 }
 
-#[tokio::test]
-async fn a_receiver_that_is_cancelled_over_and_over_loses_nothing() {
+async fn a_receiver_that_is_cancelled_over_and_over_loses_nothing(over: Carrier) {
     let key = identity();
     let server = server(&key);
     let weather = Weather {
@@ -54,8 +63,9 @@ async fn a_receiver_that_is_cancelled_over_and_over_loses_nothing() {
         ),
         rate: None,
     };
-    let relay = Relay::start(server.local_addr().unwrap(), weather).await;
-    let ((_near, near), (_far, mut far)) = within(connect_main(&server, relay.address, &key)).await;
+    let (address, _relay) = reach(&server, weather, over).await;
+    let ((_near, near), (_far, mut far)) =
+        within(connect_main_over(over, &server, address, &key)).await;
     let (mut sender, _receiver) = near.split();
     let sending = tokio::spawn(async move {
         for n in 0..300 {
@@ -91,8 +101,7 @@ async fn a_receiver_that_is_cancelled_over_and_over_loses_nothing() {
     within(sending).await.unwrap();
 }
 
-#[tokio::test]
-async fn last_words_are_delivered_before_the_link_closes() {
+async fn last_words_are_delivered_before_the_link_closes(over: Carrier) {
     let key = identity();
     let server = server(&key);
     let weather = Weather {
@@ -101,9 +110,9 @@ async fn last_words_are_delivered_before_the_link_closes() {
         delay: Weather::FINE.delay,
         rate: None,
     };
-    let relay = Relay::start(server.local_addr().unwrap(), weather).await;
+    let (address, _relay) = reach(&server, weather, over).await;
     let ((near, mut near_main), (far, far_main)) =
-        within(connect_main(&server, relay.address, &key)).await;
+        within(connect_main_over(over, &server, address, &key)).await;
     let (mut sender, _receiver) = far_main.split();
     sender.queue(&"bye".to_owned()).unwrap();
     let finished = tokio::spawn(async move {
@@ -120,36 +129,35 @@ async fn last_words_are_delivered_before_the_link_closes() {
     );
 }
 
-#[tokio::test]
-async fn a_message_above_the_limit_is_refused_by_its_own_sender() {
+async fn a_message_above_the_limit_is_refused_by_its_own_sender(over: Carrier) {
     let key = identity();
     let server = server(&key);
     let address = server.local_addr().unwrap();
-    let ((_near, mut near), (_far, mut far)) = within(connect_main(&server, address, &key)).await;
+    let ((_near, mut near), (_far, mut far)) =
+        within(connect_main_over(over, &server, address, &key)).await;
     let error = within(near.send(&"x".repeat(400_000))).await.unwrap_err();
     assert!(matches!(error, LinkError::Wire(_)));
     within(near.send(&"still fine".to_owned())).await.unwrap();
     assert_eq!(within(far.recv()).await.unwrap(), "still fine");
 }
 
-#[tokio::test]
-async fn a_peer_that_does_not_read_is_noticed_before_memory_grows() {
+async fn a_peer_that_does_not_read_is_noticed_before_memory_grows(over: Carrier) {
     let key = identity();
     let server = server(&key);
     let address = server.local_addr().unwrap();
-    let ((_near, near), (_far, _far_main)) = within(connect_main(&server, address, &key)).await;
+    let ((_near, near), (_far, _far_main)) =
+        within(connect_main_over(over, &server, address, &key)).await;
     let (mut sender, _receiver) = near.split();
     let message = "x".repeat(300_000);
     let error = (0..100).find_map(|_| sender.queue(&message).err());
     assert!(matches!(error, Some(LinkError::Backlog(_))));
 }
 
-#[tokio::test]
-async fn a_message_of_another_type_is_a_protocol_violation_that_closes_the_link() {
+async fn a_message_of_another_type_is_a_protocol_violation_that_closes_the_link(over: Carrier) {
     let key = identity();
     let server = server(&key);
     let address = server.local_addr().unwrap();
-    let (near, far) = within(connect(&server, address, &key)).await;
+    let (near, far) = within(connect_over(over, &server, address, &key)).await;
     // A list of numbers is no UTF-8 text.
     let first: Vec<u8> = vec![0xff; 9];
     let _near_main: Main<Vec<u8>, String> =

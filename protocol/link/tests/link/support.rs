@@ -4,7 +4,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use heliostat_link::{Budget, Connection, Dialer, Identity, Link, Main, Server};
+use heliostat_link::{Budget, Carrier, Connection, Dialer, Identity, Link, Main, Server};
+
+use crate::relay::{Relay, Weather};
 
 /// Nothing here takes longer on a machine that works.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -35,18 +37,60 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
         .expect("done before the deadline")
 }
 
-/// Both ends of a fresh connection to `server`, reached at `address`.
+/// Runs each test over both carriers.
+macro_rules! over_both {
+    ($($test:ident),* $(,)?) => {
+        mod over_quic {
+            $(#[tokio::test] async fn $test() { super::$test(heliostat_link::Carrier::Quic).await })*
+        }
+        mod over_tcp {
+            $(#[tokio::test] async fn $test() { super::$test(heliostat_link::Carrier::Tcp).await })*
+        }
+    };
+}
+pub(crate) use over_both;
+
+/// Where to reach `server`: over QUIC through bad weather, over TCP directly.
+pub async fn reach(
+    server: &Server,
+    weather: Weather,
+    over: Carrier,
+) -> (SocketAddr, Option<Relay>) {
+    let address = server.local_addr().unwrap();
+    match over {
+        Carrier::Tcp => (address, None),
+        Carrier::Quic => {
+            let relay = Relay::start(address, weather).await;
+            (relay.address, Some(relay))
+        }
+    }
+}
+
+/// Both ends of a fresh connection to `server`, reached at `address` by QUIC.
 pub async fn connect(
+    server: &Server,
+    address: SocketAddr,
+    key: &Identity,
+) -> (Connection, Connection) {
+    connect_over(Carrier::Quic, server, address, key).await
+}
+
+/// The same over either carrier.
+pub async fn connect_over(
+    over: Carrier,
     server: &Server,
     address: SocketAddr,
     key: &Identity,
 ) -> (Connection, Connection) {
     let dialer = Dialer::new(identity());
     let pins = [key.pin()];
-    let (near, far) = tokio::join!(dialer.dial(address, Link::Session, &pins), async {
+    let dialling = dialer.dial_over(over, address, Link::Session, &pins);
+    let (near, far) = tokio::join!(dialling, async {
         server.accept().await.unwrap().complete().await
     },);
-    (near.unwrap(), far.unwrap())
+    let (near, far) = (near.unwrap(), far.unwrap());
+    assert_eq!((near.carrier(), far.carrier()), (over, over));
+    (near, far)
 }
 
 /// Both ends with their main streams; the first message is consumed.
@@ -55,7 +99,17 @@ pub async fn connect_main(
     address: SocketAddr,
     key: &Identity,
 ) -> ((Connection, Strings), (Connection, Strings)) {
-    let (near, far) = connect(server, address, key).await;
+    connect_main_over(Carrier::Quic, server, address, key).await
+}
+
+/// The same over either carrier.
+pub async fn connect_main_over(
+    over: Carrier,
+    server: &Server,
+    address: SocketAddr,
+    key: &Identity,
+) -> ((Connection, Strings), (Connection, Strings)) {
+    let (near, far) = connect_over(over, server, address, key).await;
     let first = "hello".to_owned();
     let (near_main, far_main) = tokio::join!(near.open_main(Link::Session, &first), async {
         let mut main: Strings = far.accept_main(Link::Session).await?;
