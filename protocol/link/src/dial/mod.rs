@@ -19,7 +19,7 @@ use crate::connection::{Carrier, Connection};
 use crate::error::{Ended, LinkError};
 use crate::identity::Identity;
 use crate::{tcp, tls, transport};
-use blocked::Blocked;
+use blocked::{Blocked, HEAD_START};
 
 /// Dials servers with one identity. Sockets are opened when the first server of their address
 /// family is dialled.
@@ -162,7 +162,7 @@ fn open(identity: &Identity, any: SocketAddr) -> std::io::Result<quinn::Endpoint
 
 /// The first to connect. TCP starts when QUIC has had its head start, or has failed without an
 /// answer. Only where neither connects is there an error, and then it is QUIC's, unless TCP alone
-/// has met somebody.
+/// has met somebody: then QUIC is waited for a little longer and no more.
 async fn race(
     quic: impl Future<Output = Result<Connection, LinkError>>,
     tcp: impl Future<Output = Result<Connection, LinkError>>,
@@ -184,6 +184,10 @@ async fn race(
                 Ok(connection) => return Ok(connection),
                 Err(Failed::Quic(error)) if is_an_answer(&error) => return Err(error),
                 Err(Failed::Quic(error)) => error,
+                Err(Failed::Tcp(error)) if is_an_answer(&error) => {
+                    let late = tokio::time::timeout(HEAD_START, quic.as_mut()).await;
+                    return late.unwrap_or(Err(error));
+                }
                 Err(Failed::Tcp(error)) => return quic.await.map_err(|own| better(own, error)),
             }
         }

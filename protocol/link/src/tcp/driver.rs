@@ -90,7 +90,6 @@ impl Driver {
             }
         });
         let _ = tokio::time::timeout(LINGER, goodbye).await;
-        shared.let_go();
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, tls: &mut Tls) -> Poll<Ended> {
@@ -220,6 +219,14 @@ impl Driver {
                 _ => return Poll::Ready(()),
             }
         }
+    }
+}
+
+/// However the task ends, and if only with its runtime, the socket goes with it.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.state().end(Ended::ByUs);
+        self.shared.let_go();
     }
 }
 

@@ -1,9 +1,12 @@
 //! Two real endpoints on loopback, with and without a bad network between them.
 
+mod gate;
 mod relay;
 mod support;
 
 mod fault;
 mod frames;
 mod messages;
+mod race;
+mod tcp;
 mod trust;

@@ -55,7 +55,12 @@ impl Drop for Relay {
 impl Relay {
     /// One terminal can reach `server` at the relay's address.
     pub async fn start(server: SocketAddr, weather: Weather) -> Self {
-        let near = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap(), server, weather).await
+    }
+
+    /// The same at an address of the caller's.
+    pub async fn start_at(address: SocketAddr, server: SocketAddr, weather: Weather) -> Self {
+        let near = UdpSocket::bind(address).await.unwrap();
         let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         far.connect(server).await.unwrap();
         let address = near.local_addr().unwrap();

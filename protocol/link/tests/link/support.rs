@@ -18,8 +18,14 @@ pub fn socket() -> UdpSocket {
     UdpSocket::bind("127.0.0.1:0").unwrap()
 }
 
+/// A server that is reached over both carriers. The TCP port of a free UDP port may be taken.
 pub fn server(identity: &Identity) -> Arc<Server> {
-    listen(socket(), identity)
+    loop {
+        let server = listen(socket(), identity);
+        if server.listens_on_tcp() {
+            return server;
+        }
+    }
 }
 
 pub fn listen(socket: UdpSocket, identity: &Identity) -> Arc<Server> {

@@ -13,12 +13,12 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 use crate::support::*;
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
 /// The certificate of one identity with the key of another.
-fn stolen(certificate: &Identity, key: &Identity) -> Arc<CertifiedKey> {
+pub fn stolen(certificate: &Identity, key: &Identity) -> Arc<CertifiedKey> {
     let key = provider()
         .key_provider
         .load_private_key(key.private_key())
@@ -27,7 +27,7 @@ fn stolen(certificate: &Identity, key: &Identity) -> Arc<CertifiedKey> {
 }
 
 #[derive(Debug)]
-struct Shows(Arc<CertifiedKey>);
+pub struct Shows(pub Arc<CertifiedKey>);
 
 impl ResolvesServerCert for Shows {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -81,6 +81,21 @@ impl ServerCertVerifier for TrustsAnybody {
     }
 }
 
+/// What a client of bare rustls shows, and that it trusts anybody.
+pub fn bare_tls(
+    protocol: Option<&[u8]>,
+    configure: impl FnOnce(ClientBuilder) -> rustls::ClientConfig,
+) -> rustls::ClientConfig {
+    let builder = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(TrustsAnybody));
+    let mut tls = configure(builder);
+    tls.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
+    tls
+}
+
 fn bare_client(configure: impl FnOnce(ClientBuilder) -> rustls::ClientConfig) -> quinn::Endpoint {
     bare_client_at([127, 0, 0, 1], configure)
 }
@@ -89,20 +104,15 @@ fn bare_client_at(
     host: [u8; 4],
     configure: impl FnOnce(ClientBuilder) -> rustls::ClientConfig,
 ) -> quinn::Endpoint {
-    let builder = rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustsAnybody));
-    let mut tls = configure(builder);
-    tls.alpn_protocols = vec![b"heliostat-session".to_vec()];
+    let tls = bare_tls(Some(b"heliostat-session"), configure);
     let quic = QuicClientConfig::try_from(tls).unwrap();
     let mut endpoint = quinn::Endpoint::client((host, 0).into()).unwrap();
     endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(quic)));
     endpoint
 }
 
-type ClientBuilder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>;
+pub type ClientBuilder =
+    rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>;
 
 async fn dial(address: std::net::SocketAddr, pin: heliostat_link::KeyPin) -> LinkError {
     let dialer = Dialer::new(identity());

@@ -1,0 +1,116 @@
+//! QUIC and TCP side by side.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use heliostat_link::{Carrier, Connection, Dialer, Identity, Link, LinkError, Server};
+
+use crate::gate::Gate;
+use crate::relay::{Relay, Weather};
+use crate::support::*;
+
+/// A server behind a network that may swallow UDP. TCP passes.
+struct Place {
+    key: Identity,
+    address: SocketAddr,
+    udp: Relay,
+    _tcp: Gate,
+    _server: Arc<Server>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Place {
+    async fn new() -> Self {
+        let key = identity();
+        let server = server(&key);
+        let far = server.local_addr().unwrap();
+        let (udp, tcp) = loop {
+            let udp = Relay::start(far, Weather::FINE).await;
+            if let Some(tcp) = Gate::start(udp.address, far).await {
+                break (udp, tcp);
+            }
+        };
+        let serving = tokio::spawn({
+            let server = server.clone();
+            async move {
+                let mut open = Vec::new();
+                while let Some(handshake) = server.accept().await {
+                    if let Ok(connection) = handshake.complete().await {
+                        connection.authenticated();
+                        open.push(connection);
+                    }
+                }
+            }
+        });
+        Self {
+            key,
+            address: udp.address,
+            udp,
+            _tcp: tcp,
+            _server: server,
+            serving,
+        }
+    }
+
+    async fn dial(&self, dialer: &Dialer) -> (Result<Connection, LinkError>, Duration) {
+        let pins = [self.key.pin()];
+        let started = Instant::now();
+        let dialled = within(dialer.dial(self.address, Link::Session, &pins)).await;
+        (dialled, started.elapsed())
+    }
+}
+
+#[tokio::test]
+async fn quic_is_taken_where_it_passes() {
+    let place = Place::new().await;
+    let dialer = Dialer::new(identity());
+    for _ in 0..5 {
+        let (connection, _) = place.dial(&dialer).await;
+        assert_eq!(connection.unwrap().carrier(), Carrier::Quic);
+    }
+}
+
+#[tokio::test]
+async fn where_udp_is_swallowed_tcp_takes_over_after_half_a_second_and_later_quic_again() {
+    let place = Place::new().await;
+    let dialer = Dialer::new(identity());
+    place.udp.cut(true);
+    let (connection, took) = place.dial(&dialer).await;
+    assert_eq!(connection.unwrap().carrier(), Carrier::Tcp);
+    eprintln!("connected over TCP after {took:?}");
+    assert!(took >= Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+
+    // Nobody waits a second time.
+    let (connection, took) = place.dial(&dialer).await;
+    assert_eq!(connection.unwrap().carrier(), Carrier::Tcp);
+    eprintln!("connected over TCP again after {took:?}");
+    assert!(took < Duration::from_millis(400), "{took:?}");
+
+    place.udp.cut(false);
+    let pins = [place.key.pin()];
+    let probe = dialer.dial_over(Carrier::Quic, place.address, Link::Session, &pins);
+    let probe = within(probe).await.unwrap();
+    assert_eq!(probe.carrier(), Carrier::Quic);
+    let (connection, took) = place.dial(&dialer).await;
+    assert_eq!(connection.unwrap().carrier(), Carrier::Quic);
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_only_tcp_reaches_is_still_held_to_its_key() {
+    let place = Place::new().await;
+    place.udp.cut(true);
+    let dialer = Dialer::new(identity());
+    let pins = [identity().pin()];
+    let dialling = dialer.dial(place.address, Link::Session, &pins);
+    let error = within(dialling).await.unwrap_err();
+    assert_eq!(error, LinkError::WrongKey(place.key.pin()));
+}
