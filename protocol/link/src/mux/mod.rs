@@ -11,7 +11,7 @@
 
 mod alive;
 mod frame;
-#[cfg(feature = "oracle")]
+#[cfg(any(test, feature = "oracle"))]
 mod oracle;
 mod receive;
 mod send;
@@ -26,7 +26,7 @@ use crate::transport::{MAX_FRAME_STREAMS, SEND_WINDOW, priority};
 use crate::transport::{SERVER_STREAM_WINDOW, TERMINAL_STREAM_WINDOW};
 pub(crate) use alive::{Alive, Pulse};
 use frame::Frame;
-#[cfg(feature = "oracle")]
+#[cfg(any(test, feature = "oracle"))]
 pub use oracle::hostile_peer;
 pub(crate) use receive::Read;
 use receive::ReceiveSide;

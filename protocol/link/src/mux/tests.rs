@@ -312,10 +312,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_taken_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-        let mut client = Mux::new(Role::Client);
-        let _ = client.handle_input(&bytes, &mut Vec::new());
-        let mut server = Mux::new(Role::Server);
-        let _ = server.handle_input(&bytes, &mut Vec::new());
+        hostile_peer(&bytes);
     }
 
     /// As above, of bytes that are frames more often than not.
