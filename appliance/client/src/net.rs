@@ -3,6 +3,8 @@
 mod control;
 mod session;
 
+use std::sync::Arc;
+
 use heliostat_link::{Identity, KeyPin};
 use heliostat_wire::control::{Attach, DetachReason, Hello, ToBroker};
 use heliostat_wire::id::AttachId;
@@ -67,9 +69,10 @@ impl Net {
 }
 
 async fn run(identity: Identity, mut commands: UnboundedReceiver<NetCommand>, post: Post) {
-    let dialer = std::sync::Arc::new(heliostat_link::Dialer::new(identity));
-    let mut control = control::Control::new(dialer.clone(), post.clone());
-    let mut sessions = session::Sessions::new(dialer, post);
+    let dialer = Arc::new(heliostat_link::Dialer::new(identity));
+    let attached = Attached::default();
+    let mut control = control::Control::new(dialer.clone(), post.clone(), attached.clone());
+    let mut sessions = session::Sessions::new(dialer, post, attached);
     while let Some(command) = commands.recv().await {
         match command {
             NetCommand::Connect(site) => control.connect(*site),
@@ -80,5 +83,20 @@ async fn run(identity: Identity, mut commands: UnboundedReceiver<NetCommand>, po
             NetCommand::ToSession(attach, message) => sessions.send(attach, message),
             NetCommand::Leave(attach, reason) => sessions.leave(attach, reason),
         }
+    }
+}
+
+/// Whether there is a session link, or one is being opened: each holds a clone of the inner value.
+#[derive(Debug, Clone, Default)]
+struct Attached(Arc<Arc<()>>);
+
+impl Attached {
+    /// To be held for as long as a session link lasts.
+    fn hold(&self) -> Arc<()> {
+        Arc::clone(&*self.0)
+    }
+
+    fn anybody(&self) -> bool {
+        Arc::strong_count(&*self.0) > 1
     }
 }

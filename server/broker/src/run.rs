@@ -52,7 +52,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let server = Server::listen(socket, &identity, Link::Control, config.budget())?;
     let server = Arc::new(server);
     let listen = server.local_addr()?.to_string();
-    info!(%listen, site_key = %identity.pin(), "the broker is up");
+    let tcp = server.listens_on_tcp();
+    info!(%listen, tcp, site_key = %identity.pin(), "the broker is up");
     if !config.policy().unproven_cards {
         warn!("no card opens a desktop: none can prove itself yet, and cards.unproven is \"deny\"");
     }

@@ -100,7 +100,11 @@ async fn serve(handshake: Handshake, link: LinkId, hub: ToHub) {
         Err(error) => return debug!(%address, %error, "no handshake"),
     };
     match greet(&connection).await {
-        Ok((main, hello)) => converse(&connection, main, hello, link, &hub).await,
+        Ok((main, hello)) => {
+            let (id, carrier) = (hello.terminal_id.as_str(), connection.carrier().as_str());
+            info!(%address, id, carrier, "a terminal says hello");
+            converse(&connection, main, hello, link, &hub).await;
+        }
         Err(error) => {
             info!(%address, %error, "a terminal was not let in");
             connection.close_for(&error);

@@ -128,11 +128,13 @@ pub struct SessionStats {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LinkStats {
+    /// What carries it: `QUIC`, or `TCP` where UDP does not pass.
+    pub carrier: String,
     /// Round-trip time in microseconds.
     pub rtt_us: u32,
-    /// UDP payload bytes sent on this link.
+    /// UDP or TCP payload bytes sent on this link.
     pub sent_bytes: u64,
-    /// UDP payload bytes received on this link.
+    /// UDP or TCP payload bytes received on this link.
     pub received_bytes: u64,
     /// Packets lost.
     pub lost_packets: u64,

@@ -149,6 +149,7 @@ fn sessions(rows: &[SessionRow], now_s: u64) -> String {
         "terminal",
         "windows",
         "memory",
+        "carrier",
         "rtt",
         "input to photon p50, p99",
     ]);
@@ -169,6 +170,7 @@ fn sessions(rows: &[SessionRow], now_s: u64) -> String {
             stats
                 .map(|stats| mebibytes(stats.private_bytes))
                 .unwrap_or_default(),
+            link.map(|link| link.carrier.clone()).unwrap_or_default(),
             link.map(|link| milliseconds(link.rtt_us))
                 .unwrap_or_default(),
             link.and_then(input_to_photon).unwrap_or_default(),

@@ -244,6 +244,7 @@ impl Attachment {
             .map(heliostat_link::Connection::stats);
         let link = link.unwrap_or_default();
         LinkStats {
+            carrier: link.carrier.as_str().to_owned(),
             rtt_us: link.rtt.as_micros() as u32,
             sent_bytes: link.sent_bytes,
             received_bytes: link.received_bytes,

@@ -1,11 +1,17 @@
 //! The control link: kept up for as long as the terminal runs, whatever happens to the broker.
+//!
+//! ```text
+//! dialling ─► welcomed ─► served ─► lost: waits, dials again
+//!                ▲          │ over TCP, nobody attached, and QUIC passes again
+//!                └──────────┘
+//! ```
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use heliostat_link::{
-    Backoff, CloseCode, Connection, Dialer, Ended, Link, LinkError, Receiver, Sender,
+    Backoff, Carrier, CloseCode, Connection, Dialer, Ended, Link, LinkError, Receiver, Sender,
 };
 use heliostat_terminal_state::Code;
 use heliostat_wire::control::{ToBroker, ToTerminal};
@@ -13,16 +19,19 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::Site;
+use super::{Attached, Site};
 use crate::events::{AppEvent, NetEvent, Post};
 
 /// A broker that has not welcomed us by then is as good as none.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How often a control link over TCP looks whether QUIC passes.
+const PROBE: Duration = Duration::from_secs(60);
 
 /// The control link and the task that keeps it.
 pub struct Control {
     dialer: Arc<Dialer>,
     post: Post,
+    attached: Attached,
     task: Option<(JoinHandle<()>, UnboundedSender<ToBroker>)>,
     site: Option<Site>,
     address: Arc<Mutex<Option<IpAddr>>>,
@@ -30,10 +39,11 @@ pub struct Control {
 
 impl Control {
     /// No link yet.
-    pub fn new(dialer: Arc<Dialer>, post: Post) -> Self {
+    pub(super) fn new(dialer: Arc<Dialer>, post: Post, attached: Attached) -> Self {
         Self {
             dialer,
             post,
+            attached,
             task: None,
             site: None,
             address: Arc::default(),
@@ -54,6 +64,8 @@ impl Control {
             post: self.post.clone(),
             site: site.clone(),
             address: self.address.clone(),
+            attached: self.attached.clone(),
+            probe: PROBE,
             messages,
         };
         self.site = Some(site);
@@ -78,7 +90,17 @@ struct Keeper {
     post: Post,
     site: Site,
     address: Arc<Mutex<Option<IpAddr>>>,
+    attached: Attached,
+    /// How often to look whether QUIC passes.
+    probe: Duration,
     messages: UnboundedReceiver<ToBroker>,
+}
+
+/// A control link that has said hello.
+struct Open {
+    connection: Connection,
+    sender: Sender<ToBroker>,
+    receiver: Receiver<ToTerminal>,
 }
 
 impl Keeper {
@@ -101,36 +123,68 @@ impl Keeper {
 
     /// Connects to one broker and serves the link until it fails.
     async fn keep(&mut self, broker: &str, backoff: &mut Backoff) -> Result<Never, LinkError> {
-        let (connection, mut sender, mut receiver) = self.open(broker).await?;
-        // What was meant for an earlier link is told anew by the desk.
-        while self.messages.try_recv().is_ok() {}
-        let welcome = receiver.recv().await?;
-        self.welcome(welcome)?;
-        backoff.succeeded();
+        let mut link = self.open(broker).await?;
+        loop {
+            // What was meant for an earlier link is told anew by the desk.
+            while self.messages.try_recv().is_ok() {}
+            let welcome = link.receiver.recv().await?;
+            self.welcome(welcome, link.connection.carrier())?;
+            backoff.succeeded();
+            link = self.serve(link).await?;
+        }
+    }
+
+    /// Passes messages both ways. Returns a better link, which has said hello, if there is one.
+    async fn serve(&mut self, mut link: Open) -> Result<Open, LinkError> {
+        let better = self.better(&link.connection);
+        let mut better = std::pin::pin!(better);
         loop {
             tokio::select! {
-                message = receiver.recv() => match message {
+                message = link.receiver.recv() => match message {
                     Ok(message) => (self.post)(AppEvent::Net(NetEvent::FromBroker(message))),
                     Err(error) => {
-                        connection.close_for(&error);
+                        link.connection.close_for(&error);
                         return Err(error);
                     }
                 },
                 message = self.messages.recv() => match message {
-                    Some(message) => sender.send(&message).await?,
+                    Some(message) => link.sender.send(&message).await?,
                     None => {
-                        connection.close(CloseCode::Done, "the terminal goes");
+                        link.connection.close(CloseCode::Done, "the terminal goes");
                         return Err(Ended::ByUs.into());
                     }
                 },
+                connection = &mut better => return self.say_hello(connection).await,
             }
         }
     }
 
-    async fn open(
-        &self,
-        broker: &str,
-    ) -> Result<(Connection, Sender<ToBroker>, Receiver<ToTerminal>), LinkError> {
+    /// Waits for a connection that is better than `present`: by QUIC, if that is by TCP. It is made
+    /// and given out only while nobody is attached, so that nobody notices the change.
+    fn better(&self, present: &Connection) -> impl Future<Output = Connection> + use<> {
+        let (dialer, attached) = (self.dialer.clone(), self.attached.clone());
+        let (pins, every) = (self.site.pins.clone(), self.probe);
+        let (carrier, broker) = (present.carrier(), present.remote_address());
+        async move {
+            if carrier == Carrier::Quic {
+                std::future::pending::<()>().await;
+            }
+            loop {
+                tokio::time::sleep(every).await;
+                if attached.anybody() {
+                    continue;
+                }
+                let probe = dialer.dial_over(Carrier::Quic, broker, Link::Control, &pins);
+                if let Ok(Ok(connection)) = timeout(PATIENCE, probe).await
+                    && !attached.anybody()
+                {
+                    return connection;
+                }
+            }
+        }
+    }
+
+    async fn open(&self, broker: &str) -> Result<Open, LinkError> {
         let setup = |error: std::io::Error| LinkError::Setup(error.to_string());
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host(broker)
             .await
@@ -143,29 +197,36 @@ impl Keeper {
                 self.dialer.dial(address, Link::Control, &self.site.pins),
             );
             match dialled.await.unwrap_or(Err(Ended::Silent.into())) {
-                Ok(connection) => {
-                    if let Ok(mut known) = self.address.lock() {
-                        *known = Some(connection.remote_address().ip());
-                    }
-                    let hello = ToBroker::Hello(self.site.hello.clone());
-                    let main = connection.open_main(Link::Control, &hello).await?;
-                    let (sender, receiver) = main.split();
-                    return Ok((connection, sender, receiver));
-                }
+                Ok(connection) => return self.say_hello(connection).await,
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn welcome(&self, message: ToTerminal) -> Result<(), LinkError> {
+    async fn say_hello(&self, connection: Connection) -> Result<Open, LinkError> {
+        if let Ok(mut known) = self.address.lock() {
+            *known = Some(connection.remote_address().ip());
+        }
+        let hello = ToBroker::Hello(self.site.hello.clone());
+        let main = connection.open_main(Link::Control, &hello).await?;
+        let (sender, receiver) = main.split();
+        Ok(Open {
+            connection,
+            sender,
+            receiver,
+        })
+    }
+
+    fn welcome(&self, message: ToTerminal, carrier: Carrier) -> Result<(), LinkError> {
         match message {
             ToTerminal::Welcome {
                 terminal_name,
                 site,
                 ..
             } => {
-                tracing::info!(name = %terminal_name, %site, "welcomed by the broker");
+                let carrier = carrier.as_str();
+                tracing::info!(name = %terminal_name, %site, carrier, "welcomed by the broker");
                 (self.post)(AppEvent::Net(NetEvent::ControlUp {
                     terminal_name: terminal_name.to_string(),
                     site: site.to_string(),
@@ -195,3 +256,7 @@ fn code_of(error: &LinkError) -> Code {
         _ => Code::BrokerUnreachable,
     }
 }
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

@@ -13,6 +13,7 @@ use heliostat_wire::session::{ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout};
 
+use super::Attached;
 use crate::events::{AppEvent, NetEvent, Post};
 
 /// A session that has not answered by then is as good as none.
@@ -28,6 +29,7 @@ const ACK_DELAY: Duration = Duration::from_millis(8);
 pub struct Sessions {
     dialer: Arc<Dialer>,
     post: Post,
+    attached: Attached,
     current: Option<(AttachId, UnboundedSender<Word>)>,
 }
 
@@ -39,10 +41,11 @@ enum Word {
 
 impl Sessions {
     /// No session yet.
-    pub fn new(dialer: Arc<Dialer>, post: Post) -> Self {
+    pub(super) fn new(dialer: Arc<Dialer>, post: Post, attached: Attached) -> Self {
         Self {
             dialer,
             post,
+            attached,
             current: None,
         }
     }
@@ -56,6 +59,7 @@ impl Sessions {
             post: self.post.clone(),
             words,
             held: None,
+            _attached: self.attached.hold(),
         };
         tokio::spawn(task.run(attach, first, broker));
     }
@@ -86,6 +90,8 @@ struct Task {
     words: UnboundedReceiver<Word>,
     /// An acknowledgement that waits for company, and until when.
     held: Option<(ToSession, Instant)>,
+    /// The control link stays as it is meanwhile.
+    _attached: Arc<()>,
 }
 
 /// How a session link ends.
@@ -136,6 +142,8 @@ impl Task {
             let dialled = timeout(PATIENCE, self.dialer.dial(address, Link::Session, &pins));
             match dialled.await.unwrap_or(Err(Ended::Silent.into())) {
                 Ok(connection) => {
+                    let carrier = connection.carrier().as_str();
+                    tracing::info!(attach = %attach.attach_id, carrier, "the session link is up");
                     let main = connection.open_main(Link::Session, first).await?;
                     let (sender, receiver) = main.split();
                     return Ok((connection, sender, receiver));

@@ -136,7 +136,8 @@ impl Door {
             .await
             .map_err(Refusal::Ticket)?;
         connection.authenticated();
-        info!(attach = %attach_id, terminal, "attached");
+        let carrier = connection.carrier().as_str();
+        info!(attach = %attach_id, terminal, carrier, "attached");
         let (sender, words) = unbounded_channel();
         let delivered = Arc::new(AtomicU64::new(0));
         let attach = NewAttach {
