@@ -10,4 +10,5 @@ mod admin;
 mod attach;
 mod faults;
 mod figures;
+mod no_udp;
 mod restart;
