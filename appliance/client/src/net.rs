@@ -4,6 +4,7 @@ mod control;
 mod session;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use heliostat_link::{Identity, KeyPin};
 use heliostat_wire::control::{Attach, DetachReason, Hello, ToBroker};
@@ -86,17 +87,27 @@ async fn run(identity: Identity, mut commands: UnboundedReceiver<NetCommand>, po
     }
 }
 
-/// Whether there is a session link, or one is being opened: each holds a clone of the inner value.
+/// How many session links there are, or are being opened.
 #[derive(Debug, Clone, Default)]
-struct Attached(Arc<Arc<()>>);
+struct Attached(Arc<AtomicUsize>);
+
+/// Held for as long as a session link lasts.
+#[derive(Debug)]
+struct Attachment(Attached);
 
 impl Attached {
-    /// To be held for as long as a session link lasts.
-    fn hold(&self) -> Arc<()> {
-        Arc::clone(&*self.0)
+    fn begin(&self) -> Attachment {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Attachment(self.clone())
     }
 
     fn anybody(&self) -> bool {
-        Arc::strong_count(&*self.0) > 1
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -108,7 +108,7 @@ codes! {
         "Name the broker on the kernel command line (heliostat.broker=), in DHCP option 224 or in the DNS record _heliostat._udp of the domain.";
     /// Brokers known, none answers.
     BrokerUnreachable = "E21", Broker, "broker does not answer",
-        "Check that the broker runs and that UDP port 4460 reaches it from this network.";
+        "Check that the broker runs and that port 4460, UDP or TCP, reaches it from this network.";
     /// The broker's key is not a pinned one.
     WrongBrokerKey = "E22", Key, "broker has another key",
         "The machine that answers does not hold this site's key: rebuild the image with the broker's site key, or look for an impostor.";
@@ -141,7 +141,7 @@ codes! {
         "Take the card out and insert it again to try once more; the broker's log says why it failed.";
     /// The session link broke or could not be opened.
     SessionUnreachable = "E61", Session, "desktop does not answer",
-        "Check that the broker's session ports (UDP 4500 to 4999) reach the server from this network.";
+        "Check that the broker's session ports (4500 to 4999, UDP or TCP) reach the server from this network.";
     /// The client keeps dying.
     ClientFailing = "E70", Terminal, "display process keeps stopping",
         "Restart the terminal; if it comes back, report the lines on the serial console.";

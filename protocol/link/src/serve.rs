@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use heliostat_wire::close::CloseCode;
 use heliostat_wire::version::Link;
@@ -15,10 +15,9 @@ use crate::error::{Ended, LinkError};
 use crate::identity::Identity;
 use crate::tcp::{Links, Listener};
 use crate::throttle::{Budget, Throttle, Verdict};
+use crate::transport::HANDSHAKE_TIMEOUT;
 use crate::{tcp, tls, transport};
 
-/// A handshake that takes longer is given up.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Handshakes that may wait for [`Server::accept`].
 const MAX_INCOMING: usize = 64;
 const INCOMING_BUFFER: u64 = 16 << 10;

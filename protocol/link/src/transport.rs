@@ -14,6 +14,9 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// A link on which nothing is heard for this long is over.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// A handshake that takes longer is given up. QUIC's own end is the idle timeout.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// Stream priorities: higher is sent first.
 pub mod priority {
     /// The main stream: input, control, cursors.

@@ -104,7 +104,7 @@ async fn a_control_link_over_tcp_gives_way_to_quic_when_udp_passes_and_nobody_is
     let way = Way::to(broker).await;
     let (post, events) = mpsc::channel();
     let attached = Attached::default();
-    let somebody = attached.hold();
+    let somebody = attached.begin();
     let (_sender, messages) = unbounded_channel();
     let keeper = Keeper {
         dialer: Arc::new(Dialer::new(Identity::generate().unwrap())),

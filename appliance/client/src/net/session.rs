@@ -13,7 +13,7 @@ use heliostat_wire::session::{ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout};
 
-use super::Attached;
+use super::{Attached, Attachment};
 use crate::events::{AppEvent, NetEvent, Post};
 
 /// A session that has not answered by then is as good as none.
@@ -59,7 +59,7 @@ impl Sessions {
             post: self.post.clone(),
             words,
             held: None,
-            _attached: self.attached.hold(),
+            _attachment: self.attached.begin(),
         };
         tokio::spawn(task.run(attach, first, broker));
     }
@@ -91,7 +91,7 @@ struct Task {
     /// An acknowledgement that waits for company, and until when.
     held: Option<(ToSession, Instant)>,
     /// The control link stays as it is meanwhile.
-    _attached: Arc<()>,
+    _attachment: Attachment,
 }
 
 /// How a session link ends.

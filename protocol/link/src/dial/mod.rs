@@ -18,6 +18,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use crate::connection::{Carrier, Connection};
 use crate::error::{Ended, LinkError};
 use crate::identity::Identity;
+use crate::transport::HANDSHAKE_TIMEOUT;
 use crate::{tcp, tls, transport};
 use blocked::{Blocked, HEAD_START};
 
@@ -127,9 +128,11 @@ impl Dialer {
         pins: &[KeyPin],
     ) -> Result<Connection, LinkError> {
         let (config, seen) = tls::client_config(&self.identity, pins, link)?;
-        match tcp::connect(server, config, link).await {
-            Ok(tcp) => Ok(Connection::over_tcp(tcp, None)),
-            Err(error) => Err(seen.or(error)),
+        let connecting = tcp::connect(server, config, link);
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
+            Ok(Ok(tcp)) => Ok(Connection::over_tcp(tcp, None)),
+            Ok(Err(error)) => Err(seen.or(error)),
+            Err(_) => Err(Ended::Silent.into()),
         }
     }
 
