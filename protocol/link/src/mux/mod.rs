@@ -13,12 +13,13 @@ mod alive;
 mod frame;
 #[cfg(any(test, feature = "oracle"))]
 mod oracle;
+mod pending;
 mod receive;
 mod send;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -28,6 +29,7 @@ pub(crate) use alive::{Alive, Pulse};
 use frame::Frame;
 #[cfg(any(test, feature = "oracle"))]
 pub use oracle::hostile_peer;
+use pending::Pending;
 pub(crate) use receive::Read;
 use receive::ReceiveSide;
 use send::{Next, SendSide};
@@ -106,17 +108,6 @@ pub(crate) struct Mux {
     arrived: VecDeque<u64>,
     pending: Pending,
     state: State,
-}
-
-/// Small frames to be sent before any stream's data. Each kind waits once at most, whatever the
-/// peer does.
-#[derive(Debug, Default)]
-struct Pending {
-    ping: bool,
-    pong: bool,
-    windows: BTreeMap<u64, u64>,
-    streams: Option<u64>,
-    received: BTreeSet<u64>,
 }
 
 /// ```text
@@ -490,32 +481,6 @@ impl Mux {
     pub(crate) fn held(&self) -> usize {
         let buffers = self.receiving.values().map(ReceiveSide::buffered);
         self.input.len() + buffers.sum::<usize>()
-    }
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        let quiet = !self.ping && !self.pong && self.streams.is_none();
-        quiet && self.windows.is_empty() && self.received.is_empty()
-    }
-
-    /// Appends everything that waits: there is little of it.
-    fn encode(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.pong) {
-            Frame::Pong.encode(out);
-        }
-        if std::mem::take(&mut self.ping) {
-            Frame::Ping.encode(out);
-        }
-        for (id, limit) in std::mem::take(&mut self.windows) {
-            Frame::Window { id, limit }.encode(out);
-        }
-        if let Some(limit) = self.streams.take() {
-            Frame::Streams { limit }.encode(out);
-        }
-        for id in std::mem::take(&mut self.received) {
-            Frame::Received { id }.encode(out);
-        }
     }
 }
 

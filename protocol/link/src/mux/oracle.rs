@@ -26,9 +26,12 @@ fn against(role: Role, bytes: &[u8], cut: usize) {
     if let Some(main) = mux.open_main() {
         mux.write(main, Bytes::from_static(&[1; 3000]));
     }
-    if let Some(uni) = mux.open_uni(priority::FRAME) {
+    while let Some(uni) = mux.open_uni(priority::FRAME) {
         mux.write(uni, Bytes::from_static(&[2; 3000]));
-        mux.finish(uni);
+        match uni & 4 {
+            0 => mux.finish(uni),
+            _ => mux.reset(uni, 0),
+        }
     }
     for (n, piece) in bytes.chunks(cut).enumerate() {
         let input = mux.handle_input(piece, &mut events);

@@ -16,7 +16,7 @@ struct Place {
     address: SocketAddr,
     udp: Relay,
     _tcp: Gate,
-    _server: Arc<Server>,
+    server: Arc<Server>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -28,11 +28,15 @@ impl Drop for Place {
 
 impl Place {
     async fn new() -> Self {
+        Self::with(Weather::FINE).await
+    }
+
+    async fn with(weather: Weather) -> Self {
         let key = identity();
         let server = server(&key);
         let far = server.local_addr().unwrap();
         let (udp, tcp) = loop {
-            let udp = Relay::start(far, Weather::FINE).await;
+            let udp = Relay::start(far, weather).await;
             if let Some(tcp) = Gate::start(udp.address, far).await {
                 break (udp, tcp);
             }
@@ -40,12 +44,12 @@ impl Place {
         let serving = tokio::spawn({
             let server = server.clone();
             async move {
-                let mut open = Vec::new();
                 while let Some(handshake) = server.accept().await {
-                    if let Ok(connection) = handshake.complete().await {
+                    tokio::spawn(async move {
+                        let connection = handshake.complete().await?;
                         connection.authenticated();
-                        open.push(connection);
-                    }
+                        Ok::<_, LinkError>(connection.closed().await)
+                    });
                 }
             }
         });
@@ -54,7 +58,7 @@ impl Place {
             address: udp.address,
             udp,
             _tcp: tcp,
-            _server: server,
+            server,
             serving,
         }
     }
@@ -113,4 +117,24 @@ async fn a_server_that_only_tcp_reaches_is_still_held_to_its_key() {
     let dialling = dialer.dial(place.address, Link::Session, &pins);
     let error = within(dialling).await.unwrap_err();
     assert_eq!(error, LinkError::WrongKey(place.key.pin()));
+}
+
+#[tokio::test]
+async fn the_carrier_that_comes_second_is_closed() {
+    let slow = Duration::from_millis(400);
+    let place = Place::with(Weather {
+        delay: (slow, slow),
+        ..Weather::FINE
+    })
+    .await;
+    let dialer = Dialer::new(identity());
+    let (connection, _) = place.dial(&dialer).await;
+    assert_eq!(connection.unwrap().carrier(), Carrier::Tcp);
+    // QUIC had begun, and the server sees it go.
+    within(async {
+        while place.udp.on_the_wire().0 < 3 || place.server.half_open() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
