@@ -185,8 +185,11 @@ impl Mux {
         if id == MAIN {
             return Some(MAIN_QUEUE.saturating_sub(side.queued()));
         }
-        let others = self.sending.iter().filter(|(id, _)| **id != MAIN);
-        let queued: usize = others.map(|(_, side)| side.queued()).sum();
+        // What may wait never keeps what is more urgent out.
+        let alike =
+            |(id, other): &(&u64, &SendSide)| **id != MAIN && other.priority == side.priority;
+        let queued = self.sending.iter().filter(alike);
+        let queued: usize = queued.map(|(_, side)| side.queued()).sum();
         Some((SEND_WINDOW as usize).saturating_sub(queued))
     }
 

@@ -97,6 +97,20 @@ fn frames_are_sent_in_their_order_and_bulk_after_them() {
 }
 
 #[test]
+fn what_waits_keeps_nothing_more_urgent_out() {
+    let (_client, mut server) = pair();
+    let bulk = server.open_uni(priority::BULK).unwrap();
+    let frame = server.open_uni(priority::FRAME).unwrap();
+    let whole = server.room(bulk).unwrap();
+    server.write(bulk, Bytes::from(vec![1; whole]));
+    assert_eq!(server.room(bulk), Some(0));
+    assert_eq!(server.room(frame), Some(whole));
+    server.write(frame, Bytes::from(vec![1; whole]));
+    assert_eq!(server.room(frame), Some(0));
+    assert!(server.room(MAIN).unwrap() > 0);
+}
+
+#[test]
 fn a_stream_that_nobody_reads_stops_at_its_window_and_holds_up_no_other() {
     let (mut client, mut server) = pair();
     let (stuck, other) = (
