@@ -197,7 +197,7 @@ impl Connection {
     pub fn path(&self) -> Path {
         match &self.streams {
             Streams::Quic(quic) => Metered::read(quic.congestion_state()),
-            Streams::Tcp(_) => Path::default(),
+            Streams::Tcp(tcp) => tcp.path(),
         }
     }
 

@@ -28,7 +28,7 @@ pub mod priority {
 }
 
 /// Frames that may be under way at once, as streams.
-pub(crate) const MAX_FRAME_STREAMS: u32 = 40;
+pub(crate) const MAX_FRAME_STREAMS: u32 = 34;
 /// Bytes one stream may be ahead of its reader at the terminal.
 pub(crate) const TERMINAL_STREAM_WINDOW: u32 = 2 << 20;
 /// Bytes one stream may be ahead of its reader at the server: messages only, no pixels.

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const STREAMS: usize = MAX_FRAME_STREAMS as usize;
+
 /// Moves one chunk from one end to the other; false where there was none.
 fn step(from: &mut Mux, to: &mut Mux, events: &mut Vec<Event>) -> bool {
     let mut out = Vec::new();
@@ -228,7 +230,10 @@ fn whatever_breaks_the_rules_is_a_violation() {
         ("a bidirectional stream of the server", &[data(1, 1, false)]),
         ("a second stream of the client", &[data(4, 1, false)]),
         ("a client's unidirectional stream", &[data(2, 1, false)]),
-        ("a seventeenth stream", &[data(16 * 4 + 3, 1, false)]),
+        (
+            "a stream too many",
+            &[data(u64::from(MAX_FRAME_STREAMS) * 4 + 3, 1, false)],
+        ),
         ("a stream far away", &[data((1 << 62) - 1, 1, false)]),
         ("data after the end", &[data(3, 1, true), data(3, 1, false)]),
         (
@@ -359,8 +364,8 @@ proptest! {
             if mux.handle_input(&raw(frame), &mut Vec::new()).is_err() {
                 break;
             }
-            prop_assert!(mux.held() <= 17 * TERMINAL_STREAM_WINDOW as usize);
-            prop_assert!(mux.receiving.len() <= 17 && mux.arrived.len() <= 16);
+            prop_assert!(mux.held() <= (STREAMS + 1) * TERMINAL_STREAM_WINDOW as usize);
+            prop_assert!(mux.receiving.len() <= STREAMS + 1 && mux.arrived.len() <= STREAMS);
         }
     }
 }

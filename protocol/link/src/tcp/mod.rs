@@ -23,6 +23,7 @@ use crate::connection::Stats;
 use crate::error::{Ended, LinkError};
 use crate::identity::pin_of_certificate;
 use crate::mux::{Mux, Role};
+use crate::path::Path;
 use crate::tls;
 use driver::Driver;
 pub(crate) use listener::{Links, Listener};
@@ -201,6 +202,10 @@ impl Connection {
 
     pub(crate) async fn closed(&self) -> Ended {
         wait(&self.handle.shared, For::End, |state| state.ended.clone()).await
+    }
+
+    pub(crate) fn path(&self) -> Path {
+        self.handle.shared.path()
     }
 
     pub(crate) fn stats(&self) -> Stats {

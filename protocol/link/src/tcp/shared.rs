@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use heliostat_wire::close::CloseCode;
@@ -14,6 +15,7 @@ use super::waiters::{For, Waiters};
 use crate::connection::{Carrier, Stats};
 use crate::error::{Ended, printable};
 use crate::mux::{Event, Mux};
+use crate::path::Path;
 
 /// One end of a link over TCP.
 #[derive(Debug)]
@@ -71,6 +73,18 @@ impl Shared {
         match &*self.tls() {
             Some(tls) => stats(tls),
             None => self.state().last_stats,
+        }
+    }
+
+    /// What the kernel has measured of the way.
+    pub(super) fn path(&self) -> Path {
+        let Some(info) = (*self.tls()).as_ref().map(info) else {
+            return Path::default();
+        };
+        Path {
+            rate: Some(info.delivery_rate).filter(|rate| *rate > 0),
+            // Where nothing has been measured yet the kernel says the greatest number.
+            min_rtt: Some(info.min_rtt).filter(|rtt| *rtt < Duration::from_secs(60)),
         }
     }
 
@@ -136,8 +150,12 @@ fn by_peer(code: u64, words: &Bytes) -> Ended {
     }
 }
 
+fn info(tls: &TlsStream<TcpStream>) -> sys::TcpInfo {
+    sys::tcp_info(tls.get_ref().0.as_fd())
+}
+
 fn stats(tls: &TlsStream<TcpStream>) -> Stats {
-    let info = sys::tcp_info(tls.get_ref().0.as_fd());
+    let info = info(tls);
     Stats {
         carrier: Carrier::Tcp,
         rtt: info.rtt,

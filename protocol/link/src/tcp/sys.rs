@@ -13,6 +13,10 @@ const SIZE: usize = 216;
 pub(super) struct TcpInfo {
     /// Round-trip time, smoothed.
     pub(super) rtt: Duration,
+    /// The shortest round trip of late.
+    pub(super) min_rtt: Duration,
+    /// Bytes a second that were delivered when last measured.
+    pub(super) delivery_rate: u64,
     /// Segments retransmitted.
     pub(super) retransmitted: u64,
     /// Bytes that may be under way unacknowledged.
@@ -57,6 +61,8 @@ fn parse(bytes: &[u8; SIZE]) -> TcpInfo {
     };
     TcpInfo {
         rtt: Duration::from_micros(number(68)),
+        min_rtt: Duration::from_micros(number(148)),
+        delivery_rate: long(160),
         retransmitted: number(100),
         congestion_window: number(80) * number(16),
         sent_bytes: long(200),
@@ -86,6 +92,8 @@ mod tests {
         let info = tcp_info(near.as_fd());
         assert_eq!((info.sent_bytes, info.received_bytes), (1000, 300));
         assert!(info.rtt > Duration::ZERO && info.rtt < Duration::from_secs(1));
+        assert!(info.min_rtt < Duration::from_secs(1));
+        assert!(info.delivery_rate > 0);
         assert!(info.congestion_window > 1000);
         assert!(info.sent_segments >= 2 && info.received_segments >= 2);
         assert_eq!(info.retransmitted, 0);
