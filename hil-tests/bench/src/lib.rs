@@ -6,5 +6,7 @@ pub mod harness;
 pub mod marker;
 pub mod photo;
 pub mod play;
+pub mod picture_file;
+pub mod rfb;
 pub mod text;
 pub mod workload;

@@ -232,7 +232,11 @@ impl State {
         let surface = self.compositor.create_surface(&self.handle, ());
         let role = self.shell.get_xdg_surface(&surface, &self.handle, which);
         let toplevel = role.get_toplevel(&self.handle, ());
-        let name = if which == BASE { "hil-base" } else { "hil-over" };
+        let name = match (which, workload.over()) {
+            (BASE, _) => "hil-base",
+            (_, Over::Page) => "hil-page",
+            _ => "hil-over",
+        };
         toplevel.set_title(name.to_owned());
         toplevel.set_app_id(name.to_owned());
         match (workload.over(), which) {

@@ -25,10 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A desktop that shows frame 0 and is at rest.
 pub struct Stage {
+    /// The viewer; it ends before its server does.
+    pub viewer: Viewer,
     /// The desktop.
     pub running: Running,
-    /// The viewer.
-    pub viewer: Viewer,
     /// The drawing client.
     pub drawing: Drawing,
     /// What should be on the screen.

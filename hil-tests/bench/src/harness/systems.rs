@@ -1,6 +1,9 @@
 //! The systems that are compared.
 
 mod heliostat;
+mod processes;
+mod sway;
+mod vnc;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -15,7 +18,18 @@ use crate::workload::Workload;
 pub enum System {
     /// Heliostat, with its headless terminal.
     Heliostat,
+    /// TigerVNC's Xvnc as its viewer asks for it: Tight with JPEG of quality 8.
+    Tigervnc,
+    /// The same without JPEG.
+    TigervncExact,
+    /// A headless sway with wayvnc, Tight with JPEG of quality 8.
+    Wayvnc,
+    /// The same without JPEG.
+    WayvncExact,
 }
+
+/// What TigerVNC's viewer asks for.
+const QUALITY: u8 = 8;
 
 /// How far a viewer is to be kept from seeing a desktop that runs.
 pub trait Desktop: Any {
@@ -42,14 +56,22 @@ impl System {
     pub fn name(self) -> &'static str {
         match self {
             Self::Heliostat => "heliostat",
+            Self::Tigervnc => "tigervnc",
+            Self::TigervncExact => "tigervnc-exact",
+            Self::Wayvnc => "wayvnc",
+            Self::WayvncExact => "wayvnc-exact",
         }
     }
 
     /// What is missing on this machine, if anything.
     pub fn missing(self) -> Option<String> {
-        match self {
-            Self::Heliostat => None,
-        }
+        let programs: &[&str] = match self {
+            Self::Heliostat => &[],
+            Self::Tigervnc | Self::TigervncExact => &["Xvnc"],
+            Self::Wayvnc | Self::WayvncExact => &["sway", "wayvnc"],
+        };
+        let missing = programs.iter().find(|name| !processes::is_installed(name));
+        missing.map(|name| format!("{name} is not installed"))
     }
 
     /// Starts it with a workload.
@@ -57,6 +79,10 @@ impl System {
         let socket = meeting_place()?;
         match self {
             Self::Heliostat => heliostat::start(workload, &socket),
+            Self::Tigervnc => vnc::start_tigervnc(workload, &socket, Some(QUALITY)),
+            Self::TigervncExact => vnc::start_tigervnc(workload, &socket, None),
+            Self::Wayvnc => vnc::start_wayvnc(workload, &socket, Some(QUALITY)),
+            Self::WayvncExact => vnc::start_wayvnc(workload, &socket, None),
         }
         .with_context(|| format!("start {}", self.name()))
     }

@@ -21,21 +21,22 @@ pub fn measure(system: System, link: &str) -> anyhow::Result<Figures> {
     let mut figures = Figures::empty(system.name(), link, "connect");
     let expected = stage.play.picture(None);
     let (mut first, mut exact) = (Vec::new(), Vec::new());
-    stage = again(stage)?.0;
-    let meter = Meter::start(&stage.running)?;
     for _ in 0..TIMES {
-        let since;
-        (stage, since) = again(stage)?;
+        stage.running.desktop.disconnect(stage.viewer)?;
+        let meter = Meter::start(&stage.running)?;
+        let since = monotonic_us();
+        let viewer = stage.running.desktop.connect();
+        stage.viewer = viewer.context("connect anew")?;
         let (at_us, _) = stage.viewer.wait_marker((0, 0), STEP, |_| true)?;
         first.push(at_us.saturating_sub(since) as f64 / 1000.0);
         if let Some(at_us) = stage.viewer.wait_exact(&expected, COMPLETE)? {
             exact.push(at_us.saturating_sub(since) as f64 / 1000.0);
         }
+        meter.stop(&stage.running, &mut figures)?;
         figures.asked += 1;
         figures.drawn += 1;
         figures.seen += 1;
     }
-    meter.stop(&stage.running, &mut figures)?;
     figures.input_ms = Times::of(first);
     let complete = exact.len() as u32 == TIMES;
     figures.exact_after_ms = Times::of(exact)
@@ -45,13 +46,4 @@ pub fn measure(system: System, link: &str) -> anyhow::Result<Figures> {
         stage.judge(&expected, monotonic_us(), &mut figures)?;
     }
     Ok(figures.per_frame())
-}
-
-/// Disconnects and asks for a connection anew; when that was.
-fn again(mut stage: Stage) -> anyhow::Result<(Stage, u64)> {
-    stage.running.desktop.disconnect(stage.viewer)?;
-    let since = monotonic_us();
-    let viewer = stage.running.desktop.connect();
-    stage.viewer = viewer.context("connect anew")?;
-    Ok((stage, since))
 }

@@ -25,15 +25,15 @@ impl Meter {
         })
     }
 
-    /// Stops counting.
+    /// Stops counting and adds what was counted.
     pub fn stop(self, running: &Running, figures: &mut Figures) -> anyhow::Result<()> {
         let ms = |ns: u64| round(ns as f64 / 1e6);
         let server_ns = cpu::time_ns(running.servers).saturating_sub(self.server_ns);
         let client_ns = cpu::time_ns(running.clients).saturating_sub(self.client_ns);
-        figures.bytes = wire::bytes_so_far()? - self.bytes;
-        figures.server_ms = ms(server_ns);
-        figures.client_ms = ms(client_ns);
-        figures.seconds = round((monotonic_us() - self.at_us) as f64 / 1e6);
+        figures.bytes += wire::bytes_so_far()? - self.bytes;
+        figures.server_ms += ms(server_ns);
+        figures.client_ms += ms(client_ns);
+        figures.seconds += round((monotonic_us() - self.at_us) as f64 / 1e6);
         figures.server_rss_mib = round(cpu::rss_mib(running.servers));
         Ok(())
     }

@@ -1,0 +1,79 @@
+//! Processes of other systems, ended when they are not needed any more.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const STEP: Duration = Duration::from_secs(10);
+
+/// A process with its log. Ended when dropped.
+pub struct Process {
+    name: String,
+    child: Child,
+}
+
+impl Process {
+    /// Starts a command; what it says goes into a file in `folder`.
+    pub fn start(name: &str, command: &mut Command, folder: &Path) -> anyhow::Result<Self> {
+        let log = std::fs::File::create(folder.join(format!("{name}.log")))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {name}"))?;
+        let name = name.to_owned();
+        Ok(Self { name, child })
+    }
+
+    /// Waits until `is_up`, while the process runs.
+    pub fn wait_until(&mut self, is_up: impl Fn() -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + STEP;
+        while !is_up() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended at once ({status})", self.name);
+            }
+            if Instant::now() > deadline {
+                bail!("{} is not up in {STEP:?}", self.name);
+            }
+            // Foreign programs tell nobody when they are ready.
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a program can be found.
+pub fn is_installed(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(OsStr::new(name)).is_file())
+}
+
+/// Whether somebody listens on a TCP port of the loopback interface.
+pub fn listens(port: u16) -> bool {
+    let local = format!(":{port:04X} ");
+    ["tcp", "tcp6"].iter().any(|table| {
+        let text = std::fs::read_to_string(format!("/proc/thread-self/net/{table}"));
+        text.is_ok_and(|text| {
+            text.lines()
+                .any(|line| line.contains(&local) && line.contains(" 0A "))
+        })
+    })
+}

@@ -1,0 +1,64 @@
+//! A sway without a screen.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+
+use super::processes::Process;
+use crate::workload::SCREEN;
+
+/// Where clients of a compositor find it.
+pub struct Display {
+    runtime: PathBuf,
+    name: String,
+}
+
+impl Display {
+    /// Makes a command a client.
+    pub fn set(&self, command: &mut Command) {
+        command.env("XDG_RUNTIME_DIR", &self.runtime);
+        command.env("WAYLAND_DISPLAY", &self.name);
+    }
+}
+
+/// Starts one. Windows are without borders, and Alt moves floating ones and switches between full
+/// ones, as in a session of ours.
+pub fn start(name: &str, folder: &Path) -> anyhow::Result<(Process, Display)> {
+    let runtime = folder.join(format!("{name}-runtime"));
+    std::fs::create_dir(&runtime)?;
+    std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let config = folder.join(format!("{name}.config"));
+    let (w, h) = SCREEN;
+    let text = format!(
+        "output HEADLESS-1 mode {w}x{h}@60Hz\n\
+         default_border none\n\
+         default_floating_border none\n\
+         floating_modifier Mod1 normal\n\
+         xwayland disable\n\
+         seat * hide_cursor 100\n\
+         bindsym Mod1+Tab workspace back_and_forth\n\
+         for_window [app_id=\"hil-over\" title=\"hil-over\"] floating enable\n\
+         for_window [app_id=\"hil-page\"] move container to workspace 2, workspace 2\n"
+    );
+    std::fs::write(&config, text)?;
+    let mut command = Command::new("sway");
+    command.arg("--config").arg(&config);
+    command.env("XDG_RUNTIME_DIR", &runtime);
+    command.env("WLR_BACKENDS", "headless");
+    command.env("WLR_LIBINPUT_NO_DEVICES", "1");
+    command.env("WLR_RENDERER", "pixman");
+    command.env_remove("WAYLAND_DISPLAY").env_remove("DISPLAY");
+    let mut process = Process::start(name, &mut command, folder)?;
+    process
+        .wait_until(|| socket_in(&runtime).is_some())
+        .context("wait for sway")?;
+    let name = socket_in(&runtime).context("sway has made no socket")?;
+    Ok((process, Display { runtime, name }))
+}
+
+fn socket_in(runtime: &Path) -> Option<String> {
+    let names = std::fs::read_dir(runtime).ok()?.flatten();
+    let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    names.find(|name| name.starts_with("wayland-") && !name.ends_with(".lock"))
+}
