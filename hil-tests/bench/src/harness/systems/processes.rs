@@ -1,7 +1,7 @@
 //! Processes of other systems, ended when they are not needed any more.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,20 +15,29 @@ const STEP: Duration = Duration::from_secs(10);
 pub struct Process {
     name: String,
     child: Child,
+    log: PathBuf,
 }
 
 impl Process {
     /// Starts a command; what it says goes into a file in `folder`.
     pub fn start(name: &str, command: &mut Command, folder: &Path) -> anyhow::Result<Self> {
-        let log = std::fs::File::create(folder.join(format!("{name}.log")))?;
+        let log = folder.join(format!("{name}.log"));
+        let file = std::fs::File::create(&log)?;
         let child = command
             .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
+            .stdout(file.try_clone()?)
+            .stderr(file)
             .spawn()
             .with_context(|| format!("start {name}"))?;
         let name = name.to_owned();
-        Ok(Self { name, child })
+        Ok(Self { name, child, log })
+    }
+
+    /// The last that it said.
+    fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().rev().take(4).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("; ")
     }
 
     /// Waits until `is_up`, while the process runs.
@@ -36,10 +45,12 @@ impl Process {
         let deadline = Instant::now() + STEP;
         while !is_up() {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended at once ({status})", self.name);
+                let words = self.last_words();
+                bail!("{} ended at once ({status}): {words}", self.name);
             }
             if Instant::now() > deadline {
-                bail!("{} is not up in {STEP:?}", self.name);
+                let words = self.last_words();
+                bail!("{} is not up in {STEP:?}: {words}", self.name);
             }
             // Foreign programs tell nobody when they are ready.
             std::thread::park_timeout(Duration::from_millis(20));

@@ -1,9 +1,12 @@
 //! A sway without a screen.
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
+use hil_rig::namespaces::PEOPLE;
 
 use super::processes::Process;
 use crate::workload::SCREEN;
@@ -15,11 +18,18 @@ pub struct Display {
 }
 
 impl Display {
-    /// Makes a command a client.
+    /// Makes a command a client, of the same person.
     pub fn set(&self, command: &mut Command) {
         command.env("XDG_RUNTIME_DIR", &self.runtime);
         command.env("WAYLAND_DISPLAY", &self.name);
+        become_person(command);
     }
+}
+
+/// sway does not run as root.
+fn become_person(command: &mut Command) {
+    let uid = PEOPLE[0].uid;
+    command.uid(uid).gid(uid).env("HOME", "/run/home/alice");
 }
 
 /// Starts one. Windows are without borders, and Alt moves floating ones and switches between full
@@ -27,7 +37,10 @@ impl Display {
 pub fn start(name: &str, folder: &Path) -> anyhow::Result<(Process, Display)> {
     let runtime = folder.join(format!("{name}-runtime"));
     std::fs::create_dir(&runtime)?;
-    std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    std::fs::set_permissions(&runtime, PermissionsExt::from_mode(0o700))?;
+    let uid = PEOPLE[0].uid;
+    std::os::unix::fs::chown(&runtime, Some(uid), Some(uid))?;
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755))?;
     let config = folder.join(format!("{name}.config"));
     let (w, h) = SCREEN;
     let text = format!(
@@ -49,6 +62,7 @@ pub fn start(name: &str, folder: &Path) -> anyhow::Result<(Process, Display)> {
     command.env("WLR_LIBINPUT_NO_DEVICES", "1");
     command.env("WLR_RENDERER", "pixman");
     command.env_remove("WAYLAND_DISPLAY").env_remove("DISPLAY");
+    become_person(&mut command);
     let mut process = Process::start(name, &mut command, folder)?;
     process
         .wait_until(|| socket_in(&runtime).is_some())
