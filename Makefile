@@ -13,7 +13,8 @@ help:
 	@echo 'make unit     the tests that need no virtual machine'
 	@echo 'make image    build the netboot image into target/image'
 	@echo 'make install  build and install the server parts (PREFIX=/usr/local); make uninstall'
-	@echo 'make bench    the benches'
+	@echo 'make bench    the benches: tiles, and whole desktops'
+	@echo 'make bench-peers  whole desktops beside TigerVNC, wayvnc and waypipe (long)'
 	@echo 'make figures  measure the figures, one JSON line each (ONLY=name,… for some)'
 	@echo 'make scenarios  every scenario of the rig (long)'
 	@echo 'make setup    install the Debian packages all of this needs'
@@ -101,6 +102,19 @@ bench:
 	@$(SETUP) build desktop
 	$(CARGO) bench -q -p heliostat-tiles --bench tiles
 	$(CARGO) bench -q -p heliostat-session --bench content
+	$(CARGO) build --release $(BENCHED)
+	@mkdir -p target/bench
+	@RUST_LOG=error target/release/hil-bench --systems heliostat \
+	    --json target/bench/heliostat.json --table target/bench/heliostat.md
+
+BENCHED := -p heliostat-broker -p heliostat-session -p heliostatctl -p heliostat-terminal -p hil-bench
+
+.PHONY: bench-peers
+bench-peers:
+	@$(SETUP) build desktop peers
+	$(CARGO) build --release $(BENCHED)
+	@mkdir -p target/bench
+	@RUST_LOG=error target/release/hil-bench --json target/bench/peers.json --table target/bench/peers.md
 
 .PHONY: figures
 figures:

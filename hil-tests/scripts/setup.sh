@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the named groups need, and says which and why.
-# Usage: setup.sh GROUP...   (groups: build desktop image netboot rig windows cards)
+# Usage: setup.sh GROUP...   (groups: build desktop image netboot rig windows cards peers)
 set -euo pipefail
 
 # One line a package: group, name, why.
@@ -35,6 +35,11 @@ windows  qemu-system-gui     the terminals' windows on your desktop
 cards    pcscd               the card service, for tests without a virtual machine
 cards    vsmartcard-vpcd     a virtual reader for it
 cards    opensc              reads our virtual cards as a third party
+peers    tigervnc-standalone-server  Xvnc, which the bench compares with
+peers    sway                a compositor without a screen, for the two below
+peers    wayvnc              VNC out of it
+peers    waypipe             windows into it
+peers    iproute2            limits the loopback interface
 LIST
 }
 

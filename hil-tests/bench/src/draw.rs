@@ -63,9 +63,10 @@ pub fn run(workload: Workload, socket: &Path, x11: bool) -> anyhow::Result<()> {
 fn draw(mut play: Play, mut front: impl Front, control: &mut Control) -> anyhow::Result<()> {
     let mut driver = Driver::default();
     loop {
-        let limit = driver.deadline().filter(|_| front.is_ready()).map(|then| {
-            then.saturating_duration_since(Instant::now())
-        });
+        let limit = driver
+            .deadline()
+            .filter(|_| front.is_ready())
+            .map(|then| then.saturating_duration_since(Instant::now()));
         // A window system that is never ready again must not keep the harness waiting.
         let limit = limit.or(driver.is_running().then_some(Duration::from_millis(100)));
         let happenings = front.wait(&play, &control.descriptors(), limit)?;
@@ -78,10 +79,7 @@ fn draw(mut play: Play, mut front: impl Front, control: &mut Control) -> anyhow:
         for order in control.orders()? {
             match order {
                 Order::Go { frames } => {
-                    let interval = match workload_interval(play.workload()) {
-                        Some(interval) => interval,
-                        None => Duration::ZERO,
-                    };
+                    let interval = interval_of(play.workload());
                     driver.go(Instant::now(), interval, frames);
                     control.say(&format!("going {}", hil_local::terminal::monotonic_us()));
                 }
@@ -102,10 +100,10 @@ fn draw(mut play: Play, mut front: impl Front, control: &mut Control) -> anyhow:
     }
 }
 
-fn workload_interval(workload: Workload) -> Option<Duration> {
+fn interval_of(workload: Workload) -> Duration {
     match workload.pace() {
-        Pace::Every(interval) | Pace::KeysOverFilm(interval) => Some(interval),
-        _ => None,
+        Pace::Every(interval) | Pace::KeysOverFilm(interval) => interval,
+        _ => Duration::ZERO,
     }
 }
 

@@ -38,7 +38,8 @@ pub fn paint(canvas: &mut Canvas, seed: u64) {
 /// Adds one layer of smooth noise to a row: between −strength/2 and +strength/2.
 fn add_noise(row: &mut [i32], y: u32, seed: u64, shift: u32, strength: i32) {
     let size = 1u32 << shift;
-    let corner = |x: u32, y: u32| (mix(seed << 40 ^ u64::from(y) << 20 ^ u64::from(x)) & 0xff) as i32;
+    let corner =
+        |x: u32, y: u32| (mix(seed << 40 ^ u64::from(y) << 20 ^ u64::from(x)) & 0xff) as i32;
     let (above, part_y) = (y >> shift, smooth(y & (size - 1), shift));
     let at = |x: u32| corner(x, above) * (256 - part_y) + corner(x, above + 1) * part_y;
     let mut left = at(0);
@@ -47,7 +48,7 @@ fn add_noise(row: &mut [i32], y: u32, seed: u64, shift: u32, strength: i32) {
         for (x, pixel) in pixels.iter_mut().enumerate() {
             let part = smooth(x as u32, shift);
             let value = (left >> 8) * (256 - part) + (right >> 8) * part;
-            *pixel += ((value >> 8) - 128) * strength >> 8;
+            *pixel += (((value >> 8) - 128) * strength) >> 8;
         }
         left = right;
     }

@@ -242,7 +242,12 @@ mod tests {
 
     #[test]
     fn nothing_changes_outside_the_damage() {
-        for workload in [Workload::Typing, Workload::Scroll, Workload::Drag, Workload::Menu] {
+        for workload in [
+            Workload::Typing,
+            Workload::Scroll,
+            Workload::Drag,
+            Workload::Menu,
+        ] {
             let mut play = Play::new(workload).unwrap();
             for n in [1, 2, 5, 40] {
                 let mut patched = play.base.clone();

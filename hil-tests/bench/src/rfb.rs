@@ -110,7 +110,9 @@ fn encodings(quality: Option<u8>) -> Vec<u8> {
     encodings.extend(quality);
     let mut message = vec![2, 0];
     message.extend((encodings.len() as u16).to_be_bytes());
-    encodings.iter().for_each(|e| message.extend(e.to_be_bytes()));
+    encodings
+        .iter()
+        .for_each(|e| message.extend(e.to_be_bytes()));
     message
 }
 
@@ -219,10 +221,16 @@ impl<R: Read> Client<R> {
         }
         let (right, bottom) = self.file.size();
         if encoding == ENCODING_DESKTOP_SIZE {
-            ensure!((w, h) == (right, bottom), "the desktop has another size now");
+            ensure!(
+                (w, h) == (right, bottom),
+                "the desktop has another size now"
+            );
             return Ok(());
         }
-        ensure!(x + w <= right && y + h <= bottom, "a rectangle lies outside");
+        ensure!(
+            x + w <= right && y + h <= bottom,
+            "a rectangle lies outside"
+        );
         match encoding {
             ENCODING_RAW => {
                 for row in y..y + h {
@@ -239,7 +247,10 @@ impl<R: Read> Client<R> {
                     u16_of(&mut self.reader)?.into(),
                     u16_of(&mut self.reader)?.into(),
                 );
-                ensure!(from.0 + w <= right && from.1 + h <= bottom, "a copy from outside");
+                ensure!(
+                    from.0 + w <= right && from.1 + h <= bottom,
+                    "a copy from outside"
+                );
                 self.file.copy(from, (x, y), w, h);
                 Ok(())
             }
@@ -253,13 +264,17 @@ fn bytes(reader: &mut impl Read, length: usize) -> anyhow::Result<Vec<u8>> {
     // Nothing on a desktop is larger than some pictures of it.
     ensure!(length <= 64 << 20, "the server sent {length} bytes at once");
     let mut bytes = vec![0; length];
-    reader.read_exact(&mut bytes).context("the server has gone")?;
+    reader
+        .read_exact(&mut bytes)
+        .context("the server has gone")?;
     Ok(bytes)
 }
 
 fn array<const N: usize>(reader: &mut impl Read) -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
-    reader.read_exact(&mut bytes).context("the server has gone")?;
+    reader
+        .read_exact(&mut bytes)
+        .context("the server has gone")?;
     Ok(bytes)
 }
 

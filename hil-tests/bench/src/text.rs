@@ -56,7 +56,10 @@ impl Text {
             if let Some(outline) = font.outline_glyph(glyph) {
                 let bounds = outline.px_bounds();
                 outline.draw(|x, y, share| {
-                    let (x, y) = (bounds.min.x as i32 + x as i32, bounds.min.y as i32 + y as i32);
+                    let (x, y) = (
+                        bounds.min.x as i32 + x as i32,
+                        bounds.min.y as i32 + y as i32,
+                    );
                     if (0..CELL_W as i32).contains(&x) && (0..CELL_H as i32).contains(&y) {
                         coverage[(y * CELL_W as i32 + x) as usize] = (share * 255.0) as u8;
                     }

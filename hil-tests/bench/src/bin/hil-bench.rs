@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use hil_bench::harness::figures::Figures;
 use hil_bench::harness::systems::System;
-use hil_bench::harness::{measure, report};
+use hil_bench::harness::{measure, report, wire};
 use hil_bench::workload::Workload;
 use hil_rig::namespaces;
 
@@ -18,6 +18,9 @@ struct Args {
     /// The workloads; all of them where none is named
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
+    /// Let the link carry no more than so many Mbit/s
+    #[arg(long)]
+    mbit: Option<u32>,
     /// Write the figures into this file as well, as a JSON array
     #[arg(long)]
     json: Option<PathBuf>,
@@ -29,6 +32,11 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     namespaces::enter()?;
+    let mut link = String::from("loopback");
+    if let Some(mbit) = args.mbit {
+        wire::limit(mbit)?;
+        link = format!("{mbit} Mbit/s");
+    }
     let systems = match args.systems.is_empty() {
         true => System::value_variants().to_vec(),
         false => args.systems,
@@ -38,15 +46,15 @@ fn main() -> anyhow::Result<()> {
     for workload in Workload::value_variants() {
         if wanted(&workload.name()) {
             for system in &systems {
-                let run = || measure::measure(*system, "loopback", *workload);
-                all.push(note(*system, &workload.name(), run));
+                let run = || measure::measure(*system, &link, *workload);
+                all.push(note(*system, &link, &workload.name(), run));
             }
         }
     }
     if wanted("connect") {
         for system in &systems {
-            let run = || measure::measure_connect(*system, "loopback");
-            all.push(note(*system, "connect", run));
+            let run = || measure::measure_connect(*system, &link);
+            all.push(note(*system, &link, "connect", run));
         }
     }
     let table = report::table(&all);
@@ -61,13 +69,18 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Runs and prints; an error is a line, too.
-fn note(system: System, workload: &str, run: impl FnOnce() -> anyhow::Result<Figures>) -> Figures {
+fn note(
+    system: System,
+    link: &str,
+    workload: &str,
+    run: impl FnOnce() -> anyhow::Result<Figures>,
+) -> Figures {
     let figures = match system.missing() {
         Some(missing) => Err(anyhow::anyhow!("not measured: {missing}")),
         None => run(),
     };
     let figures = figures.unwrap_or_else(|error| {
-        let mut figures = Figures::empty(system.name(), "loopback", workload);
+        let mut figures = Figures::empty(system.name(), link, workload);
         figures.error = Some(format!("{error:#}"));
         figures
     });

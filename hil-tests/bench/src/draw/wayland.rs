@@ -10,6 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wayland_client::globals::{GlobalList, registry_queue_init};
 use wayland_client::protocol::wl_buffer::WlBuffer;
 use wayland_client::protocol::wl_compositor::WlCompositor;
+use wayland_client::protocol::wl_keyboard::WlKeyboard;
+use wayland_client::protocol::wl_pointer::WlPointer;
 use wayland_client::protocol::wl_seat::WlSeat;
 use wayland_client::protocol::wl_shm::{Format, WlShm};
 use wayland_client::protocol::wl_subcompositor::WlSubcompositor;
@@ -50,6 +52,8 @@ struct State {
     surfaces: [Option<Surface>; 2],
     /// The surface that the clock drives.
     driven: usize,
+    keyboard: Option<WlKeyboard>,
+    pointer: Option<WlPointer>,
     happenings: Vec<Happening>,
 }
 
@@ -178,12 +182,8 @@ pub fn timespec(limit: Option<Duration>) -> Option<Timespec> {
 }
 
 impl State {
-    fn bind(
-        globals: &GlobalList,
-        handle: &QueueHandle<Self>,
-        play: &Play,
-    ) -> anyhow::Result<Self> {
-        let _seat: WlSeat = globals.bind(handle, 1..=1, ())?;
+    fn bind(globals: &GlobalList, handle: &QueueHandle<Self>, play: &Play) -> anyhow::Result<Self> {
+        let _seat: WlSeat = globals.bind(handle, 3..=3, ())?;
         Ok(Self {
             handle: handle.clone(),
             compositor: globals.bind(handle, 4..=4, ())?,
@@ -197,6 +197,8 @@ impl State {
             } else {
                 BASE
             },
+            keyboard: None,
+            pointer: None,
             happenings: Vec::new(),
         })
     }

@@ -52,10 +52,7 @@ impl X11 {
         base.map(&connection)?;
         let at = match play.workload().over() {
             Over::Film(rect) | Over::Menu(rect) => (rect.x as i16, rect.y as i16),
-            Over::Window(w, h) => (
-                (play.base.w - w) as i16 / 2,
-                (play.base.h - h) as i16 / 2,
-            ),
+            Over::Window(w, h) => ((play.base.w - w) as i16 / 2, (play.base.h - h) as i16 / 2),
             Over::Page | Over::Nothing => (0, 0),
         };
         let over = match &play.over {
@@ -75,11 +72,8 @@ impl X11 {
         if play.over_is_shown() {
             x11.set_over(play, true)?;
         }
-        x11.connection.set_input_focus(
-            InputFocus::PARENT,
-            x11.base.window,
-            x11rb::CURRENT_TIME,
-        )?;
+        x11.connection
+            .set_input_focus(InputFocus::PARENT, x11.base.window, x11rb::CURRENT_TIME)?;
         x11.connection.flush()?;
         Ok(x11)
     }
@@ -107,7 +101,9 @@ impl X11 {
             }
             Event::ButtonRelease(_) => self.grip = None,
             Event::MotionNotify(motion)
-                if motion.state.contains(KeyButMask::from(u16::from(ButtonMask::M1))) =>
+                if motion
+                    .state
+                    .contains(KeyButMask::from(u16::from(ButtonMask::M1))) =>
             {
                 if let (Some((x, y)), Some(over)) = (self.grip, &self.over) {
                     self.at = (motion.root_x - x, motion.root_y - y);

@@ -57,7 +57,10 @@ impl Drawing {
         writeln!(self.stream, "go {frames}")?;
         let mut line = String::new();
         self.reader.read_line(&mut line)?;
-        let at = line.trim().strip_prefix("going ").and_then(|at| at.parse().ok());
+        let at = line
+            .trim()
+            .strip_prefix("going ")
+            .and_then(|at| at.parse().ok());
         self.stream.set_nonblocking(true)?;
         at.with_context(|| format!("hil-draw said {line:?}"))
     }

@@ -57,7 +57,12 @@ impl Stage {
     }
 
     /// Notes when the picture is exactly `expected` and how far off it is if it never is.
-    fn judge(&mut self, expected: &Canvas, since_us: u64, figures: &mut Figures) -> anyhow::Result<()> {
+    fn judge(
+        &mut self,
+        expected: &Canvas,
+        since_us: u64,
+        figures: &mut Figures,
+    ) -> anyhow::Result<()> {
         match self.viewer.wait_exact(expected, PATIENCE)? {
             Some(at_us) => {
                 let after_us = at_us.saturating_sub(since_us);

@@ -20,12 +20,16 @@ fn row(figures: &Figures) -> String {
     if let Some(error) = &figures.error {
         return format!("{name}| {error} |||||||||\n");
     }
-    let input = figures.input_ms.map_or(String::from("–"), |Times { p50, p95, p99 }| {
-        format!("{p50:.1} / {p95:.1} / {p99:.1}")
-    });
-    let late = figures.late_ms.map_or(String::from("–"), |Times { p50, p95, .. }| {
-        format!("{p50:.1} / {p95:.1}")
-    });
+    let input = figures
+        .input_ms
+        .map_or(String::from("–"), |Times { p50, p95, p99 }| {
+            format!("{p50:.1} / {p95:.1} / {p99:.1}")
+        });
+    let late = figures
+        .late_ms
+        .map_or(String::from("–"), |Times { p50, p95, .. }| {
+            format!("{p50:.1} / {p95:.1}")
+        });
     let exact = match (figures.exact_after_ms, figures.psnr_db) {
         (Some(ms), _) => format!("{ms:.0}"),
         (None, Some(psnr)) => format!("never ({psnr:.1} dB)"),
@@ -35,7 +39,7 @@ fn row(figures: &Figures) -> String {
     let client = cost(figures.client_ms_per_frame, figures.client_ms);
     let per_frame = figures
         .bytes_per_frame
-        .map_or(String::from("–"), |bytes| grouped(bytes));
+        .map_or(String::from("–"), grouped);
     format!(
         "{name}| {} / {} | {input} | {late} | {} | {per_frame} | {server} | {client} | {:.0} | {exact} |\n",
         figures.seen,

@@ -1,9 +1,11 @@
 //! The systems that are compared.
 
+mod bridge;
 mod heliostat;
 mod processes;
 mod sway;
 mod vnc;
+mod waypipe;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -22,14 +24,20 @@ pub enum System {
     Tigervnc,
     /// The same without JPEG.
     TigervncExact,
-    /// A headless sway with wayvnc, Tight with JPEG of quality 8.
+    /// A headless sway with wayvnc, Tight with JPEG of quality 9.
     Wayvnc,
     /// The same without JPEG.
     WayvncExact,
+    /// waypipe with lz4, into a headless sway.
+    Waypipe,
+    /// waypipe with zstd.
+    WaypipeZstd,
 }
 
 /// What TigerVNC's viewer asks for.
-const QUALITY: u8 = 8;
+const TIGERVNC_QUALITY: u8 = 8;
+/// wayvnc 0.5 knows only the lowest and the highest quality, and sends no JPEG for those between.
+const WAYVNC_QUALITY: u8 = 9;
 
 /// How far a viewer is to be kept from seeing a desktop that runs.
 pub trait Desktop: Any {
@@ -60,6 +68,8 @@ impl System {
             Self::TigervncExact => "tigervnc-exact",
             Self::Wayvnc => "wayvnc",
             Self::WayvncExact => "wayvnc-exact",
+            Self::Waypipe => "waypipe",
+            Self::WaypipeZstd => "waypipe-zstd",
         }
     }
 
@@ -69,6 +79,7 @@ impl System {
             Self::Heliostat => &[],
             Self::Tigervnc | Self::TigervncExact => &["Xvnc"],
             Self::Wayvnc | Self::WayvncExact => &["sway", "wayvnc"],
+            Self::Waypipe | Self::WaypipeZstd => &["sway", "waypipe"],
         };
         let missing = programs.iter().find(|name| !processes::is_installed(name));
         missing.map(|name| format!("{name} is not installed"))
@@ -79,10 +90,12 @@ impl System {
         let socket = meeting_place()?;
         match self {
             Self::Heliostat => heliostat::start(workload, &socket),
-            Self::Tigervnc => vnc::start_tigervnc(workload, &socket, Some(QUALITY)),
+            Self::Tigervnc => vnc::start_tigervnc(workload, &socket, Some(TIGERVNC_QUALITY)),
             Self::TigervncExact => vnc::start_tigervnc(workload, &socket, None),
-            Self::Wayvnc => vnc::start_wayvnc(workload, &socket, Some(QUALITY)),
+            Self::Wayvnc => vnc::start_wayvnc(workload, &socket, Some(WAYVNC_QUALITY)),
             Self::WayvncExact => vnc::start_wayvnc(workload, &socket, None),
+            Self::Waypipe => waypipe::start(workload, &socket, "lz4"),
+            Self::WaypipeZstd => waypipe::start(workload, &socket, "zstd"),
         }
         .with_context(|| format!("start {}", self.name()))
     }

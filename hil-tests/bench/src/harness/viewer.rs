@@ -122,7 +122,11 @@ impl Viewer {
             if let Some(number) = self.marker(place).filter(|number| wanted(*number)) {
                 return Ok((at_us, number));
             }
-            ensure!(Instant::now() < deadline, "the frame was not seen in {limit:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "the frame was not seen in {limit:?}, but {:?}",
+                self.marker(place)
+            );
             let poll = Instant::now() + Duration::from_millis(200);
             at_us = match self.next_shown(poll.min(deadline)) {
                 Some(shown) => shown.at_us,
@@ -164,7 +168,9 @@ fn shown(event: &Event) -> Shown {
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
     let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap_or_default());
-    bytes.chunks_exact(4).map(move |bytes| word(bytes) | 0xff00_0000)
+    bytes
+        .chunks_exact(4)
+        .map(move |bytes| word(bytes) | 0xff00_0000)
 }
 
 /// Mean square of the differences of all channels; 0 for equal pictures only.

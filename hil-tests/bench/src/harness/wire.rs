@@ -1,7 +1,9 @@
 //! Bytes on the wire: everything on the loopback interface of a namespace in which nothing else
 //! talks, in both directions, with all headers and 14 bytes of link header a packet.
 
-use anyhow::Context;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
 
 /// Bytes since the namespace was made.
 pub fn bytes_so_far() -> anyhow::Result<u64> {
@@ -12,4 +14,16 @@ pub fn bytes_so_far() -> anyhow::Result<u64> {
         .find_map(|line| line.trim().strip_prefix("lo:"));
     let sent = row.and_then(|row| row.split_whitespace().nth(8)?.parse().ok());
     sent.context("the kernel does not count bytes on lo")
+}
+
+/// Lets the loopback interface carry no more than this, in both directions together.
+pub fn limit(mbit: u32) -> anyhow::Result<()> {
+    let rate = format!("{mbit}mbit");
+    let status = Command::new("tc")
+        .args(["qdisc", "replace", "dev", "lo", "root", "tbf"])
+        .args(["rate", &rate, "burst", "64kb", "latency", "200ms"])
+        .status()
+        .context("run tc (package iproute2)")?;
+    ensure!(status.success(), "the kernel has no token bucket filter");
+    Ok(())
 }

@@ -96,7 +96,11 @@ impl Tight {
                     draw(file, area, pixels.map(|(y, x)| colour(bit(y, x).into())));
                 } else {
                     let data = self.data(reader, stream, w * h)?;
-                    draw(file, area, data.iter().map(|index| colour(usize::from(*index))));
+                    draw(
+                        file,
+                        area,
+                        data.iter().map(|index| colour(usize::from(*index))),
+                    );
                 }
             }
             FILTER_GRADIENT => {

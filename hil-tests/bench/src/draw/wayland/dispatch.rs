@@ -65,7 +65,11 @@ on!(XdgToplevel, (), |state, _, event, (), _| {
     }
 });
 
-on!(WlBuffer, (usize, usize), |state, _, event, (which, index), _| {
+on!(WlBuffer, (usize, usize), |state,
+                               _,
+                               event,
+                               (which, index),
+                               _| {
     if let (wl_buffer::Event::Release, Some(surface)) = (event, &mut state.surfaces[*which]) {
         surface.sheet.release(*index);
     }
@@ -77,17 +81,18 @@ on!(WlCallback, usize, |state, _, event, which, _| {
     }
 });
 
-on!(WlSeat, (), |_, seat, event, (), handle| {
+on!(WlSeat, (), |state, seat, event, (), handle| {
     if let wl_seat::Event::Capabilities {
         capabilities: WEnum::Value(capabilities),
     } = event
     {
-        if capabilities.contains(Capability::Keyboard) {
-            seat.get_keyboard(handle, ());
-        }
-        if capabilities.contains(Capability::Pointer) {
-            seat.get_pointer(handle, ());
-        }
+        // Virtual devices come and go with viewers. A keyboard taken twice types everything twice.
+        state.keyboard = capabilities
+            .contains(Capability::Keyboard)
+            .then(|| (state.keyboard.take()).unwrap_or_else(|| seat.get_keyboard(handle, ())));
+        state.pointer = capabilities
+            .contains(Capability::Pointer)
+            .then(|| (state.pointer.take()).unwrap_or_else(|| seat.get_pointer(handle, ())));
     }
 });
 

@@ -20,10 +20,25 @@ pub struct Display {
 impl Display {
     /// Makes a command a client, of the same person.
     pub fn set(&self, command: &mut Command) {
-        command.env("XDG_RUNTIME_DIR", &self.runtime);
-        command.env("WAYLAND_DISPLAY", &self.name);
+        self.point(command);
         become_person(command);
     }
+
+    /// Makes a command a client.
+    pub fn point(&self, command: &mut Command) {
+        command.env("XDG_RUNTIME_DIR", &self.runtime);
+        command.env("WAYLAND_DISPLAY", &self.name);
+    }
+}
+
+/// A folder for the sockets of a person's programs.
+pub fn runtime_folder(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let runtime = folder.join(name);
+    std::fs::create_dir(&runtime)?;
+    std::fs::set_permissions(&runtime, PermissionsExt::from_mode(0o700))?;
+    let uid = PEOPLE[0].uid;
+    std::os::unix::fs::chown(&runtime, Some(uid), Some(uid))?;
+    Ok(runtime)
 }
 
 /// sway does not run as root.
@@ -35,12 +50,8 @@ fn become_person(command: &mut Command) {
 /// Starts one. Windows are without borders, and Alt moves floating ones and switches between full
 /// ones, as in a session of ours.
 pub fn start(name: &str, folder: &Path) -> anyhow::Result<(Process, Display)> {
-    let runtime = folder.join(format!("{name}-runtime"));
-    std::fs::create_dir(&runtime)?;
-    std::fs::set_permissions(&runtime, PermissionsExt::from_mode(0o700))?;
-    let uid = PEOPLE[0].uid;
-    std::os::unix::fs::chown(&runtime, Some(uid), Some(uid))?;
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755))?;
+    let runtime = runtime_folder(folder, &format!("{name}-runtime"))?;
     let config = folder.join(format!("{name}.config"));
     let (w, h) = SCREEN;
     let text = format!(
