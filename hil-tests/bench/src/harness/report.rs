@@ -37,9 +37,7 @@ fn row(figures: &Figures) -> String {
     };
     let server = cost(figures.server_ms_per_frame, figures.server_ms);
     let client = cost(figures.client_ms_per_frame, figures.client_ms);
-    let per_frame = figures
-        .bytes_per_frame
-        .map_or(String::from("–"), grouped);
+    let per_frame = figures.bytes_per_frame.map_or(String::from("–"), grouped);
     format!(
         "{name}| {} / {} | {input} | {late} | {} | {per_frame} | {server} | {client} | {:.0} | {exact} |\n",
         figures.seen,
