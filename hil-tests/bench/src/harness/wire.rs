@@ -19,11 +19,17 @@ pub fn bytes_so_far() -> anyhow::Result<u64> {
 /// Lets the loopback interface carry no more than this, in both directions together.
 pub fn limit(mbit: u32) -> anyhow::Result<()> {
     let rate = format!("{mbit}mbit");
-    let status = Command::new("tc")
-        .args(["qdisc", "replace", "dev", "lo", "root", "tbf"])
-        .args(["rate", &rate, "burst", "64kb", "latency", "200ms"])
-        .status()
-        .context("run tc (package iproute2)")?;
-    ensure!(status.success(), "the kernel has no token bucket filter");
-    Ok(())
+    let run = |program: &str, arguments: &[&str]| -> anyhow::Result<()> {
+        let status = Command::new(program).args(arguments).status();
+        let status = status.with_context(|| format!("run {program} (package iproute2)"))?;
+        ensure!(status.success(), "{program} cannot limit the link");
+        Ok(())
+    };
+    // A packet of the loopback interface's own size would be larger than the bucket and be lost.
+    run("ip", &["link", "set", "lo", "mtu", "1500"])?;
+    let filter = [
+        "qdisc", "replace", "dev", "lo", "root", "tbf", "rate", &rate,
+    ];
+    let bucket = ["burst", "64kb", "latency", "200ms"];
+    run("tc", &[&filter[..], &bucket[..]].concat())
 }
