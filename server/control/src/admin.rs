@@ -5,7 +5,7 @@
 use heliostat_wire::receipt::Stage;
 use serde::{Deserialize, Serialize};
 
-use crate::session::SessionStats;
+use crate::stats::SessionStats;
 
 /// What heliostatctl asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,3 +10,4 @@ pub mod admin;
 pub mod hex;
 pub mod lines;
 pub mod session;
+pub mod stats;

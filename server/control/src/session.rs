@@ -9,6 +9,7 @@ use heliostat_wire::id::AttachId;
 use serde::{Deserialize, Serialize};
 
 use crate::hex::Hex;
+use crate::stats::SessionStats;
 
 /// From the broker to the session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,46 +105,6 @@ pub struct Attached {
     pub terminal: String,
 }
 
-/// What a session has been doing.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SessionStats {
-    /// Seconds since it started.
-    pub up_s: u64,
-    /// Wayland clients connected.
-    pub clients: u32,
-    /// Windows mapped.
-    pub windows: u32,
-    /// Frames sent since it started.
-    pub frames: u64,
-    /// Bytes of those frames.
-    pub frame_bytes: u64,
-    /// Private memory in bytes.
-    pub private_bytes: u64,
-    /// The present attach, if there is one.
-    pub link: Option<LinkStats>,
-}
-
-/// How a session link is doing.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LinkStats {
-    /// What carries it: `QUIC`, or `TCP` where UDP does not pass.
-    pub carrier: String,
-    /// Round-trip time in microseconds.
-    pub rtt_us: u32,
-    /// UDP or TCP payload bytes sent on this link.
-    pub sent_bytes: u64,
-    /// UDP or TCP payload bytes received on this link.
-    pub received_bytes: u64,
-    /// Packets lost.
-    pub lost_packets: u64,
-    /// Median time from input at the terminal to the frame that shows it, in microseconds.
-    pub input_to_photon_p50_us: Option<u32>,
-    /// 99th percentile of the same.
-    pub input_to_photon_p99_us: Option<u32>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,12 +149,5 @@ mod tests {
         assert!(serde_json::from_slice::<FromSession>(newer).is_ok());
         let unknown = br#"{"kind":"sing"}"#;
         assert!(serde_json::from_slice::<FromSession>(unknown).is_err());
-    }
-
-    #[test]
-    fn stats_of_an_older_session_lack_fields_and_are_still_read() {
-        let stats: SessionStats = serde_json::from_str(r#"{"frames":3}"#).unwrap();
-        assert_eq!(stats.frames, 3);
-        assert_eq!(stats.link, None);
     }
 }

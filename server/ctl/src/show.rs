@@ -3,7 +3,7 @@
 use heliostat_control::admin::{
     AuditRow, CardRow, PersonRow, ReceiptRow, Reply, SessionRow, Status, TerminalRow,
 };
-use heliostat_control::session::LinkStats;
+use heliostat_control::stats::LinkStats;
 use heliostat_wire::receipt::Stage;
 use serde_json::json;
 

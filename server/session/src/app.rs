@@ -377,6 +377,7 @@ impl App {
             return self.break_off("it has shown a frame that was never sent");
         };
         let attach_id = terminal.id;
+        self.counters.frames_shown += shown.frames;
         if let Some(took) = shown.first_after {
             let took_ms = took.as_millis() as u32;
             self.tell_broker(FromSession::FirstFrame { attach_id, took_ms });
@@ -457,15 +458,7 @@ impl App {
         over
     }
 
-    fn report_stats(&mut self) {
-        let mut stats = self.counters.stats(Instant::now());
-        stats.windows = self.windows.mapped() as u32;
-        stats.clients = self.client_count();
-        stats.link = self.terminal.as_ref().map(Attachment::stats);
-        self.tell_broker(FromSession::Stats(stats));
-    }
-
-    fn client_count(&self) -> u32 {
+    pub(crate) fn client_count(&self) -> u32 {
         use smithay::reexports::wayland_server::Resource;
         let clients = self
             .toplevels
@@ -475,7 +468,7 @@ impl App {
         clients.len() as u32
     }
 
-    fn tell_broker(&self, word: FromSession) {
+    pub(crate) fn tell_broker(&self, word: FromSession) {
         let _ = self.broker.send(word);
     }
 
@@ -511,6 +504,7 @@ impl App {
         self.tell_cursor();
         self.send_frame_if_due(now);
         self.fire_callbacks_if_due(now);
+        self.observe_progress(now);
         if let Err(error) = self.handle.flush_clients() {
             debug!("a client takes nothing: {error}");
         }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use heliostat_control::session::LinkStats;
+use heliostat_control::stats::LinkStats;
 use heliostat_tiles::Encoder;
 use heliostat_wire::bounded::List;
 use heliostat_wire::clock::Clock;
@@ -25,6 +25,7 @@ use smithay::wayland::presentation::PresentationFeedbackCallback;
 use crate::allowance::Allowance;
 use crate::link::{NewAttach, ToTerminalTask};
 use crate::pace::{Due, Pace};
+use crate::progress::Lossless;
 use crate::scene::{Budget, Scene};
 use crate::stats::Percentiles;
 
@@ -50,6 +51,8 @@ pub struct Attachment {
     pub pace: Pace,
     /// Serial of the last input batch.
     pub last_input: u32,
+    /// Since when it holds the newest pixels.
+    pub lossless: Lossless,
     /// Of the times that the terminal tells.
     clock: Clock,
     /// Side of the largest cursor image.
@@ -62,6 +65,8 @@ pub struct Attachment {
     batches: VecDeque<(u32, u64)>,
     waiting: VecDeque<Waiting>,
     to_photon: Percentiles,
+    to_photon_count: u64,
+    to_photon_sum_us: u64,
 }
 
 #[derive(Debug)]
@@ -76,6 +81,8 @@ struct NewLink {
 #[derive(Debug)]
 struct Waiting {
     serial: u32,
+    /// Tiles that it brings up to date.
+    tiles: u64,
     /// Kernel time of the input it answers, in the terminal's clock.
     input_us: Option<u64>,
     feedback: Vec<PresentationFeedbackCallback>,
@@ -84,6 +91,8 @@ struct Waiting {
 /// What an acknowledgement brought.
 #[derive(Debug)]
 pub struct Shown {
+    /// How many frames it acknowledges.
+    pub frames: u64,
     /// The first one of this attach came this long after its start.
     pub first_after: Option<Duration>,
     /// Who wants to know.
@@ -99,6 +108,7 @@ impl Attachment {
             told: Scene::default(),
             pace: Pace::new(attach.capabilities.max_frames_in_flight),
             last_input: 0,
+            lossless: Lossless::default(),
             clock: Clock::default(),
             max_cursor_side: attach.capabilities.max_cursor_side,
             capabilities: attach.capabilities,
@@ -113,6 +123,8 @@ impl Attachment {
             batches: VecDeque::new(),
             waiting: VecDeque::new(),
             to_photon: Percentiles::default(),
+            to_photon_count: 0,
+            to_photon_sum_us: 0,
         }
     }
 
@@ -184,6 +196,7 @@ impl Attachment {
         self.batches.clear();
         self.waiting.push_back(Waiting {
             serial: header.serial,
+            tiles: 0,
             input_us,
             feedback,
         });
@@ -214,6 +227,7 @@ impl Attachment {
         }
         self.pace.shown(serial, now);
         let mut feedback = Vec::new();
+        let waiting = self.waiting.len();
         while let Some(frame) = self
             .waiting
             .front()
@@ -225,17 +239,38 @@ impl Attachment {
             let took = frame.input_us.and_then(|input| at_us.checked_sub(input));
             if let Some(took) = took.filter(|took| *took < LATEST_ANSWER_US) {
                 self.to_photon.add(took as u32);
+                self.to_photon_count += 1;
+                self.to_photon_sum_us += took;
             }
         }
         let first = !std::mem::replace(&mut self.shown_any, true);
         let first_after = first.then(|| now.saturating_duration_since(self.since));
         Some(Shown {
+            frames: (waiting - self.waiting.len()) as u64,
             first_after,
             feedback,
         })
     }
 
-    /// How the link is doing.
+    /// Notes how many tiles the last frame that was sent brings up to date.
+    pub fn note_tiles(&mut self, tiles: u64) {
+        if let Some(frame) = self.waiting.back_mut() {
+            frame.tiles = tiles;
+        }
+    }
+
+    /// Frames that were sent and not shown, and their tiles.
+    pub fn in_flight(&self) -> (u32, u64) {
+        let tiles = self.waiting.iter().map(|frame| frame.tiles).sum();
+        (self.waiting.len() as u32, tiles)
+    }
+
+    /// Whether it has shown everything that it was sent, and was sent anything.
+    pub fn is_acknowledged(&self) -> bool {
+        self.shown_any && self.waiting.is_empty()
+    }
+
+    /// How the link is doing, but for how far it is behind.
     pub fn stats(&self) -> LinkStats {
         let link = self
             .link
@@ -245,12 +280,19 @@ impl Attachment {
         let link = link.unwrap_or_default();
         LinkStats {
             carrier: link.carrier.as_str().to_owned(),
+            attach_id: Some(self.id),
             rtt_us: link.rtt.as_micros() as u32,
             sent_bytes: link.sent_bytes,
+            sent_datagrams: link.sent_datagrams,
             received_bytes: link.received_bytes,
+            received_datagrams: link.received_datagrams,
             lost_packets: link.lost_packets,
+            congestion_window_bytes: link.congestion_window,
             input_to_photon_p50_us: self.to_photon.at(50),
             input_to_photon_p99_us: self.to_photon.at(99),
+            input_to_photon_count: self.to_photon_count,
+            input_to_photon_sum_us: self.to_photon_sum_us,
+            behind: None,
         }
     }
 }

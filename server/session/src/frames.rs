@@ -70,6 +70,7 @@ impl App {
             return;
         };
         let ops = scene::diff(&mut terminal.told, &wanted, |layer| kept.contains(&layer));
+        let (dirty_before, started) = (self.dirty_tiles(), Instant::now());
         self.encode(&wanted, now);
         let more = self.dirty.pixels;
         if let Some(terminal) = self.terminal.as_mut().filter(|_| more) {
@@ -90,8 +91,7 @@ impl App {
         };
         let bytes = terminal.send_frame(now, ops, &mut self.encoder, feedback);
         terminal.pace.more_to_come(more);
-        self.counters.frames += 1;
-        self.counters.frame_bytes += bytes as u64;
+        self.count_frame(bytes, dirty_before, started.elapsed());
     }
 
     /// Hidden layers that the terminal may keep. The others are forgotten, here as there.

@@ -23,6 +23,7 @@ mod keys;
 pub mod link;
 mod outputs;
 mod pace;
+mod progress;
 mod protocols;
 pub mod scene;
 mod stage;

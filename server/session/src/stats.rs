@@ -1,9 +1,9 @@
 //! Figures about the session.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use heliostat_control::session::SessionStats;
+use heliostat_control::stats::{ENCODE_BOUNDS_US, EncodeStats, SessionStats};
 
 /// Samples that are remembered.
 const KEPT: usize = 512;
@@ -38,6 +38,12 @@ pub struct Counters {
     pub frames: u64,
     /// Their bytes.
     pub frame_bytes: u64,
+    /// Frames acknowledged.
+    pub frames_shown: u64,
+    /// Tiles brought up to date.
+    pub tiles: u64,
+    /// How long that took.
+    pub encode: EncodeTimes,
 }
 
 impl Counters {
@@ -47,17 +53,54 @@ impl Counters {
             since: now,
             frames: 0,
             frame_bytes: 0,
+            frames_shown: 0,
+            tiles: 0,
+            encode: EncodeTimes::default(),
         }
     }
 
     /// As the broker wants it.
     pub fn stats(&self, now: Instant) -> SessionStats {
+        let up = now.saturating_duration_since(self.since);
         SessionStats {
-            up_s: now.saturating_duration_since(self.since).as_secs(),
+            up_s: up.as_secs(),
+            up_ms: up.as_millis() as u64,
             frames: self.frames,
             frame_bytes: self.frame_bytes,
+            frames_shown: self.frames_shown,
+            tiles: self.tiles,
+            encode: self.encode.stats(),
             private_bytes: private_bytes().unwrap_or_default(),
             ..SessionStats::default()
+        }
+    }
+}
+
+/// How long frames took to encode: the last ones exactly, all of them in buckets.
+#[derive(Debug, Default)]
+pub struct EncodeTimes {
+    last: Percentiles,
+    sum_us: u64,
+    counts: [u64; ENCODE_BOUNDS_US.len() + 1],
+}
+
+impl EncodeTimes {
+    /// Adds a frame's time.
+    pub fn add(&mut self, took: Duration) {
+        let us = took.as_micros().min(u128::from(u32::MAX)) as u32;
+        let bucket = ENCODE_BOUNDS_US.partition_point(|bound| *bound < us);
+        self.last.add(us);
+        self.sum_us += u64::from(us);
+        self.counts[bucket] += 1;
+    }
+
+    /// As the broker wants it.
+    pub fn stats(&self) -> EncodeStats {
+        EncodeStats {
+            p50_us: self.last.at(50),
+            p99_us: self.last.at(99),
+            sum_us: self.sum_us,
+            counts: self.counts.to_vec(),
         }
     }
 }
@@ -84,6 +127,19 @@ mod tests {
         assert_eq!(percentiles.at(50), Some(257));
         assert_eq!(percentiles.at(99), Some(507));
         assert_eq!(percentiles.at(100), Some(512));
+    }
+
+    #[test]
+    fn a_time_falls_into_the_bucket_that_it_does_not_exceed() {
+        let mut times = EncodeTimes::default();
+        for us in [0, 250, 251, 16_667, 133_334] {
+            times.add(Duration::from_micros(us));
+        }
+        times.add(Duration::from_secs(1 << 40));
+        let stats = times.stats();
+        assert_eq!(stats.counts, [2, 1, 0, 0, 0, 0, 1, 0, 0, 0, 2]);
+        assert_eq!(stats.sum_us, 150_502 + u64::from(u32::MAX));
+        assert_eq!(stats.p50_us, Some(16_667));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod client;
 mod fixture;
 mod hostile;
+mod progress;
 mod shells;
 
 use heliostat_wire::input::InputEvent;

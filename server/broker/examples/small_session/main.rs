@@ -190,7 +190,7 @@ impl Session {
                 std::process::exit(0);
             }
             broker::ToSession::Stats => {
-                let stats = broker::SessionStats::default();
+                let stats = heliostat_control::stats::SessionStats::default();
                 self.tell(&broker::FromSession::Stats(stats)).await?;
             }
         }

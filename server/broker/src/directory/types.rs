@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use heliostat_control::admin::AuditRow;
-use heliostat_control::session::{FromSession, Ready, SessionStats, ToSession};
+use heliostat_control::session::{FromSession, Ready, ToSession};
+use heliostat_control::stats::SessionStats;
 use heliostat_wire::close::CloseCode;
 use heliostat_wire::control::{DetachReason, Hello, ToBroker, ToTerminal};
 use heliostat_wire::id::{AttachId, KeyPin, SessionId};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use heliostat_control::stats::SessionStats;
 use heliostat_wire::bounded::List;
 use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::{AttachId, OutputId};
@@ -272,6 +273,10 @@ impl Fixture {
 
     pub fn frame_bytes(&mut self) -> u64 {
         self.session.app().counters.frame_bytes
+    }
+
+    pub fn stats(&mut self) -> SessionStats {
+        self.session.app().stats(Instant::now())
     }
 
     pub fn window(&mut self, id: usize) -> crate::window::Rect {

@@ -11,8 +11,9 @@ use std::time::Duration;
 use heliostat_control::hex::Hex;
 use heliostat_control::lines;
 use heliostat_control::session::{
-    Attached, Expect, FromSession, Ready, SessionStats, ToSession as ToSessionProcess,
+    Attached, Expect, FromSession, Ready, ToSession as ToSessionProcess,
 };
+use heliostat_control::stats::SessionStats;
 use heliostat_link::{
     CloseCode, Connection, Dialer, Ended, FrameReceiver, Identity, KeyPin, Link, LinkError, Main,
 };

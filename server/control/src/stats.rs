@@ -1,0 +1,139 @@
+//! What a session says of itself when it is asked.
+//!
+//! Every field has a default and unknown ones are passed over, so that broker, session and
+//! heliostatctl may be of different versions. Counters only grow within their scope: those of
+//! [`SessionStats`] from the session's start, those of [`LinkStats`] from the attach. Whoever wants
+//! a rate takes the difference of two answers.
+
+use heliostat_wire::id::AttachId;
+use serde::{Deserialize, Serialize};
+
+/// Upper bounds of the buckets of [`EncodeStats::counts`], in microseconds. The frame interval of a
+/// 60 Hz output is among them, for it is the question that the buckets are to answer. Other bounds
+/// need another field, since the two sides may be of different versions.
+pub const ENCODE_BOUNDS_US: [u32; 10] = [
+    250, 500, 1_000, 2_000, 4_000, 8_000, 16_667, 33_333, 66_667, 133_333,
+];
+
+/// What a session has been doing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionStats {
+    /// Seconds since it started.
+    pub up_s: u64,
+    /// Milliseconds since it started: the clock for rates. Zero in sessions that do not
+    /// say.
+    pub up_ms: u64,
+    /// Wayland clients connected.
+    pub clients: u32,
+    /// Windows mapped.
+    pub windows: u32,
+    /// Frames sent since it started.
+    pub frames: u64,
+    /// Bytes of those frames.
+    pub frame_bytes: u64,
+    /// Frames acknowledged since it started.
+    pub frames_shown: u64,
+    /// Tiles brought up to date by frames since it started.
+    pub tiles: u64,
+    /// How long frames took to encode.
+    pub encode: EncodeStats,
+    /// Private memory in bytes.
+    pub private_bytes: u64,
+    /// The present attach, if there is one.
+    pub link: Option<LinkStats>,
+}
+
+/// How long frames took from the first look at their tiles to the bytes that are sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EncodeStats {
+    /// Median of the last frames in microseconds.
+    pub p50_us: Option<u32>,
+    /// 99th percentile of the same.
+    pub p99_us: Option<u32>,
+    /// Microseconds of all frames together.
+    pub sum_us: u64,
+    /// How many frames took at most each of [`ENCODE_BOUNDS_US`] and longer than the one before,
+    /// and last how many took longer than all. Empty in sessions that do not count them.
+    pub counts: Vec<u64>,
+}
+
+/// How a session link is doing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LinkStats {
+    /// The attach, by which one link is told from the next.
+    pub attach_id: Option<AttachId>,
+    /// What carries it: `QUIC`, or `TCP` where UDP does not pass.
+    pub carrier: String,
+    /// Round-trip time in microseconds.
+    pub rtt_us: u32,
+    /// UDP or TCP payload bytes sent on this link.
+    pub sent_bytes: u64,
+    /// UDP datagrams sent on this link.
+    pub sent_datagrams: u64,
+    /// UDP or TCP payload bytes received on this link.
+    pub received_bytes: u64,
+    /// UDP datagrams received on this link.
+    pub received_datagrams: u64,
+    /// Packets lost.
+    pub lost_packets: u64,
+    /// Bytes that may be under way at once.
+    pub congestion_window_bytes: u64,
+    /// Median time from input at the terminal to the frame that shows it, in microseconds.
+    pub input_to_photon_p50_us: Option<u32>,
+    /// 99th percentile of the same.
+    pub input_to_photon_p99_us: Option<u32>,
+    /// How many frames have answered input.
+    pub input_to_photon_count: u64,
+    /// Their times together, in microseconds.
+    pub input_to_photon_sum_us: u64,
+    /// How far the terminal is behind; absent in sessions that do not say.
+    pub behind: Option<Behind>,
+}
+
+/// How far a terminal is from holding exactly the newest pixels of every layer that it shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Behind {
+    /// Frames that were sent and not acknowledged.
+    pub frames_in_flight: u32,
+    /// Tiles of those frames.
+    pub tiles_in_flight: u64,
+    /// Tiles that have changed and were not sent.
+    pub dirty_tiles: u64,
+    /// Seconds since which the terminal is known to be lossless: nothing is dirty and everything
+    /// is acknowledged. None while it is not.
+    pub lossless_since_s: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stats_of_an_older_session_lack_fields_and_are_still_read() {
+        let stats: SessionStats = serde_json::from_str(r#"{"frames":3}"#).unwrap();
+        assert_eq!(stats.frames, 3);
+        assert_eq!(stats.link, None);
+        let older = r#"{"frames":3,"link":{"rtt_us":5,"sent_bytes":7}}"#;
+        let stats: SessionStats = serde_json::from_str(older).unwrap();
+        let link = stats.link.unwrap();
+        assert_eq!((link.rtt_us, link.sent_bytes), (5, 7));
+        assert_eq!((link.attach_id, link.behind), (None, None));
+        assert_eq!(stats.encode, EncodeStats::default());
+    }
+
+    #[test]
+    fn stats_of_a_newer_session_have_more_fields_and_are_still_read() {
+        let newer = r#"{"frames":3,"encode":{"p50_us":9,"p90_us":11},"moons":1}"#;
+        let stats: SessionStats = serde_json::from_str(newer).unwrap();
+        assert_eq!(stats.encode.p50_us, Some(9));
+    }
+
+    #[test]
+    fn bounds_ascend() {
+        assert!(ENCODE_BOUNDS_US.is_sorted_by(|a, b| a < b));
+    }
+}

@@ -1,0 +1,99 @@
+//! What the session says of how far its terminal is.
+
+use std::time::Duration;
+
+use heliostat_control::stats::Behind;
+
+use super::client::Painting;
+use super::fixture::Fixture;
+
+const WINDOW: Painting = Painting {
+    w: 200,
+    h: 100,
+    seed: 1,
+};
+
+fn behind(fixture: &mut Fixture) -> Behind {
+    let link = fixture.stats().link.expect("attached");
+    link.behind.expect("this session says it")
+}
+
+#[test]
+fn terminal_is_lossless_once_everything_is_acknowledged_and_not_before() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    fixture.acknowledge(false);
+    let window = fixture.open(WINDOW);
+    fixture.settle();
+    let open = behind(&mut fixture);
+    assert!(open.frames_in_flight > 0, "{open:?}");
+    // 200 by 100 pixels are 4 by 2 tiles.
+    assert!(open.tiles_in_flight + open.dirty_tiles >= 8, "{open:?}");
+    assert_eq!(open.lossless_since_s, None);
+
+    fixture.acknowledge(true);
+    fixture.settle();
+    let all = Behind {
+        lossless_since_s: Some(0),
+        ..Behind::default()
+    };
+    assert_eq!(behind(&mut fixture), all);
+
+    fixture.acknowledge(false);
+    fixture.client(window).invert(0, 0, 5, 5);
+    fixture.settle();
+    let one_tile = Behind {
+        frames_in_flight: 1,
+        tiles_in_flight: 1,
+        ..Behind::default()
+    };
+    assert_eq!(behind(&mut fixture), one_tile);
+    for _ in 0..8 {
+        fixture.client(window).invert(0, 0, 5, 5);
+        fixture.settle();
+        fixture.client(window).invert(100, 50, 50, 5);
+        fixture.settle();
+    }
+    let stuck = behind(&mut fixture);
+    assert_eq!(stuck.frames_in_flight, 3, "the terminal queues no more");
+    assert!(stuck.dirty_tiles > 0, "{stuck:?}");
+
+    fixture.acknowledge(true);
+    fixture.settle();
+    assert_eq!(behind(&mut fixture), all);
+}
+
+#[test]
+fn another_terminal_begins_with_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    fixture.open(WINDOW);
+    fixture.settle();
+    assert!(behind(&mut fixture).lossless_since_s.is_some());
+    fixture.acknowledge(false);
+    fixture.attach("b", (640, 480));
+    fixture.settle();
+    assert_eq!(behind(&mut fixture).lossless_since_s, None);
+    fixture.detach();
+    fixture.turn_for(Duration::from_millis(5));
+    assert_eq!(fixture.stats().link, None);
+}
+
+#[test]
+fn frames_tiles_and_times_are_counted() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    let window = fixture.open(WINDOW);
+    fixture.settle();
+    let before = fixture.stats();
+    fixture.client(window).invert(0, 0, 5, 5);
+    fixture.settle();
+    let after = fixture.stats();
+    assert_eq!(after.tiles, before.tiles + 1);
+    assert_eq!(after.frames, before.frames + 1);
+    assert_eq!(after.frames_shown, after.frames);
+    assert_eq!(after.encode.counts.iter().sum::<u64>(), after.frames);
+    assert!(after.encode.sum_us > before.encode.sum_us);
+    assert!(after.encode.p50_us <= after.encode.p99_us);
+    assert!(after.up_ms >= before.up_ms);
+}
