@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use crate::accounts;
 use crate::directory::Changed;
 use crate::hub::{Hub, Incoming, ToHub};
+use crate::survey::Form;
 
 /// Bytes of a request.
 const MAX_REQUEST: usize = 64 << 10;
@@ -130,7 +131,8 @@ async fn converse(mut stream: UnixStream, with_group: bool, hub: ToHub) -> anyho
     }
 }
 
-async fn ask(hub: &ToHub, request: Request) -> Reply {
+/// Puts a request to the hub.
+pub(crate) async fn ask(hub: &ToHub, request: Request) -> Reply {
     let (answer, reply) = oneshot::channel();
     let sent = hub.send(Incoming::Admin(request, answer)).await;
     let reply = match sent {
@@ -154,7 +156,8 @@ impl Hub {
             Request::TerminalList => {
                 drop(answer.send(Reply::Terminals(self.directory.terminal_rows())));
             }
-            Request::SessionList => self.ask_sessions(answer),
+            Request::SessionList => self.ask_sessions(Form::Rows, answer),
+            Request::Metrics => self.ask_sessions(Form::Metrics, answer),
             Request::PersonList => self.people(answer),
             Request::Receipts { since_ms, limit } => {
                 let rows = self
@@ -214,7 +217,7 @@ impl Hub {
         });
     }
 
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let counts = self.directory.counts();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

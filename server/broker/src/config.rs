@@ -47,6 +47,8 @@ pub struct Config {
     pub cards: Cards,
     /// What strangers may cost.
     pub throttle: Throttle,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
 }
 
 impl Default for Config {
@@ -69,6 +71,7 @@ impl Default for Config {
             admin_group: None,
             cards: Cards::default(),
             throttle: Throttle::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -90,6 +93,14 @@ pub enum Unproven {
     Deny,
     /// They open their person's session: whoever can copy a card's id has the desktop.
     Allow,
+}
+
+/// The `[metrics]` table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where anybody may read them over HTTP (TCP); nowhere where absent.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The `[throttle]` table.
@@ -382,6 +393,7 @@ mod tests {
         config.session_config = None;
         config.session_addresses.clear();
         config.admin_group = None;
+        config.metrics.listen = None;
         assert_eq!(config, Config::default());
     }
 }

@@ -22,14 +22,14 @@ use crate::directory::{Action, Directory, Event, LinkId, Moment, Offer};
 use crate::launcher::Launcher;
 use crate::session::{self, Order};
 use crate::store::Store;
+use crate::survey::Survey;
+use crate::tally::Tally;
 use crate::terminal::ToLink;
 
 /// How long a ticket is good.
 const TICKET_LIFE: Duration = Duration::from_secs(15);
 /// How often sessions are asked how they are, and logs are trimmed.
 const ROUND: Duration = Duration::from_secs(10);
-/// How long an administrator waits for sessions to say how they are.
-const STATS_WAIT: Duration = Duration::from_millis(40);
 /// Events that may wait for the hub.
 pub const MAX_EVENTS: usize = 1024;
 /// Orders that may wait for a session.
@@ -45,7 +45,7 @@ pub enum Incoming {
     /// An administrator asks.
     Admin(Request, oneshot::Sender<Reply>),
     /// Sessions have had time to say how they are.
-    SessionRows(oneshot::Sender<Reply>),
+    Survey(Survey),
 }
 
 /// The way to the hub.
@@ -60,7 +60,8 @@ pub struct Hub {
     addresses: Vec<IpAddr>,
     links: HashMap<LinkId, mpsc::Sender<ToLink>>,
     sessions: HashMap<SessionId, mpsc::Sender<Order>>,
-    to_hub: ToHub,
+    pub(crate) to_hub: ToHub,
+    pub(crate) tally: Tally,
     started: Instant,
     audit_budget: AuditBudget,
 }
@@ -84,6 +85,7 @@ impl Hub {
             links: HashMap::new(),
             sessions: HashMap::new(),
             to_hub,
+            tally: Tally::default(),
             started: Instant::now(),
             audit_budget: AuditBudget::default(),
         }
@@ -137,7 +139,7 @@ impl Hub {
             }
             Incoming::Event(event) => self.event(event),
             Incoming::Admin(request, reply) => self.admin(request, reply),
-            Incoming::SessionRows(reply) => self.session_rows(reply),
+            Incoming::Survey(survey) => self.look(survey),
         }
     }
 
@@ -162,32 +164,14 @@ impl Hub {
         }
     }
 
-    /// Answers an administrator who asks for sessions, once they have said how they are.
-    pub(crate) fn ask_sessions(&mut self, reply: oneshot::Sender<Reply>) {
-        let actions = self.directory.ask_stats();
-        let nobody = actions.is_empty();
-        self.perform(actions);
-        if nobody {
-            return self.session_rows(reply);
-        }
-        let to_hub = self.to_hub.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(STATS_WAIT).await;
-            let _ = to_hub.send(Incoming::SessionRows(reply)).await;
-        });
-    }
-
-    fn session_rows(&self, reply: oneshot::Sender<Reply>) {
-        let _ = reply.send(Reply::Sessions(self.directory.session_rows()));
-    }
-
     /// How long it has been running.
     pub(crate) fn up(&self) -> Duration {
         self.started.elapsed()
     }
 
     fn round(&mut self) {
-        let actions = self.directory.ask_stats();
+        let now = self.now();
+        let actions = self.directory.ask_stats(now);
         self.perform(actions);
         self.launcher.trim_logs();
     }
@@ -209,6 +193,7 @@ impl Hub {
     }
 
     fn audit(&mut self, row: heliostat_control::admin::AuditRow) {
+        self.tally.note(&row.event);
         let Some(skipped) = self.audit_budget.admit(&row) else {
             return;
         };

@@ -2,7 +2,7 @@
 //!
 //! [`directory`] decides; everything else carries: [`hub`] owns the directory and does what it asks
 //! for, with a task for each terminal ([`terminal`]), each session ([`session`]) and each
-//! administrator ([`admin`]), and a thread for the [`store`].
+//! administrator ([`admin`], [`survey`], [`metrics`]), and a thread for the [`store`].
 
 pub mod accounts;
 pub mod admin;
@@ -13,10 +13,13 @@ pub mod exec;
 pub mod hub;
 pub mod keep_log;
 pub mod launcher;
+pub mod metrics;
 pub mod process;
 pub mod remove_folder;
 pub mod run;
 pub mod session;
 pub mod store;
+pub mod survey;
 mod sys;
+pub mod tally;
 pub mod terminal;

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::hub::{Hub, MAX_EVENTS};
 use crate::launcher::Launcher;
+use crate::metrics;
 use crate::store::Store;
 use crate::terminal;
 
@@ -49,6 +50,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             config.listen
         )
     })?;
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(metrics::bind(address).await?),
+        None => None,
+    };
     let server = Server::listen(socket, &identity, Link::Control, config.budget())?;
     let server = Arc::new(server);
     let listen = server.local_addr()?.to_string();
@@ -69,12 +74,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     hub.adopt();
     let mut links = tokio::spawn(terminal::accept(server.clone(), to_hub.clone()));
     let with_group = config.admin_group.is_some();
-    let admins = tokio::spawn(admin::accept(admin, with_group, to_hub));
+    let admins = tokio::spawn(admin::accept(admin, with_group, to_hub.clone()));
+    let scrapes = metrics.map(|listener| tokio::spawn(metrics::serve(listener, to_hub)));
     let mut deaf = false;
     let store = hub.run(inbox, end(stop()?, &mut links, &mut deaf)).await;
     info!("leaving; sessions run on");
     links.abort();
     admins.abort();
+    scrapes.inspect(JoinHandle::abort);
     server.shutdown(CloseCode::ShuttingDown).await;
     let _ = fs::remove_file(config.run_dir.join("admin.sock"));
     drop(store);

@@ -52,6 +52,8 @@ pub enum Request {
         /// At most so many, the newest.
         limit: u32,
     },
+    /// The broker's and the sessions' figures as Prometheus text.
+    Metrics,
     /// What happened, newest last.
     Audit {
         /// At most so many.
@@ -79,6 +81,8 @@ pub enum Reply {
     Sessions(Vec<SessionRow>),
     /// Answer to [`Request::Receipts`].
     Receipts(Vec<ReceiptRow>),
+    /// Answer to [`Request::Metrics`].
+    Metrics(String),
     /// Answer to [`Request::Audit`].
     Audit(Vec<AuditRow>),
 }
@@ -208,6 +212,9 @@ pub struct SessionRow {
     pub terminal: Option<String>,
     /// What it last said about itself.
     pub stats: Option<SessionStats>,
+    /// How many milliseconds ago it said so.
+    #[serde(default)]
+    pub stats_age_ms: Option<u64>,
 }
 
 /// One attach's timeline.

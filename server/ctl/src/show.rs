@@ -36,6 +36,7 @@ pub fn json(reply: &Reply) -> anyhow::Result<String> {
         Reply::Terminals(rows) => serde_json::to_value(rows)?,
         Reply::Sessions(rows) => serde_json::to_value(rows)?,
         Reply::Receipts(rows) => json!({ "receipts": rows, "summary": summary_json(rows) }),
+        Reply::Metrics(text) => json!({ "metrics": text }),
         Reply::Audit(rows) => serde_json::to_value(rows)?,
     };
     Ok(format!("{value}\n"))
@@ -52,6 +53,7 @@ pub fn text(reply: &Reply, now_s: u64) -> String {
         Reply::Terminals(rows) => terminals(rows, now_s),
         Reply::Sessions(rows) => sessions(rows, now_s),
         Reply::Receipts(rows) => receipts(rows),
+        Reply::Metrics(text) => text.clone(),
         Reply::Audit(rows) => audit(rows),
     }
 }
@@ -266,7 +268,8 @@ fn audit(rows: &[AuditRow]) -> String {
     table.render("nothing has happened yet")
 }
 
-fn milliseconds(us: u32) -> String {
+/// Microseconds as milliseconds.
+pub fn milliseconds(us: u32) -> String {
     format!("{:.1} ms", f64::from(us) / 1000.0)
 }
 

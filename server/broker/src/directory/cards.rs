@@ -61,7 +61,7 @@ impl Directory {
                 until_ms: now.ms + self.policy.start_ms,
             },
             holder: None,
-            stats: None,
+            answers: Answers::default(),
             first_frame: None,
         };
         let kept = Record::SessionStarted(id, person.clone(), session.started_s);

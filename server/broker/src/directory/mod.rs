@@ -18,6 +18,7 @@
 mod admin;
 mod cards;
 mod sessions;
+mod stats;
 mod terminals;
 #[cfg(test)]
 mod tests;
@@ -28,10 +29,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heliostat_control::admin::AuditRow;
 use heliostat_control::session::ToSession;
+use heliostat_control::stats::SessionStats;
 use heliostat_wire::control::{CardRefusal, DetachReason, ToTerminal};
 use heliostat_wire::id::{AttachId, SessionId};
 
 pub use admin::Changed;
+pub use stats::Answers;
 pub use types::*;
 pub use view::Counts;
 

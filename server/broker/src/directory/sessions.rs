@@ -27,7 +27,7 @@ impl Directory {
                 until_ms: now.ms + self.policy.start_ms,
             },
             holder: None,
-            stats: None,
+            answers: Answers::default(),
             first_frame: None,
         };
         self.sessions.insert(id, session);
@@ -84,6 +84,7 @@ impl Directory {
         if matches!(session.state, State::Ending { .. }) {
             return;
         }
+        session.answers.connected();
         let started = matches!(session.state, State::Starting { .. });
         let Hex(pin) = ready.spki_sha256;
         session.state = State::Running(Door {
@@ -136,7 +137,7 @@ impl Directory {
             }
             FromSession::Stats(stats) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
-                    session.stats = Some(stats);
+                    session.answers.said(now.ms, stats);
                 }
             }
             FromSession::Ending { reason } => self.ending(now, id, reason),
@@ -309,16 +310,6 @@ impl Directory {
         let failures = self.failures.entry(session.person.clone()).or_default();
         *failures = failures.saturating_add(1);
         *failures
-    }
-
-    /// Whether a session's control socket is to be asked for news.
-    pub fn ask_stats(&self) -> Vec<Action> {
-        let running = |session: &&Session| matches!(session.state, State::Running(_));
-        self.sessions
-            .iter()
-            .filter(|(_, session)| running(session))
-            .map(|(id, _)| Action::ToSession(*id, ToSession::Stats))
-            .collect()
     }
 }
 

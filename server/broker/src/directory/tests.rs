@@ -619,7 +619,8 @@ fn a_restarted_broker_leaves_an_attached_desktop_where_it_is() {
         }
         assert_eq!(said(&actions), []);
         assert_eq!(offer_of(&actions), None);
-        let rows = second.directory.session_rows();
+        let now = second.now();
+        let rows = second.directory.session_rows(now);
         assert_eq!(rows[0].terminal.as_deref(), Some("desk a"));
     }
 }

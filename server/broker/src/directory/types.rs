@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 
 use heliostat_control::admin::AuditRow;
 use heliostat_control::session::{FromSession, Ready, ToSession};
-use heliostat_control::stats::SessionStats;
 use heliostat_wire::close::CloseCode;
 use heliostat_wire::control::{DetachReason, Hello, ToBroker, ToTerminal};
 use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 use heliostat_wire::output::Outputs;
 use heliostat_wire::receipt::Receipt;
+
+use super::Answers;
 
 /// One control link; never reused while the broker runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,8 +156,8 @@ pub struct Session {
     pub state: State,
     /// Where it is attached.
     pub holder: Option<Holder>,
-    /// What it last said about itself.
-    pub stats: Option<SessionStats>,
+    /// What it says about itself.
+    pub answers: Answers,
     /// The attach whose first frame it has reported.
     pub first_frame: Option<AttachId>,
 }

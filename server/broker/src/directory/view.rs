@@ -91,7 +91,7 @@ impl Directory {
     }
 
     /// All sessions.
-    pub fn session_rows(&self) -> Vec<SessionRow> {
+    pub fn session_rows(&self, now: Moment) -> Vec<SessionRow> {
         let row = |(id, session): (&SessionId, &Session)| {
             let door = match &session.state {
                 State::Running(door) => Some(door),
@@ -110,7 +110,8 @@ impl Directory {
                     .holder
                     .as_ref()
                     .map(|holder| self.terminals[&holder.terminal].name.clone()),
-                stats: session.stats.clone(),
+                stats: session.answers.stats().cloned(),
+                stats_age_ms: session.answers.age_ms(now.ms),
             }
         };
         self.sessions.iter().map(row).collect()

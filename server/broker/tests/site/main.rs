@@ -11,4 +11,5 @@ mod attach;
 mod faults;
 mod figures;
 mod no_udp;
+mod metrics;
 mod restart;
