@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use heliostat_control::admin::Request;
@@ -44,6 +45,10 @@ enum Command {
     Session(Session),
     /// How long attaches took, stage by stage.
     Receipts(Receipts),
+    /// How running desktops do: frames, bytes and times, a round every second.
+    Top(Top),
+    /// The broker's and the sessions' figures as Prometheus text.
+    Metrics,
     /// What happened lately.
     Audit {
         /// At most so many lines.
@@ -112,7 +117,33 @@ struct Receipts {
     limit: u32,
 }
 
+/// How `top` goes on.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Seconds between two rounds: 0.1 to 3600.
+    #[arg(long, short = 'i', value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    pub interval: Duration,
+    /// Print one round, measured over one interval, and end.
+    #[arg(long)]
+    pub once: bool,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 0.1..=3600.0) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected seconds, 0.1 to 3600".to_owned()),
+    }
+}
+
 impl Arguments {
+    /// How `top` goes on, where that is the command.
+    pub fn top(&self) -> Option<&Top> {
+        match &self.command {
+            Command::Top(top) => Some(top),
+            _ => None,
+        }
+    }
+
     /// What to ask the broker.
     pub fn request(&self, now_s: u64) -> anyhow::Result<Request> {
         Ok(match &self.command {
@@ -138,6 +169,8 @@ impl Arguments {
                 session: session.clone(),
             },
             Command::Receipts(receipts) => receipts.request(now_s)?,
+            Command::Top(_) => Request::SessionList,
+            Command::Metrics => Request::Metrics,
             Command::Audit { limit } => Request::Audit { limit: *limit },
         })
     }
@@ -174,6 +207,19 @@ mod tests {
             panic!("not a card add");
         };
         assert_eq!((card.as_str(), person.as_str()), ("c1", "alice"));
+    }
+
+    #[test]
+    fn intervals_are_seconds_within_limits() {
+        let parse = |text: &str| {
+            let line = format!("heliostatctl top --interval={text}");
+            let arguments = Arguments::try_parse_from(line.split(' '))?;
+            Ok::<_, clap::Error>(arguments.top().expect("it is top").interval)
+        };
+        assert_eq!(parse("0.5").unwrap(), Duration::from_millis(500));
+        for bad in ["0", "-1", "NaN", "inf", "1s", "3601"] {
+            assert!(parse(bad).unwrap_err().to_string().contains("0.1 to 3600"));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod percentile;
 mod show;
 mod table;
 mod time;
+mod top;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -17,12 +18,15 @@ use arguments::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match act(&arguments) {
-        Ok(text) => {
+    let done = match arguments.top() {
+        Some(options) => top::run(&arguments.socket, options, arguments.json),
+        None => act(&arguments).map(|text| {
             // A reader that has heard enough, as `head` has, is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
+        }),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("heliostatctl: {error:#}");
             ExitCode::FAILURE

@@ -1,9 +1,10 @@
 //! The program against a broker.
 
+use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use heliostat_broker::config::Config;
@@ -141,6 +142,47 @@ fn empty_lists_are_lists() {
     assert!(status["site_key"].as_str().unwrap().starts_with("sha256:"));
     let nobody = broker.fails(&["session", "end", "alice"]);
     assert!(nobody.contains("session list"), "{nobody}");
+}
+
+#[test]
+fn top_prints_one_round_or_goes_on_until_nobody_reads() {
+    let broker = Broker::start();
+    let round = broker.json(&["top", "--once", "--interval", "0.1"]);
+    assert_eq!(round["sessions"], Value::Array(Vec::new()));
+    assert_eq!(round["totals"]["sessions"], 0);
+    let text = broker.says(&["top", "--once", "--interval", "0.1"]);
+    assert!(text.starts_with("Heliostat, "), "{text}");
+    assert!(text.contains("no sessions"), "{text}");
+
+    let mut going_on = Command::new(env!("CARGO_BIN_EXE_heliostatctl"))
+        .arg("--socket")
+        .arg(broker.socket())
+        .args(["--json", "top", "--interval", "0.1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(going_on.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        let line = lines.next().unwrap().unwrap();
+        let round: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(round["site"], "Heliostat");
+    }
+    drop(lines);
+    let output = going_on.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn metrics_are_had_without_a_listener() {
+    let broker = Broker::start();
+    let text = broker.says(&["metrics"]);
+    let is_there = |line: &str| text.lines().any(|other| other == line);
+    assert!(is_there("heliostat_sessions 0"), "{text}");
+    assert!(is_there("# TYPE heliostat_attaches_total counter"));
+    let json = broker.json(&["metrics"]);
+    assert!(json["metrics"].as_str().unwrap().contains("# HELP"));
 }
 
 #[test]
