@@ -1,6 +1,7 @@
 //! The program against a broker.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use heliostat_broker::config::Config;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// A broker in this process; it ends with it.
@@ -172,6 +175,41 @@ fn top_prints_one_round_or_goes_on_until_nobody_reads() {
     let output = going_on.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+/// Reads from a terminal until it shows `wanted`; what it was given since.
+fn read_until(terminal: &mut File, wanted: &str) -> String {
+    let mut text = String::new();
+    let mut bytes = [0; 4096];
+    while !text.contains(wanted) {
+        let length = terminal.read(&mut bytes).unwrap();
+        text.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+    }
+    text
+}
+
+#[test]
+fn top_gives_the_terminal_back_when_it_is_interrupted() {
+    let broker = Broker::start();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let mut top = Command::new(env!("CARGO_BIN_EXE_heliostatctl"))
+            .arg("--socket")
+            .arg(broker.socket())
+            .args(["top", "--interval", "0.1"])
+            .stdout(pty.slave)
+            .spawn()
+            .unwrap();
+        let mut terminal = File::from(pty.master);
+        let drawn = read_until(&mut terminal, "no sessions");
+        assert!(drawn.starts_with("\x1b[?1049h"), "{drawn:?}");
+        // It draws over what was there and does not scroll.
+        read_until(&mut terminal, "\x1b[HHeliostat, ");
+        kill(Pid::from_raw(top.id() as i32), signal).unwrap();
+        let last = read_until(&mut terminal, "\x1b[?1049l");
+        assert!(last.ends_with("\x1b[?25h\x1b[?1049l"), "{last:?}");
+        assert!(top.wait().unwrap().success());
+    }
 }
 
 #[test]
