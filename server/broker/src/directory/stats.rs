@@ -54,7 +54,7 @@ impl Directory {
         let sessions = self.sessions.iter_mut();
         let asked = sessions.filter_map(|(id, session)| {
             let ask = session.is_running() && session.answers.ask(now.ms);
-            ask.then(|| Action::ToSession(*id, ToSession::Stats))
+            ask.then_some(Action::ToSession(*id, ToSession::Stats))
         });
         asked.collect()
     }
