@@ -10,6 +10,6 @@ mod admin;
 mod attach;
 mod faults;
 mod figures;
-mod no_udp;
 mod metrics;
+mod no_udp;
 mod restart;
