@@ -33,7 +33,7 @@ fn main() {
         h: 18,
     };
     let typed =
-        |n: u32| move |x: u32, y: u32| 0xff00_0000 | hash(x / 2 + n, y / 3) % 5 * 0x33_33_33;
+        |n: u32| move |x: u32, y: u32| 0xff00_0000 | ((hash(x / 2 + n, y / 3) % 5) * 0x33_33_33);
     measure("one character", memcpy, letter, typed);
 }
 
