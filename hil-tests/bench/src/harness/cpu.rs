@@ -1,5 +1,6 @@
 //! Processor time and memory of processes, found by their names in a namespace of our own.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use nix::time::{clock_getcpuclockid, clock_gettime};
@@ -8,14 +9,25 @@ use nix::unistd::Pid;
 /// The kernel keeps this many bytes of a name.
 const NAME_LENGTH: usize = 15;
 
-/// Nanoseconds on processors, of all processes of these names since each began.
-pub fn time_ns(names: &[&str]) -> u64 {
+/// Nanoseconds on processors, of each process since it began.
+pub type Times = HashMap<i32, u64>;
+
+/// The times of all processes of these names.
+pub fn times(names: &[&str]) -> Times {
     let time = |pid| {
         let clock = clock_getcpuclockid(Pid::from_raw(pid)).ok()?;
         let time = clock_gettime(clock).ok()?;
-        Some(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
+        let ns = time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64;
+        Some((pid, ns))
     };
-    pids(names).into_iter().filter_map(time).sum()
+    pids(names).into_iter().filter_map(time).collect()
+}
+
+/// Nanoseconds between two looks. A process that ended in between takes what it used with it, and
+/// must not be taken from what the others used.
+pub fn between(before: &Times, after: &Times) -> u64 {
+    let used = |(pid, ns): (&i32, &u64)| ns.saturating_sub(before.get(pid).copied().unwrap_or(0));
+    after.iter().map(used).sum()
 }
 
 /// Resident memory in MiB, of all processes of these names.
@@ -43,4 +55,16 @@ fn pids(names: &[&str]) -> Vec<i32> {
         names.iter().any(is_one).then_some(pid)
     });
     all.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_that_has_ended_takes_nothing_from_the_others() {
+        let before = Times::from([(1, 100), (2, 5000)]);
+        let after = Times::from([(1, 130), (3, 7)]);
+        assert_eq!(between(&before, &after), 37);
+    }
 }

@@ -9,8 +9,8 @@ use crate::harness::{cpu, wire};
 /// The counters when it was started.
 pub struct Meter {
     bytes: u64,
-    server_ns: u64,
-    client_ns: u64,
+    server: cpu::Times,
+    client: cpu::Times,
     at_us: u64,
 }
 
@@ -19,8 +19,8 @@ impl Meter {
     pub fn start(running: &Running) -> anyhow::Result<Self> {
         Ok(Self {
             bytes: wire::bytes_so_far()?,
-            server_ns: cpu::time_ns(running.servers),
-            client_ns: cpu::time_ns(running.clients),
+            server: cpu::times(running.servers),
+            client: cpu::times(running.clients),
             at_us: monotonic_us(),
         })
     }
@@ -28,8 +28,8 @@ impl Meter {
     /// Stops counting and adds what was counted.
     pub fn stop(self, running: &Running, figures: &mut Figures) -> anyhow::Result<()> {
         let ms = |ns: u64| round(ns as f64 / 1e6);
-        let server_ns = cpu::time_ns(running.servers).saturating_sub(self.server_ns);
-        let client_ns = cpu::time_ns(running.clients).saturating_sub(self.client_ns);
+        let server_ns = cpu::between(&self.server, &cpu::times(running.servers));
+        let client_ns = cpu::between(&self.client, &cpu::times(running.clients));
         figures.bytes += wire::bytes_so_far()? - self.bytes;
         figures.server_ms += ms(server_ns);
         figures.client_ms += ms(client_ns);
