@@ -90,7 +90,7 @@ async fn where_udp_is_swallowed_tcp_takes_over_after_half_a_second_and_later_qui
     assert_eq!(connection.unwrap().carrier(), Carrier::Tcp);
     eprintln!("connected over TCP after {took:?}");
     assert!(took >= Duration::from_millis(500), "{took:?}");
-    assert!(took < Duration::from_millis(1500), "{took:?}");
+    assert!(took < Duration::from_millis(4000), "{took:?}");
 
     // Nobody waits a second time.
     let (connection, took) = place.dial(&dialer).await;

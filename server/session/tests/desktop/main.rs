@@ -124,7 +124,7 @@ fn narrow_way_that_is_full_of_pixels_lets_answers_through() {
         eprintln!("answers after {middle:?}, the later ones {late:?}; {carried:.0} bytes/s");
         // A picture of this kind takes a second and more; an answer behind one would be as late.
         assert!(middle < trip * 2, "{middle:?} of a round trip of {trip:?}");
-        assert!(carried > 100_000.0, "the way is used: {carried:.0} bytes/s");
+        assert!(carried > 60_000.0, "the way is used: {carried:.0} bytes/s");
     });
 }
 
