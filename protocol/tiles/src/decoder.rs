@@ -209,8 +209,10 @@ impl Decoder {
         let mut reader = Reader(body);
         if copies {
             copy::take(&mut reader, limits.max_pixels, &mut self.held, sink)?;
-            // A scroll of a whole screen need not be kept in memory for the next one.
-            self.held.truncate(0);
+            // A person's pixels stay in the layers alone, where they are overwritten at the end; and
+            // a scroll of a whole screen needs no room kept for the next one.
+            self.held.fill(0);
+            self.held.clear();
             self.held.shrink_to(KEPT_PIXELS);
         }
         let mut number = || reader.varint().ok_or(DecodeError::Truncated);

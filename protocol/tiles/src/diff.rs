@@ -40,8 +40,8 @@ fn first_difference(old: &[u32], new: &[u32]) -> Option<usize> {
 }
 
 /// A hash of pixels that does not depend on how they lie in memory.
-pub fn hash(pixels: PixelsRef<'_>) -> u64 {
-    let mut state = Xxh3::new();
+pub(crate) fn hash(seed: u64, pixels: PixelsRef<'_>) -> u128 {
+    let mut state = Xxh3::with_seed(seed);
     let mut bytes = [0; 4 * 256];
     for row in pixels.rows() {
         for part in row.chunks(256) {
@@ -51,7 +51,7 @@ pub fn hash(pixels: PixelsRef<'_>) -> u64 {
             state.update(&bytes[..part.len() * 4]);
         }
     }
-    state.digest()
+    state.digest128()
 }
 
 #[cfg(test)]
@@ -93,8 +93,8 @@ mod tests {
     fn hash_sees_pixels_and_not_strides() {
         let tight = [1, 2, 3, 4];
         let loose = [1, 2, 9, 3, 4, 9];
-        let a = hash(PixelsRef::new(&tight, 2, 2, 2).unwrap());
-        assert_eq!(a, hash(PixelsRef::new(&loose, 3, 2, 2).unwrap()));
-        assert_ne!(a, hash(PixelsRef::new(&loose, 2, 2, 2).unwrap()));
+        let a = hash(7, PixelsRef::new(&tight, 2, 2, 2).unwrap());
+        assert_eq!(a, hash(7, PixelsRef::new(&loose, 3, 2, 2).unwrap()));
+        assert_ne!(a, hash(7, PixelsRef::new(&loose, 2, 2, 2).unwrap()));
     }
 }

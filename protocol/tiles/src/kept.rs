@@ -6,8 +6,7 @@
 
 use std::collections::HashMap;
 
-use xxhash_rust::xxh3::Xxh3;
-
+use crate::diff;
 use crate::geometry::{PixelsRef, TILE};
 
 /// Cells that a terminal may offer to keep.
@@ -38,15 +37,7 @@ impl Ledger {
         if self.capacity == 0 || (cell.width(), cell.height()) != (TILE, TILE) {
             return None;
         }
-        let mut state = Xxh3::with_seed(self.seed);
-        let mut bytes = [0; 4 * TILE as usize];
-        for row in cell.rows() {
-            for (bytes, pixel) in bytes.chunks_exact_mut(4).zip(row) {
-                bytes.copy_from_slice(&pixel.to_le_bytes());
-            }
-            state.update(&bytes);
-        }
-        Some(state.digest128())
+        Some(diff::hash(self.seed, cell))
     }
 
     /// Where the terminal has it.

@@ -73,7 +73,7 @@ pub fn decode(bytes: &[u8]) {
         max_records: 256,
         max_pixels: 1 << 18,
     };
-    let _ = Decoder::new().decode(bytes, &limits, &mut layers);
+    let _ = Decoder::keeping(4).decode(bytes, &limits, &mut layers);
 }
 
 /// Pushes what differs between `old` and `new`, as a session does.

@@ -28,10 +28,11 @@ impl MotionRoom {
         self.take_held(content, around);
         let stride = around.w as usize;
         let held = PixelsRef::new(&self.held, stride, around.w, around.h);
-        let mut motion = std::mem::take(&mut content.motion);
-        let (Some(held), Some(new)) = (held, content.view().sub(around)) else {
+        let Some(held) = held else {
             return;
         };
+        let mut motion = std::mem::take(&mut content.motion);
+        let new = content.view().sub(around).expect("cells are inside");
         self.copies.clear();
         motion.find(held, new, &mut self.workspace, &mut self.copies);
         content.motion = motion;
