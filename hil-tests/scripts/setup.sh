@@ -7,6 +7,7 @@ set -euo pipefail
 packages() {
     cat <<'LIST'
 build    build-essential     links Rust programs, builds bundled C (zstd, SQLite, ring)
+build    nasm                the fast paths of the H.264 codec
 build    pkg-config          finds the libraries below
 build    libdrm-dev          KMS on the terminal
 build    libinput-dev        keyboards, mice and touch on the terminal

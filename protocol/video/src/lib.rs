@@ -1,0 +1,1 @@
+//! H.264 as both ends agree on it.
