@@ -1,0 +1,202 @@
+//! A picture in planes of luma and halved chroma.
+
+use dcv_color_primitives::{ColorSpace, ErrorKind, ImageFormat, PixelFormat, convert_image};
+
+use crate::Size;
+
+const RGB: ImageFormat = ImageFormat {
+    pixel_format: PixelFormat::Bgra,
+    color_space: ColorSpace::Rgb,
+    num_planes: 1,
+};
+const PLANES: ImageFormat = ImageFormat {
+    pixel_format: PixelFormat::I420,
+    color_space: ColorSpace::Bt709,
+    num_planes: 3,
+};
+
+/// A picture as the codec wants it: I420, BT.709, limited range, even sides, rows without gaps.
+#[derive(Debug, Default)]
+pub struct Picture {
+    size: Option<Size>,
+    y: Vec<u8>,
+    u: Vec<u8>,
+    v: Vec<u8>,
+    /// Pixels with their sides made even.
+    padded: Vec<u32>,
+}
+
+/// Planes wherever they lie, with the distances of their rows in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planes<'a> {
+    pub(crate) planes: [&'a [u8]; 3],
+    pub(crate) strides: [usize; 3],
+}
+
+impl Picture {
+    /// Takes `pixels` (0xAARRGGBB, rows without gaps), whose alpha does not count. False where
+    /// they are not as many as `size` says.
+    pub fn take(&mut self, size: Size, pixels: &[u32]) -> bool {
+        if pixels.len() != size.area() || size.area() == 0 {
+            return false;
+        }
+        let even = size.even();
+        self.size = Some(even);
+        self.y.resize(even.area(), 0);
+        self.u.resize(even.area() / 4, 0);
+        self.v.resize(even.area() / 4, 0);
+        let source = if even == size {
+            pixels
+        } else {
+            pad(size, pixels, &mut self.padded);
+            &self.padded
+        };
+        let planes = &mut [&mut self.y[..], &mut self.u[..], &mut self.v[..]];
+        let source = &[bytemuck::cast_slice(source)];
+        convert_image(even.w, even.h, &RGB, None, source, &PLANES, None, planes).is_ok()
+    }
+
+    /// Its even size; absent before anything was taken.
+    pub fn size(&self) -> Option<Size> {
+        self.size
+    }
+
+    pub(crate) fn planes(&self) -> Planes<'_> {
+        let w = self.size.map_or(0, |size| size.w as usize);
+        Planes {
+            planes: [&self.y, &self.u, &self.v],
+            strides: [w, w / 2, w / 2],
+        }
+    }
+
+    /// Overwrites what a person has seen.
+    pub fn wipe(&mut self) {
+        for plane in [&mut self.y, &mut self.u, &mut self.v] {
+            plane.fill(0);
+        }
+        self.padded.fill(0);
+    }
+}
+
+fn pad(size: Size, pixels: &[u32], padded: &mut Vec<u32>) {
+    let even = size.even();
+    padded.clear();
+    padded.reserve(even.area());
+    for row in pixels.chunks_exact(size.w as usize) {
+        padded.extend_from_slice(row);
+        padded.extend(row.last().filter(|_| even.w > size.w));
+    }
+    if even.h > size.h {
+        padded.extend_from_within(padded.len() - even.w as usize..);
+    }
+}
+
+impl Planes<'_> {
+    /// Writes the top-left `size` of a picture of `even` sides into `pixels`, whose rows are
+    /// `stride` pixels apart. Alpha becomes 255.
+    pub(crate) fn draw(
+        &self,
+        size: Size,
+        pixels: &mut [u32],
+        stride: usize,
+        padded: &mut Vec<u32>,
+    ) -> Result<(), ErrorKind> {
+        let even = size.even();
+        if even == size {
+            return self.convert(even, pixels, stride);
+        }
+        padded.resize(even.area(), 0);
+        self.convert(even, padded, even.w as usize)?;
+        let w = size.w as usize;
+        let rows = padded.chunks_exact(even.w as usize).take(size.h as usize);
+        for (to, from) in pixels.chunks_mut(stride).zip(rows) {
+            to.get_mut(..w)
+                .ok_or(ErrorKind::NotEnoughData)?
+                .copy_from_slice(&from[..w]);
+        }
+        Ok(())
+    }
+
+    fn convert(&self, even: Size, pixels: &mut [u32], stride: usize) -> Result<(), ErrorKind> {
+        convert_image(
+            even.w,
+            even.h,
+            &PLANES,
+            Some(&self.strides),
+            &self.planes,
+            &RGB,
+            Some(&[stride * 4]),
+            &mut [bytemuck::cast_slice_mut(pixels)],
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::oracle;
+
+    fn there_and_back(size: Size, pixels: &[u32], stride: usize) -> Vec<u32> {
+        let mut picture = Picture::default();
+        assert!(picture.take(size, pixels));
+        let mut out = vec![7; stride * size.h as usize];
+        let drawn = picture
+            .planes()
+            .draw(size, &mut out, stride, &mut Vec::new());
+        drawn.unwrap();
+        out
+    }
+
+    #[test]
+    fn colours_come_back_and_nothing_is_written_beside_the_picture() {
+        for size in [(16, 16), (17, 16), (16, 19), (33, 21)] {
+            let size = Size {
+                w: size.0,
+                h: size.1,
+            };
+            for colour in [
+                0xffff_ffff,
+                0xff00_0000,
+                0xffff_0000,
+                0xff00_ff00,
+                0xff80_8080,
+            ] {
+                let stride = size.w as usize + 5;
+                let out = there_and_back(size, &vec![colour; size.area()], stride);
+                for row in out.chunks(stride) {
+                    let (picture, beside) = row.split_at(size.w as usize);
+                    for pixel in picture {
+                        assert!(
+                            oracle::distance(*pixel, colour) <= 2,
+                            "{pixel:x} {colour:x}"
+                        );
+                    }
+                    assert_eq!(beside, [7; 5]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pixels_that_are_not_the_size_are_refused() {
+        let mut picture = Picture::default();
+        assert!(!picture.take(Size { w: 4, h: 4 }, &[0; 15]));
+        assert!(!picture.take(Size { w: 0, h: 4 }, &[]));
+        assert_eq!(picture.size(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn colour_is_bt709_in_limited_range(r in 0u32..256, g in 0u32..256, b in 0u32..256) {
+            let size = Size { w: 16, h: 16 };
+            let mut picture = Picture::default();
+            prop_assert!(picture.take(size, &[r << 16 | g << 8 | b; 256]));
+            let expected = oracle::bt709(r, g, b);
+            for (plane, expected) in picture.planes().planes.iter().zip(expected) {
+                prop_assert!((f64::from(plane[0]) - expected).abs() <= 1.5, "{} {expected}", plane[0]);
+            }
+        }
+    }
+}
