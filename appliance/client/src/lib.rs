@@ -27,6 +27,7 @@ mod scene;
 mod screens;
 mod seat;
 mod text;
+mod video;
 
 pub use args::{Backend, CardSource, ClientArgs};
 pub use run::run;

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use heliostat_tiles::{DecodeError, Decoder, Limits, TileSink};
-use heliostat_wire::id::{LayerId, OutputId};
+use heliostat_wire::id::{LayerId, OutputId, VideoId};
 use heliostat_wire::limits::{MAX_LAYER_SIDE, MAX_LAYERS};
 use heliostat_wire::output::{Outputs, Size};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, SceneOp, UNITS_PER_PIXEL};
 
 use crate::compose;
 use crate::geometry::{Damage, Rect};
+use crate::video::{VideoError, Videos};
 
 /// Why a frame breaks the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +42,9 @@ pub enum SceneError {
     /// The batch of tiles is wrong.
     #[error(transparent)]
     Tiles(#[from] DecodeError),
+    /// A video is wrong.
+    #[error("{0:?}: {1}")]
+    Video(VideoId, VideoError),
 }
 
 /// A layer's pixels.
@@ -103,6 +107,10 @@ pub struct Budget {
     pub bytes: u64,
     /// Cells kept beside the layers, 16 KiB each when they are there.
     pub cells: u32,
+    /// Videos.
+    pub videos: usize,
+    /// Pixels of one picture of all videos together.
+    pub video_pixels: u32,
 }
 
 impl Default for Budget {
@@ -111,6 +119,9 @@ impl Default for Budget {
             layers: MAX_LAYERS,
             bytes: 384 << 20,
             cells: 2048,
+            videos: 4,
+            // A film on all of a common screen is what a processor of a terminal can follow.
+            video_pixels: 1920 * 1200,
         }
     }
 }
@@ -125,6 +136,7 @@ pub struct Scene {
     made: u64,
     /// Absent only while it decodes into this scene.
     decoder: Option<Decoder>,
+    videos: Videos,
 }
 
 /// How often one frame may make all the layers that the budget allows.
@@ -144,6 +156,7 @@ impl Scene {
             budget,
             made: 0,
             decoder: Some(Decoder::keeping(budget.cells)),
+            videos: Videos::new(budget.videos, budget.video_pixels),
         };
         scene.set_outputs(outputs);
         scene
@@ -210,7 +223,11 @@ impl Scene {
     /// Applies a frame. After an error the scene is in no state to be shown.
     pub fn apply(&mut self, header: &FrameHeader, content: &[u8]) -> Result<(), SceneError> {
         self.made = 0;
-        header.ops.iter().try_for_each(|op| self.apply_op(op))?;
+        self.videos.begin_frame();
+        let mut content = content;
+        for op in header.ops.iter() {
+            self.apply_op(op, &mut content)?;
+        }
         self.check_work()?;
         let mut decoder = self.decoder.take().unwrap_or_default();
         let result = decoder.decode(content, &Limits::default(), self);
@@ -218,7 +235,8 @@ impl Scene {
         Ok(result?)
     }
 
-    fn apply_op(&mut self, op: &SceneOp) -> Result<(), SceneError> {
+    /// Access units are taken off the front of `content`.
+    fn apply_op(&mut self, op: &SceneOp, content: &mut &[u8]) -> Result<(), SceneError> {
         match op {
             SceneOp::Clear => self.clear(),
             SceneOp::CreateLayer { layer, size, alpha } => {
@@ -244,6 +262,20 @@ impl Scene {
             }
             SceneOp::Unplace { layer, output } => return self.unplace(*layer, *output),
             SceneOp::Stack { output, layers } => return self.restack(*output, layers),
+            SceneOp::StartVideo { video, layer, rect } => {
+                let size = self.layers.get(layer).map(|layer| layer.size);
+                let size = size.ok_or(SceneError::UnknownLayer(*layer))?;
+                let started = self.videos.start(*video, *layer, *rect, size);
+                return started.map_err(|error| SceneError::Video(*video, error));
+            }
+            SceneOp::VideoPicture { video, bytes } => {
+                let drawn = self.video_picture(*video, *bytes, content);
+                return drawn.map_err(|error| SceneError::Video(*video, error));
+            }
+            SceneOp::EndVideo { video } => {
+                let ended = self.videos.end(*video);
+                return ended.map_err(|error| SceneError::Video(*video, error));
+            }
             SceneOp::Background { output, rgb } => {
                 let output = self.output_mut(*output)?;
                 output.background = rgb & 0xff_ff_ff;
@@ -252,6 +284,24 @@ impl Scene {
                     .add(Rect::of_size(output.size.w, output.size.h));
             }
         }
+        Ok(())
+    }
+
+    fn video_picture(
+        &mut self,
+        video: VideoId,
+        bytes: u32,
+        content: &mut &[u8],
+    ) -> Result<(), VideoError> {
+        let (unit, rest) = content
+            .split_at_checked(bytes as usize)
+            .ok_or(VideoError::Truncated)?;
+        *content = rest;
+        let layers = &mut self.layers;
+        let (layer, rect) = self
+            .videos
+            .picture(video, unit, |layer| layers.get_mut(&layer))?;
+        self.damaged(layer.0, rect);
         Ok(())
     }
 
@@ -274,6 +324,7 @@ impl Scene {
     }
 
     fn clear(&mut self) {
+        self.videos.clear();
         self.layers.clear();
         self.bytes = 0;
         for output in self.outputs.values_mut() {
@@ -327,6 +378,7 @@ impl Scene {
         let before = self.layers.get(&id).map(|layer| bytes_of(layer.size));
         let before = before.ok_or(SceneError::UnknownLayer(id))?;
         self.check_size(id, size, before)?;
+        self.videos.end_in(id);
         self.bytes = self.bytes - before + bytes_of(size);
         let old = &self.layers[&id];
         let empty = if alpha { 0 } else { 0xff00_0000 };
@@ -351,6 +403,7 @@ impl Scene {
     }
 
     fn destroy(&mut self, id: LayerId) -> Result<(), SceneError> {
+        self.videos.end_in(id);
         self.damage_placements(id);
         let layer = self
             .layers

@@ -29,6 +29,8 @@ fn scene() -> Scene {
             layers: 3,
             bytes: 100 * 100 * 4,
             cells: 4,
+            videos: 2,
+            video_pixels: 80 * 64,
         },
     )
 }
@@ -169,6 +171,7 @@ fn frame_that_would_take_for_ever_to_draw_is_refused() {
         layers: 100,
         bytes: 40_000,
         cells: 4,
+        ..Budget::default()
     };
     let mut scene = Scene::new(&outputs(), budget);
     // One pixel, sampled all over the screen.
@@ -282,4 +285,145 @@ fn moving_a_layer_damages_where_it_was_and_where_it_is() {
     let damage = scene.take_damage(OUT);
     assert_eq!(damage.rects().len(), 2);
     assert!(scene.take_damage(OUT).is_empty());
+}
+
+const FILM: VideoId = VideoId(5);
+
+fn start(x: i32, y: i32, w: u32, h: u32) -> SceneOp {
+    SceneOp::StartVideo {
+        video: FILM,
+        layer: A,
+        rect: scene::Rect { x, y, w, h },
+    }
+}
+
+fn unit(encoder: &mut heliostat_video::Encoder, w: u32, h: u32, colour: u32) -> Vec<u8> {
+    let size = heliostat_video::Size { w, h };
+    let mut picture = heliostat_video::Picture::default();
+    assert!(picture.take(size, &vec![colour; size.area()]));
+    let mut unit = Vec::new();
+    encoder.encode(&picture, false, &mut unit).unwrap();
+    unit
+}
+
+fn encoder(w: u32, h: u32) -> heliostat_video::Encoder {
+    let size = heliostat_video::Size { w, h };
+    heliostat_video::Encoder::new(size, heliostat_video::Quality::default()).unwrap()
+}
+
+fn picture(scene: &mut Scene, mut ops: Vec<SceneOp>, unit: &[u8]) -> Result<(), SceneError> {
+    ops.push(SceneOp::VideoPicture {
+        video: FILM,
+        bytes: unit.len() as u32,
+    });
+    let header = FrameHeader {
+        serial: 1,
+        last_input: 0,
+        ops: List::truncated(ops),
+    };
+    let content = [unit, &[0, 0, 0]].concat();
+    scene.apply(&header, &content)
+}
+
+#[test]
+fn video_fills_its_rectangle_and_nothing_else() {
+    let mut scene = scene();
+    apply(&mut scene, vec![create(99, 80), place(0, 0, 99, 80)]).unwrap();
+    scene.take_damage(OUT);
+    let (w, h) = (41, 33);
+    let mut encoder = encoder(w, h);
+    let unit_1 = unit(&mut encoder, w, h, 0xffff_ffff);
+    picture(&mut scene, vec![start(7, 9, w, h)], &unit_1).unwrap();
+    assert_eq!(
+        scene.take_damage(OUT).rects(),
+        [Rect {
+            x: 7,
+            y: 9,
+            w: 41,
+            h: 33
+        }]
+    );
+    let unit_2 = unit(&mut encoder, w, h, 0xffee_eeee);
+    picture(&mut scene, vec![], &unit_2).unwrap();
+    let layer = scene.layer(A).unwrap();
+    for (n, pixel) in layer.pixels.iter().enumerate() {
+        let (x, y) = (n as u32 % 99, n as u32 / 99);
+        let inside = (7..7 + w).contains(&x) && (9..9 + h).contains(&y);
+        match inside {
+            true => assert!((pixel & 0xff).abs_diff(0xee) < 4, "{pixel:x} at {x}, {y}"),
+            false => assert_eq!(*pixel, 0xff00_0000, "at {x}, {y}"),
+        }
+    }
+}
+
+#[test]
+fn videos_that_break_the_protocol_are_refused() {
+    let began = |scene: &mut Scene| apply(scene, vec![create(90, 70), start(0, 0, 64, 48)]);
+    let wrong = |error| Err(SceneError::Video(FILM, error));
+    let mut encoder = encoder(64, 48);
+    let key = unit(&mut encoder, 64, 48, 0xff12_3456);
+    let later = unit(&mut encoder, 64, 48, 0xff12_3456);
+
+    let mut film = scene();
+    began(&mut film).unwrap();
+    assert_eq!(
+        apply(&mut film, vec![start(0, 0, 64, 48)]),
+        wrong(VideoError::Exists)
+    );
+    let no_key = VideoError::Decode(heliostat_video::DecodeError::NoKey);
+    assert_eq!(picture(&mut film, vec![], &later), wrong(no_key));
+    picture(&mut film, vec![], &key).unwrap();
+    let twice = SceneOp::VideoPicture {
+        video: FILM,
+        bytes: 0,
+    };
+    let header = FrameHeader {
+        serial: 1,
+        last_input: 0,
+        ops: List::truncated(vec![twice.clone(), twice]),
+    };
+    assert!(film.apply(&header, &[0, 0, 0]).is_err());
+    let long = SceneOp::VideoPicture {
+        video: FILM,
+        bytes: 4,
+    };
+    assert_eq!(apply(&mut film, vec![long]), wrong(VideoError::Truncated));
+
+    for (x, y, w, h) in [
+        (27, 0, 64, 48),
+        (0, 23, 64, 48),
+        (-1, 0, 64, 48),
+        (i32::MAX, 0, 64, 48),
+    ] {
+        let mut scene = scene();
+        apply(&mut scene, vec![create(90, 70)]).unwrap();
+        assert_eq!(
+            apply(&mut scene, vec![start(x, y, w, h)]),
+            wrong(VideoError::Outside)
+        );
+    }
+    let mut large = scene();
+    apply(&mut large, vec![create(90, 70)]).unwrap();
+    assert_eq!(
+        apply(&mut large, vec![start(0, 0, 90, 70)]),
+        wrong(VideoError::OverBudget)
+    );
+    assert!(apply(&mut large, vec![start(0, 0, 15, 70)]).is_err());
+}
+
+#[test]
+fn video_ends_with_its_layer_and_when_the_layer_takes_another_size() {
+    let size = Size { w: 80, h: 70 };
+    let resize = SceneOp::ResizeLayer {
+        layer: A,
+        size,
+        alpha: false,
+    };
+    for op in [resize, SceneOp::DestroyLayer { layer: A }, SceneOp::Clear] {
+        let mut scene = scene();
+        apply(&mut scene, vec![create(90, 70), start(0, 0, 64, 48), op]).unwrap();
+        let end = SceneOp::EndVideo { video: FILM };
+        let unknown = Err(SceneError::Video(FILM, VideoError::Unknown));
+        assert_eq!(apply(&mut scene, vec![end]), unknown);
+    }
 }

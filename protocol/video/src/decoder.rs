@@ -7,7 +7,7 @@ use crate::picture::Planes;
 use crate::{Size, is_possible};
 
 /// Why an access unit could not be decoded.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// No video has this size.
     #[error("no video has {}×{} pixels", .0.w, .0.h)]
@@ -19,8 +19,8 @@ pub enum DecodeError {
     #[error("the access unit needs one before it that never came")]
     NoKey,
     /// The codec says no.
-    #[error("the codec: {0}")]
-    Codec(#[from] openh264::Error),
+    #[error("the codec cannot read the access unit")]
+    Codec,
     /// No picture, or one that is not the one agreed.
     #[error("the access unit is not one picture of the size that was agreed")]
     NoPicture,
@@ -48,7 +48,7 @@ impl Decoder {
             return Err(DecodeError::Size(size));
         }
         Ok(Self {
-            codec: openh264::decoder::Decoder::new()?,
+            codec: openh264::decoder::Decoder::new().map_err(|_| DecodeError::Codec)?,
             size,
             whole: false,
             padded: Vec::new(),
@@ -73,7 +73,8 @@ impl Decoder {
         if !key && !whole {
             return Err(DecodeError::NoKey);
         }
-        let decoded = self.codec.decode(unit)?.ok_or(DecodeError::NoPicture)?;
+        let decoded = self.codec.decode(unit).map_err(|_| DecodeError::Codec)?;
+        let decoded = decoded.ok_or(DecodeError::NoPicture)?;
         let even = self.size.even();
         if decoded.dimensions() != (even.w as usize, even.h as usize) {
             return Err(DecodeError::NoPicture);

@@ -14,6 +14,12 @@ use crate::limits::MAX_CARD_ID;
 )]
 pub struct LayerId(pub u32);
 
+/// A video inside a layer; chosen by the session, never reused within one attach.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Schema,
+)]
+pub struct VideoId(pub u32);
+
 /// An output of the terminal; chosen by the terminal, stable while the connector is plugged.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Schema,

@@ -5,7 +5,7 @@
 pub const MAX_MESSAGE: usize = 320 * 1024;
 /// Bytes of one frame header (scene operations), without its length field.
 pub const MAX_FRAME_HEADER: usize = 256 * 1024;
-/// Bytes of the tile batch behind one frame header. A session splits what is larger over frames.
+/// Bytes of the access units and the tile batch behind one frame header. A session splits what is larger over frames.
 pub const MAX_FRAME_CONTENT: usize = 64 * 1024 * 1024;
 /// Scene operations in one frame.
 pub const MAX_SCENE_OPS: usize = 4096;
@@ -19,6 +19,10 @@ pub const MAX_LAYER_SIDE: u32 = 16384;
 pub const MAX_CURSOR_SIDE: u32 = 256;
 /// Cursor images that a terminal keeps.
 pub const MAX_CURSORS: usize = 64;
+/// Videos that a terminal decodes at once.
+pub const MAX_VIDEOS: usize = 8;
+/// Bytes of one access unit of a video.
+pub const MAX_VIDEO_UNIT: usize = 8 * 1024 * 1024;
 /// Outputs of one terminal.
 pub const MAX_OUTPUTS: usize = 16;
 /// Input events in one batch.

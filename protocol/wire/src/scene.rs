@@ -1,15 +1,16 @@
 //! The retained scene: layers hold pixels, placements put them on outputs, frames change both.
 //!
 //! A frame travels on a unidirectional stream of its own: the byte [`STREAM_FRAME`], a
-//! [`FrameHeader`] with its length field, and a batch of tiles (`heliostat-tiles`) up to the end of
-//! the stream. Frames are applied strictly in the order of their serials, each as a whole: first
-//! the operations in order, then the tiles; then it is shown and acknowledged.
+//! [`FrameHeader`] with its length field, the access units that its operations name, and a batch of
+//! tiles (`heliostat-tiles`) up to the end of the stream. Frames are applied strictly in the order
+//! of their serials, each as a whole: first the operations in order, then the tiles; then it is
+//! shown and acknowledged.
 
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::List;
-use crate::id::{LayerId, OutputId};
+use crate::id::{LayerId, OutputId, VideoId};
 use crate::limits::{MAX_LAYERS, MAX_OPAQUE_RECTS, MAX_SCENE_OPS};
 use crate::output::Size;
 
@@ -177,5 +178,29 @@ pub enum SceneOp {
         output: OutputId,
         /// The colour.
         rgb: u32,
+    },
+    /// A video begins inside a layer. Its pictures are H.264, 8 bits, 4:2:0, progressive, BT.709 in
+    /// limited range.
+    StartVideo {
+        /// Its id, not in use.
+        video: VideoId,
+        /// The layer.
+        layer: LayerId,
+        /// Where in the layer's pixels; all of it inside. Sides of 16 to 3840 pixels.
+        rect: Rect,
+    },
+    /// The next picture of a video: its pixels are the layer's from now on, fully opaque.
+    VideoPicture {
+        /// The video.
+        video: VideoId,
+        /// Bytes of its access unit (Annex B), which follow those of the pictures before it in
+        /// this frame, at the start of the content.
+        bytes: u32,
+    },
+    /// A video is over. Its last picture stays. A video also ends with its layer, and when its
+    /// layer takes another size.
+    EndVideo {
+        /// The video.
+        video: VideoId,
     },
 }

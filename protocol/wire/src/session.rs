@@ -27,6 +27,11 @@ pub struct Capabilities {
     pub max_frames_in_flight: u32,
     /// Cells of 64×64 pixels that it keeps when it is told to, beside the layers; 16 KiB each.
     pub max_kept_cells: u32,
+    /// Videos that it decodes at once, at most [`crate::limits::MAX_VIDEOS`]; none where it has no
+    /// decoder.
+    pub max_videos: u32,
+    /// Pixels that one picture of all its videos together may have.
+    pub max_video_pixels: u32,
 }
 
 /// From the terminal to the session.

@@ -92,6 +92,8 @@ impl App {
                 max_cursor_side: MAX_CURSOR_SIDE,
                 max_frames_in_flight: FRAMES_IN_FLIGHT,
                 max_kept_cells: budget.cells,
+                max_videos: budget.videos as u32,
+                max_video_pixels: budget.video_pixels,
             },
             keyboard: self.seat.keyboard(),
             layout: self.layout.as_str().into(),

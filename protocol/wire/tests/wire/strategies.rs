@@ -5,7 +5,9 @@ use heliostat_wire::control::{
     Address, Attach, CardRefusal, DetachReason, Hello, Host, ToBroker,
     ToTerminal as ControlToTerminal,
 };
-use heliostat_wire::id::{AttachId, CursorId, KeyPin, LayerId, OutputId, SessionId, Ticket};
+use heliostat_wire::id::{
+    AttachId, CursorId, KeyPin, LayerId, OutputId, SessionId, Ticket, VideoId,
+};
 use heliostat_wire::input::{AxisSource, InputBatch, InputEvent, KeyboardState, Leds};
 use heliostat_wire::output::{Output, Outputs, Size};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
@@ -250,17 +252,15 @@ fn keyboard() -> impl Strategy<Value = KeyboardState> {
 
 /// Terminal to session.
 pub fn to_session() -> impl Strategy<Value = ToSession> {
-    let capabilities = any::<(u32, u64, u32, u32, u32)>().prop_map(
-        |(max_layers, max_layer_bytes, max_cursor_side, max_frames_in_flight, max_kept_cells)| {
-            Capabilities {
-                max_layers,
-                max_layer_bytes,
-                max_cursor_side,
-                max_frames_in_flight,
-                max_kept_cells,
-            }
-        },
-    );
+    let capabilities = any::<(u64, [u32; 6])>().prop_map(|(max_layer_bytes, n)| Capabilities {
+        max_layers: n[0],
+        max_layer_bytes,
+        max_cursor_side: n[1],
+        max_frames_in_flight: n[2],
+        max_kept_cells: n[3],
+        max_videos: n[4],
+        max_video_pixels: n[5],
+    });
     let attach = (
         any::<(u64, [u8; 32])>(),
         outputs(),
@@ -329,6 +329,7 @@ fn rect() -> impl Strategy<Value = Rect> {
 fn scene_op() -> impl Strategy<Value = SceneOp> {
     let layer = any::<u32>().prop_map(LayerId);
     let output = any::<u8>().prop_map(OutputId);
+    let video = any::<u32>().prop_map(VideoId);
     let transform = prop::sample::select(vec![
         Transform::Normal,
         Transform::Rotate90,
@@ -382,6 +383,11 @@ fn scene_op() -> impl Strategy<Value = SceneOp> {
         (output.clone(), list(layer))
             .prop_map(|(output, layers)| SceneOp::Stack { output, layers }),
         (output, any::<u32>()).prop_map(|(output, rgb)| SceneOp::Background { output, rgb }),
+        (video.clone(), any::<u32>().prop_map(LayerId), rect())
+            .prop_map(|(video, layer, rect)| SceneOp::StartVideo { video, layer, rect }),
+        (video.clone(), any::<u32>())
+            .prop_map(|(video, bytes)| SceneOp::VideoPicture { video, bytes }),
+        video.prop_map(|video| SceneOp::EndVideo { video }),
     ]
 }
 

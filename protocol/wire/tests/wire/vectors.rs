@@ -11,7 +11,9 @@ use heliostat_wire::control::{
     Address, Attach, CardRefusal, DetachReason, Hello, Host, ToBroker,
     ToTerminal as ControlToTerminal,
 };
-use heliostat_wire::id::{AttachId, CursorId, KeyPin, LayerId, OutputId, SessionId, Ticket};
+use heliostat_wire::id::{
+    AttachId, CursorId, KeyPin, LayerId, OutputId, SessionId, Ticket, VideoId,
+};
 use heliostat_wire::input::{AxisSource, InputBatch, InputEvent, KeyboardState, Leds};
 use heliostat_wire::output::{Output, Outputs, Size};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
@@ -213,6 +215,8 @@ fn session_messages_keep_their_bytes() {
                 max_cursor_side: 64,
                 max_frames_in_flight: 4,
                 max_kept_cells: 2048,
+                max_videos: 4,
+                max_video_pixels: 1920 * 1088,
             },
             keyboard: keyboard.clone(),
             layout: "ch(fr)".into(),
@@ -378,6 +382,21 @@ fn frame_headers_keep_their_bytes() {
             output,
             rgb: 0x20_40_60,
         },
+        SceneOp::StartVideo {
+            video: VideoId(3),
+            layer,
+            rect: Rect {
+                x: 64,
+                y: 30,
+                w: 641,
+                h: 360,
+            },
+        },
+        SceneOp::VideoPicture {
+            video: VideoId(3),
+            bytes: 4711,
+        },
+        SceneOp::EndVideo { video: VideoId(3) },
         SceneOp::Unplace { layer, output },
         SceneOp::DestroyLayer { layer },
     ];

@@ -195,6 +195,8 @@ impl Terminal {
                 max_cursor_side: 64,
                 max_frames_in_flight: 1,
                 max_kept_cells: 0,
+                max_videos: 0,
+                max_video_pixels: 0,
             },
             keyboard: Default::default(),
             layout: "".into(),

@@ -84,6 +84,8 @@ impl Fixture {
                 max_cursor_side: 64,
                 max_frames_in_flight: 3,
                 max_kept_cells: 256,
+                max_videos: 4,
+                max_video_pixels: 1920 * 1200,
             },
             keyboard: KeyboardState::default(),
             layout: String::new(),

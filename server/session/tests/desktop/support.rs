@@ -236,6 +236,8 @@ impl Desktop {
                 max_cursor_side: 64,
                 max_frames_in_flight: 32,
                 max_kept_cells: 256,
+                max_videos: 4,
+                max_video_pixels: 1920 * 1200,
             },
             keyboard: KeyboardState::default(),
             layout: "us".into(),

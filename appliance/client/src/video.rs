@@ -1,0 +1,176 @@
+//! Videos inside layers, each with a decoder of its own.
+//!
+//! ```text
+//!   StartVideo            VideoPicture (a key first)        EndVideo, the layer's end or other size
+//!  ───────────► started ─────────────────────────► playing ─────────────────────────────────► gone
+//! ```
+
+use std::collections::BTreeMap;
+
+use heliostat_tiles::Rect;
+use heliostat_video::DecodeError;
+use heliostat_wire::id::{LayerId, VideoId};
+use heliostat_wire::limits::{MAX_VIDEO_UNIT, MAX_VIDEOS};
+use heliostat_wire::output::Size;
+use heliostat_wire::scene::Rect as WireRect;
+
+use crate::scene::Layer;
+
+/// What is wrong with a video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum VideoError {
+    /// No video has this id.
+    #[error("it does not exist")]
+    Unknown,
+    /// Its id is in use.
+    #[error("it exists already")]
+    Exists,
+    /// More videos, or larger ones, than the terminal offered.
+    #[error("this terminal offered fewer videos, or smaller ones")]
+    OverBudget,
+    /// Not inside its layer.
+    #[error("it is not inside its layer")]
+    Outside,
+    /// A second picture in one frame.
+    #[error("it has two pictures in one frame")]
+    TooOften,
+    /// A frame with less content than its operations name.
+    #[error("its picture is not in the frame")]
+    Truncated,
+    /// The picture.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// What decodes a video.
+#[derive(Debug)]
+enum VideoDecoder {
+    /// The processor.
+    Software(heliostat_video::Decoder),
+}
+
+impl VideoDecoder {
+    fn decode(
+        &mut self,
+        unit: &[u8],
+        pixels: &mut [u32],
+        stride: usize,
+    ) -> Result<(), DecodeError> {
+        match self {
+            Self::Software(decoder) => decoder.decode(unit, pixels, stride),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Video {
+    layer: LayerId,
+    rect: Rect,
+    decoder: VideoDecoder,
+    /// It has had its picture of the frame that is being applied.
+    pictured: bool,
+}
+
+/// The videos of one scene.
+#[derive(Debug)]
+pub struct Videos {
+    videos: BTreeMap<VideoId, Video>,
+    most: usize,
+    most_pixels: u32,
+}
+
+impl Videos {
+    /// None yet, and at most so many, of so many pixels together.
+    pub fn new(most: usize, most_pixels: u32) -> Self {
+        Self {
+            videos: BTreeMap::new(),
+            most: most.min(MAX_VIDEOS),
+            most_pixels,
+        }
+    }
+
+    /// Another frame is applied.
+    pub fn begin_frame(&mut self) {
+        self.videos
+            .values_mut()
+            .for_each(|video| video.pictured = false);
+    }
+
+    /// Begins a video in a layer of `size`.
+    pub fn start(
+        &mut self,
+        id: VideoId,
+        layer: LayerId,
+        rect: WireRect,
+        size: Size,
+    ) -> Result<(), VideoError> {
+        if self.videos.contains_key(&id) {
+            return Err(VideoError::Exists);
+        }
+        let rect = inside(rect, size).ok_or(VideoError::Outside)?;
+        let used: usize = self.videos.values().map(|video| video.rect.area()).sum();
+        if self.videos.len() >= self.most || used + rect.area() > self.most_pixels as usize {
+            return Err(VideoError::OverBudget);
+        }
+        let size = heliostat_video::Size {
+            w: rect.w,
+            h: rect.h,
+        };
+        let video = Video {
+            layer,
+            rect,
+            decoder: VideoDecoder::Software(heliostat_video::Decoder::new(size)?),
+            pictured: false,
+        };
+        self.videos.insert(id, video);
+        Ok(())
+    }
+
+    /// Ends a video.
+    pub fn end(&mut self, id: VideoId) -> Result<(), VideoError> {
+        self.videos.remove(&id).map(drop).ok_or(VideoError::Unknown)
+    }
+
+    /// Ends the videos of a layer.
+    pub fn end_in(&mut self, layer: LayerId) {
+        self.videos.retain(|_, video| video.layer != layer);
+    }
+
+    /// Ends them all.
+    pub fn clear(&mut self) {
+        self.videos.clear();
+    }
+
+    /// Decodes a picture into its layer. Returns what of which layer has changed.
+    pub fn picture<'a>(
+        &mut self,
+        id: VideoId,
+        unit: &[u8],
+        layer: impl FnOnce(LayerId) -> Option<&'a mut Layer>,
+    ) -> Result<(LayerId, Rect), VideoError> {
+        let video = self.videos.get_mut(&id).ok_or(VideoError::Unknown)?;
+        if std::mem::replace(&mut video.pictured, true) {
+            return Err(VideoError::TooOften);
+        }
+        if unit.len() > MAX_VIDEO_UNIT {
+            return Err(VideoError::OverBudget);
+        }
+        let rect = video.rect;
+        let layer = layer(video.layer).ok_or(VideoError::Unknown)?;
+        let stride = layer.size.w as usize;
+        let start = rect.y as usize * stride + rect.x as usize;
+        // A video ends when its layer takes another size, so that this is inside.
+        let pixels = layer.pixels.get_mut(start..).ok_or(VideoError::Outside)?;
+        video.decoder.decode(unit, pixels, stride)?;
+        Ok((video.layer, rect))
+    }
+}
+
+fn inside(rect: WireRect, size: Size) -> Option<Rect> {
+    let (x, y) = (u32::try_from(rect.x).ok()?, u32::try_from(rect.y).ok()?);
+    let fits = |start: u32, length: u32, side: u32| {
+        start.checked_add(length).is_some_and(|end| end <= side)
+    };
+    let (w, h) = (rect.w, rect.h);
+    (fits(x, w, size.w) && fits(y, h, size.h)).then_some(Rect { x, y, w, h })
+}
