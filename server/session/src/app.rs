@@ -44,6 +44,7 @@ use crate::stats::Counters;
 use crate::surface::Surfaces;
 use crate::sys;
 use crate::titles::Titles;
+use crate::videos::{Done, Videos};
 use crate::window::{WindowId, Windows};
 
 /// How long clients have to close when the session ends.
@@ -62,6 +63,8 @@ pub enum Event {
     ChildEnded(String, String),
     /// The session's message bus has this address, or there is none.
     Bus(Option<String>),
+    /// A picture of a film was encoded.
+    Film(Done),
 }
 
 /// The compositor's state.
@@ -86,6 +89,8 @@ pub struct App {
     pub(crate) terminal: Option<Attachment>,
     pub(crate) encoder: Encoder,
     pub(crate) motion_room: MotionRoom,
+    pub(crate) videos: Videos,
+    pub(crate) events: channel::Sender<Event>,
     pub(crate) dirty: Dirty,
     pub(crate) clock: Clock<Monotonic>,
     pub(crate) counters: Counters,
@@ -163,7 +168,7 @@ impl Session {
         let handle = event_loop.handle();
         let (events, receiver) = channel::channel();
         let children = Children::new(wayland_display, events.clone());
-        let app = App::new(display.handle(), config, broker, children)?;
+        let app = App::new(display.handle(), config, broker, children, events.clone())?;
         let wayland_display = wayland_display.to_owned();
         watch_clients(&handle, display)?;
         let result = handle.insert_source(receiver, |event, (), app: &mut App| {
@@ -232,6 +237,7 @@ impl App {
         config: Config,
         broker: UnboundedSender<FromSession>,
         children: Children,
+        events: channel::Sender<Event>,
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let protocols = Protocols::new(&handle);
@@ -261,6 +267,8 @@ impl App {
             terminal: None,
             encoder: Encoder::new(LEVEL),
             motion_room: MotionRoom::default(),
+            videos: Videos::default(),
+            events,
             dirty: Dirty::default(),
             clock,
             counters: Counters::new(Instant::now()),
@@ -293,6 +301,7 @@ impl App {
             Event::Link(LinkEvent::End(reason)) => self.end(reason),
             Event::Link(LinkEvent::Stats) => self.report_stats(),
             Event::ChildEnded(name, how) => info!("{name} has ended: {how}"),
+            Event::Film(done) => self.film_encoded(done),
             Event::Bus(address) => {
                 let autostart = self.config.autostart.clone();
                 self.children.start(address, &autostart);
@@ -322,6 +331,7 @@ impl App {
             .all_mut()
             .for_each(|title| title.content.forget());
         let kept = attach.capabilities.max_kept_cells.min(MOST_KEPT_CELLS);
+        self.videos.reset(Some(&attach.capabilities));
         let secret = RandomState::new().build_hasher().finish();
         self.encoder.start_keeping(kept, secret);
         self.set_layout_hint(&attach.layout);
@@ -430,6 +440,10 @@ impl App {
     fn rest(&mut self) {
         self.release_all_keys();
         self.callbacks_at = None;
+        self.videos.reset(None);
+        self.surfaces
+            .all_mut()
+            .for_each(|surface| surface.content.end_video());
     }
 
     fn end(&mut self, reason: DetachReason) {
@@ -478,7 +492,7 @@ impl App {
         }
     }
 
-    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+    fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
         let ending = self.ending.as_ref().map(|(_, deadline)| *deadline);
         let keys = self.input.release_at().filter(|_| self.terminal.is_some());
         [
@@ -486,6 +500,7 @@ impl App {
             keys,
             self.frame_deadline(now),
             self.callbacks_deadline(now),
+            self.film_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -502,6 +517,7 @@ impl App {
         }
         self.configure_windows();
         self.tell_cursor();
+        self.tend_films(now);
         self.send_frame_if_due(now);
         self.fire_callbacks_if_due(now);
         self.observe_progress(now);

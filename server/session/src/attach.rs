@@ -172,17 +172,23 @@ impl Attachment {
         connection.map_or(Duration::ZERO, |connection| connection.stats().rtt)
     }
 
-    /// Sends a frame with what `encoder` holds; returns its size in bytes.
+    /// Bytes a second that the link carries, where that is known.
+    pub fn rate(&self) -> Option<u64> {
+        self.link.connection.as_ref()?.path().rate
+    }
+
+    /// Sends a frame with `units` (access units that its operations name) and what `encoder` holds;
+    /// returns its size in bytes.
     pub fn send_frame(
         &mut self,
         now: Instant,
-        mut ops: Vec<SceneOp>,
+        (mut ops, units): (Vec<SceneOp>, Vec<u8>),
         encoder: &mut Encoder,
         feedback: Vec<PresentationFeedbackCallback>,
     ) -> usize {
         debug_assert!(ops.len() <= MAX_SCENE_OPS, "{} operations", ops.len());
         ops.truncate(MAX_SCENE_OPS);
-        let mut content = Vec::new();
+        let mut content = units;
         encoder.finish(&mut content);
         let bytes = content.len() + ops.len() * 8;
         self.allowance.sent(content.len() as u64);

@@ -11,6 +11,8 @@
 //! send the difference, and so that a change that was undone before it was sent costs nothing.
 
 mod motion;
+mod video;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ use heliostat_wire::id::LayerId;
 use heliostat_wire::output::Size;
 
 pub use motion::MotionRoom;
+pub use video::{Hint, Playing};
 
 /// A cell that has not changed for this long may be looked at, and may come back when it does.
 const CALM: Duration = Duration::from_millis(400);
@@ -38,6 +41,7 @@ pub struct Content {
     motion: Motion,
     /// When each cell was last sent.
     sent: Vec<Option<Instant>>,
+    films: video::Films,
 }
 
 /// What the terminal holds of a dirty cell.
@@ -60,6 +64,16 @@ pub struct Room {
     pub now: Instant,
 }
 
+impl Base {
+    /// The pixels of `cell`, where they are known.
+    fn of(&self, cell: Rect) -> Option<PixelsRef<'_>> {
+        match self {
+            Self::Unknown => None,
+            Self::Known(pixels) => PixelsRef::new(pixels, cell.w as usize, cell.w, cell.h),
+        }
+    }
+}
+
 impl Room {
     fn is_left(&self, encoder: &Encoder) -> bool {
         encoder.pixel_count() < self.pixels && (encoder.estimate() as u64) < self.bytes
@@ -78,6 +92,7 @@ impl Content {
             in_step: false,
             motion: Motion::default(),
             sent: Vec::new(),
+            films: video::Films::default(),
         };
         content.forget();
         content
@@ -120,6 +135,7 @@ impl Content {
         self.dirty = (0..cells).map(|cell| (cell, Base::Unknown)).collect();
         self.sent.clear();
         self.sent.resize(cells as usize, None);
+        self.films.forget(self.columns(), cells);
     }
 
     /// The terminal is told of the present size and kind in the frame that is being made.
@@ -138,11 +154,13 @@ impl Content {
         for (new, old) in pixels.chunks_mut(size.w as usize).zip(rows) {
             new[..w].copy_from_slice(&old[..w]);
         }
+        self.end_video();
         let known = self.in_step && self.dirty.is_empty();
         (self.size, self.alpha, self.pixels) = (size, alpha, pixels);
         let cells = self.columns() * self.size.h.div_ceil(TILE);
         self.sent.clear();
         self.sent.resize(cells as usize, None);
+        self.films.forget(self.columns(), cells);
         // Had the terminal missed an earlier change, its common part would be another one.
         if !known {
             self.forget();
@@ -188,6 +206,7 @@ impl Content {
                     if !std::mem::replace(marked, true) {
                         self.mark(y / TILE * self.columns() + x / TILE);
                     }
+                    self.note_film(x, y, part.len() as u32);
                     self.pixels[held].copy_from_slice(&line[part]);
                 }
                 x = next;
@@ -213,15 +232,25 @@ impl Content {
 
     fn push(&mut self, encoder: &mut Encoder, number: u32, base: Base, now: Instant) {
         let cell = self.cell_rect(number);
-        let new = self.view().sub(cell).expect("cells are inside");
-        let old = match &base {
-            Base::Unknown => None,
-            Base::Known(pixels) => PixelsRef::new(pixels, cell.w as usize, cell.w, cell.h),
-        };
+        if self.has_film_in(cell) {
+            return self.push_beside(encoder, cell, &base);
+        }
+        let new = whole_view(&self.pixels, self.size).sub(cell);
+        let new = new.expect("cells are inside");
+        let old = base.of(cell);
         let all = Rect { x: 0, y: 0, ..cell };
         let Some(changed) = old.map_or(Some(all), |old| diff::changed(old, new)) else {
             return;
         };
+        if old.is_some() {
+            let at = Rect {
+                x: cell.x + changed.x,
+                y: cell.y + changed.y,
+                ..changed
+            };
+            let pixels = new.sub(changed).expect("changes are inside");
+            self.films.watch.note(number, at, pixels);
+        }
         // What changes all the time does not come back.
         let last = self.sent.get(number as usize).copied().flatten();
         let calm = last.is_none_or(|last| now.saturating_duration_since(last) > CALM);
@@ -232,8 +261,7 @@ impl Content {
     }
 
     fn view(&self) -> PixelsRef<'_> {
-        PixelsRef::new(&self.pixels, self.size.w as usize, self.size.w, self.size.h)
-            .expect("layers are whole")
+        whole_view(&self.pixels, self.size)
     }
 
     fn columns(&self) -> u32 {
@@ -252,7 +280,7 @@ impl Content {
 
     /// Keeps the pixels of a cell as its base, if they are what the terminal holds.
     fn mark(&mut self, cell: u32) {
-        if self.dirty.contains_key(&cell) {
+        if self.note_film_cell(cell) || self.dirty.contains_key(&cell) {
             return;
         }
         let view = self
@@ -263,6 +291,10 @@ impl Content {
         view.rows().for_each(|row| base.extend_from_slice(row));
         self.dirty.insert(cell, Base::Known(base.into()));
     }
+}
+
+fn whole_view(pixels: &[u32], size: Size) -> PixelsRef<'_> {
+    PixelsRef::new(pixels, size.w as usize, size.w, size.h).expect("layers are whole")
 }
 
 /// A pixel that was never drawn.
@@ -277,7 +309,8 @@ fn area(size: Size) -> usize {
 #[cfg(test)]
 mod tests {
     use heliostat_tiles::oracle::{Layer, Layers};
-    use heliostat_tiles::{Decoder, Limits};
+    use heliostat_tiles::{Decoder, Limits, TileSink};
+    use heliostat_wire::id::VideoId;
     use proptest::prelude::*;
 
     use super::*;
@@ -289,6 +322,8 @@ mod tests {
         Reshape(u32, u32, bool),
         Encode(usize),
         Forget,
+        Film(Rect),
+        EndFilm,
     }
 
     fn op() -> impl Strategy<Value = Op> {
@@ -303,6 +338,9 @@ mod tests {
             1 => (1u32..160, 1u32..160, any::<bool>()).prop_map(|(w, h, a)| Op::Reshape(w, h, a)),
             3 => (1usize..30_000).prop_map(Op::Encode),
             1 => Just(Op::Forget),
+            1 => (0u32..150, 0u32..150, 1u32..150, 1u32..150)
+                .prop_map(|(x, y, w, h)| Op::Film(Rect { x, y, w, h })),
+            1 => Just(Op::EndFilm),
         ]
     }
 
@@ -336,6 +374,13 @@ mod tests {
             resize(&mut terminal.0[0], size, content.alpha());
         }
         content.told();
+        // A film's pixels are nobody's business while it plays.
+        if let Some(film) = content.playing() {
+            let (pixels, stride) = terminal.pixels_mut(0, film.rect).unwrap();
+            for row in pixels.chunks_mut(stride).take(film.rect.h as usize) {
+                row[..film.rect.w as usize].fill(0xff12_3456);
+            }
+        }
         content.encode(encoder, &mut MotionRoom::default(), room(max));
         let mut batch = Vec::new();
         encoder.finish(&mut batch);
@@ -366,8 +411,17 @@ mod tests {
                     Op::Reshape(w, h, alpha) => content.reshape(Size { w, h }, alpha),
                     Op::Encode(max) => send(&mut content, (&mut terminal, &mut decoder), &mut encoder, max),
                     Op::Forget => content.forget(),
+                    Op::Film(rect) => {
+                        let size = content.size();
+                        let all = Rect { x: 0, y: 0, w: size.w, h: size.h };
+                        if let Some(rect) = rect.intersection(all) {
+                            content.start_video(VideoId(1), rect, Instant::now());
+                        }
+                    }
+                    Op::EndFilm => content.end_video(),
                 }
             }
+            content.end_video();
             send(&mut content, (&mut terminal, &mut decoder), &mut encoder, usize::MAX);
             prop_assert!(!content.is_dirty());
             prop_assert_eq!(content.pixels(), &terminal.0[0].pixels[..]);

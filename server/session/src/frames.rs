@@ -1,5 +1,6 @@
 //! Frames out, frame callbacks in: what the desk and the terminal have in common.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -17,6 +18,7 @@ use crate::content::Room;
 use crate::pace::Due;
 use crate::scene::{self, Scene, bytes_of};
 use crate::stage::{Item, Source};
+use crate::videos::Part;
 
 /// Changes of no more cells go out even where the way is full: typing is not kept waiting.
 const FEW_CELLS: usize = 4;
@@ -69,10 +71,13 @@ impl App {
         let Some(terminal) = &mut self.terminal else {
             return;
         };
-        let ops = scene::diff(&mut terminal.told, &wanted, |layer| kept.contains(&layer));
+        let changes = scene::diff(&mut terminal.told, &wanted, |layer| kept.contains(&layer));
         let (dirty_before, started) = (self.dirty_tiles(), Instant::now());
-        self.encode(&wanted, now);
+        let has_room = self.encode(&wanted, now);
+        let films = self.film_part(&wanted, has_room);
+        self.dirty.pixels |= self.videos.is_ready();
         let more = self.dirty.pixels;
+        let ops = [films.before, changes, films.after].concat();
         if let Some(terminal) = self.terminal.as_mut().filter(|_| more) {
             terminal.more_to_come();
         }
@@ -89,6 +94,7 @@ impl App {
         let Some(terminal) = &mut self.terminal else {
             return;
         };
+        let ops = (ops, films.units);
         let bytes = terminal.send_frame(now, ops, &mut self.encoder, feedback);
         terminal.pace.more_to_come(more);
         self.count_frame(bytes, dirty_before, started.elapsed());
@@ -134,9 +140,26 @@ impl App {
         kept
     }
 
+    /// What of films goes now. Those that cannot be seen are none.
+    fn film_part(&mut self, wanted: &Scene, has_room: bool) -> Part {
+        let mut playing = BTreeMap::new();
+        for surface in self.surfaces.all_mut() {
+            let content = &mut surface.content;
+            if !wanted.layers.contains_key(&content.layer()) {
+                content.end_video();
+            }
+            if let Some(film) = content.playing() {
+                playing.insert(film.video, content.layer());
+            }
+        }
+        let is_playing = |video, layer| playing.get(&video) == Some(&layer);
+        self.videos.part(is_playing, has_room)
+    }
+
     /// Encodes what has changed, as far as it may go now; layers of which little has changed first,
-    /// so that a key's answer does not wait for a photograph.
-    fn encode(&mut self, wanted: &Scene, now: Instant) {
+    /// so that a key's answer does not wait for a photograph. Returns whether there is room for more
+    /// than that.
+    fn encode(&mut self, wanted: &Scene, now: Instant) -> bool {
         let allowance = self
             .terminal
             .as_mut()
@@ -162,6 +185,7 @@ impl App {
                 self.dirty.pixels = true;
             }
         }
+        allowance.is_some()
     }
 
     /// Tells surfaces on which output they are, and notes which can be seen.

@@ -32,6 +32,7 @@ mod surface;
 #[allow(unsafe_code)]
 mod sys;
 mod titles;
+mod videos;
 mod window;
 
 #[cfg(test)]

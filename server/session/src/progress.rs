@@ -47,7 +47,7 @@ impl App {
         let contents = surfaces.map(|surface| &surface.content);
         contents
             .filter(|content| shown.contains(&content.layer()))
-            .map(|content| content.dirty_cells() as u64)
+            .map(|content| (content.dirty_cells() + content.film_cells()) as u64)
             .sum()
     }
 

@@ -7,6 +7,7 @@ use heliostat_wire::id::LayerId;
 use heliostat_wire::limits::{MAX_LAYER_SIDE, MAX_OPAQUE_RECTS};
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{Crop, Rect as WireRect, Transform as WireTransform};
+use smithay::reexports::wayland_protocols::wp::content_type::v1::server::wp_content_type_v1::Type as ContentType;
 use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::ObjectId;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
@@ -16,11 +17,12 @@ use smithay::utils::{Buffer, Logical, Point, Rectangle, Size as LogicalSize, Tra
 use smithay::wayland::compositor::{
     BufferAssignment, Damage, RectangleKind, RegionAttributes, SurfaceAttributes, SurfaceData,
 };
+use smithay::wayland::content_type::ContentTypeSurfaceCachedState;
 use smithay::wayland::single_pixel_buffer::get_single_pixel_buffer;
 use smithay::wayland::viewporter::{ViewportCachedState, ensure_viewport_valid};
 use tracing::warn;
 
-use crate::content::Content;
+use crate::content::{Content, Hint};
 use crate::sys;
 
 /// Pixels that one surface may have: 8192×8192.
@@ -167,6 +169,7 @@ impl Surfaces {
             let view = View::of(states, attributes, known.content.size());
             changes.layout |= known.view != view;
             known.view = view;
+            known.content.set_hint(hint_of(states));
         }
         changes
     }
@@ -244,6 +247,16 @@ impl Surfaces {
         let reshaped = known != Some(size) || entry.content.alpha() != alpha;
         entry.content.reshape(size, alpha);
         Ok((&mut entry.content, reshaped))
+    }
+}
+
+/// What the client says that it shows.
+fn hint_of(states: &SurfaceData) -> Hint {
+    let mut cached = states.cached_state.get::<ContentTypeSurfaceCachedState>();
+    match cached.current().content_type() {
+        ContentType::Video => Hint::Film,
+        ContentType::Photo => Hint::Still,
+        _ => Hint::Nothing,
     }
 }
 

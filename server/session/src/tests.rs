@@ -1,6 +1,7 @@
 //! Real clients and a terminal's model around the compositor, all in one thread.
 
 mod client;
+mod films;
 mod fixture;
 mod hostile;
 mod progress;

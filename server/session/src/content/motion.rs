@@ -87,7 +87,9 @@ impl Content {
             w: ((right + 1) * TILE).min(self.size.w) - x,
             h: ((bottom + 1) * TILE).min(self.size.h) - y,
         };
-        (self.dirty.len() as u32 * SPARSEST >= cells).then_some(around)
+        // What the terminal holds of a film is not known.
+        let known = !self.has_film_in(around);
+        (known && self.dirty.len() as u32 * SPARSEST >= cells).then_some(around)
     }
 
     /// The terminal does `copy` (places count from the corner of `around`), so that the dirty cells

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use heliostat_tiles::{Decoder, Limits, Rect as TileRect, TileSink};
-use heliostat_wire::id::{LayerId, OutputId};
+use heliostat_wire::id::{LayerId, OutputId, VideoId};
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{FrameHeader, Placement, Rect, SceneOp, Transform};
 
@@ -14,6 +14,13 @@ pub(crate) struct Model {
     pub(crate) outputs: BTreeMap<OutputId, (u32, Vec<Placement>)>,
     pub(crate) serial: u32,
     decoder: Option<Decoder>,
+    pub(crate) films: BTreeMap<VideoId, Film>,
+}
+
+pub(crate) struct Film {
+    layer: LayerId,
+    rect: Rect,
+    decoder: heliostat_video::Decoder,
 }
 
 pub(crate) struct Layer {
@@ -45,7 +52,17 @@ impl Model {
     pub(crate) fn frame(&mut self, header: &FrameHeader, content: &[u8]) {
         assert_eq!(header.serial, self.serial + 1, "frames count without gaps");
         self.serial = header.serial;
-        header.ops.iter().for_each(|op| self.apply(op));
+        let mut content = content;
+        for op in header.ops.iter() {
+            match op {
+                SceneOp::VideoPicture { video, bytes } => {
+                    let (unit, rest) = content.split_at(*bytes as usize);
+                    content = rest;
+                    self.picture(*video, unit);
+                }
+                op => self.apply(op),
+            }
+        }
         let decoder = self.decoder.take();
         let mut decoder = decoder.unwrap_or_else(|| Decoder::keeping(256));
         decoder
@@ -100,7 +117,36 @@ impl Model {
             SceneOp::Background { output, rgb } => {
                 self.outputs.entry(output).or_default().0 = rgb;
             }
+            SceneOp::StartVideo { video, layer, rect } => {
+                let size = self.layer(layer).size;
+                assert!(rect.x >= 0 && rect.x as u32 + rect.w <= size.w, "{rect:?}");
+                assert!(rect.y >= 0 && rect.y as u32 + rect.h <= size.h, "{rect:?}");
+                let (w, h) = (rect.w, rect.h);
+                let decoder = heliostat_video::Decoder::new(heliostat_video::Size { w, h });
+                let decoder = decoder.expect("a possible size");
+                let film = Film {
+                    layer,
+                    rect,
+                    decoder,
+                };
+                let before = self.films.insert(video, film);
+                assert!(before.is_none(), "{video:?} exists");
+            }
+            SceneOp::VideoPicture { .. } => panic!("a picture without content"),
+            SceneOp::EndVideo { video } => {
+                assert!(self.films.remove(&video).is_some(), "unknown {video:?}");
+            }
         }
+    }
+
+    fn picture(&mut self, video: VideoId, unit: &[u8]) {
+        let film = self.films.get_mut(&video).expect("known video");
+        let layer = self.layers.get_mut(&film.layer).expect("known layer");
+        let stride = layer.size.w as usize;
+        let start = film.rect.y as usize * stride + film.rect.x as usize;
+        let pixels = &mut layer.pixels[start..];
+        let decoded = film.decoder.decode(unit, pixels, stride);
+        decoded.expect("the access unit is valid");
     }
 
     fn layer(&mut self, id: LayerId) -> &mut Layer {

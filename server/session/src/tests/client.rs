@@ -187,6 +187,31 @@ impl Client {
         self.present(x as i32, y as i32, w as i32, h as i32);
     }
 
+    /// Draws the picture of a film at a time, and damages it alone.
+    pub fn picture(&mut self, (left, top, w, h): (u32, u32, u32, u32), time: u32) {
+        let width = self.size.0;
+        let hill = |v: u32| {
+            if v % 256 < 128 {
+                v % 256 * 2
+            } else {
+                510 - v % 256 * 2
+            }
+        };
+        for y in 0..h {
+            for x in 0..w {
+                let (u, v) = (x + 3 * time, y + time);
+                let grain = u.wrapping_mul(0x9e37_79b9)
+                    ^ v.wrapping_mul(0x85eb_ca6b)
+                    ^ time.wrapping_mul(0x27d4_eb2f);
+                let light = hill((2 * u + v) / 3);
+                let pixel =
+                    light << 16 | hill((u + 3 * v) / 5) << 8 | hill(u + v) / 2 + (grain >> 28);
+                self.pixels[((top + y) * width + left + x) as usize] = pixel;
+            }
+        }
+        self.present(left as i32, top as i32, w as i32, h as i32);
+    }
+
     fn present(&mut self, x: i32, y: i32, w: i32, h: i32) {
         let bytes: Vec<u8> = self
             .pixels

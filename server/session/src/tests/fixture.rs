@@ -40,6 +40,7 @@ pub struct Fixture {
     attach: u64,
     terminal: Option<Terminal>,
     acknowledges: bool,
+    videos: u32,
 }
 
 struct Terminal {
@@ -63,6 +64,7 @@ impl Fixture {
             attach: 0,
             terminal: None,
             acknowledges: true,
+            videos: 4,
         }
     }
 
@@ -84,7 +86,7 @@ impl Fixture {
                 max_cursor_side: 64,
                 max_frames_in_flight: 3,
                 max_kept_cells: 256,
-                max_videos: 4,
+                max_videos: self.videos,
                 max_video_pixels: 1920 * 1200,
             },
             keyboard: KeyboardState::default(),
@@ -99,6 +101,16 @@ impl Fixture {
             model: Model::default(),
             unacknowledged: Vec::new(),
         });
+    }
+
+    /// How many videos the terminals that come decode.
+    pub fn offer_videos(&mut self, videos: u32) {
+        self.videos = videos;
+    }
+
+    /// How many videos the terminal has open.
+    pub fn films(&self) -> usize {
+        self.terminal.as_ref().expect("attached").model.films.len()
     }
 
     pub fn detach(&mut self) {

@@ -1,0 +1,261 @@
+//! A film inside a layer: its rectangle goes as pictures of a video, the rest of it as ever.
+//!
+//! ```text
+//!            Watch finds a film            changed ─► picture taken ─► changed …
+//!   no film ───────────────────► playing ─────────────────────────────────────────┐
+//!      ▲                                                                          │
+//!      └──── still for a quarter of a second, hidden, reshaped, forgotten, over ◄─┘
+//!            (its cells become dirty with an unknown base, so that they settle to the exact pixels)
+//! ```
+
+use std::time::{Duration, Instant};
+
+use heliostat_tiles::{Encoder, Rect, TILE, diff};
+use heliostat_wire::id::VideoId;
+
+use super::watch::{Verdict, Watch};
+use super::{Base, Content};
+
+/// A film that has not changed for this long has stopped.
+pub const STILL: Duration = Duration::from_millis(250);
+
+/// What a client says of its surface.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Hint {
+    /// Nothing, or that it is a game: see for yourself.
+    #[default]
+    Nothing,
+    /// It shows a film.
+    Film,
+    /// It shows a photograph: every pixel counts.
+    Still,
+}
+
+/// What a layer knows of films in it.
+#[derive(Debug, Default)]
+pub(super) struct Films {
+    pub(super) watch: Watch,
+    pub(super) hint: Hint,
+    playing: Option<Playing>,
+    /// What is a film, and has no video yet.
+    found: Option<Rect>,
+}
+
+/// A film that goes as a video.
+#[derive(Debug, Clone, Copy)]
+pub struct Playing {
+    /// Its id.
+    pub video: VideoId,
+    /// Where in the layer's pixels.
+    pub rect: Rect,
+    /// It has changed since its last picture was taken.
+    pub changed: bool,
+    /// When its last picture was taken.
+    pub at: Instant,
+}
+
+impl Films {
+    /// The layer is another one, of so many cells, or the terminal holds nothing of it.
+    pub(super) fn forget(&mut self, columns: u32, cells: u32) {
+        self.playing = None;
+        self.found = None;
+        self.watch.reset(columns, cells);
+    }
+}
+
+impl Content {
+    /// What the client says of this surface.
+    pub fn set_hint(&mut self, hint: Hint) {
+        self.films.hint = hint;
+    }
+
+    /// The film that goes as a video.
+    pub fn playing(&self) -> Option<&Playing> {
+        self.films.playing.as_ref()
+    }
+
+    /// Cells that the terminal does not hold exactly, since they are parts of a film.
+    pub fn film_cells(&self) -> usize {
+        let playing = self.films.playing.as_ref();
+        playing.map_or(0, |playing| heliostat_tiles::cells(playing.rect).count())
+    }
+
+    /// The part that is a film and no video yet.
+    pub fn found_film(&self) -> Option<Rect> {
+        self.films.found
+    }
+
+    /// The film that was found cannot be a video now.
+    pub fn pass_over_film(&mut self) {
+        self.films.found = None;
+    }
+
+    /// The part that is a film goes as `video` from now on.
+    pub fn start_video(&mut self, video: VideoId, rect: Rect, now: Instant) {
+        self.end_video();
+        self.films.found = None;
+        for part in heliostat_tiles::cells(rect) {
+            let cell = self.cell_at(part);
+            if self.cell_rect(cell) == part {
+                self.dirty.remove(&cell);
+            }
+        }
+        self.films.playing = Some(Playing {
+            video,
+            rect,
+            changed: true,
+            at: now,
+        });
+    }
+
+    /// No part is a video any more. What it covered is sent exactly.
+    pub fn end_video(&mut self) {
+        self.films.found = None;
+        let Some(playing) = self.films.playing.take() else {
+            return;
+        };
+        for part in heliostat_tiles::cells(playing.rect) {
+            self.dirty.insert(self.cell_at(part), Base::Unknown);
+        }
+    }
+
+    /// Takes the film's newest picture, where it has changed: into `pixels`, rows without gaps. Ends
+    /// the video where the film is not opaque.
+    pub fn take_picture(&mut self, pixels: &mut Vec<u32>, now: Instant) -> Option<Playing> {
+        let rect = self.films.playing.filter(|playing| playing.changed)?.rect;
+        pixels.clear();
+        let view = self.view().sub(rect).expect("films are inside");
+        view.rows().for_each(|row| pixels.extend_from_slice(row));
+        if self.alpha && pixels.iter().any(|pixel| pixel >> 24 != 0xff) {
+            pixels.clear();
+            self.end_video();
+            return None;
+        }
+        let playing = self.films.playing.as_mut()?;
+        playing.changed = false;
+        playing.at = now;
+        Some(*playing)
+    }
+
+    /// When the film has stood still for long enough to be over, if it stands still.
+    pub fn still_at(&self) -> Option<Instant> {
+        let playing = self.films.playing.filter(|playing| !playing.changed)?;
+        Some(playing.at + STILL)
+    }
+
+    /// Looks at what has changed for films that have begun or are over. Returns whether one is over,
+    /// so that there is something to send.
+    pub fn look_for_films(&mut self, now: Instant) -> bool {
+        let rect = self.films.playing.map(|playing| playing.rect);
+        let is_still = self.still_at().is_some_and(|at| at <= now);
+        match self.films.watch.judge(rect, self.films.hint, now) {
+            _ if is_still => self.end_video(),
+            Verdict::Over => self.end_video(),
+            Verdict::Film(rect) => self.films.found = Some(rect),
+            Verdict::Same => {}
+        }
+        rect.is_some() && self.films.playing.is_none()
+    }
+
+    /// A run of a row has changed.
+    pub(super) fn note_film(&mut self, x: u32, y: u32, w: u32) {
+        if let Some(playing) = &mut self.films.playing {
+            playing.changed |= overlaps(playing.rect, Rect { x, y, w, h: 1 });
+        }
+    }
+
+    /// A cell has changed. Returns whether all of it belongs to the film.
+    pub(super) fn note_film_cell(&mut self, cell: u32) -> bool {
+        let rect = self.cell_rect(cell);
+        let part = self
+            .films
+            .playing
+            .and_then(|playing| playing.rect.intersection(rect));
+        if part.is_some() {
+            self.films.watch.note_film(cell);
+        }
+        part == Some(rect)
+    }
+
+    /// Whether some of `rect` belongs to the film.
+    pub(super) fn has_film_in(&self, rect: Rect) -> bool {
+        self.films
+            .playing
+            .is_some_and(|playing| overlaps(playing.rect, rect))
+    }
+
+    /// Pushes what lies beside the film in a cell.
+    pub(super) fn push_beside(&self, encoder: &mut Encoder, cell: Rect, base: &Base) {
+        let Some(playing) = self.films.playing else {
+            return;
+        };
+        let new = self.view().sub(cell).expect("cells are inside");
+        let old = base.of(cell);
+        for part in beside(cell, playing.rect) {
+            let inner = Rect {
+                x: part.x - cell.x,
+                y: part.y - cell.y,
+                ..part
+            };
+            let (Some(new), old) = (new.sub(inner), old.and_then(|old| old.sub(inner))) else {
+                continue;
+            };
+            let all = Rect {
+                x: 0,
+                y: 0,
+                ..inner
+            };
+            let Some(changed) = old.map_or(Some(all), |old| diff::changed(old, new)) else {
+                continue;
+            };
+            let at = Rect {
+                x: part.x + changed.x,
+                y: part.y + changed.y,
+                ..changed
+            };
+            let new = new.sub(changed).expect("changes are inside");
+            encoder.push(self.layer.0, at, new, old.and_then(|old| old.sub(changed)));
+        }
+    }
+
+    fn cell_at(&self, part: Rect) -> u32 {
+        part.y / TILE * self.columns() + part.x / TILE
+    }
+}
+
+fn overlaps(a: Rect, b: Rect) -> bool {
+    a.intersection(b).is_some()
+}
+
+/// The parts of `cell` outside `film`, which overlap neither each other nor it.
+fn beside(cell: Rect, film: Rect) -> impl Iterator<Item = Rect> {
+    let inner = cell.intersection(film);
+    let (right, bottom) = (cell.x + cell.w, cell.y + cell.h);
+    let parts = match inner {
+        None => [cell, EMPTY, EMPTY, EMPTY],
+        Some(inner) => {
+            let below = inner.y + inner.h;
+            let beyond = inner.x + inner.w;
+            let band = |x: u32, y: u32, right: u32, bottom: u32| Rect {
+                x,
+                y,
+                w: right - x,
+                h: bottom - y,
+            };
+            [
+                band(cell.x, cell.y, right, inner.y),
+                band(cell.x, below, right, bottom),
+                band(cell.x, inner.y, inner.x, below),
+                band(beyond, inner.y, right, below),
+            ]
+        }
+    };
+    parts.into_iter().filter(|part| part.area() > 0)
+}
+
+const EMPTY: Rect = Rect {
+    x: 0,
+    y: 0,
+    w: 0,
+    h: 0,
+};

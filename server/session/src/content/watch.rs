@@ -1,0 +1,380 @@
+//! Which part of a layer is a film, going by how it changes: often, and never as text does.
+//!
+//! Changes are counted by cell in windows of half a second. Cells that changed often enough in the
+//! last two windows, and have more colours than text or a drawing has, are hot; the largest group of
+//! neighbours among them is a film where its changes fill the rectangle around them.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use heliostat_tiles::{PixelsRef, Rect, TILE};
+
+use super::Hint;
+
+const WINDOW: Duration = Duration::from_millis(500);
+/// Changes in two windows that make a cell hot: ten pictures a second.
+const HOT: u8 = 10;
+/// Changes in two windows where the client says that this is a film.
+const HOT_BY_HINT: u8 = 3;
+/// Films that are smaller cost little as they are.
+const SMALLEST: (u32, u32) = (96, 64);
+/// How much of the rectangle around them the changes have to fill, in percent.
+const FILLED: usize = 70;
+/// How much of a film has to go on changing for it to stay one, in percent.
+const ALIVE: usize = 40;
+/// Pixels looked at in a cell, for their colours.
+const SAMPLES: usize = 256;
+/// Colours among them from which a cell is none of text or of a drawing.
+const NATURAL: usize = 96;
+/// A cell's colours are looked at in one of so many changes.
+const LOOK_EVERY: u8 = 4;
+
+/// What is known of a cell's changes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// In the window before, and in this one.
+    times: (u8, u8),
+    /// Around the changes of both, in the layer's pixels.
+    changed: (Option<Rect>, Option<Rect>),
+    natural: bool,
+}
+
+impl Seen {
+    fn count(&self) -> u8 {
+        self.times.0.saturating_add(self.times.1)
+    }
+
+    fn changed(&self) -> Option<Rect> {
+        match self.changed {
+            (Some(a), Some(b)) => Some(around(a, b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+/// The changes of one layer.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    columns: u32,
+    cells: Vec<Seen>,
+    window: Option<Instant>,
+}
+
+/// What a window that is over has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing new.
+    Same,
+    /// This part is a film, which was none or another one.
+    Film(Rect),
+    /// What was a film is none.
+    Over,
+}
+
+impl Watch {
+    /// Of a layer of so many cells.
+    pub(super) fn reset(&mut self, columns: u32, cells: u32) {
+        self.columns = columns;
+        self.cells.clear();
+        self.cells.resize(cells as usize, Seen::default());
+        self.window = None;
+    }
+
+    /// `changed`, in the layer's pixels, of a cell has changed to what is in `pixels`.
+    pub(super) fn note(&mut self, cell: u32, changed: Rect, pixels: PixelsRef<'_>) {
+        let Some(seen) = self.cells.get_mut(cell as usize) else {
+            return;
+        };
+        if seen.times.1 % LOOK_EVERY == 0 {
+            seen.natural = is_natural(pixels);
+        }
+        seen.times.1 = seen.times.1.saturating_add(1);
+        seen.changed.1 = Some(seen.changed.1.map_or(changed, |old| around(old, changed)));
+    }
+
+    /// A cell of what is a film has changed.
+    pub(super) fn note_film(&mut self, cell: u32) {
+        if let Some(seen) = self.cells.get_mut(cell as usize) {
+            seen.times.1 = seen.times.1.saturating_add(1);
+        }
+    }
+
+    /// What is to be done about films. `playing` is the one that is known.
+    pub(super) fn judge(&mut self, playing: Option<Rect>, hint: Hint, now: Instant) -> Verdict {
+        let window = *self.window.get_or_insert(now);
+        let is_over = now.saturating_duration_since(window) >= WINDOW;
+        let hinted = hint == Hint::Film && playing.is_none();
+        if !is_over && !hinted {
+            return Verdict::Same;
+        }
+        let film = self.film(playing, hint);
+        let verdict = match (playing, film) {
+            (None, Some(film)) => Verdict::Film(film),
+            (Some(known), Some(film)) if grew(known, film) => Verdict::Film(around(known, film)),
+            (Some(known), _) if !self.is_alive(known) => Verdict::Over,
+            _ => Verdict::Same,
+        };
+        if is_over {
+            self.turn(now);
+        }
+        verdict
+    }
+
+    fn turn(&mut self, now: Instant) {
+        self.window = Some(now);
+        for seen in &mut self.cells {
+            seen.times = (seen.times.1, 0);
+            seen.changed = (seen.changed.1, None);
+        }
+    }
+
+    /// The rectangle of the largest group of hot cells, where it is filled by changes.
+    fn film(&self, playing: Option<Rect>, hint: Hint) -> Option<Rect> {
+        let hot = match hint {
+            Hint::Still => return None,
+            Hint::Film => HOT_BY_HINT,
+            Hint::Nothing => HOT,
+        };
+        let is_hot = |seen: &Seen| {
+            let natural = seen.natural || hint == Hint::Film;
+            natural && seen.count() >= hot && seen.changed().is_some()
+        };
+        let cells = self.cells.iter().zip(0..);
+        let mut left: BTreeSet<u32> = cells
+            .filter(|(seen, _)| is_hot(seen))
+            .map(|(_, cell)| cell)
+            .collect();
+        let mut largest: Option<(usize, Rect)> = None;
+        while let Some(first) = left.pop_first() {
+            let group = self.group(first, &mut left);
+            if largest.is_none_or(|(filled, _)| group.0 > filled) {
+                largest = Some(group);
+            }
+        }
+        let (filled, rect) = largest?;
+        let extends = playing.is_some_and(|playing| touches(playing, rect));
+        let large = rect.w >= SMALLEST.0 && rect.h >= SMALLEST.1;
+        let full = filled * 100 >= rect.area() * FILLED;
+        (full && (large || extends)).then_some(rect)
+    }
+
+    /// Takes the neighbours of a cell, and theirs, out of `left`: the area of their changes, and the
+    /// rectangle around them.
+    fn group(&self, first: u32, left: &mut BTreeSet<u32>) -> (usize, Rect) {
+        let mut next = vec![first];
+        let mut filled = 0;
+        let mut all: Option<Rect> = None;
+        while let Some(cell) = next.pop() {
+            let column = cell % self.columns;
+            let mut beside = vec![cell + self.columns];
+            beside.extend(cell.checked_sub(self.columns));
+            beside.extend((column > 0).then(|| cell - 1));
+            beside.extend((column + 1 < self.columns).then(|| cell + 1));
+            next.extend(beside.into_iter().filter(|cell| left.remove(cell)));
+            if let Some(changed) = self.cells[cell as usize].changed() {
+                filled += changed.area();
+                all = Some(all.map_or(changed, |all| around(all, changed)));
+            }
+        }
+        let none = Rect {
+            x: 0,
+            y: 0,
+            w: 0,
+            h: 0,
+        };
+        (filled, all.unwrap_or(none))
+    }
+
+    /// Whether enough of a film has changed in the last two windows.
+    fn is_alive(&self, film: Rect) -> bool {
+        let (mut all, mut moving) = (0, 0);
+        for part in heliostat_tiles::cells(film) {
+            let cell = part.y / TILE * self.columns + part.x / TILE;
+            all += part.area();
+            if self
+                .cells
+                .get(cell as usize)
+                .is_some_and(|seen| seen.count() > 0)
+            {
+                moving += part.area();
+            }
+        }
+        moving * 100 >= all * ALIVE
+    }
+}
+
+/// Whether pixels have more colours than text and drawings.
+fn is_natural(pixels: PixelsRef<'_>) -> bool {
+    let all = pixels.width() as usize * pixels.height() as usize;
+    // A step that no regular pattern has.
+    let step = (all / SAMPLES).max(1) | 1;
+    let w = pixels.width() as usize;
+    let mut colours: Vec<u32> = (0..all)
+        .step_by(step)
+        .map(|n| pixels.row((n / w) as u32)[n % w] & 0xff_ffff)
+        .collect();
+    let looked = colours.len();
+    colours.sort_unstable();
+    colours.dedup();
+    colours.len() >= NATURAL.min(looked * 3 / 4)
+}
+
+/// Whether `film` reaches notably beyond what is known of it.
+fn grew(known: Rect, film: Rect) -> bool {
+    let all = around(known, film);
+    touches(known, film) && all.area() * 10 > known.area() * 11
+}
+
+/// Whether they overlap or lie side by side.
+fn touches(a: Rect, b: Rect) -> bool {
+    let along =
+        |a: u32, a_length: u32, b: u32, b_length: u32| a <= b + b_length && b <= a + a_length;
+    along(a.x, a.w, b.x, b.w) && along(a.y, a.h, b.y, b.h)
+}
+
+fn around(a: Rect, b: Rect) -> Rect {
+    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+    Rect {
+        x,
+        y,
+        w: (a.x + a.w).max(b.x + b.w) - x,
+        h: (a.y + a.h).max(b.y + b.h) - y,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: u32 = 10;
+    const FILM: Rect = Rect {
+        x: 100,
+        y: 90,
+        w: 320,
+        h: 200,
+    };
+
+    fn natural() -> Vec<u32> {
+        (0..64 * 64u32)
+            .map(|n| n.wrapping_mul(0x9e37_79b9))
+            .collect()
+    }
+
+    fn text() -> Vec<u32> {
+        (0..64 * 64u32).map(|n| n % 24 * 0x0a_0a0a).collect()
+    }
+
+    /// Changes of `rect` at so many pictures a second, for a time.
+    fn play(
+        watch: &mut Watch,
+        start: Instant,
+        (rect, rate, ms): (Rect, u64, u64),
+        pixels: &[u32],
+        hint: Hint,
+    ) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        for n in 0..ms * rate / 1000 {
+            for part in heliostat_tiles::cells(rect) {
+                let cell = part.y / TILE * COLUMNS + part.x / TILE;
+                let view = PixelsRef::new(pixels, 64, part.w, part.h).unwrap();
+                watch.note(cell, part, view);
+            }
+            let now = start + Duration::from_millis(n * 1000 / rate);
+            match watch.judge(None, hint, now) {
+                Verdict::Same => {}
+                verdict => verdicts.push(verdict),
+            }
+        }
+        verdicts
+    }
+
+    fn watch() -> Watch {
+        let mut watch = Watch::default();
+        watch.reset(COLUMNS, COLUMNS * 10);
+        watch
+    }
+
+    #[test]
+    fn film_is_found_to_the_pixel_within_a_second() {
+        for rate in [24, 30, 60] {
+            let verdicts = play(
+                &mut watch(),
+                Instant::now(),
+                (FILM, rate, 1100),
+                &natural(),
+                Hint::Nothing,
+            );
+            assert_eq!(verdicts.first(), Some(&Verdict::Film(FILM)), "{rate} Hz");
+        }
+    }
+
+    #[test]
+    fn text_slow_changes_stills_and_small_spots_are_no_film() {
+        let small = Rect {
+            w: 64,
+            h: 200,
+            ..FILM
+        };
+        let cases = [
+            (text(), (FILM, 60, 3000), Hint::Nothing),
+            (natural(), (FILM, 5, 3000), Hint::Nothing),
+            (natural(), (small, 60, 3000), Hint::Nothing),
+            (natural(), (FILM, 60, 3000), Hint::Still),
+        ];
+        for (pixels, case, hint) in cases {
+            let verdicts = play(&mut watch(), Instant::now(), case, &pixels, hint);
+            assert_eq!(verdicts, [], "{case:?} {hint:?}");
+        }
+    }
+
+    #[test]
+    fn client_that_says_film_is_believed_after_a_few_pictures_whatever_they_look_like() {
+        let verdicts = play(
+            &mut watch(),
+            Instant::now(),
+            (FILM, 30, 120),
+            &text(),
+            Hint::Film,
+        );
+        assert_eq!(verdicts.first(), Some(&Verdict::Film(FILM)));
+    }
+
+    #[test]
+    fn changes_that_do_not_fill_their_rectangle_are_no_film() {
+        let mut watch = watch();
+        let start = Instant::now();
+        let pixels = natural();
+        for n in 0..60 {
+            // A frame of changes around a still middle.
+            for part in heliostat_tiles::cells(Rect {
+                x: 0,
+                y: 0,
+                w: 640,
+                h: 640,
+            }) {
+                let inside = |v: u32| (64..576).contains(&v);
+                if inside(part.x) && inside(part.y) {
+                    continue;
+                }
+                let view = PixelsRef::new(&pixels, 64, part.w, part.h).unwrap();
+                watch.note(part.y / TILE * COLUMNS + part.x / TILE, part, view);
+            }
+            let now = start + Duration::from_millis(n * 16);
+            assert_eq!(watch.judge(None, Hint::Nothing, now), Verdict::Same);
+        }
+    }
+
+    #[test]
+    fn film_that_stands_still_for_the_most_part_is_over() {
+        let mut watch = watch();
+        let start = Instant::now();
+        let mut verdicts = Vec::new();
+        for n in 0..120 {
+            // One cell of twenty goes on.
+            watch.note_film(2 * COLUMNS + 2);
+            let now = start + Duration::from_millis(n * 16);
+            verdicts.push(watch.judge(Some(FILM), Hint::Nothing, now));
+        }
+        assert!(verdicts.contains(&Verdict::Over));
+    }
+}

@@ -1,0 +1,168 @@
+//! The thread that encodes.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+
+use heliostat_video::{EncodeError, Encoded, Encoder, Picture, Quality, Size};
+use heliostat_wire::id::VideoId;
+use smithay::reexports::calloop::channel;
+use tracing::warn;
+
+use crate::app::Event;
+
+/// Buffers kept for the next pictures.
+const MAX_SPARE: usize = 2;
+
+/// What the thread is to do.
+#[derive(Debug)]
+pub enum Job {
+    /// Encode a picture.
+    Picture {
+        /// Of which video.
+        video: VideoId,
+        /// Its size.
+        size: Size,
+        /// Its pixels, rows without gaps.
+        pixels: Vec<u32>,
+        /// How good it is to be.
+        quality: Quality,
+    },
+    /// A video is over.
+    End(VideoId),
+}
+
+/// A picture that was encoded.
+#[derive(Debug)]
+pub struct Done {
+    /// Of which video.
+    pub video: VideoId,
+    /// Its access unit, empty where the picture was left out; or why there is none.
+    pub unit: Result<Vec<u8>, String>,
+    /// The pixels' memory.
+    pub pixels: Vec<u32>,
+}
+
+/// The thread, as long as this lives.
+#[derive(Debug)]
+pub struct Worker {
+    jobs: mpsc::Sender<Job>,
+    spare: Vec<Vec<u32>>,
+}
+
+impl Worker {
+    /// Starts it; what it has done comes as events.
+    pub fn start(events: channel::Sender<Event>) -> Self {
+        let (jobs, receiver) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("films".to_owned());
+        let started = thread.spawn(move || run(&receiver, &events));
+        if let Err(error) = started {
+            warn!("no thread for films: {error}");
+        }
+        Self {
+            jobs,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Gives it something to do.
+    pub fn send(&self, job: Job) {
+        // Where the thread could not be started, films stand still and then settle.
+        let _ = self.jobs.send(job);
+    }
+
+    /// Memory for a picture.
+    pub fn spare(&mut self) -> Vec<u32> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes memory back.
+    pub fn give_back(&mut self, pixels: Vec<u32>) {
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(pixels);
+        }
+    }
+}
+
+fn run(jobs: &mpsc::Receiver<Job>, events: &channel::Sender<Event>) {
+    let mut studio = Studio::default();
+    while let Ok(job) = jobs.recv() {
+        match job {
+            Job::End(video) => studio.end(video),
+            Job::Picture {
+                video,
+                size,
+                pixels,
+                quality,
+            } => {
+                let unit = studio.encode(video, size, &pixels, quality);
+                let unit = unit.map_err(|error| error.to_string());
+                let done = Done {
+                    video,
+                    unit,
+                    pixels,
+                };
+                if events.send(Event::Film(done)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What encodes a film.
+#[derive(Debug)]
+enum VideoEncoder {
+    /// The processor.
+    Software(Encoder),
+}
+
+/// All encoders.
+#[derive(Debug, Default)]
+struct Studio {
+    encoders: BTreeMap<VideoId, (VideoEncoder, Quality)>,
+    picture: Picture,
+}
+
+impl Studio {
+    fn end(&mut self, video: VideoId) {
+        self.encoders.remove(&video);
+        self.picture = Picture::default();
+    }
+
+    fn encode(
+        &mut self,
+        video: VideoId,
+        size: Size,
+        pixels: &[u32],
+        quality: Quality,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let known = self.encoders.get(&video).map(|(_, quality)| quality);
+        if known.is_none_or(|known| is_another(known, &quality)) {
+            let encoder = VideoEncoder::Software(Encoder::new(size, quality)?);
+            self.encoders.insert(video, (encoder, quality));
+        }
+        let Some((encoder, _)) = self.encoders.get_mut(&video) else {
+            return Ok(Vec::new());
+        };
+        if !self.picture.take(size, pixels) {
+            return Err(EncodeError::WrongPicture);
+        }
+        let mut unit = Vec::new();
+        let encoded = match encoder {
+            VideoEncoder::Software(encoder) => encoder.encode(&self.picture, false, &mut unit)?,
+        };
+        if encoded == Encoded::LeftOut {
+            unit.clear();
+        }
+        Ok(unit)
+    }
+}
+
+/// Whether qualities differ enough for a new encoder, which begins with a whole picture.
+fn is_another(known: &Quality, wanted: &Quality) -> bool {
+    let (known, wanted) = (
+        u64::from(known.bits_per_second),
+        u64::from(wanted.bits_per_second),
+    );
+    wanted * 3 < known * 2 || wanted > known * 2
+}
