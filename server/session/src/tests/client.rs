@@ -204,8 +204,8 @@ impl Client {
                     ^ v.wrapping_mul(0x85eb_ca6b)
                     ^ time.wrapping_mul(0x27d4_eb2f);
                 let light = hill((2 * u + v) / 3);
-                let pixel =
-                    light << 16 | hill((u + 3 * v) / 5) << 8 | hill(u + v) / 2 + (grain >> 28);
+                let blue = hill(u + v) / 2 + (grain >> 28);
+                let pixel = light << 16 | hill((u + 3 * v) / 5) << 8 | blue;
                 self.pixels[((top + y) * width + left + x) as usize] = pixel;
             }
         }
