@@ -268,9 +268,9 @@ impl Scene {
                 let started = self.videos.start(*video, *layer, *rect, size);
                 return started.map_err(|error| SceneError::Video(*video, error));
             }
-            SceneOp::VideoPicture { video, bytes } => {
-                let drawn = self.video_picture(*video, *bytes, content);
-                return drawn.map_err(|error| SceneError::Video(*video, error));
+            SceneOp::VideoPart { video, bytes, last } => {
+                let taken = self.video_part(*video, (*bytes, *last), content);
+                return taken.map_err(|error| SceneError::Video(*video, error));
             }
             SceneOp::EndVideo { video } => {
                 let ended = self.videos.end(*video);
@@ -287,21 +287,23 @@ impl Scene {
         Ok(())
     }
 
-    fn video_picture(
+    fn video_part(
         &mut self,
         video: VideoId,
-        bytes: u32,
+        (bytes, last): (u32, bool),
         content: &mut &[u8],
     ) -> Result<(), VideoError> {
-        let (unit, rest) = content
+        let (part, rest) = content
             .split_at_checked(bytes as usize)
             .ok_or(VideoError::Truncated)?;
         *content = rest;
         let layers = &mut self.layers;
-        let (layer, rect) = self
+        let drawn = self
             .videos
-            .picture(video, unit, |layer| layers.get_mut(&layer))?;
-        self.damaged(layer.0, rect);
+            .part(video, part, last, |layer| layers.get_mut(&layer))?;
+        if let Some((layer, rect)) = drawn {
+            self.damaged(layer.0, rect);
+        }
         Ok(())
     }
 

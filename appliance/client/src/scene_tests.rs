@@ -311,11 +311,16 @@ fn encoder(w: u32, h: u32) -> heliostat_video::Encoder {
     heliostat_video::Encoder::new(size, heliostat_video::Quality::default()).unwrap()
 }
 
-fn picture(scene: &mut Scene, mut ops: Vec<SceneOp>, unit: &[u8]) -> Result<(), SceneError> {
-    ops.push(SceneOp::VideoPicture {
+fn part(bytes: usize, last: bool) -> SceneOp {
+    SceneOp::VideoPart {
         video: FILM,
-        bytes: unit.len() as u32,
-    });
+        bytes: bytes as u32,
+        last,
+    }
+}
+
+fn picture(scene: &mut Scene, mut ops: Vec<SceneOp>, unit: &[u8]) -> Result<(), SceneError> {
+    ops.push(part(unit.len(), true));
     let header = FrameHeader {
         serial: 1,
         last_input: 0,
@@ -373,20 +378,14 @@ fn videos_that_break_the_protocol_are_refused() {
     let no_key = VideoError::Decode(heliostat_video::DecodeError::NoKey);
     assert_eq!(picture(&mut film, vec![], &later), wrong(no_key));
     picture(&mut film, vec![], &key).unwrap();
-    let twice = SceneOp::VideoPicture {
-        video: FILM,
-        bytes: 0,
-    };
+    let twice = part(0, false);
     let header = FrameHeader {
         serial: 1,
         last_input: 0,
         ops: List::truncated(vec![twice.clone(), twice]),
     };
     assert!(film.apply(&header, &[0, 0, 0]).is_err());
-    let long = SceneOp::VideoPicture {
-        video: FILM,
-        bytes: 4,
-    };
+    let long = part(4, true);
     assert_eq!(apply(&mut film, vec![long]), wrong(VideoError::Truncated));
 
     for (x, y, w, h) in [
@@ -426,4 +425,34 @@ fn video_ends_with_its_layer_and_when_the_layer_takes_another_size() {
         let unknown = Err(SceneError::Video(FILM, VideoError::Unknown));
         assert_eq!(apply(&mut scene, vec![end]), unknown);
     }
+}
+
+#[test]
+fn picture_comes_in_as_many_parts_as_the_session_likes_and_not_without_end() {
+    let mut encoder = encoder(64, 48);
+    let key = unit(&mut encoder, 64, 48, 0xff40_8020);
+    let mut scene = scene();
+    apply(&mut scene, vec![create(90, 70), start(0, 0, 64, 48)]).unwrap();
+    let mut send = |ops: Vec<SceneOp>, content: &[u8]| {
+        let header = FrameHeader {
+            serial: 1,
+            last_input: 0,
+            ops: List::truncated(ops),
+        };
+        let sent = scene.apply(&header, &[content, &[0, 0, 0]].concat());
+        (sent, scene.layer(A).unwrap().pixels[0] & 0xff_ffff)
+    };
+    let pieces: Vec<&[u8]> = key.chunks(key.len() / 3 + 1).collect();
+    for (n, piece) in pieces.iter().enumerate() {
+        let last = n + 1 == pieces.len();
+        let (sent, shown) = send(vec![part(piece.len(), last)], piece);
+        assert_eq!(sent, Ok(()));
+        assert_eq!(shown != 0, last);
+    }
+    let much = vec![7; 3 << 20];
+    let more = || vec![part(much.len(), false)];
+    assert_eq!(send(more(), &much).0, Ok(()));
+    assert_eq!(send(more(), &much).0, Ok(()));
+    let too_much = Err(SceneError::Video(FILM, VideoError::OverBudget));
+    assert_eq!(send(more(), &much).0, too_much);
 }

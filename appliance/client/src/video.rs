@@ -1,8 +1,8 @@
 //! Videos inside layers, each with a decoder of its own.
 //!
 //! ```text
-//!   StartVideo            VideoPicture (a key first)        EndVideo, the layer's end or other size
-//!  ───────────► started ─────────────────────────► playing ─────────────────────────────────► gone
+//!   StartVideo          the last VideoPart of a key       EndVideo, the layer's end or other size
+//!  ───────────► started ───────────────────────────► playing ───────────────────────────────► gone
 //! ```
 
 use std::collections::BTreeMap;
@@ -31,11 +31,11 @@ pub enum VideoError {
     /// Not inside its layer.
     #[error("it is not inside its layer")]
     Outside,
-    /// A second picture in one frame.
-    #[error("it has two pictures in one frame")]
+    /// A second part in one frame.
+    #[error("it has two parts in one frame")]
     TooOften,
     /// A frame with less content than its operations name.
-    #[error("its picture is not in the frame")]
+    #[error("its part is not in the frame")]
     Truncated,
     /// The picture.
     #[error(transparent)]
@@ -67,8 +67,10 @@ struct Video {
     layer: LayerId,
     rect: Rect,
     decoder: VideoDecoder,
-    /// It has had its picture of the frame that is being applied.
-    pictured: bool,
+    /// The parts of an access unit that is not whole.
+    begun: Vec<u8>,
+    /// It has had its part of the frame that is being applied.
+    served: bool,
 }
 
 /// The videos of one scene.
@@ -93,7 +95,7 @@ impl Videos {
     pub fn begin_frame(&mut self) {
         self.videos
             .values_mut()
-            .for_each(|video| video.pictured = false);
+            .for_each(|video| video.served = false);
     }
 
     /// Begins a video in a layer of `size`.
@@ -120,7 +122,8 @@ impl Videos {
             layer,
             rect,
             decoder: VideoDecoder::Software(heliostat_video::Decoder::new(size)?),
-            pictured: false,
+            begun: Vec::new(),
+            served: false,
         };
         self.videos.insert(id, video);
         Ok(())
@@ -141,28 +144,45 @@ impl Videos {
         self.videos.clear();
     }
 
-    /// Decodes a picture into its layer. Returns what of which layer has changed.
-    pub fn picture<'a>(
+    /// Takes a part of an access unit, and with the last one decodes the picture into its layer.
+    /// Returns what of which layer has changed then.
+    pub fn part<'a>(
         &mut self,
         id: VideoId,
-        unit: &[u8],
+        part: &[u8],
+        last: bool,
         layer: impl FnOnce(LayerId) -> Option<&'a mut Layer>,
-    ) -> Result<(LayerId, Rect), VideoError> {
+    ) -> Result<Option<(LayerId, Rect)>, VideoError> {
         let video = self.videos.get_mut(&id).ok_or(VideoError::Unknown)?;
-        if std::mem::replace(&mut video.pictured, true) {
+        if std::mem::replace(&mut video.served, true) {
             return Err(VideoError::TooOften);
         }
-        if unit.len() > MAX_VIDEO_UNIT {
+        if video.begun.len() + part.len() > MAX_VIDEO_UNIT {
             return Err(VideoError::OverBudget);
         }
-        let rect = video.rect;
+        if !last {
+            video.begun.extend_from_slice(part);
+            return Ok(None);
+        }
         let layer = layer(video.layer).ok_or(VideoError::Unknown)?;
+        if video.begun.is_empty() {
+            video.draw(part, layer)?;
+        } else {
+            let mut unit = std::mem::take(&mut video.begun);
+            unit.extend_from_slice(part);
+            video.draw(&unit, layer)?;
+        }
+        Ok(Some((video.layer, video.rect)))
+    }
+}
+
+impl Video {
+    fn draw(&mut self, unit: &[u8], layer: &mut Layer) -> Result<(), VideoError> {
         let stride = layer.size.w as usize;
-        let start = rect.y as usize * stride + rect.x as usize;
+        let start = self.rect.y as usize * stride + self.rect.x as usize;
         // A video ends when its layer takes another size, so that this is inside.
         let pixels = layer.pixels.get_mut(start..).ok_or(VideoError::Outside)?;
-        video.decoder.decode(unit, pixels, stride)?;
-        Ok((video.layer, rect))
+        Ok(self.decoder.decode(unit, pixels, stride)?)
     }
 }
 

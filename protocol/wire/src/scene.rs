@@ -189,13 +189,16 @@ pub enum SceneOp {
         /// Where in the layer's pixels; all of it inside. Sides of 16 to 3840 pixels.
         rect: Rect,
     },
-    /// The next picture of a video: its pixels are the layer's from now on, fully opaque.
-    VideoPicture {
+    /// A part of the next access unit (Annex B) of a video. With its last part comes its picture,
+    /// whose pixels are the layer's from now on, fully opaque.
+    VideoPart {
         /// The video.
         video: VideoId,
-        /// Bytes of its access unit (Annex B), which follow those of the pictures before it in
-        /// this frame, at the start of the content.
+        /// Bytes of the part, which follow those of the parts before it in this frame, at the start
+        /// of the content.
         bytes: u32,
+        /// Whether the access unit is whole with it; else a later frame goes on with it.
+        last: bool,
     },
     /// A video is over. Its last picture stays. A video also ends with its layer, and when its
     /// layer takes another size.

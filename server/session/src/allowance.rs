@@ -97,6 +97,11 @@ impl Allowance {
         self.tokens -= bytes as f64;
     }
 
+    /// Whether the rate is that of the way, and not only what was asked of it so far.
+    pub fn knows_the_way(&self) -> bool {
+        !matches!(self.state, State::Growing { .. })
+    }
+
     /// There was more to send than was allowed.
     pub fn fell_short(&mut self) {
         self.was_short = true;

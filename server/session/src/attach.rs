@@ -177,6 +177,12 @@ impl Attachment {
         self.link.connection.as_ref()?.path().rate
     }
 
+    /// Bytes that the link carries in a time, once that is known.
+    pub fn carries(&self, time: Duration) -> Option<u64> {
+        let rate = self.rate().filter(|_| self.allowance.knows_the_way())?;
+        Some((rate as f64 * time.as_secs_f64()) as u64)
+    }
+
     /// Sends a frame with `units` (access units that its operations name) and what `encoder` holds;
     /// returns its size in bytes.
     pub fn send_frame(

@@ -220,6 +220,14 @@ impl Content {
         if !self.dirty.is_empty() && room.is_left(encoder) {
             motion.explain(self, encoder);
         }
+        for cell in self.order().unwrap_or_default() {
+            if !room.is_left(encoder) {
+                return false;
+            }
+            if let Some(base) = self.dirty.remove(&cell) {
+                self.push(encoder, cell, base, room.now);
+            }
+        }
         while let Some((cell, base)) = self.dirty.pop_first() {
             if !room.is_left(encoder) {
                 self.dirty.insert(cell, base);
@@ -232,6 +240,7 @@ impl Content {
 
     fn push(&mut self, encoder: &mut Encoder, number: u32, base: Base, now: Instant) {
         let cell = self.cell_rect(number);
+        self.is_exact(number);
         if self.has_film_in(cell) {
             return self.push_beside(encoder, cell, &base);
         }

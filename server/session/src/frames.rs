@@ -1,7 +1,7 @@
 //! Frames out, frame callbacks in: what the desk and the terminal have in common.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::Transform;
@@ -20,6 +20,8 @@ use crate::scene::{self, Scene, bytes_of};
 use crate::stage::{Item, Source};
 use crate::videos::Part;
 
+/// What would be on its way for longer shows a likeness first.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Changes of no more cells go out even where the way is full: typing is not kept waiting.
 const FEW_CELLS: usize = 4;
 
@@ -73,8 +75,8 @@ impl App {
         };
         let changes = scene::diff(&mut terminal.told, &wanted, |layer| kept.contains(&layer));
         let (dirty_before, started) = (self.dirty_tiles(), Instant::now());
-        let has_room = self.encode(&wanted, now);
-        let films = self.film_part(&wanted, has_room);
+        let room = self.encode(&wanted, now);
+        let films = self.film_part(&wanted, room);
         self.dirty.pixels |= self.videos.is_ready();
         let more = self.dirty.pixels;
         let ops = [films.before, changes, films.after].concat();
@@ -141,7 +143,7 @@ impl App {
     }
 
     /// What of films goes now. Those that cannot be seen are none.
-    fn film_part(&mut self, wanted: &Scene, has_room: bool) -> Part {
+    fn film_part(&mut self, wanted: &Scene, room: u64) -> Part {
         let mut playing = BTreeMap::new();
         for surface in self.surfaces.all_mut() {
             let content = &mut surface.content;
@@ -153,17 +155,19 @@ impl App {
             }
         }
         let is_playing = |video, layer| playing.get(&video) == Some(&layer);
-        self.videos.part(is_playing, has_room)
+        self.videos.part(is_playing, room)
     }
 
     /// Encodes what has changed, as far as it may go now; layers of which little has changed first,
-    /// so that a key's answer does not wait for a photograph. Returns whether there is room for more
-    /// than that.
-    fn encode(&mut self, wanted: &Scene, now: Instant) -> bool {
+    /// so that a key's answer does not wait for a photograph. Returns how many bytes
+    /// there is room for beside that.
+    fn encode(&mut self, wanted: &Scene, now: Instant) -> u64 {
         let allowance = self
             .terminal
             .as_mut()
             .and_then(|terminal| terminal.allowance(now));
+        let terminal = self.terminal.as_ref();
+        let soon = terminal.and_then(|terminal| terminal.carries(PATIENCE));
         let room = |bytes| Room {
             pixels: MAX_FRAME_PIXELS,
             bytes,
@@ -183,9 +187,14 @@ impl App {
                 .encode(&mut self.encoder, &mut self.motion_room, room(bytes))
             {
                 self.dirty.pixels = true;
+                if let Some(soon) = soon {
+                    surface.content.look_for_photographs(soon);
+                }
             }
         }
-        allowance.is_some()
+        let left = allowance.map(|bytes| bytes.saturating_sub(self.encoder.estimate() as u64));
+        // Films get a piece of each frame, however much else there is.
+        left.map_or(0, |left| left.max(SMALLEST))
     }
 
     /// Tells surfaces on which output they are, and notes which can be seen.

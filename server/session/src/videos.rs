@@ -6,8 +6,9 @@
 //!                        └──────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A picture is taken only when the one before has left, so that a slow link or a slow processor
-//! means fewer pictures and never older ones. Access units build on each other: all of them go out,
+//! A large access unit goes in pieces, each as large as a frame may be on this link. A picture is
+//! taken only when the one before has left, so that a slow link or a slow processor means fewer
+//! pictures and never older ones. Access units build on each other: all of them go out,
 //! in order, or the video ends.
 
 mod worker;
@@ -66,8 +67,8 @@ enum Stage {
     Free,
     /// A picture is being encoded.
     Encoding,
-    /// An access unit waits for a frame.
-    Ready(Vec<u8>),
+    /// An access unit waits for a frame, from this byte on.
+    Ready(Vec<u8>, usize),
 }
 
 /// What a frame has of films.
@@ -127,14 +128,14 @@ impl Videos {
         };
         open.stage = match unit.is_empty() {
             true => Stage::Free,
-            false => Stage::Ready(unit),
+            false => Stage::Ready(unit, 0),
         };
         true
     }
 
-    /// What the next frame has of films; `is_playing` says which are still open, and pictures only
-    /// go where there is `room`.
-    pub fn part(&mut self, is_playing: impl Fn(VideoId, LayerId) -> bool, room: bool) -> Part {
+    /// What the next frame has of films, in at most `room` bytes; `is_playing` says which are still
+    /// open.
+    pub fn part(&mut self, is_playing: impl Fn(VideoId, LayerId) -> bool, room: u64) -> Part {
         let mut part = Part::default();
         self.open.retain(|video, open| {
             let stays = is_playing(*video, open.layer);
@@ -148,10 +149,14 @@ impl Videos {
             }
             stays
         });
-        for (video, open) in self.open.iter_mut().filter(|_| room) {
-            let Stage::Ready(unit) = &mut open.stage else {
+        let mut room = usize::try_from(room).unwrap_or(usize::MAX);
+        for (video, open) in &mut self.open {
+            let Stage::Ready(unit, from) = &mut open.stage else {
                 continue;
             };
+            if room == 0 {
+                break;
+            }
             if !std::mem::replace(&mut open.told, true) {
                 part.after.push(SceneOp::StartVideo {
                     video: *video,
@@ -159,12 +164,19 @@ impl Videos {
                     rect: wire_rect(open.rect),
                 });
             }
-            part.after.push(SceneOp::VideoPicture {
+            let piece = &unit[*from..unit.len().min(from.saturating_add(room))];
+            let last = *from + piece.len() == unit.len();
+            part.after.push(SceneOp::VideoPart {
                 video: *video,
-                bytes: unit.len() as u32,
+                bytes: piece.len() as u32,
+                last,
             });
-            part.units.append(unit);
-            open.stage = Stage::Free;
+            part.units.extend_from_slice(piece);
+            room -= piece.len();
+            *from += piece.len();
+            if last {
+                open.stage = Stage::Free;
+            }
         }
         part
     }
@@ -172,7 +184,7 @@ impl Videos {
     /// Whether an access unit waits for a frame.
     pub fn is_ready(&self) -> bool {
         let mut open = self.open.values();
-        open.any(|open| matches!(open.stage, Stage::Ready(_)))
+        open.any(|open| matches!(open.stage, Stage::Ready(..)))
     }
 }
 
@@ -185,7 +197,10 @@ impl App {
         let rate = terminal.rate();
         for surface in self.surfaces.all_mut() {
             let content = &mut surface.content;
-            self.dirty.pixels |= content.look_for_films(now);
+            let is_busy = content
+                .playing()
+                .is_some_and(|playing| !self.videos.is_free(playing.video));
+            self.dirty.pixels |= content.look_for_films(is_busy, now);
             if let Some(rect) = content.found_film() {
                 self.videos.take_up(content, rect, now);
             }

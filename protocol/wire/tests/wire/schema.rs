@@ -7,7 +7,7 @@ use postcard_schema::schema::owned::OwnedNamedType;
 
 /// The hash of each version's schema. Add a line with a new version; never change an old one once
 /// it has been released.
-const HASHES: &[(u16, u64)] = &[(1, 0x2629_ee86_806f_6027)];
+const HASHES: &[(u16, u64)] = &[(1, 0x598d_f179_6aa5_9d15)];
 
 fn schema_text() -> String {
     [

@@ -385,8 +385,8 @@ fn scene_op() -> impl Strategy<Value = SceneOp> {
         (output, any::<u32>()).prop_map(|(output, rgb)| SceneOp::Background { output, rgb }),
         (video.clone(), any::<u32>().prop_map(LayerId), rect())
             .prop_map(|(video, layer, rect)| SceneOp::StartVideo { video, layer, rect }),
-        (video.clone(), any::<u32>())
-            .prop_map(|(video, bytes)| SceneOp::VideoPicture { video, bytes }),
+        (video.clone(), any::<(u32, bool)>())
+            .prop_map(|(video, (bytes, last))| SceneOp::VideoPart { video, bytes, last }),
         video.prop_map(|video| SceneOp::EndVideo { video }),
     ]
 }

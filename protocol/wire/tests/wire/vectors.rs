@@ -392,9 +392,10 @@ fn frame_headers_keep_their_bytes() {
                 h: 360,
             },
         },
-        SceneOp::VideoPicture {
+        SceneOp::VideoPart {
             video: VideoId(3),
             bytes: 4711,
+            last: true,
         },
         SceneOp::EndVideo { video: VideoId(3) },
         SceneOp::Unplace { layer, output },

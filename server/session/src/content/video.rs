@@ -7,17 +7,28 @@
 //!      └──── still for a quarter of a second, hidden, reshaped, forgotten, over ◄─┘
 //!            (its cells become dirty with an unknown base, so that they settle to the exact pixels)
 //! ```
+//!
+//! On a link that would carry a photograph for a while, it is a film of one picture first: what
+//! shows a likeness already waits behind what shows nothing of the kind.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use heliostat_tiles::{Encoder, Rect, TILE, diff};
 use heliostat_wire::id::VideoId;
 
-use super::watch::{Verdict, Watch};
-use super::{Base, Content};
+use super::watch::{self, Verdict, Watch};
+use super::{Base, Content, whole_view};
 
 /// A film that has not changed for this long has stopped.
 pub const STILL: Duration = Duration::from_millis(250);
+
+/// About what a pixel of a photograph takes.
+const BYTES_A_PIXEL: u64 = 2;
+/// And a cell of one.
+const CELL_BYTES: u64 = BYTES_A_PIXEL * (TILE * TILE) as u64;
+/// How much of the rectangle around it a photograph has to fill, in percent.
+const FILLED: usize = 60;
 
 /// What a client says of its surface.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,6 +50,8 @@ pub(super) struct Films {
     playing: Option<Playing>,
     /// What is a film, and has no video yet.
     found: Option<Rect>,
+    /// Dirty cells of which the terminal shows a likeness.
+    likenesses: BTreeSet<u32>,
 }
 
 /// A film that goes as a video.
@@ -59,6 +72,7 @@ impl Films {
     pub(super) fn forget(&mut self, columns: u32, cells: u32) {
         self.playing = None;
         self.found = None;
+        self.likenesses.clear();
         self.watch.reset(columns, cells);
     }
 }
@@ -115,8 +129,61 @@ impl Content {
             return;
         };
         for part in heliostat_tiles::cells(playing.rect) {
-            self.dirty.insert(self.cell_at(part), Base::Unknown);
+            let cell = self.cell_at(part);
+            self.dirty.insert(cell, Base::Unknown);
+            if !playing.changed {
+                self.films.likenesses.insert(cell);
+            }
         }
+    }
+
+    /// Looks for a photograph among what is dirty that would take longer than `bytes` allow; it
+    /// becomes a film of one picture.
+    pub fn look_for_photographs(&mut self, bytes: u64) {
+        if self.films.playing.is_some() || self.films.found.is_some() {
+            return;
+        }
+        let new: Vec<u32> = self
+            .dirty
+            .keys()
+            .copied()
+            .filter(|cell| !self.is_likeness(*cell))
+            .collect();
+        if (new.len() as u64) * CELL_BYTES <= bytes {
+            return;
+        }
+        let view = whole_view(&self.pixels, self.size);
+        let natural = new.into_iter().filter(|cell| {
+            let pixels = view.sub(self.cell_rect(*cell));
+            pixels.is_some_and(watch::is_natural)
+        });
+        let natural: BTreeSet<u32> = natural.collect();
+        let columns = self.columns();
+        self.films.found = watch::largest(natural, columns, |cell| Some(self.cell_rect(cell)))
+            .filter(|(filled, rect)| {
+                *filled as u64 * BYTES_A_PIXEL > bytes && filled * 100 >= rect.area() * FILLED
+            })
+            .map(|(_, rect)| rect);
+    }
+
+    /// Whether the terminal shows a likeness of a dirty cell.
+    pub(super) fn is_likeness(&self, cell: u32) -> bool {
+        self.films.likenesses.contains(&cell)
+    }
+
+    /// Cells in the order in which they go: what the terminal shows nothing of comes first.
+    pub(super) fn order(&self) -> Option<Vec<u32>> {
+        if self.films.likenesses.is_empty() {
+            return None;
+        }
+        let mut cells: Vec<u32> = self.dirty.keys().copied().collect();
+        cells.sort_by_key(|cell| self.is_likeness(*cell));
+        Some(cells)
+    }
+
+    /// A cell was sent.
+    pub(super) fn is_exact(&mut self, cell: u32) {
+        self.films.likenesses.remove(&cell);
     }
 
     /// Takes the film's newest picture, where it has changed: into `pixels`, rows without gaps. Ends
@@ -143,16 +210,16 @@ impl Content {
         Some(playing.at + STILL)
     }
 
-    /// Looks at what has changed for films that have begun or are over. Returns whether one is over,
-    /// so that there is something to send.
-    pub fn look_for_films(&mut self, now: Instant) -> bool {
+    /// Looks at what has changed for films that have begun or are over; one is not while its picture
+    /// `is_busy` on its way out. Returns whether one is over, so that there is something to send.
+    pub fn look_for_films(&mut self, is_busy: bool, now: Instant) -> bool {
         let rect = self.films.playing.map(|playing| playing.rect);
-        let is_still = self.still_at().is_some_and(|at| at <= now);
+        let is_still = !is_busy && self.still_at().is_some_and(|at| at <= now);
         match self.films.watch.judge(rect, self.films.hint, now) {
             _ if is_still => self.end_video(),
-            Verdict::Over => self.end_video(),
+            Verdict::Over if !is_busy => self.end_video(),
+            Verdict::Over | Verdict::Same => {}
             Verdict::Film(rect) => self.films.found = Some(rect),
-            Verdict::Same => {}
         }
         rect.is_some() && self.films.playing.is_none()
     }
@@ -166,6 +233,7 @@ impl Content {
 
     /// A cell has changed. Returns whether all of it belongs to the film.
     pub(super) fn note_film_cell(&mut self, cell: u32) -> bool {
+        self.films.likenesses.remove(&cell);
         let rect = self.cell_rect(cell);
         let part = self
             .films

@@ -140,49 +140,14 @@ impl Watch {
             natural && seen.count() >= hot && seen.changed().is_some()
         };
         let cells = self.cells.iter().zip(0..);
-        let mut left: BTreeSet<u32> = cells
-            .filter(|(seen, _)| is_hot(seen))
-            .map(|(_, cell)| cell)
-            .collect();
-        let mut largest: Option<(usize, Rect)> = None;
-        while let Some(first) = left.pop_first() {
-            let group = self.group(first, &mut left);
-            if largest.is_none_or(|(filled, _)| group.0 > filled) {
-                largest = Some(group);
-            }
-        }
-        let (filled, rect) = largest?;
+        let hot = cells.filter(|(seen, _)| is_hot(seen));
+        let hot = hot.map(|(_, cell)| cell).collect();
+        let changed = |cell: u32| self.cells[cell as usize].changed();
+        let (filled, rect) = largest(hot, self.columns, changed)?;
         let extends = playing.is_some_and(|playing| touches(playing, rect));
         let large = rect.w >= SMALLEST.0 && rect.h >= SMALLEST.1;
         let full = filled * 100 >= rect.area() * FILLED;
         (full && (large || extends)).then_some(rect)
-    }
-
-    /// Takes the neighbours of a cell, and theirs, out of `left`: the area of their changes, and the
-    /// rectangle around them.
-    fn group(&self, first: u32, left: &mut BTreeSet<u32>) -> (usize, Rect) {
-        let mut next = vec![first];
-        let mut filled = 0;
-        let mut all: Option<Rect> = None;
-        while let Some(cell) = next.pop() {
-            let column = cell % self.columns;
-            let mut beside = vec![cell + self.columns];
-            beside.extend(cell.checked_sub(self.columns));
-            beside.extend((column > 0).then(|| cell - 1));
-            beside.extend((column + 1 < self.columns).then(|| cell + 1));
-            next.extend(beside.into_iter().filter(|cell| left.remove(cell)));
-            if let Some(changed) = self.cells[cell as usize].changed() {
-                filled += changed.area();
-                all = Some(all.map_or(changed, |all| around(all, changed)));
-            }
-        }
-        let none = Rect {
-            x: 0,
-            y: 0,
-            w: 0,
-            h: 0,
-        };
-        (filled, all.unwrap_or(none))
     }
 
     /// Whether enough of a film has changed in the last two windows.
@@ -203,8 +168,49 @@ impl Watch {
     }
 }
 
+/// The largest group of neighbours among `cells`: how much of it there is, and the rectangle around
+/// it. `part` says what of a cell counts.
+pub(super) fn largest(
+    mut cells: BTreeSet<u32>,
+    columns: u32,
+    part: impl Fn(u32) -> Option<Rect>,
+) -> Option<(usize, Rect)> {
+    let mut largest: Option<(usize, Rect)> = None;
+    while let Some(first) = cells.pop_first() {
+        let group = group(first, &mut cells, columns, &part);
+        if largest.is_none_or(|(filled, _)| group.is_some_and(|group| group.0 > filled)) {
+            largest = group.or(largest);
+        }
+    }
+    largest
+}
+
+/// Takes the neighbours of a cell, and theirs, out of `left`.
+fn group(
+    first: u32,
+    left: &mut BTreeSet<u32>,
+    columns: u32,
+    part: &impl Fn(u32) -> Option<Rect>,
+) -> Option<(usize, Rect)> {
+    let mut next = vec![first];
+    let mut found: Option<(usize, Rect)> = None;
+    while let Some(cell) = next.pop() {
+        let column = cell % columns;
+        let mut beside = vec![cell + columns];
+        beside.extend(cell.checked_sub(columns));
+        beside.extend((column > 0).then(|| cell - 1));
+        beside.extend((column + 1 < columns).then(|| cell + 1));
+        next.extend(beside.into_iter().filter(|cell| left.remove(cell)));
+        if let Some(part) = part(cell) {
+            let (filled, all) = found.unwrap_or((0, part));
+            found = Some((filled + part.area(), around(all, part)));
+        }
+    }
+    found
+}
+
 /// Whether pixels have more colours than text and drawings.
-fn is_natural(pixels: PixelsRef<'_>) -> bool {
+pub(super) fn is_natural(pixels: PixelsRef<'_>) -> bool {
     let all = pixels.width() as usize * pixels.height() as usize;
     // A step that no regular pattern has.
     let step = (all / SAMPLES).max(1) | 1;

@@ -21,6 +21,7 @@ pub(crate) struct Film {
     layer: LayerId,
     rect: Rect,
     decoder: heliostat_video::Decoder,
+    begun: Vec<u8>,
 }
 
 pub(crate) struct Layer {
@@ -55,10 +56,10 @@ impl Model {
         let mut content = content;
         for op in header.ops.iter() {
             match op {
-                SceneOp::VideoPicture { video, bytes } => {
-                    let (unit, rest) = content.split_at(*bytes as usize);
+                SceneOp::VideoPart { video, bytes, last } => {
+                    let (part, rest) = content.split_at(*bytes as usize);
                     content = rest;
-                    self.picture(*video, unit);
+                    self.video_part(*video, part, *last);
                 }
                 op => self.apply(op),
             }
@@ -128,24 +129,30 @@ impl Model {
                     layer,
                     rect,
                     decoder,
+                    begun: Vec::new(),
                 };
                 let before = self.films.insert(video, film);
                 assert!(before.is_none(), "{video:?} exists");
             }
-            SceneOp::VideoPicture { .. } => panic!("a picture without content"),
+            SceneOp::VideoPart { .. } => panic!("a part without content"),
             SceneOp::EndVideo { video } => {
                 assert!(self.films.remove(&video).is_some(), "unknown {video:?}");
             }
         }
     }
 
-    fn picture(&mut self, video: VideoId, unit: &[u8]) {
+    fn video_part(&mut self, video: VideoId, part: &[u8], last: bool) {
         let film = self.films.get_mut(&video).expect("known video");
+        film.begun.extend_from_slice(part);
+        if !last {
+            return;
+        }
+        let unit = std::mem::take(&mut film.begun);
         let layer = self.layers.get_mut(&film.layer).expect("known layer");
         let stride = layer.size.w as usize;
         let start = film.rect.y as usize * stride + film.rect.x as usize;
         let pixels = &mut layer.pixels[start..];
-        let decoded = film.decoder.decode(unit, pixels, stride);
+        let decoded = film.decoder.decode(&unit, pixels, stride);
         decoded.expect("the access unit is valid");
     }
 
