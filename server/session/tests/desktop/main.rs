@@ -1,5 +1,8 @@
 //! A real session process with real clients, a broker's socket and a terminal's link on loopback.
 
+#[path = "../../src/tests/client.rs"]
+#[expect(dead_code, reason = "the compositor's own tests use more of it")]
+mod client;
 #[path = "../../src/scene/model.rs"]
 mod model;
 #[path = "../../../../protocol/link/tests/link/relay.rs"]
@@ -9,6 +12,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use client::Painting;
 use heliostat_link::CloseCode;
 use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::{OutputId, Ticket};
@@ -126,6 +130,85 @@ fn narrow_way_that_is_full_of_pixels_lets_answers_through() {
         assert!(middle < trip * 2, "{middle:?} of a round trip of {trip:?}");
         assert!(carried > 60_000.0, "the way is used: {carried:.0} bytes/s");
     });
+}
+
+#[test]
+fn photograph_on_a_narrow_way_is_seen_soon_and_exact_later() {
+    const PHOTO: Painting = Painting {
+        w: 1000,
+        h: 700,
+        seed: 1,
+    };
+    run("autostart = []\n", async |desktop| {
+        let weather = Weather {
+            delay: (Duration::from_millis(30), Duration::from_millis(30)),
+            rate: Some(625_000),
+            ..Weather::FINE
+        };
+        let relay = Relay::start(desktop.address(), weather).await;
+        let mut terminal = desktop.attach_by(relay.address, "a", size(1280, 800)).await;
+        let mut client = desktop.client();
+        let window = |model: &model::Model| {
+            model
+                .layers
+                .values()
+                .position(|layer| layer.size.w == PHOTO.w)
+        };
+        terminal
+            .until_with(&mut client, "the globals", |client, _| client.has_globals())
+            .await;
+        client.make_window();
+        terminal
+            .until_with(&mut client, "the window", |client, _| {
+                client.is_configured()
+            })
+            .await;
+        client.commit(PHOTO);
+        terminal
+            .until_with(&mut client, "the first picture", |_, model| {
+                window(model).is_some()
+            })
+            .await;
+        let started = Instant::now();
+        client.picture((0, 0, PHOTO.w, PHOTO.h), 5);
+        let (mut alike, mut most) = (None, 0.0);
+        terminal
+            .until_with(&mut client, "the exact picture", |client, model| {
+                let (same, near) = likeness(&client.pixels, &terminal_pixels(model, PHOTO.w));
+                if near > 0.95 && alike.is_none() {
+                    alike = Some(started.elapsed());
+                    most = same;
+                }
+                same == 1.0
+            })
+            .await;
+        let exact = started.elapsed();
+        let alike = alike.expect("it is alike before it is exact");
+        eprintln!(
+            "a likeness after {alike:?} ({:.0} % of it exact), exact after {exact:?}",
+            most * 100.0
+        );
+        assert!(alike * 2 < exact, "{alike:?} and {exact:?}");
+        assert!(most < 0.7, "it was all but exact when it was alike");
+    });
+}
+
+fn terminal_pixels(model: &model::Model, w: u32) -> Vec<u32> {
+    let layer = model.layers.values().find(|layer| layer.size.w == w);
+    layer.map(|layer| layer.pixels.clone()).unwrap_or_default()
+}
+
+/// How much of a picture is exact, and how much of it looks like the drawn one.
+fn likeness(drawn: &[u32], shown: &[u32]) -> (f64, f64) {
+    let far = |a: u32, b: u32| {
+        let channels = a.to_le_bytes().into_iter().zip(b.to_le_bytes());
+        channels.take(3).map(|(a, b)| a.abs_diff(b)).max() > Some(48)
+    };
+    let pairs = || drawn.iter().zip(shown);
+    let same = pairs().filter(|(a, b)| (*a ^ *b) & 0xff_ffff == 0).count();
+    let near = pairs().filter(|(a, b)| !far(**a, **b)).count();
+    let all = drawn.len().max(1) as f64;
+    (same as f64 / all, near as f64 / all)
 }
 
 #[test]

@@ -29,6 +29,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 
+use crate::client::Client;
 use crate::model::Model;
 
 /// Nothing here takes longer on a machine that works.
@@ -176,6 +177,12 @@ impl Desktop {
             .dial_sized(&stranger, attach, ticket, size(800, 600))
             .await;
         terminal.refusal().await
+    }
+
+    /// A Wayland client of this session.
+    pub fn client(&self) -> Client {
+        let path = self._folder.path().join(&self.ready.wayland_display);
+        Client::new(std::os::unix::net::UnixStream::connect(path).unwrap())
     }
 
     /// Where the session's link is.
@@ -394,6 +401,26 @@ impl Terminal {
         while !done(&self.model) {
             within(what, self.step()).await.unwrap();
         }
+    }
+
+    /// Takes frames, and lets a client live, until both are as wanted.
+    pub async fn until_with(
+        &mut self,
+        client: &mut Client,
+        what: &str,
+        mut done: impl FnMut(&mut Client, &Model) -> bool,
+    ) {
+        let until = async {
+            loop {
+                // The client has no event of its own here.
+                let _ = tokio::time::timeout(Duration::from_millis(5), self.step()).await;
+                assert!(client.pump(), "the client lives");
+                if done(client, &self.model) {
+                    return;
+                }
+            }
+        };
+        within(what, until).await;
     }
 
     pub async fn until_picture(&mut self, what: &str, done: impl Fn(&Vec<u32>) -> bool) {
