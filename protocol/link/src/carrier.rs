@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use crate::copies::Copies;
 use crate::error::LinkError;
 use crate::tcp;
 use crate::transport::priority;
@@ -13,28 +14,28 @@ const CLOSED: LinkError = LinkError::Protocol("the stream is closed");
 /// The streams of a link.
 #[derive(Debug, Clone)]
 pub(crate) enum Streams {
-    Quic(quinn::Connection),
+    Quic(quinn::Connection, Copies),
     Tcp(tcp::Connection),
 }
 
 impl Streams {
     pub(crate) async fn open_main(&self) -> Result<(SendStream, ReceiveStream), LinkError> {
         match self {
-            Self::Quic(quic) => main_of_quic(quic.open_bi().await?),
+            Self::Quic(quic, _) => main_of_quic(quic.open_bi().await?),
             Self::Tcp(tcp) => Ok(main_of_tcp(tcp.open_main()?)),
         }
     }
 
     pub(crate) async fn accept_main(&self) -> Result<(SendStream, ReceiveStream), LinkError> {
         match self {
-            Self::Quic(quic) => main_of_quic(quic.accept_bi().await?),
+            Self::Quic(quic, _) => main_of_quic(quic.accept_bi().await?),
             Self::Tcp(tcp) => Ok(main_of_tcp(tcp.accept_main().await?)),
         }
     }
 
     pub(crate) async fn open_uni(&self, priority: i32) -> Result<SendStream, LinkError> {
         match self {
-            Self::Quic(quic) => {
+            Self::Quic(quic, _) => {
                 let stream = quic.open_uni().await?;
                 stream.set_priority(priority).map_err(|_| CLOSED)?;
                 Ok(SendStream::Quic(stream))
@@ -45,8 +46,16 @@ impl Streams {
 
     pub(crate) async fn accept_uni(&self) -> Result<ReceiveStream, LinkError> {
         match self {
-            Self::Quic(quic) => Ok(ReceiveStream::Quic(quic.accept_uni().await?)),
+            Self::Quic(quic, _) => Ok(ReceiveStream::Quic(quic.accept_uni().await?)),
             Self::Tcp(tcp) => Ok(ReceiveStream::Tcp(tcp.accept_uni().await?)),
+        }
+    }
+
+    /// What is sent twice, where a carrier can lose something: over TCP nothing is.
+    pub(crate) fn copies(&self) -> Option<&Copies> {
+        match self {
+            Self::Quic(_, copies) => Some(copies),
+            Self::Tcp(_) => None,
         }
     }
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::carrier::Streams;
+use crate::copies::Copies;
 use crate::error::{Ended, LinkError};
 use crate::identity::pin_of_certificate;
 use crate::main_stream::Main;
@@ -81,7 +82,7 @@ impl Connection {
             .and_then(|chain| pin_of_certificate(chain.first()?))
             .ok_or(LinkError::Protocol("the peer showed no certificate"))?;
         Ok(Self {
-            streams: Streams::Quic(quic),
+            streams: Streams::Quic(quic.clone(), Copies::new(quic)),
             peer,
             half_open,
         })
@@ -98,7 +99,7 @@ impl Connection {
     /// What carries this link.
     pub fn carrier(&self) -> Carrier {
         match &self.streams {
-            Streams::Quic(_) => Carrier::Quic,
+            Streams::Quic(..) => Carrier::Quic,
             Streams::Tcp(_) => Carrier::Tcp,
         }
     }
@@ -111,7 +112,7 @@ impl Connection {
     /// Where the peer is.
     pub fn remote_address(&self) -> SocketAddr {
         match &self.streams {
-            Streams::Quic(quic) => quic.remote_address(),
+            Streams::Quic(quic, _) => quic.remote_address(),
             Streams::Tcp(tcp) => tcp.remote_address(),
         }
     }
@@ -119,7 +120,7 @@ impl Connection {
     /// The address of this machine at which the peer is talking to us, where known.
     pub fn local_ip(&self) -> Option<IpAddr> {
         match &self.streams {
-            Streams::Quic(quic) => quic.local_ip(),
+            Streams::Quic(quic, _) => quic.local_ip(),
             Streams::Tcp(tcp) => tcp.local_ip(),
         }
     }
@@ -159,7 +160,7 @@ impl Connection {
     /// Closes the link at once; what has not been delivered is lost.
     pub fn close(&self, code: CloseCode, text: &str) {
         match &self.streams {
-            Streams::Quic(quic) => quic.close((code as u32).into(), text.as_bytes()),
+            Streams::Quic(quic, _) => quic.close((code as u32).into(), text.as_bytes()),
             Streams::Tcp(tcp) => tcp.close(code, text),
         }
     }
@@ -172,7 +173,7 @@ impl Connection {
     /// Waits for the end of the link.
     pub async fn closed(&self) -> Ended {
         match &self.streams {
-            Streams::Quic(quic) => quic.closed().await.into(),
+            Streams::Quic(quic, _) => quic.closed().await.into(),
             Streams::Tcp(tcp) => tcp.closed().await,
         }
     }
@@ -180,7 +181,7 @@ impl Connection {
     /// Why the link is over, if it is.
     pub fn ended(&self) -> Option<Ended> {
         match &self.streams {
-            Streams::Quic(quic) => quic.close_reason().map(Ended::from),
+            Streams::Quic(quic, _) => quic.close_reason().map(Ended::from),
             Streams::Tcp(tcp) => tcp.ended(),
         }
     }
@@ -188,7 +189,7 @@ impl Connection {
     /// What the link has been doing.
     pub fn stats(&self) -> Stats {
         match &self.streams {
-            Streams::Quic(quic) => stats_of_quic(quic),
+            Streams::Quic(quic, _) => stats_of_quic(quic),
             Streams::Tcp(tcp) => tcp.stats(),
         }
     }
@@ -196,7 +197,7 @@ impl Connection {
     /// What is known of the way to the peer.
     pub fn path(&self) -> Path {
         match &self.streams {
-            Streams::Quic(quic) => Metered::read(quic.congestion_state()),
+            Streams::Quic(quic, _) => Metered::read(quic.congestion_state()),
             Streams::Tcp(tcp) => tcp.path(),
         }
     }
@@ -205,7 +206,7 @@ impl Connection {
     pub fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], LinkError> {
         let mut secret = [0; 32];
         match &self.streams {
-            Streams::Quic(quic) => quic
+            Streams::Quic(quic, _) => quic
                 .export_keying_material(&mut secret, label, context)
                 .map_err(|_| LinkError::Protocol("the link has no secret to export"))?,
             Streams::Tcp(tcp) => tcp.export(&mut secret, label, context)?,

@@ -15,6 +15,7 @@
 mod backoff;
 mod carrier;
 mod connection;
+mod copies;
 mod dial;
 mod error;
 mod frames;

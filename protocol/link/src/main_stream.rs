@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use heliostat_wire::codec;
 use heliostat_wire::limits::MAX_MESSAGE;
 use heliostat_wire::version::{Link, Preamble, VersionError};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::carrier::{ReceiveStream, SendStream, Streams};
+use crate::copies::{Copies, Joined};
 use crate::error::{Ended, LinkError};
 
 /// Bytes that may wait in a [`Sender`] before it refuses more.
@@ -30,7 +31,7 @@ pub struct Main<S, R> {
 impl<S: Serialize, R: DeserializeOwned> Main<S, R> {
     pub(crate) async fn open(streams: &Streams, link: Link, first: &S) -> Result<Self, LinkError> {
         let (send, receive) = streams.open_main().await?;
-        let mut main = Self::new(send, receive, link);
+        let mut main = Self::new(send, receive, streams.copies(), link);
         main.sender.preamble(link);
         main.sender.send(first).await?;
         Ok(main)
@@ -38,7 +39,7 @@ impl<S: Serialize, R: DeserializeOwned> Main<S, R> {
 
     pub(crate) async fn accept(streams: &Streams, link: Link) -> Result<Self, LinkError> {
         let (send, receive) = streams.accept_main().await?;
-        let mut main = Self::new(send, receive, link);
+        let mut main = Self::new(send, receive, streams.copies(), link);
         let agreed = main.receiver.agree().await;
         main.sender.preamble(link);
         match agreed {
@@ -54,16 +55,19 @@ impl<S: Serialize, R: DeserializeOwned> Main<S, R> {
         }
     }
 
-    fn new(send: SendStream, receive: ReceiveStream, link: Link) -> Self {
+    fn new(send: SendStream, receive: ReceiveStream, copies: Option<&Copies>, link: Link) -> Self {
         Self {
             sender: Sender {
                 stream: send,
+                copies: copies.cloned(),
                 queue: BytesMut::new(),
                 scratch: Vec::new(),
                 message: PhantomData,
             },
             receiver: Receiver {
                 stream: receive,
+                copies: copies.cloned(),
+                joined: Joined::default(),
                 buffer: BytesMut::new(),
                 state: Expecting::Preamble(link),
                 message: PhantomData,
@@ -91,6 +95,7 @@ impl<S: Serialize, R: DeserializeOwned> Main<S, R> {
 #[derive(Debug)]
 pub struct Sender<S> {
     stream: SendStream,
+    copies: Option<Copies>,
     queue: BytesMut,
     scratch: Vec<u8>,
     message: PhantomData<fn(&S)>,
@@ -122,6 +127,9 @@ impl<S: Serialize> Sender<S> {
     pub async fn flush(&mut self) -> Result<(), LinkError> {
         while !self.queue.is_empty() {
             let written = self.stream.write(&self.queue).await?;
+            if let Some(copies) = &self.copies {
+                copies.main_was_written(&self.queue[..written]);
+            }
             self.queue.advance(written);
         }
         Ok(())
@@ -146,6 +154,8 @@ impl<S: Serialize> Sender<S> {
 #[derive(Debug)]
 pub struct Receiver<R> {
     stream: ReceiveStream,
+    copies: Option<Copies>,
+    joined: Joined,
     buffer: BytesMut,
     state: Expecting,
     message: PhantomData<fn() -> R>,
@@ -219,9 +229,17 @@ impl<R: DeserializeOwned> Receiver<R> {
     }
 
     async fn fill(&mut self) -> Result<(), LinkError> {
-        match self.stream.read_chunk(CHUNK).await? {
+        let chunk = tokio::select! {
+            biased;
+            chunk = self.stream.read_chunk(CHUNK) => chunk?,
+            (at, bytes) = next_copy(self.copies.as_ref()) => {
+                self.joined.copy(at, bytes, &mut self.buffer);
+                return Ok(());
+            }
+        };
+        match chunk {
             Some(chunk) => {
-                self.buffer.extend_from_slice(&chunk);
+                self.joined.stream(&chunk, &mut self.buffer);
                 Ok(())
             }
             None => Err(self.at_end()),
@@ -231,6 +249,9 @@ impl<R: DeserializeOwned> Receiver<R> {
     fn at_end(&self) -> LinkError {
         match (self.state, self.buffer.is_empty()) {
             (Expecting::Preamble(_), _) => VersionError::NotHeliostat.into(),
+            _ if self.joined.is_ahead() => {
+                LinkError::Protocol("a copy went beyond the end of the main stream")
+            }
             (_, false) => LinkError::Protocol("the main stream ended within a message"),
             (_, true) => Ended::ByPeer {
                 code: heliostat_wire::close::CloseCode::Done,
@@ -238,5 +259,13 @@ impl<R: DeserializeOwned> Receiver<R> {
             }
             .into(),
         }
+    }
+}
+
+/// The next copy of some of the stream; waits for ever over a carrier without any.
+async fn next_copy(copies: Option<&Copies>) -> (u64, Bytes) {
+    match copies {
+        Some(copies) => copies.next_of_main().await,
+        None => std::future::pending().await,
     }
 }

@@ -45,7 +45,8 @@ pub(crate) const SERVER_CONNECTION_ID: usize = 4;
 /// Bytes of those that a terminal gives out, for the few links it has. Not none: a link that is
 /// still closing and its successor may have the same two addresses.
 pub(crate) const TERMINAL_CONNECTION_ID: usize = 2;
-const DATAGRAM_BUFFER: usize = 64 << 10;
+/// Datagrams that wait to be sent, and to be read.
+pub(crate) const DATAGRAM_BUFFER: usize = 64 << 10;
 
 fn common() -> TransportConfig {
     let mut cubic = CubicConfig::default();

@@ -7,7 +7,8 @@
 //!
 //! Streams arrive in any order; frames are given out by serial, from 1 without gaps. A frame that is
 //! due is always read; those before their turn share a bounded buffer and otherwise wait in the
-//! peer.
+//! peer. A small frame may come as a copy too ([`crate::copies`]), and is then given out without
+//! waiting for its stream.
 
 mod order;
 mod parse;
@@ -20,7 +21,7 @@ use heliostat_wire::codec;
 use heliostat_wire::limits::MAX_FRAME_CONTENT;
 use heliostat_wire::scene::{FrameHeader, STREAM_FRAME};
 
-use crate::carrier::{ReceiveStream, SendStream};
+use crate::carrier::{ReceiveStream, SendStream, Streams};
 use crate::connection::Connection;
 use crate::error::LinkError;
 use crate::transport::{MAX_FRAME_STREAMS, priority};
@@ -62,11 +63,14 @@ impl FrameSender {
         self.scratch.clear();
         self.scratch.push(STREAM_FRAME);
         codec::encode_frame_header(header, &mut self.scratch)?;
-        let mut parts = [Bytes::copy_from_slice(&self.scratch), content];
+        let mut parts = [Bytes::copy_from_slice(&self.scratch), content.clone()];
         let streams = self.connection.streams();
         let mut stream = streams.open_uni(priority::FRAME).await?;
         stream.write_all_chunks(&mut parts).await?;
         stream.finish()?;
+        if let Some(copies) = streams.copies() {
+            copies.frame_was_written([&self.scratch, &content]);
+        }
         Ok(Sent { stream })
     }
 }
@@ -126,6 +130,9 @@ impl FrameReceiver {
                 biased;
                 stream = connection.streams().accept_uni(), if room => self.begin(stream?),
                 frame = poll_fn(|cx| self.poll_reading(cx)) => self.order.arrived(frame?)?,
+                copy = next_copy(connection.streams()) => {
+                    self.order.copied(parse::whole(&copy)?);
+                }
             }
         }
     }
@@ -166,6 +173,14 @@ impl FrameReceiver {
     fn early_bytes(&self, due: u32) -> usize {
         let parsers = self.reading.iter().map(|reading| &reading.parser);
         parsers.map(|parser| parser.early_bytes(due)).sum()
+    }
+}
+
+/// The next copy of a frame; waits for ever over a carrier without any.
+async fn next_copy(streams: &Streams) -> Bytes {
+    match streams.copies() {
+        Some(copies) => copies.next_frame().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -117,6 +117,19 @@ impl Parser {
     }
 }
 
+/// The frame whose stream would have been these bytes.
+pub(super) fn whole(mut bytes: &[u8]) -> Result<Frame, LinkError> {
+    let mut parser = Parser::new(Vec::new());
+    while !bytes.is_empty() {
+        let space = parser.space();
+        let (piece, rest) = bytes.split_at(bytes.len().min(space.len()));
+        space[..piece.len()].copy_from_slice(piece);
+        parser.advance(piece.len())?;
+        bytes = rest;
+    }
+    parser.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use heliostat_wire::List;

@@ -43,6 +43,7 @@ const STORM: Weather = Weather {
     loss: 30,
     delay: (Duration::from_millis(1), Duration::from_millis(12)),
     rate: None,
+    queue: None,
 };
 
 async fn frames_come_in_order_and_whole_through_loss_and_reordering(over: Carrier) {
@@ -208,4 +209,53 @@ async fn a_receiver_of_frames_may_be_cancelled_at_any_time(over: Carrier) {
     }
     assert!(cancelled > 0);
     within(sending).await.unwrap();
+}
+
+/// Sends datagrams of any content, as a session of an enemy might.
+fn send_copies(far: &quinn::Connection, copies: Vec<Vec<u8>>) {
+    for bytes in copies {
+        far.send_datagram(bytes.into()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_frame_whose_copy_has_come_does_not_wait_for_its_stream() {
+    let (near, far) = with_bare_session().await;
+    let copies = [2, 1, 2].map(|serial| frame_bytes(serial, &content(serial, 100)));
+    send_copies(&far, copies.to_vec());
+    let mut receiver = FrameReceiver::new(&near);
+    for serial in 1..=2 {
+        let frame = within(receiver.next()).await.unwrap();
+        assert_eq!(frame.content, content(serial, 100));
+    }
+    // The streams of all three come later.
+    let streams = [1, 2, 3].map(|serial| frame_bytes(serial, &content(serial, 100)));
+    send_raw(&far, streams.to_vec()).await;
+    let frame = within(receiver.next()).await.unwrap();
+    assert_eq!(frame.header.serial, 3);
+}
+
+#[tokio::test]
+async fn copies_of_an_enemy_are_dropped_or_end_the_link() {
+    use heliostat_wire::close::CloseCode::ProtocolViolation;
+    let (near, far) = with_bare_session().await;
+    let mut flood: Vec<_> = (0..2000)
+        .map(|n| frame_bytes(n % 500, &content(n, 900)))
+        .collect();
+    flood.extend([vec![], vec![9], vec![2], vec![2; 9], vec![2; 700]]);
+    send_copies(&far, flood);
+    let streams = (1..=30).map(|serial| frame_bytes(serial, b"x"));
+    send_raw(&far, streams.collect()).await;
+    let mut receiver = FrameReceiver::new(&near);
+    for serial in 1..=30 {
+        let frame = within(receiver.next()).await.unwrap();
+        assert_eq!(frame.header.serial, serial);
+    }
+    send_copies(&far, vec![vec![1, 3, 255, 255, 255]]);
+    let error = loop {
+        if let Err(error) = within(receiver.next()).await {
+            break error;
+        }
+    };
+    assert_eq!(error.close_code(), ProtocolViolation, "{error}");
 }

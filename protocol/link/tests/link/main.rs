@@ -6,6 +6,7 @@ mod support;
 
 mod fault;
 mod frames;
+mod loss;
 mod messages;
 mod race;
 mod tcp;

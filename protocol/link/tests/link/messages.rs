@@ -62,6 +62,7 @@ async fn a_receiver_that_is_cancelled_over_and_over_loses_nothing(over: Carrier)
             std::time::Duration::from_millis(2),
         ),
         rate: None,
+        queue: None,
     };
     let (address, _relay) = reach(&server, weather, over).await;
     let ((_near, near), (_far, mut far)) =
@@ -109,6 +110,7 @@ async fn last_words_are_delivered_before_the_link_closes(over: Carrier) {
         loss: 200,
         delay: Weather::FINE.delay,
         rate: None,
+        queue: None,
     };
     let (address, _relay) = reach(&server, weather, over).await;
     let ((near, mut near_main), (far, far_main)) =

@@ -1,25 +1,32 @@
-//! A UDP relay between a terminal and a server that loses, delays and reorders by a seeded die.
+//! A UDP relay between a terminal and a server that loses, delays, queues and reorders by a seeded
+//! die. It has a thread of its own, so that it is in time while the ends work.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use tokio::net::UdpSocket;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+
+/// Timers are as coarse as this; shorter waits are spun through.
+const TIMER: Duration = Duration::from_micros(1500);
+/// UDP and IPv4 headers.
+const HEADERS: usize = 28;
 
 /// What the network does to each packet.
 #[derive(Debug, Clone, Copy)]
 pub struct Weather {
     pub seed: u64,
-    /// Packets lost in a thousand.
+    /// Packets lost in a thousand, each way.
     pub loss: u64,
-    /// Each packet's delay is between these.
+    /// Each packet's delay is between these, each way.
     pub delay: (Duration, Duration),
-    /// Bytes a second towards the terminal, behind a queue without end; any number where absent.
+    /// Bytes a second towards the terminal; any number where absent.
     pub rate: Option<u64>,
+    /// Bytes that wait for the rate at most; what comes then is lost. Without end where absent.
+    pub queue: Option<u64>,
 }
 
 impl Weather {
@@ -28,14 +35,27 @@ impl Weather {
         loss: 0,
         delay: (Duration::ZERO, Duration::ZERO),
         rate: None,
+        queue: None,
     };
+
+    /// Fine but for half of this round trip each way.
+    pub fn far(trip: Duration) -> Self {
+        Self {
+            delay: (trip / 2, trip / 2),
+            ..Self::FINE
+        }
+    }
 }
 
-/// What passed the relay towards the server and towards the terminal.
+/// What came to the relay, towards the server and towards the terminal.
 #[derive(Debug, Default)]
 pub struct Seen {
     pub packets: AtomicU64,
     pub bytes: AtomicU64,
+    /// Bytes towards the terminal.
+    pub down: AtomicU64,
+    /// Packets for which the queue had no room.
+    pub overflowed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -43,13 +63,9 @@ pub struct Relay {
     pub address: SocketAddr,
     pub seen: Arc<Seen>,
     cut: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    weather: Arc<Mutex<Weather>>,
+    /// Ends the thread when it is dropped.
+    _running: oneshot::Sender<()>,
 }
 
 impl Relay {
@@ -60,18 +76,33 @@ impl Relay {
 
     /// The same at an address of the caller's.
     pub async fn start_at(address: SocketAddr, server: SocketAddr, weather: Weather) -> Self {
-        let near = UdpSocket::bind(address).await.unwrap();
-        let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        far.connect(server).await.unwrap();
+        let near = UdpSocket::bind(address).unwrap();
+        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+        far.connect(server).unwrap();
         let address = near.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
         let cut = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(relay(near, far, weather, seen.clone(), cut.clone()));
+        let now = Arc::new(Mutex::new(weather));
+        let (running, ended) = oneshot::channel::<()>();
+        let relay = relay(near, far, now.clone(), seen.clone(), cut.clone());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = relay => {}
+                    _ = ended => {}
+                }
+            });
+        });
         Self {
             address,
             seen,
             cut,
-            task,
+            weather: now,
+            _running: running,
         }
     }
 
@@ -80,11 +111,16 @@ impl Relay {
         self.cut.store(cut, Ordering::SeqCst);
     }
 
+    /// The weather changes, for packets that come from now on. The seed stays.
+    pub fn change(&self, weather: Weather) {
+        *self.weather.lock().unwrap() = weather;
+    }
+
     /// Packets and bytes on the wire so far, both ways, with 28 bytes of UDP and IPv4 headers each.
     pub fn on_the_wire(&self) -> (u64, u64) {
         let packets = self.seen.packets.load(Ordering::SeqCst);
         let bytes = self.seen.bytes.load(Ordering::SeqCst);
-        (packets, bytes + packets * 28)
+        (packets, bytes + packets * HEADERS as u64)
     }
 }
 
@@ -94,11 +130,16 @@ type UnderWay = (Instant, u64, bool, Vec<u8>);
 async fn relay(
     near: UdpSocket,
     far: UdpSocket,
-    weather: Weather,
+    weather: Arc<Mutex<Weather>>,
     seen: Arc<Seen>,
     cut: Arc<AtomicBool>,
 ) {
-    let mut die = Die(weather.seed);
+    let asynchronous = |socket: UdpSocket| {
+        socket.set_nonblocking(true).unwrap();
+        tokio::net::UdpSocket::from_std(socket).unwrap()
+    };
+    let (near, far) = (asynchronous(near), asynchronous(far));
+    let mut die = Die(weather.lock().unwrap().seed);
     let mut terminal = None;
     let mut under_way: BinaryHeap<Reverse<UnderWay>> = BinaryHeap::new();
     let mut number = 0u64;
@@ -107,6 +148,16 @@ async fn relay(
     loop {
         let due = under_way.peek().map(|Reverse((due, ..))| *due);
         let (packet, to_server) = tokio::select! {
+            biased;
+            () = until(due), if due.is_some() => {
+                let Some(Reverse((_, _, to_server, packet))) = under_way.pop() else { continue };
+                let _ = match (to_server, terminal) {
+                    (true, _) => far.send(&packet).await,
+                    (false, Some(terminal)) => near.send_to(&packet, terminal).await,
+                    (false, None) => Ok(0),
+                };
+                continue;
+            }
             Ok((length, from)) = near.recv_from(&mut from_near) => {
                 terminal = Some(from);
                 (from_near[..length].to_vec(), true)
@@ -116,18 +167,14 @@ async fn relay(
                 Ok(length) => (from_far[..length].to_vec(), false),
                 Err(_) => continue,
             },
-            () = sleep_until(due), if due.is_some() => {
-                let Some(Reverse((_, _, to_server, packet))) = under_way.pop() else { continue };
-                let _ = match (to_server, terminal) {
-                    (true, _) => far.send(&packet).await,
-                    (false, Some(terminal)) => near.send_to(&packet, terminal).await,
-                    (false, None) => Ok(0),
-                };
-                continue;
-            }
         };
+        let now = Instant::now();
+        let weather = *weather.lock().unwrap();
         seen.packets.fetch_add(1, Ordering::SeqCst);
         seen.bytes.fetch_add(packet.len() as u64, Ordering::SeqCst);
+        if !to_server {
+            seen.down.fetch_add(packet.len() as u64, Ordering::SeqCst);
+        }
         if cut.load(Ordering::SeqCst) || die.throw(1000) < weather.loss {
             continue;
         }
@@ -135,19 +182,32 @@ async fn relay(
         let spread = (longest - shortest).as_micros() as u64;
         let delay = shortest + Duration::from_micros(die.throw(spread + 1));
         number += 1;
-        let mut leaves = Instant::now();
+        let mut leaves = now;
         if let Some(rate) = weather.rate.filter(|_| !to_server) {
-            let takes = Duration::from_secs_f64((packet.len() + 28) as f64 / rate as f64);
-            busy_until = busy_until.max(leaves) + takes;
+            let bytes = packet.len() + HEADERS;
+            let waiting = busy_until.saturating_duration_since(now).as_secs_f64() * rate as f64;
+            if weather
+                .queue
+                .is_some_and(|most| waiting + bytes as f64 > most as f64)
+            {
+                seen.overflowed.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
+            let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
+            busy_until = busy_until.max(now) + takes;
             leaves = busy_until;
         }
         under_way.push(Reverse((leaves + delay, number, to_server, packet)));
     }
 }
 
-async fn sleep_until(due: Option<Instant>) {
-    if let Some(due) = due {
-        tokio::time::sleep_until(due).await;
+async fn until(due: Option<Instant>) {
+    let Some(due) = due else { return };
+    while let Some(left) = due.checked_duration_since(Instant::now()) {
+        match left.checked_sub(TIMER) {
+            Some(long) if !long.is_zero() => tokio::time::sleep(long).await,
+            _ => tokio::task::yield_now().await,
+        }
     }
 }
 

@@ -1,0 +1,187 @@
+//! What is small is sent twice while the way loses packets: on its stream, and a moment later in a
+//! datagram. Whichever comes first is taken, so that hardly anything waits for a retransmission.
+//!
+//! ```text
+//!            a packet was lost                       none was lost for MEMORY
+//!   single ────────────────────► doubled (each copy COPY_AFTER its original) ──► single
+//! ```
+//!
+//! A copy of the main stream is some of its bytes and where they belong, so it can neither change
+//! the order of messages nor give one out twice. A copy of a frame is the whole frame.
+
+mod join;
+mod loss;
+mod tail;
+mod word;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+pub(crate) use join::Joined;
+use loss::Losses;
+pub(crate) use tail::Tail;
+use word::{MAX_WORD, Word};
+
+use crate::transport::DATAGRAM_BUFFER;
+
+/// How long after its original a copy leaves: in a packet of its own, and when whatever took the
+/// first one has perhaps passed.
+const COPY_AFTER: Duration = Duration::from_millis(8);
+/// Datagrams that wait for congestion control; copies behind more than that would come too late.
+const MAX_UNSENT: usize = 4 << 10;
+/// Frames that wait for their copy to leave, and copies of each kind that wait to be read.
+const MAX_WAITING: usize = 64;
+
+/// The copies of one QUIC connection, both ways. Clones are handles of the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Copies {
+    quic: quinn::Connection,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    outgoing: Mutex<Outgoing>,
+    incoming: Mutex<Incoming>,
+    main_came: Notify,
+    frame_came: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Outgoing {
+    losses: Losses,
+    tail: Tail,
+    frames: Vec<Bytes>,
+    /// A task will send what waits.
+    scheduled: bool,
+}
+
+#[derive(Debug, Default)]
+struct Incoming {
+    main: Vec<(u64, Bytes)>,
+    frames: Vec<Bytes>,
+}
+
+impl Copies {
+    pub(crate) fn new(quic: quinn::Connection) -> Self {
+        Self {
+            quic,
+            shared: Arc::default(),
+        }
+    }
+
+    /// These bytes were handed to the main stream. Must be called for all of them.
+    pub(crate) fn main_was_written(&self, bytes: &[u8]) {
+        let mut outgoing = locked(&self.shared.outgoing);
+        outgoing.tail.wrote(bytes);
+        if self.is_lossy(&mut outgoing) {
+            self.schedule(&mut outgoing);
+        }
+    }
+
+    /// This frame was handed to its stream, which was finished: the parts are the stream's bytes.
+    pub(crate) fn frame_was_written(&self, parts: [&[u8]; 2]) {
+        let length = parts[0].len() + parts[1].len();
+        let fits = self.quic.max_datagram_size().unwrap_or(0).min(MAX_WORD);
+        let mut outgoing = locked(&self.shared.outgoing);
+        if length > fits || !self.is_lossy(&mut outgoing) || outgoing.frames.len() == MAX_WAITING {
+            return;
+        }
+        outgoing.frames.push(Bytes::from(parts.concat()));
+        self.schedule(&mut outgoing);
+    }
+
+    /// The next bytes of the peer's main stream that came as a copy, and where they belong; waits
+    /// for ever once the link is over. Cancel-safe.
+    pub(crate) async fn next_of_main(&self) -> (u64, Bytes) {
+        self.next(&self.shared.main_came, |incoming| take(&mut incoming.main))
+            .await
+    }
+
+    /// The next frame that came as a copy, as on its stream; waits for ever once the link is over.
+    /// Cancel-safe.
+    pub(crate) async fn next_frame(&self) -> Bytes {
+        self.next(&self.shared.frame_came, |incoming| {
+            take(&mut incoming.frames)
+        })
+        .await
+    }
+
+    /// Waits for what `take` takes. Whoever waits sorts what comes for all.
+    async fn next<T>(&self, came: &Notify, take: impl Fn(&mut Incoming) -> Option<T>) -> T {
+        loop {
+            let mut word = std::pin::pin!(came.notified());
+            word.as_mut().enable();
+            if let Some(copy) = take(&mut locked(&self.shared.incoming)) {
+                return copy;
+            }
+            tokio::select! {
+                biased;
+                () = word => {}
+                datagram = self.quic.read_datagram() => match datagram {
+                    Ok(datagram) => self.sort(datagram),
+                    // The streams say so better.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    /// What nobody reads is dropped, as the network might have done.
+    fn sort(&self, datagram: Bytes) {
+        let mut incoming = locked(&self.shared.incoming);
+        match Word::decode(datagram) {
+            Some(Word::Main { at, bytes }) if incoming.main.len() < MAX_WAITING => {
+                incoming.main.push((at, bytes));
+                self.shared.main_came.notify_waiters();
+            }
+            Some(Word::Frame(bytes)) if incoming.frames.len() < MAX_WAITING => {
+                incoming.frames.push(bytes);
+                self.shared.frame_came.notify_waiters();
+            }
+            _ => {}
+        }
+    }
+
+    fn is_lossy(&self, outgoing: &mut Outgoing) -> bool {
+        let lost = self.quic.stats().path.lost_packets;
+        outgoing.losses.are_recent(lost, Instant::now())
+    }
+
+    fn schedule(&self, outgoing: &mut Outgoing) {
+        if !std::mem::replace(&mut outgoing.scheduled, true) {
+            let copies = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(COPY_AFTER).await;
+                copies.send();
+            });
+        }
+    }
+
+    fn send(&self) {
+        let mut outgoing = locked(&self.shared.outgoing);
+        outgoing.scheduled = false;
+        let main = outgoing.tail.copy();
+        let main = main.map(|(at, bytes)| Word::Main { at, bytes });
+        let frames = outgoing.frames.drain(..).map(Word::Frame);
+        for word in main.into_iter().chain(frames) {
+            let unsent = DATAGRAM_BUFFER.saturating_sub(self.quic.datagram_send_buffer_space());
+            if unsent > MAX_UNSENT {
+                break;
+            }
+            // The original is on its way whatever becomes of its copy.
+            let _ = self.quic.send_datagram(word.encode());
+        }
+    }
+}
+
+fn take<T>(waiting: &mut Vec<T>) -> Option<T> {
+    (!waiting.is_empty()).then(|| waiting.remove(0))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
