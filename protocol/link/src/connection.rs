@@ -12,11 +12,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::carrier::Streams;
+use crate::congestion::Metered;
 use crate::copies::Copies;
 use crate::error::{Ended, LinkError};
 use crate::identity::pin_of_certificate;
 use crate::main_stream::Main;
-use crate::path::{Metered, Path};
+use crate::path::Path;
 use crate::serve::HalfOpen;
 use crate::tcp;
 

@@ -14,6 +14,7 @@
 
 mod backoff;
 mod carrier;
+mod congestion;
 mod connection;
 mod copies;
 mod dial;

@@ -1,17 +1,11 @@
-//! What the way to the peer carries: measured where packets are acknowledged, beside the congestion
-//! control, which it leaves alone.
+//! What the way to the peer carries: measured where packets are acknowledged.
 //!
 //! A rate is what was delivered between a packet's departure and its acknowledgement, over that
 //! time; where the pipe was not full it is a lower bound. The method is that of BBR
 //! (draft-ietf-ccwg-bbr, "Delivery Rate Samples").
 
-use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
-use quinn_proto::RttEstimator;
 
 /// Departures that are remembered.
 const MAX_MARKS: usize = 128;
@@ -70,7 +64,7 @@ impl Meter {
         self.path
     }
 
-    fn sent(&mut self, now: Instant, bytes: u64) {
+    pub(crate) fn sent(&mut self, now: Instant, bytes: u64) {
         let idle = self.in_flight == 0;
         self.in_flight += bytes;
         if idle || self.delivered_at.is_none() {
@@ -102,19 +96,21 @@ impl Meter {
         held.max(LEAST_QUEUE)
     }
 
-    fn acked(&mut self, sent: Instant, bytes: u64, rtt: Duration) {
+    /// `min_rtt` is the shortest round trip so far.
+    pub(crate) fn acked(&mut self, sent: Instant, bytes: u64, min_rtt: Duration) {
         self.delivered += bytes;
-        self.path.min_rtt = Some(self.path.min_rtt.map_or(rtt, |known| known.min(rtt)));
+        // Before the first measurement it is a guess, so it may grow.
+        self.path.min_rtt = Some(min_rtt);
         self.in_flight = self.in_flight.saturating_sub(bytes);
         self.newest = self.newest.max(Some(sent));
     }
 
-    fn lost(&mut self, bytes: u64) {
+    pub(crate) fn lost(&mut self, bytes: u64) {
         self.in_flight = self.in_flight.saturating_sub(bytes);
     }
 
     /// A batch of acknowledgements is complete.
-    fn end(&mut self, now: Instant) {
+    pub(crate) fn end(&mut self, now: Instant) {
         self.delivered_at = Some(now);
         let Some(newest) = self.newest.take() else {
             return;
@@ -152,102 +148,6 @@ impl Best {
             self.present = self.present.max(rate);
         }
         self.before.max(self.present)
-    }
-}
-
-/// Another controller, and a meter beside it.
-pub(crate) struct Metered {
-    inner: Box<dyn Controller>,
-    meter: Meter,
-}
-
-/// Makes [`Metered`] ones of Cubic.
-pub(crate) struct MeteredCubic(pub(crate) Arc<CubicConfig>);
-
-impl ControllerFactory for MeteredCubic {
-    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Metered {
-            inner: self.0.clone().build(now, current_mtu),
-            meter: Meter::default(),
-        })
-    }
-}
-
-impl Metered {
-    /// What the controller of a connection has measured.
-    pub(crate) fn read(controller: Box<dyn Controller>) -> Path {
-        let metered = controller.into_any().downcast::<Self>();
-        metered.map_or(Path::default(), |metered| metered.meter.path())
-    }
-}
-
-impl Controller for Metered {
-    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
-        self.meter.sent(now, bytes);
-        self.inner.on_sent(now, bytes, last_packet_number);
-    }
-
-    fn on_ack(
-        &mut self,
-        now: Instant,
-        sent: Instant,
-        bytes: u64,
-        app_limited: bool,
-        rtt: &RttEstimator,
-    ) {
-        self.meter.acked(sent, bytes, rtt.min());
-        self.inner.on_ack(now, sent, bytes, app_limited, rtt);
-    }
-
-    fn on_end_acks(
-        &mut self,
-        now: Instant,
-        in_flight: u64,
-        app_limited: bool,
-        largest_packet_num_acked: Option<u64>,
-    ) {
-        self.meter.end(now);
-        self.inner
-            .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
-    }
-
-    fn on_congestion_event(
-        &mut self,
-        now: Instant,
-        sent: Instant,
-        is_persistent_congestion: bool,
-        lost_bytes: u64,
-    ) {
-        self.meter.lost(lost_bytes);
-        self.inner
-            .on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
-    }
-
-    fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.inner.on_mtu_update(new_mtu);
-    }
-
-    fn window(&self) -> u64 {
-        self.inner.window()
-    }
-
-    fn metrics(&self) -> ControllerMetrics {
-        self.inner.metrics()
-    }
-
-    fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self {
-            inner: self.inner.clone_box(),
-            meter: self.meter.clone(),
-        })
-    }
-
-    fn initial_window(&self) -> u64 {
-        self.inner.initial_window()
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
     }
 }
 

@@ -57,6 +57,7 @@ impl Server {
             .max_incoming(MAX_INCOMING)
             .incoming_buffer_size(INCOMING_BUFFER)
             .incoming_buffer_size_total(INCOMING_BUFFER * MAX_INCOMING as u64);
+        transport::make_room(&socket);
         let endpoint = quinn::Endpoint::new(
             transport::endpoint(identity, transport::SERVER_CONNECTION_ID),
             Some(config),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use quinn::congestion::CubicConfig;
 use quinn::{EndpointConfig, TransportConfig, VarInt};
 
+use crate::congestion::MeteredCubic;
 use crate::identity::Identity;
-use crate::path::MeteredCubic;
 
 /// A terminal that hears nothing for this long asks whether the server is there.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -100,4 +100,16 @@ pub(crate) fn endpoint(identity: &Identity, connection_id: usize) -> EndpointCon
         Box::new(quinn_proto::RandomConnectionIdGenerator::new(connection_id))
     });
     config
+}
+
+/// Room for what comes in the milliseconds in which this process does not run: the kernel's own is
+/// that for some 90 packets, a millisecond at 1 Gbit/s. It may give less than this.
+const SOCKET_BUFFER: usize = 2 << 20;
+
+/// Makes room in a socket, as far as the kernel allows.
+pub(crate) fn make_room(socket: &std::net::UdpSocket) {
+    let socket = socket2::SockRef::from(socket);
+    if let Err(error) = socket.set_recv_buffer_size(SOCKET_BUFFER) {
+        tracing::debug!(%error, "a socket keeps its small buffer");
+    }
 }

@@ -155,10 +155,12 @@ impl Dialer {
 }
 
 fn open(identity: &Identity, any: SocketAddr) -> std::io::Result<quinn::Endpoint> {
+    let socket = UdpSocket::bind(any)?;
+    transport::make_room(&socket);
     quinn::Endpoint::new(
         transport::endpoint(identity, transport::TERMINAL_CONNECTION_ID),
         None,
-        UdpSocket::bind(any)?,
+        socket,
         Arc::new(quinn::TokioRuntime),
     )
 }

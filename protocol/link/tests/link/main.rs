@@ -4,6 +4,7 @@ mod gate;
 mod relay;
 mod support;
 
+mod bursts;
 mod fault;
 mod frames;
 mod loss;

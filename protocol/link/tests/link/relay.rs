@@ -136,6 +136,8 @@ async fn relay(
 ) {
     let asynchronous = |socket: UdpSocket| {
         socket.set_nonblocking(true).unwrap();
+        // What the kernel drops would be no part of the weather.
+        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
         tokio::net::UdpSocket::from_std(socket).unwrap()
     };
     let (near, far) = (asynchronous(near), asynchronous(far));

@@ -1,0 +1,181 @@
+//! How long a burst of pixels takes: after a connect, after a pause, and where packets are lost.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use heliostat_link::{Connection, FrameReceiver, FrameSender};
+use heliostat_wire::List;
+use heliostat_wire::scene::FrameHeader;
+use tokio::sync::Semaphore;
+
+use crate::relay::{Relay, Weather};
+use crate::support::*;
+
+/// Of a desk's network: 1 Gbit/s, and what its switch queues.
+const GIGABIT: u64 = 125_000_000;
+const SWITCH: u64 = 512 << 10;
+
+/// One end that sends frames and one that receives them.
+struct Way {
+    relay: Relay,
+    far: Connection,
+    _near: Connection,
+    sender: FrameSender,
+    receiver: FrameReceiver,
+    serial: u32,
+}
+
+impl Way {
+    async fn new(weather: Weather) -> Self {
+        let key = identity();
+        let server = server(&key);
+        let relay = Relay::start(server.local_addr().unwrap(), weather).await;
+        let (near, far) = within(connect(&server, relay.address, &key)).await;
+        Self {
+            relay,
+            sender: FrameSender::new(&far),
+            receiver: FrameReceiver::new(&near),
+            far,
+            _near: near,
+            serial: 0,
+        }
+    }
+
+    /// How long a frame of so many bytes takes.
+    async fn burst(&mut self, bytes: usize) -> Duration {
+        self.serial += 1;
+        let header = FrameHeader {
+            serial: self.serial,
+            last_input: 0,
+            ops: List::default(),
+        };
+        let content = Bytes::from(vec![7; bytes]);
+        let started = Instant::now();
+        let sending = self.sender.send(&header, content);
+        let receiving = self.receiver.next();
+        let (sent, frame) = within(async { tokio::join!(sending, receiving) }).await;
+        sent.unwrap();
+        self.receiver.recycle(frame.unwrap().content);
+        started.elapsed()
+    }
+}
+
+fn middle(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[tokio::test]
+#[ignore = "a measurement of half a minute: its figures are in docs/adr/0008"]
+async fn bursts_on_a_desks_network() {
+    for trip in [200, 1000, 5000, 20_000].map(Duration::from_micros) {
+        for bytes in [150_000, 600_000, 2_000_000] {
+            let (mut fresh, mut paused) = (Vec::new(), Vec::new());
+            let (mut sent, mut overflowed) = (0, 0);
+            for _ in 0..5 {
+                let weather = Weather {
+                    rate: Some(GIGABIT),
+                    queue: Some(SWITCH),
+                    ..Weather::far(trip)
+                };
+                let mut way = Way::new(weather).await;
+                fresh.push(way.burst(bytes).await);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                paused.push(way.burst(bytes).await);
+                let seen = &way.relay.seen;
+                overflowed += seen.overflowed.load(Ordering::SeqCst);
+                sent += way.far.stats().sent_datagrams;
+            }
+            let wire = Duration::from_secs_f64(bytes as f64 / GIGABIT as f64) + trip / 2;
+            eprintln!(
+                "round trip {trip:?}, {bytes} bytes, at best {wire:?}: {:?} after the connect, {:?} after a pause; {overflowed} of {sent} packets overflowed",
+                middle(fresh),
+                middle(paused),
+            );
+        }
+    }
+}
+
+/// Pixels without end for a while, a frame of 20 ms after the other; the share of the rate that was
+/// carried after the first three seconds.
+async fn fill(weather: Weather, seconds: u64) -> f64 {
+    let rate = weather.rate.expect("a rate");
+    let frame = (rate / 50) as usize;
+    let Way {
+        relay,
+        far,
+        _near,
+        mut sender,
+        mut receiver,
+        ..
+    } = Way::new(weather).await;
+    // As many as a session has under way.
+    let credit = Arc::new(Semaphore::new(30));
+    let taken = credit.clone();
+    let sending = tokio::spawn(async move {
+        for serial in 1.. {
+            taken.acquire().await.unwrap().forget();
+            let header = FrameHeader {
+                serial,
+                last_input: 0,
+                ops: List::default(),
+            };
+            let content = Bytes::from(vec![7; frame]);
+            if sender.send(&header, content).await.is_err() {
+                return;
+            }
+        }
+    });
+    let (begun, first) = (Instant::now(), Duration::from_secs(3));
+    let mut carried = 0;
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        let frame = within(receiver.next()).await.unwrap();
+        credit.add_permits(1);
+        if begun.elapsed() > first {
+            carried += frame.content.len();
+        }
+        receiver.recycle(frame.content);
+    }
+    let share = carried as f64 / (begun.elapsed() - first).as_secs_f64() / rate as f64;
+    sending.abort();
+    let stats = far.stats();
+    let overflowed = &relay.seen.overflowed;
+    eprintln!(
+        "{rate} bytes/s, {:?} each way, a queue of {:?}, {} in 1000 lost: {:.0} % carried; {} of {} packets overflowed; window {}, round trip {:?}, {:?}",
+        weather.delay.0,
+        weather.queue,
+        weather.loss,
+        share * 100.0,
+        overflowed.load(Ordering::SeqCst),
+        stats.sent_datagrams,
+        stats.congestion_window,
+        stats.rtt,
+        far.path(),
+    );
+    share
+}
+
+#[tokio::test]
+#[ignore = "a measurement of half a minute: its figures are in docs/adr/0008"]
+async fn ways_that_lose_packets_are_filled() {
+    for (rate, trip, queue_ms, loss) in [
+        (2_500_000, 40, 100, 0),
+        (2_500_000, 40, 100, 10),
+        (2_500_000, 40, 100, 50),
+        (2_500_000, 40, 8, 0),
+        (2_500_000, 40, 8, 10),
+        (625_000, 150, 100, 10),
+        (625_000, 150, 100, 50),
+        (12_500_000, 20, 20, 10),
+    ] {
+        let weather = Weather {
+            loss,
+            rate: Some(rate),
+            queue: Some(rate * queue_ms / 1000),
+            ..Weather::far(Duration::from_millis(trip))
+        };
+        fill(weather, 9).await;
+    }
+}
