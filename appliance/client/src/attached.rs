@@ -26,6 +26,8 @@ pub struct Attached {
     newest: u32,
     last_input: u32,
     acknowledged: u32,
+    /// When that was scanned out.
+    acknowledged_ns: u64,
     clock: Clock,
     outputs: BTreeMap<OutputId, Progress>,
 }
@@ -35,6 +37,8 @@ pub struct Attached {
 struct Progress {
     damage: Damage,
     shown: u32,
+    /// When that was scanned out.
+    at_ns: u64,
 }
 
 impl Attached {
@@ -47,6 +51,7 @@ impl Attached {
             newest: 0,
             last_input: 0,
             acknowledged: 0,
+            acknowledged_ns: 0,
             clock: Clock::default(),
             outputs: BTreeMap::new(),
         };
@@ -121,14 +126,16 @@ impl Attached {
     pub fn shown(&mut self, shown: &Shown) {
         if let Some(progress) = self.outputs.get_mut(&shown.output) {
             progress.shown = progress.shown.max(shown.caption.serial);
+            progress.at_ns = progress.at_ns.max(shown.at_ns);
         }
     }
 
     /// The acknowledgement that is due: every output shows a frame when it has flipped to it, or
-    /// when the frame changed nothing there.
+    /// when the frame changed nothing there. Its time is that of the last flip it waited for, or
+    /// `now_ns` where it waited for none.
     pub fn acknowledge(
         &mut self,
-        at_ns: u64,
+        now_ns: u64,
         is_free: impl Fn(OutputId) -> bool,
     ) -> Option<ToSession> {
         let reached = self.outputs.iter().map(|(id, progress)| {
@@ -139,7 +146,10 @@ impl Attached {
         if serial <= self.acknowledged {
             return None;
         }
-        self.acknowledged = serial;
+        let flips = self.outputs.values().map(|progress| progress.at_ns);
+        let last = flips.max().filter(|at_ns| *at_ns > self.acknowledged_ns);
+        let at_ns = last.unwrap_or(now_ns);
+        (self.acknowledged, self.acknowledged_ns) = (serial, at_ns);
         Some(ToSession::FrameShown {
             serial,
             after_us: self.clock.tell(at_ns / 1000),
@@ -152,5 +162,69 @@ impl Attached {
             after_us: self.clock.tell(time_us),
             events: List::truncated(vec![event]),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliostat_wire::output::{Output, Size};
+    use heliostat_wire::scene::FrameHeader;
+
+    use super::*;
+
+    fn output(id: u8) -> Output {
+        Output {
+            id: OutputId(id),
+            connector: "".into(),
+            make: "".into(),
+            model: "".into(),
+            size: Size { w: 64, h: 64 },
+            refresh_mhz: 60_000,
+            physical_mm: Size { w: 0, h: 0 },
+            x: 0,
+            y: 0,
+        }
+    }
+
+    fn frame(serial: u32) -> Frame {
+        let mut nothing = Vec::new();
+        heliostat_tiles::Encoder::new(1).finish(&mut nothing);
+        Frame {
+            header: FrameHeader {
+                serial,
+                last_input: 0,
+                ops: List::default(),
+            },
+            content: nothing.into(),
+        }
+    }
+
+    fn flip(attached: &mut Attached, output: u8, at_us: u64) {
+        let caption = attached.caption();
+        attached.shown(&Shown {
+            output: OutputId(output),
+            caption,
+            at_ns: at_us * 1000,
+        });
+    }
+
+    #[test]
+    fn frame_is_acknowledged_with_the_time_of_the_last_flip_that_it_waited_for() {
+        let outputs = List::new(vec![output(0), output(1)]).unwrap();
+        let mut attached = Attached::new(AttachId(1), &outputs, Budget::default());
+        attached.apply(&frame(1)).unwrap();
+        for id in [0, 1] {
+            assert!(!attached.take_damage(OutputId(id)).is_empty());
+        }
+        let flipping = |_| false;
+        flip(&mut attached, 0, 5000);
+        assert_eq!(attached.acknowledge(5_500_000, flipping), None);
+        flip(&mut attached, 1, 9000);
+        let shown = |serial, after_us| Some(ToSession::FrameShown { serial, after_us });
+        assert_eq!(attached.acknowledge(9_900_000, flipping), shown(1, 9000));
+        // It changes nothing on any screen, so that it is there at once.
+        attached.apply(&frame(2)).unwrap();
+        let idle = |_| true;
+        assert_eq!(attached.acknowledge(12_000_000, idle), shown(2, 3000));
     }
 }

@@ -25,13 +25,13 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
 use smithay::utils::{Clock, Monotonic};
 use smithay::wayland::compositor::CompositorClientState;
-use smithay::wayland::presentation::Refresh;
 use smithay::wayland::shell::xdg::ToplevelSurface;
 use smithay::wayland::socket::ListeningSocketSource;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use crate::attach::Attachment;
+use crate::callbacks::Callbacks;
 use crate::children::Children;
 use crate::config::Config;
 use crate::content::MotionRoom;
@@ -39,6 +39,7 @@ use crate::cursor::Cursors;
 use crate::input::InputState;
 use crate::link::{LinkEvent, NewAttach};
 use crate::outputs::{self, Desk};
+use crate::presentation::Wanted;
 use crate::protocols::Protocols;
 use crate::stats::Counters;
 use crate::surface::Surfaces;
@@ -96,8 +97,9 @@ pub struct App {
     pub(crate) counters: Counters,
     pub(crate) children: Children,
     pub(crate) broker: UnboundedSender<FromSession>,
+    pub(crate) feedback: Wanted,
     pub(crate) visible: Vec<WlSurface>,
-    pub(crate) callbacks_at: Option<Instant>,
+    pub(crate) callbacks: Callbacks,
     ending: Option<(DetachReason, Instant)>,
 }
 
@@ -274,8 +276,9 @@ impl App {
             counters: Counters::new(Instant::now()),
             children,
             broker,
+            feedback: Wanted::default(),
             visible: Vec::new(),
-            callbacks_at: None,
+            callbacks: Callbacks::default(),
             ending: None,
         };
         app.set_outputs(&[outputs::before_any_terminal()]);
@@ -392,14 +395,7 @@ impl App {
             let took_ms = took.as_millis() as u32;
             self.tell_broker(FromSession::FirstFrame { attach_id, took_ms });
         }
-        let now = self.clock.now();
-        for feedback in shown.feedback {
-            if let Some(screen) = self.desk.screens().first() {
-                let refresh = Refresh::fixed(screen.interval);
-                let flags = smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind::Vsync;
-                feedback.presented(&screen.output, now, refresh, u64::from(serial), flags);
-            }
-        }
+        self.present(shown.feedback, shown.at);
     }
 
     /// Parts from a terminal that breaks the protocol.
@@ -439,7 +435,7 @@ impl App {
     /// Nobody watches: no key is held, no frame is asked for.
     fn rest(&mut self) {
         self.release_all_keys();
-        self.callbacks_at = None;
+        self.callbacks.rest();
         self.videos.reset(None);
         self.surfaces
             .all_mut()
@@ -516,6 +512,7 @@ impl App {
             self.release_all_keys();
         }
         self.configure_windows();
+        self.check_lock();
         self.tell_cursor();
         self.tend_films(now);
         self.send_frame_if_due(now);

@@ -20,11 +20,12 @@ use heliostat_wire::id::AttachId;
 use heliostat_wire::limits::{MAX_LAYERS, MAX_SCENE_OPS};
 use heliostat_wire::scene::{FrameHeader, SceneOp};
 use heliostat_wire::session::{Capabilities, ToTerminal};
-use smithay::wayland::presentation::PresentationFeedbackCallback;
 
 use crate::allowance::Allowance;
 use crate::link::{NewAttach, ToTerminalTask};
+use crate::offset::Offset;
 use crate::pace::{Due, Pace};
+use crate::presentation::{Feedback, Retraces, supersede};
 use crate::progress::Lossless;
 use crate::scene::{Budget, Scene};
 use crate::stats::Percentiles;
@@ -53,8 +54,11 @@ pub struct Attachment {
     pub last_input: u32,
     /// Since when it holds the newest pixels.
     pub lossless: Lossless,
+    /// Vertical retraces of its outputs.
+    pub retraces: Retraces,
     /// Of the times that the terminal tells.
     clock: Clock,
+    offset: Offset,
     /// Side of the largest cursor image.
     pub max_cursor_side: u32,
     capabilities: Capabilities,
@@ -85,7 +89,8 @@ struct Waiting {
     tiles: u64,
     /// Kernel time of the input it answers, in the terminal's clock.
     input_us: Option<u64>,
-    feedback: Vec<PresentationFeedbackCallback>,
+    sent: Instant,
+    feedback: Vec<Feedback>,
 }
 
 /// What an acknowledgement brought.
@@ -95,8 +100,10 @@ pub struct Shown {
     pub frames: u64,
     /// The first one of this attach came this long after its start.
     pub first_after: Option<Duration>,
+    /// When it was scanned out, by our clock.
+    pub at: Instant,
     /// Who wants to know.
-    pub feedback: Vec<PresentationFeedbackCallback>,
+    pub feedback: Vec<Feedback>,
 }
 
 impl Attachment {
@@ -109,7 +116,9 @@ impl Attachment {
             pace: Pace::new(attach.capabilities.max_frames_in_flight),
             last_input: 0,
             lossless: Lossless::default(),
+            retraces: Retraces::default(),
             clock: Clock::default(),
+            offset: Offset::new(now),
             max_cursor_side: attach.capabilities.max_cursor_side,
             capabilities: attach.capabilities,
             link: NewLink {
@@ -183,6 +192,13 @@ impl Attachment {
         Some((rate as f64 * time.as_secs_f64()) as u64)
     }
 
+    /// Half of the shortest round trip.
+    fn one_way(&self) -> Duration {
+        let connection = self.link.connection.as_ref();
+        let shortest = connection.and_then(|connection| connection.path().min_rtt);
+        shortest.unwrap_or_else(|| self.rtt()) / 2
+    }
+
     /// Sends a frame with `units` (access units that its operations name) and what `encoder` holds;
     /// returns its size in bytes.
     pub fn send_frame(
@@ -190,7 +206,7 @@ impl Attachment {
         now: Instant,
         (mut ops, units): (Vec<SceneOp>, Vec<u8>),
         encoder: &mut Encoder,
-        feedback: Vec<PresentationFeedbackCallback>,
+        feedback: Vec<Feedback>,
     ) -> usize {
         debug_assert!(ops.len() <= MAX_SCENE_OPS, "{} operations", ops.len());
         ops.truncate(MAX_SCENE_OPS);
@@ -210,6 +226,7 @@ impl Attachment {
             serial: header.serial,
             tiles: 0,
             input_us,
+            sent: now,
             feedback,
         });
         let _ = self
@@ -222,6 +239,7 @@ impl Attachment {
     /// A batch of input has come. Returns when it was made, in microseconds of the terminal's clock.
     pub fn input(&mut self, after_us: i64, now: Instant) -> u64 {
         let time_us = self.clock.hear(after_us);
+        self.offset.hear(time_us, now);
         self.last_input = self.last_input.wrapping_add(1);
         self.pace.input(now);
         if self.batches.len() == MAX_BATCHES {
@@ -237,7 +255,9 @@ impl Attachment {
         if !self.pace.has_sent(serial) {
             return None;
         }
+        self.offset.hear(at_us, now);
         self.pace.shown(serial, now);
+        let mut sent = now;
         let mut feedback = Vec::new();
         let waiting = self.waiting.len();
         while let Some(frame) = self
@@ -247,7 +267,8 @@ impl Attachment {
             .then(|| self.waiting.pop_front())
             .flatten()
         {
-            feedback.extend(frame.feedback);
+            sent = frame.sent;
+            supersede(&mut feedback, frame.feedback);
             let took = frame.input_us.and_then(|input| at_us.checked_sub(input));
             if let Some(took) = took.filter(|took| *took < LATEST_ANSWER_US) {
                 self.to_photon.add(took as u32);
@@ -260,8 +281,21 @@ impl Attachment {
         Some(Shown {
             frames: (waiting - self.waiting.len()) as u64,
             first_after,
+            at: self.offset.local(at_us, self.one_way(), (sent, now)),
             feedback,
         })
+    }
+
+    /// What is already under way, or was shown, is the answer to these as well. They come back
+    /// where nothing is under way.
+    pub fn also_wants(&mut self, feedback: Vec<Feedback>) -> Vec<Feedback> {
+        match self.waiting.back_mut() {
+            Some(frame) => {
+                supersede(&mut frame.feedback, feedback);
+                Vec::new()
+            }
+            None => feedback,
+        }
     }
 
     /// Notes how many tiles the last frame that was sent brings up to date.

@@ -13,6 +13,7 @@ use heliostat_wire::session::{Cursor as WireCursor, ToTerminal};
 use smithay::input::pointer::{CursorIcon, CursorImageStatus, CursorImageSurfaceData};
 use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::{Logical, Point};
 use smithay::wayland::compositor::with_states;
 use tracing::{info, warn};
 use xcursor::CursorTheme;
@@ -45,6 +46,8 @@ pub struct Cursors {
     own: Option<CursorIcon>,
     /// A client holds the pointer where it is.
     pub(crate) locked: bool,
+    /// Where on its surface that client has drawn one.
+    pub(crate) hint: Option<(WlSurface, Point<f64, Logical>)>,
 }
 
 impl Cursors {
@@ -77,6 +80,7 @@ impl Cursors {
             shown: None,
             own: None,
             locked: false,
+            hint: None,
         }
     }
 
@@ -336,6 +340,7 @@ mod tests {
             shown: None,
             own: None,
             locked: false,
+            hint: None,
         }
     }
 

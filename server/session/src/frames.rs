@@ -1,15 +1,11 @@
-//! Frames out, frame callbacks in: what the desk and the terminal have in common.
+//! Frames out: what the desk and the terminal have in common.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::Transform;
-use smithay::wayland::compositor::{SurfaceAttributes, send_surface_state, with_states};
+use smithay::wayland::compositor::{send_surface_state, with_states};
 use smithay::wayland::fractional_scale::with_fractional_scale;
-use smithay::wayland::presentation::{
-    PresentationFeedbackCachedState, PresentationFeedbackCallback,
-};
 
 use crate::allowance::SMALLEST;
 use crate::app::{App, Dirty};
@@ -41,6 +37,7 @@ impl App {
     /// Sends what has changed, if anything has and a frame may go.
     pub(crate) fn send_frame_if_due(&mut self, now: Instant) {
         if self.terminal.is_none() {
+            self.feedback.discard();
             if std::mem::take(&mut self.dirty.layout) {
                 self.look_around();
             }
@@ -69,6 +66,9 @@ impl App {
             self.config.background,
             budget,
         );
+        if layout {
+            self.note_covered(&items, &wanted);
+        }
         let kept = self.kept(&wanted, budget.bytes, budget.layers);
         let Some(terminal) = &mut self.terminal else {
             return;
@@ -90,9 +90,9 @@ impl App {
             if more {
                 terminal.pace.full(now);
             }
-            return;
+            return self.present_unchanged(&wanted, now);
         }
-        let feedback = self.take_feedback(&items);
+        let feedback = self.take_feedback(&wanted);
         let Some(terminal) = &mut self.terminal else {
             return;
         };
@@ -244,48 +244,15 @@ impl App {
         items
     }
 
-    /// When clients that wait may draw their next frame; at the rate of the outputs, and not while
-    /// frames wait for an acknowledgement, since there is no use in more of them.
-    pub(crate) fn callbacks_deadline(&self, now: Instant) -> Option<Instant> {
-        let stuck = self.terminal.as_ref()?.due(now, self.desk.interval()) == Due::OnAck;
-        (self.dirty.callbacks && !stuck).then(|| self.callbacks_at.unwrap_or(now))
-    }
-
-    pub(crate) fn fire_callbacks_if_due(&mut self, now: Instant) {
-        if self.callbacks_deadline(now).is_none_or(|at| at > now) {
+    /// What was committed looks like what the terminal holds, or is about to.
+    fn present_unchanged(&mut self, wanted: &Scene, now: Instant) {
+        let feedback = self.take_feedback(wanted);
+        let Some(terminal) = &mut self.terminal else {
             return;
-        }
-        self.dirty.callbacks = false;
-        let time = self.clock.now().as_millis();
-        let cursor = self.cursor_surface();
-        let icon = self.drag_icon.clone();
-        for surface in self.visible.iter().chain(&cursor).chain(&icon) {
-            fire(surface, time);
-        }
-        self.callbacks_at = Some(now + self.desk.interval());
+        };
+        let shown = terminal.also_wants(feedback);
+        self.present(shown, now);
     }
-
-    fn take_feedback(&mut self, items: &[Item]) -> Vec<PresentationFeedbackCallback> {
-        let mut feedback = Vec::new();
-        for item in items {
-            if let Source::Surface(surface) = &item.source {
-                with_states(surface, |states| {
-                    let mut cached = states.cached_state.get::<PresentationFeedbackCachedState>();
-                    feedback.append(&mut cached.current().callbacks);
-                });
-            }
-        }
-        feedback
-    }
-}
-
-fn fire(surface: &WlSurface, time: u32) {
-    with_states(surface, |states| {
-        let mut cached = states.cached_state.get::<SurfaceAttributes>();
-        for callback in cached.current().frame_callbacks.drain(..) {
-            callback.done(time);
-        }
-    });
 }
 
 impl Dirty {

@@ -4,6 +4,8 @@ mod client;
 mod films;
 mod fixture;
 mod hostile;
+mod pointer;
+mod presentation;
 mod progress;
 mod shells;
 

@@ -13,6 +13,7 @@ mod screen;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use drm::control::{Device as ControlDevice, Event, connector, crtc};
@@ -28,11 +29,25 @@ use crate::clock::monotonic_ns;
 use crate::cursor::CursorImage;
 use crate::geometry::Damage;
 
+/// An event that says that it is older than this is of another clock.
+const LATEST_EVENT: Duration = Duration::from_millis(100);
+
 /// A graphics device and the screens on it.
 pub struct Kms {
     device: Device,
     screens: Vec<Screen>,
     shown: Vec<Shown>,
+}
+
+/// When a flip was done: as its event says, unless that is of another clock or of none, as with
+/// some drivers.
+fn scanned_out_ns(told: Duration, now_ns: u64) -> u64 {
+    let told_ns = u64::try_from(told.as_nanos()).unwrap_or(u64::MAX);
+    let late_ns = now_ns.checked_sub(told_ns);
+    match late_ns.is_some_and(|late| late < LATEST_EVENT.as_nanos() as u64) {
+        true => told_ns,
+        false => now_ns,
+    }
 }
 
 /// The first card in /dev/dri that has connectors.
@@ -147,7 +162,7 @@ impl Kms {
             .context("read display events")?
         {
             if let Event::PageFlip(flip) = event {
-                self.flipped(flip.crtc);
+                self.flipped(flip.crtc, flip.duration);
             }
         }
         Ok(())
@@ -194,9 +209,8 @@ impl Kms {
         }
     }
 
-    fn flipped(&mut self, crtc: crtc::Handle) {
-        // The event's own time is of another clock with some drivers; ours is close enough.
-        let at_ns = monotonic_ns();
+    fn flipped(&mut self, crtc: crtc::Handle, at: Duration) {
+        let at_ns = scanned_out_ns(at, monotonic_ns());
         let screen = self.screens.iter_mut().find(|screen| screen.crtc() == crtc);
         if let Some((output, caption)) = screen.and_then(|s| Some((s.id(), s.flipped()?))) {
             self.shown.push(Shown {
@@ -204,6 +218,26 @@ impl Kms {
                 caption,
                 at_ns,
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_of_a_flip_is_its_own_unless_it_is_of_another_clock() {
+        let now = 5_000_000_000;
+        let flip = Duration::from_millis(4995);
+        assert_eq!(scanned_out_ns(flip, now), 4_995_000_000);
+        for other in [
+            Duration::ZERO,
+            Duration::from_secs(6),
+            Duration::from_secs(1_700_000_000),
+            Duration::MAX,
+        ] {
+            assert_eq!(scanned_out_ns(other, now), now);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use heliostat_wire::input::AxisSource as WireSource;
+use heliostat_wire::session::ToTerminal;
 use smithay::backend::input::{Axis, AxisSource, ButtonState};
 use smithay::desktop::{WindowSurfaceType, layer_map_for_output};
 use smithay::input::pointer::{
@@ -77,9 +78,27 @@ impl App {
         }
     }
 
+    /// The pointer is put somewhere else, here and at the terminal.
+    pub(crate) fn warp_pointer(&mut self, at: Point<f64, Logical>) {
+        self.put_pointer(at);
+        let at = self.pointer.current_location();
+        let Some(screen) = self.desk.screen_at(at) else {
+            return;
+        };
+        let device = |at: f64, start: i32| ((at - f64::from(start)) * screen.scale * 256.0) as i32;
+        self.say(ToTerminal::WarpPointer {
+            output: screen.id,
+            x: device(at.x, screen.rect.x),
+            y: device(at.y, screen.rect.y),
+        });
+    }
+
     /// The pointer's surface is looked up anew, after windows have moved under it.
     pub(crate) fn keep_pointer_on_desk(&mut self) {
-        let at = self.pointer.current_location();
+        self.put_pointer(self.pointer.current_location());
+    }
+
+    fn put_pointer(&mut self, at: Point<f64, Logical>) {
         let Some(screen) = self.desk.screen_at(at) else {
             return;
         };

@@ -75,6 +75,8 @@ impl CompositorHandler for App {
         if self.surfaces.remove(surface) {
             self.dirty.layout = true;
         }
+        self.feedback.forget(surface);
+        self.callbacks.forget(surface);
         self.drag_icon.take_if(|icon| icon == surface);
     }
 }
@@ -82,12 +84,16 @@ impl CompositorHandler for App {
 impl App {
     /// Takes what was committed to a surface and, with it, to its synchronised subsurfaces.
     fn import_tree(&mut self, surface: &WlSurface) {
-        let (surfaces, dirty) = (&mut self.surfaces, &mut self.dirty);
+        let (surfaces, dirty, feedback) = (&mut self.surfaces, &mut self.dirty, &mut self.feedback);
         with_surface_tree_upward(
             surface,
             (),
             |_, _, ()| TraversalAction::DoChildren(()),
-            |surface, states, ()| dirty.add(surfaces.commit(surface, states)),
+            |surface, states, ()| {
+                let changes = surfaces.commit(surface, states);
+                dirty.add(changes);
+                dirty.pixels |= feedback.committed(surface, states, changes.pixels);
+            },
             |_, _, ()| true,
         );
     }

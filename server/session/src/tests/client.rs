@@ -4,13 +4,18 @@ use std::fs::File;
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use wayland_client::backend::WaylandError;
 use wayland_client::protocol::{
-    wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_registry, wl_seat, wl_shm, wl_shm_pool,
-    wl_surface,
+    wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_pointer, wl_registry, wl_seat, wl_shm,
+    wl_shm_pool, wl_surface,
 };
 use wayland_client::{Connection, Dispatch, EventQueue, QueueHandle, delegate_noop};
+use wayland_protocols::wp::pointer_constraints::zv1::client::{
+    zwp_locked_pointer_v1, zwp_pointer_constraints_v1,
+};
+use wayland_protocols::wp::presentation_time::client::{wp_presentation, wp_presentation_feedback};
 use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel, xdg_wm_base};
 
 /// A picture that is wholly known by its size and a number.
@@ -42,12 +47,32 @@ impl Painting {
     }
 }
 
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    Presented {
+        at: Duration,
+        refresh: Duration,
+        sequence: u64,
+    },
+    Discarded,
+}
+
+/// What the server has said of the pointer.
+#[derive(Debug, Default)]
+pub struct PointerState {
+    pub serial: u32,
+    pub locked: bool,
+}
+
 /// What the server has said.
 #[derive(Default)]
 pub struct State {
     pub globals: Vec<(u32, String, u32)>,
     pub configured: bool,
     frames_done: usize,
+    pub feedback: Vec<(u32, Told)>,
+    pub pointer: PointerState,
     keys: Vec<(u32, bool)>,
 }
 
@@ -238,6 +263,18 @@ impl Client {
         surface.commit();
     }
 
+    /// Asks to be told under `name` when the next commit is shown.
+    pub fn ask_when_shown(&mut self, name: u32) {
+        let presentation: wp_presentation::WpPresentation = self.bind(1);
+        let surface = self.surface.as_ref().expect("opened");
+        presentation.feedback(surface, &self.handle(), name);
+    }
+
+    /// What became of the commits that were asked about, in the order of the answers.
+    pub fn told(&self) -> &[(u32, Told)] {
+        &self.state.feedback
+    }
+
     pub fn frames_done(&self) -> usize {
         self.state.frames_done
     }
@@ -337,6 +374,68 @@ impl Dispatch<wl_keyboard::WlKeyboard, ()> for State {
     }
 }
 
+impl Dispatch<wp_presentation_feedback::WpPresentationFeedback, u32> for State {
+    fn event(
+        state: &mut Self,
+        _: &wp_presentation_feedback::WpPresentationFeedback,
+        event: wp_presentation_feedback::Event,
+        name: &u32,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        use wp_presentation_feedback::Event;
+        let long = |hi: u32, lo: u32| u64::from(hi) << 32 | u64::from(lo);
+        let told = match event {
+            Event::Presented {
+                tv_sec_hi,
+                tv_sec_lo,
+                tv_nsec,
+                refresh,
+                seq_hi,
+                seq_lo,
+                ..
+            } => Told::Presented {
+                at: Duration::new(long(tv_sec_hi, tv_sec_lo), tv_nsec),
+                refresh: Duration::from_nanos(refresh.into()),
+                sequence: long(seq_hi, seq_lo),
+            },
+            Event::Discarded => Told::Discarded,
+            _ => return,
+        };
+        state.feedback.push((*name, told));
+    }
+}
+
+impl Dispatch<wl_pointer::WlPointer, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &wl_pointer::WlPointer,
+        event: wl_pointer::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wl_pointer::Event::Enter { serial, .. } = event {
+            state.pointer.serial = serial;
+        }
+    }
+}
+
+impl Dispatch<zwp_locked_pointer_v1::ZwpLockedPointerV1, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &zwp_locked_pointer_v1::ZwpLockedPointerV1,
+        event: zwp_locked_pointer_v1::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        state.pointer.locked = matches!(event, zwp_locked_pointer_v1::Event::Locked);
+    }
+}
+
+delegate_noop!(State: ignore zwp_pointer_constraints_v1::ZwpPointerConstraintsV1);
+delegate_noop!(State: ignore wp_presentation::WpPresentation);
 delegate_noop!(State: ignore wl_compositor::WlCompositor);
 delegate_noop!(State: ignore wl_surface::WlSurface);
 delegate_noop!(State: ignore wl_shm::WlShm);

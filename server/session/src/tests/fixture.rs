@@ -9,8 +9,8 @@ use heliostat_wire::bounded::List;
 use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::{AttachId, OutputId};
 use heliostat_wire::input::{InputBatch, InputEvent, KeyboardState};
-use heliostat_wire::output::Size;
-use heliostat_wire::session::{Capabilities, ToSession};
+use heliostat_wire::output::{Output, Size};
+use heliostat_wire::session::{Capabilities, Cursor, ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::client::{Client, Painting};
@@ -47,6 +47,8 @@ struct Terminal {
     id: AttachId,
     words: UnboundedReceiver<ToTerminalTask>,
     model: Model,
+    /// What it was told beside frames.
+    heard: Vec<ToTerminal>,
     unacknowledged: Vec<u32>,
 }
 
@@ -69,17 +71,22 @@ impl Fixture {
     }
 
     pub fn attach(&mut self, name: &str, (w, h): (u32, u32)) {
-        self.attach += 1;
-        let (sender, words) = unbounded_channel();
         let mut output = before_any_terminal();
         output.size = Size { w, h };
         // Tests wait for no display.
         output.refresh_mhz = 1_000_000;
+        self.attach_to(name, vec![output]);
+    }
+
+    /// Attaches a terminal with these screens.
+    pub fn attach_to(&mut self, name: &str, outputs: Vec<Output>) {
+        self.attach += 1;
+        let (sender, words) = unbounded_channel();
         let attach = NewAttach {
             delivered: std::sync::Arc::default(),
             id: AttachId(self.attach),
             terminal: name.to_owned(),
-            outputs: List::new(vec![output]).unwrap(),
+            outputs: List::new(outputs).unwrap(),
             capabilities: Capabilities {
                 max_layers: 64,
                 max_layer_bytes: 64 << 20,
@@ -99,6 +106,7 @@ impl Fixture {
             id: AttachId(self.attach),
             words,
             model: Model::default(),
+            heard: Vec::new(),
             unacknowledged: Vec::new(),
         });
     }
@@ -127,11 +135,21 @@ impl Fixture {
         self.acknowledges = acknowledges;
     }
 
+    /// Says that the newest frame has been shown, so long after the time that was told last. Returns
+    /// its serial.
+    pub fn shown_after(&mut self, after_us: i64) -> u32 {
+        let terminal = self.terminal.as_mut().expect("attached");
+        let serial = std::mem::take(&mut terminal.unacknowledged);
+        let serial = *serial.last().expect("a frame has come");
+        self.say(ToSession::FrameShown { serial, after_us });
+        serial
+    }
+
     fn tell(&mut self, event: LinkEvent) {
         self.session.events.send(Event::Link(event)).unwrap();
     }
 
-    fn say(&mut self, message: ToSession) {
+    pub fn say(&mut self, message: ToSession) {
         if let Some(terminal) = &self.terminal {
             let id = terminal.id;
             self.tell(LinkEvent::Said(id, message, None));
@@ -262,10 +280,16 @@ impl Fixture {
         };
         let mut news = false;
         while let Ok(word) = terminal.words.try_recv() {
-            if let ToTerminalTask::Frame(header, content) = word {
-                news = true;
-                terminal.model.frame(&header, &content);
-                terminal.unacknowledged.push(header.serial);
+            match word {
+                ToTerminalTask::Frame(header, content) => {
+                    news = true;
+                    terminal.model.frame(&header, &content);
+                    terminal.unacknowledged.push(header.serial);
+                }
+                ToTerminalTask::Message(message) => terminal.heard.push(message),
+                ToTerminalTask::Bye(reason) => {
+                    terminal.heard.push(ToTerminal::Bye(reason));
+                }
             }
         }
         let shown = match self.acknowledges {
@@ -279,6 +303,20 @@ impl Fixture {
             });
         }
         news
+    }
+
+    /// What the terminal was told beside frames.
+    pub fn heard(&self) -> &[ToTerminal] {
+        &self.terminal.as_ref().expect("attached").heard
+    }
+
+    /// The cursor that the terminal shows.
+    pub fn cursor(&self) -> Option<Cursor> {
+        let told = |message: &ToTerminal| match message {
+            ToTerminal::SetCursor(cursor) => Some(*cursor),
+            _ => None,
+        };
+        self.heard().iter().rev().find_map(told)
     }
 
     pub fn frames(&mut self) -> u64 {
