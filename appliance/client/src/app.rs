@@ -128,11 +128,11 @@ impl App {
 
     /// When the next tick is wanted.
     pub fn next_tick(&self) -> Option<Duration> {
-        let typing = self.attached.is_some() && self.seat.is_key_down();
-        match (typing, &self.init) {
+        let attached = self.attached.is_some();
+        match (attached && self.seat.is_key_down(), &self.init) {
             (true, _) => Some(HEARTBEAT),
             (false, Some(_)) => Some(ALIVE),
-            (false, None) => None,
+            (false, None) => attached.then_some(ALIVE),
         }
     }
 
@@ -191,6 +191,10 @@ impl App {
         if self.seat.is_key_down() {
             self.to_session(heliostat_wire::session::ToSession::Heartbeat);
         }
+        let attached = self.attached.as_mut();
+        let attached = attached.filter(|attached| attached.has_picture());
+        let cells = attached.and_then(|attached| attached.cells_at_rest(Self::now_ns()));
+        cells.into_iter().for_each(|cells| self.to_session(cells));
         if let Some(init) = &mut self.init {
             init.report(&ClientReport::Alive);
         }

@@ -10,6 +10,7 @@ use heliostat_wire::input::{InputBatch, InputEvent};
 use heliostat_wire::output::Outputs;
 use heliostat_wire::session::ToSession;
 
+use crate::cells::Rounds;
 use crate::cursor::Cursors;
 use crate::display::{Caption, Shown};
 use crate::geometry::Damage;
@@ -29,6 +30,7 @@ pub struct Attached {
     /// When that was scanned out.
     acknowledged_ns: u64,
     clock: Clock,
+    rounds: Rounds,
     outputs: BTreeMap<OutputId, Progress>,
 }
 
@@ -53,6 +55,7 @@ impl Attached {
             acknowledged: 0,
             acknowledged_ns: 0,
             clock: Clock::default(),
+            rounds: Rounds::default(),
             outputs: BTreeMap::new(),
         };
         attached.set_outputs(outputs);
@@ -156,6 +159,18 @@ impl Attached {
         })
     }
 
+    /// What is said of the cells behind an acknowledgement.
+    pub fn cells_after_ack(&mut self, now_ns: u64) -> Option<ToSession> {
+        let (scene, seed) = (&self.scene, self.id.0);
+        self.rounds.acknowledged(scene, self.newest, seed, now_ns)
+    }
+
+    /// What is said of the cells because nothing else was said for long.
+    pub fn cells_at_rest(&mut self, now_ns: u64) -> Option<ToSession> {
+        let (scene, seed) = (&self.scene, self.id.0);
+        self.rounds.rested(scene, self.newest, seed, now_ns)
+    }
+
     /// Input that was made at `time_us`, as the session is to hear of it: every one, in order.
     pub fn input(&mut self, time_us: u64, event: InputEvent) -> ToSession {
         ToSession::Input(InputBatch {
@@ -195,7 +210,7 @@ mod tests {
                 last_input: 0,
                 ops: List::default(),
             },
-            content: nothing.into(),
+            content: nothing,
         }
     }
 

@@ -10,6 +10,7 @@ mod app;
 mod args;
 mod attached;
 mod card;
+mod cells;
 mod clock;
 mod compose;
 mod control_lines;

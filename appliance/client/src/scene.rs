@@ -190,6 +190,11 @@ impl Scene {
         self.outputs.get(&id).filter(|output| !output.gone)
     }
 
+    /// All layers, in no order.
+    pub fn layers(&self) -> impl Iterator<Item = (LayerId, &Layer)> {
+        self.layers.iter().map(|(id, layer)| (*id, layer))
+    }
+
     /// A layer.
     pub fn layer(&self, id: LayerId) -> Option<&Layer> {
         self.layers.get(&id)

@@ -39,6 +39,11 @@ fn first_difference(old: &[u32], new: &[u32]) -> Option<usize> {
     old.iter().zip(new).position(|(a, b)| a != b)
 }
 
+/// The lowest bytes of the hash of a cell, by which two ends compare what they hold.
+pub fn digest(seed: u64, pixels: PixelsRef<'_>) -> [u8; 4] {
+    (hash(seed, pixels) as u32).to_le_bytes()
+}
+
 /// A hash of pixels that does not depend on how they lie in memory.
 pub(crate) fn hash(seed: u64, pixels: PixelsRef<'_>) -> u128 {
     let mut state = Xxh3::with_seed(seed);

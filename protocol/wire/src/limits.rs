@@ -25,6 +25,8 @@ pub const MAX_VIDEOS: usize = 8;
 pub const MAX_VIDEO_UNIT: usize = 8 * 1024 * 1024;
 /// Outputs of one terminal.
 pub const MAX_OUTPUTS: usize = 16;
+/// Cells of which a terminal says in one message what it holds.
+pub const MAX_CELL_HASHES: usize = 16;
 /// Input events in one batch.
 pub const MAX_INPUT_EVENTS: usize = 64;
 /// Keys held down at once.

@@ -7,11 +7,11 @@
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::{Bytes, Text};
+use crate::bounded::{Bytes, List, Text};
 use crate::control::DetachReason;
-use crate::id::{AttachId, CursorId, OutputId, SessionId, Ticket};
+use crate::id::{AttachId, CursorId, LayerId, OutputId, SessionId, Ticket};
 use crate::input::{InputBatch, KeyboardState, Leds};
-use crate::limits::{MAX_MESSAGE, MAX_NAME};
+use crate::limits::{MAX_CELL_HASHES, MAX_MESSAGE, MAX_NAME};
 use crate::output::{Outputs, Size};
 
 /// What a terminal can hold.
@@ -72,6 +72,24 @@ pub enum ToSession {
     Refresh,
     /// The terminal leaves.
     Bye(DetachReason),
+    /// What the terminal holds of some cells, so that the session can mend what it holds wrongly.
+    Cells {
+        /// Serial of the newest frame that it has applied.
+        serial: u32,
+        /// Cells as that frame has left them.
+        cells: List<CellHash, MAX_CELL_HASHES>,
+    },
+}
+
+/// What a terminal holds of one cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct CellHash {
+    /// The layer.
+    pub layer: LayerId,
+    /// Which of the layer's cells of 64×64 pixels, counted in rows from the top left one.
+    pub cell: u32,
+    /// The lowest bytes of XXH3-128 of its pixels, seeded with the attach.
+    pub hash: [u8; 4],
 }
 
 /// From the session to the terminal.

@@ -36,6 +36,10 @@ pub struct SessionStats {
     pub frames_shown: u64,
     /// Tiles brought up to date by frames since it started.
     pub tiles: u64,
+    /// Tiles of which terminals have said what they hold, and which could be compared.
+    pub cells_checked: u64,
+    /// Those of them that they held wrongly: each counts a bug, or damaged memory.
+    pub cells_wrong: u64,
     /// How long frames took to encode.
     pub encode: EncodeStats,
     /// Private memory in bytes.

@@ -49,6 +49,7 @@ fn measure<P: Fn(u32, u32) -> u32>(
     let room = Room {
         pixels: usize::MAX,
         bytes: u64::MAX,
+        serial: 1,
         now: Instant::now(),
     };
     let (mut update, mut encode, mut finish) = (Vec::new(), Vec::new(), Vec::new());
@@ -65,7 +66,7 @@ fn measure<P: Fn(u32, u32) -> u32>(
             true
         });
         let updated = Instant::now();
-        content.told();
+        content.told(1);
         content.encode(&mut encoder, &mut motion, room);
         let encoded = Instant::now();
         batch.clear();

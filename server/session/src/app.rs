@@ -363,6 +363,7 @@ impl App {
             ToSession::Heartbeat => self.input.heartbeat(Instant::now()),
             ToSession::Outputs(outputs) => self.set_outputs(&outputs),
             ToSession::FrameShown { serial, after_us } => self.frame_shown(serial, after_us),
+            ToSession::Cells { serial, cells } => self.check_cells(serial, &cells),
             ToSession::Refresh => {
                 warn!(
                     terminal = terminal.terminal,

@@ -22,6 +22,7 @@ use heliostat_wire::scene::{FrameHeader, SceneOp};
 use heliostat_wire::session::{Capabilities, ToTerminal};
 
 use crate::allowance::Allowance;
+use crate::healing::Healing;
 use crate::link::{NewAttach, ToTerminalTask};
 use crate::offset::Offset;
 use crate::pace::{Due, Pace};
@@ -56,6 +57,8 @@ pub struct Attachment {
     pub lossless: Lossless,
     /// Vertical retraces of its outputs.
     pub retraces: Retraces,
+    /// What it holds wrongly.
+    pub healing: Healing,
     /// Of the times that the terminal tells.
     clock: Clock,
     offset: Offset,
@@ -117,6 +120,7 @@ impl Attachment {
             last_input: 0,
             lossless: Lossless::default(),
             retraces: Retraces::default(),
+            healing: Healing::new(now),
             clock: Clock::default(),
             offset: Offset::new(now),
             max_cursor_side: attach.capabilities.max_cursor_side,

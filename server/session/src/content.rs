@@ -10,6 +10,7 @@
 //! That is the state of each 64×64 cell. A base is what the terminal holds, so that the encoder may
 //! send the difference, and so that a change that was undone before it was sent costs nothing.
 
+mod held;
 mod motion;
 mod video;
 mod watch;
@@ -42,6 +43,7 @@ pub struct Content {
     /// When each cell was last sent.
     sent: Vec<Option<Instant>>,
     films: video::Films,
+    held: held::Held,
 }
 
 /// What the terminal holds of a dirty cell.
@@ -51,6 +53,8 @@ enum Base {
     Unknown,
     /// These pixels, rows without gaps.
     Known(Box<[u32]>),
+    /// Something else than was sent.
+    Wrong,
 }
 
 /// What a frame may still take.
@@ -62,13 +66,15 @@ pub struct Room {
     pub bytes: u64,
     /// When it is sent.
     pub now: Instant,
+    /// Its serial.
+    pub serial: u32,
 }
 
 impl Base {
     /// The pixels of `cell`, where they are known.
     fn of(&self, cell: Rect) -> Option<PixelsRef<'_>> {
         match self {
-            Self::Unknown => None,
+            Self::Unknown | Self::Wrong => None,
             Self::Known(pixels) => PixelsRef::new(pixels, cell.w as usize, cell.w, cell.h),
         }
     }
@@ -93,6 +99,7 @@ impl Content {
             motion: Motion::default(),
             sent: Vec::new(),
             films: video::Films::default(),
+            held: held::Held::default(),
         };
         content.forget();
         content
@@ -133,14 +140,17 @@ impl Content {
         self.in_step = false;
         let cells = self.columns() * self.size.h.div_ceil(TILE);
         self.dirty = (0..cells).map(|cell| (cell, Base::Unknown)).collect();
+        self.held.reset(cells);
         self.sent.clear();
         self.sent.resize(cells as usize, None);
         self.films.forget(self.columns(), cells);
     }
 
     /// The terminal is told of the present size and kind in the frame that is being made.
-    pub fn told(&mut self) {
-        self.in_step = true;
+    pub fn told(&mut self, serial: u32) {
+        if !std::mem::replace(&mut self.in_step, true) {
+            self.held.shaped(serial);
+        }
     }
 
     /// Takes another size and kind, as the terminal's layer will.
@@ -161,6 +171,7 @@ impl Content {
         self.sent.clear();
         self.sent.resize(cells as usize, None);
         self.films.forget(self.columns(), cells);
+        self.held.reset(cells);
         // Had the terminal missed an earlier change, its common part would be another one.
         if !known {
             self.forget();
@@ -233,6 +244,7 @@ impl Content {
                 self.dirty.insert(cell, base);
                 return false;
             }
+            self.held.changed(cell, room.serial);
             self.push(encoder, cell, base, room.now);
         }
         true
@@ -259,6 +271,10 @@ impl Content {
             };
             let pixels = new.sub(changed).expect("changes are inside");
             self.films.watch.note(number, at, pixels);
+        }
+        if matches!(base, Base::Wrong) {
+            // What it has kept may be wrong as well.
+            return encoder.push(self.layer.0, cell, new, None);
         }
         // What changes all the time does not come back.
         let last = self.sent.get(number as usize).copied().flatten();
@@ -369,6 +385,7 @@ mod tests {
             pixels,
             bytes: u64::MAX,
             now: Instant::now(),
+            serial: 1,
         }
     }
 
@@ -382,7 +399,7 @@ mod tests {
         if (terminal.0[0].w, terminal.0[0].h) != (size.w, size.h) || !content.in_step {
             resize(&mut terminal.0[0], size, content.alpha());
         }
-        content.told();
+        content.told(1);
         // A film's pixels are nobody's business while it plays.
         if let Some(film) = content.playing() {
             let (pixels, stride) = terminal.pixels_mut(0, film.rect).unwrap();
@@ -440,7 +457,7 @@ mod tests {
     fn settled() -> (Content, Encoder) {
         let mut content = Content::new(LayerId(3), Size { w: 100, h: 100 }, false);
         let mut encoder = Encoder::new(1);
-        content.told();
+        content.told(1);
         content.encode(&mut encoder, &mut MotionRoom::default(), room(usize::MAX));
         encoder.finish(&mut Vec::new());
         (content, encoder)

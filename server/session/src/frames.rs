@@ -168,10 +168,15 @@ impl App {
             .and_then(|terminal| terminal.allowance(now));
         let terminal = self.terminal.as_ref();
         let soon = terminal.and_then(|terminal| terminal.carries(PATIENCE));
+        let serial = self
+            .terminal
+            .as_ref()
+            .map_or(0, |terminal| terminal.pace.next_serial());
         let room = |bytes| Room {
             pixels: MAX_FRAME_PIXELS,
             bytes,
             now,
+            serial,
         };
         let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
         let mut surfaces: Vec<_> = surfaces
@@ -179,7 +184,7 @@ impl App {
             .collect();
         surfaces.sort_by_key(|surface| surface.content.dirty_cells());
         for surface in surfaces {
-            surface.content.told();
+            surface.content.told(serial);
             let urgent = surface.content.dirty_cells() <= FEW_CELLS;
             let bytes = allowance.unwrap_or(if urgent { SMALLEST } else { 0 });
             if !surface

@@ -19,6 +19,7 @@ pub mod content;
 mod cursor;
 mod desk;
 mod frames;
+mod healing;
 mod input;
 mod keys;
 pub mod link;

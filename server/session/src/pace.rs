@@ -100,6 +100,11 @@ impl Pace {
         serial
     }
 
+    /// The serial that the next frame will have.
+    pub fn next_serial(&self) -> u32 {
+        self.next
+    }
+
     /// Whether more is to come of what the last frame began.
     pub fn more_to_come(&mut self, more: bool) {
         self.piece = more;

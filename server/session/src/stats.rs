@@ -42,6 +42,10 @@ pub struct Counters {
     pub frames_shown: u64,
     /// Tiles brought up to date.
     pub tiles: u64,
+    /// Cells that terminals have said they hold, and that could be compared.
+    pub cells_checked: u64,
+    /// Those of them that they held wrongly.
+    pub cells_wrong: u64,
     /// How long that took.
     pub encode: EncodeTimes,
 }
@@ -55,6 +59,8 @@ impl Counters {
             frame_bytes: 0,
             frames_shown: 0,
             tiles: 0,
+            cells_checked: 0,
+            cells_wrong: 0,
             encode: EncodeTimes::default(),
         }
     }
@@ -69,6 +75,8 @@ impl Counters {
             frame_bytes: self.frame_bytes,
             frames_shown: self.frames_shown,
             tiles: self.tiles,
+            cells_checked: self.cells_checked,
+            cells_wrong: self.cells_wrong,
             encode: self.encode.stats(),
             private_bytes: private_bytes().unwrap_or_default(),
             ..SessionStats::default()

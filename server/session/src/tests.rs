@@ -3,6 +3,7 @@
 mod client;
 mod films;
 mod fixture;
+mod healing;
 mod hostile;
 mod pointer;
 mod presentation;
@@ -260,8 +261,9 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn terminal_shows_what_clients_draw_whatever_happens(ops in prop::collection::vec(op(), 1..25)) {
+    fn terminal_shows_what_clients_draw_whatever_happens(ops in prop::collection::vec(op(), 1..25), late in 0usize..40) {
         let mut fixture = Fixture::new();
+        fixture.say_cells(late);
         let mut windows = Vec::new();
         fixture.attach("a", (640, 480));
         for op in ops {
@@ -297,5 +299,6 @@ proptest! {
         }
         fixture.settle();
         fixture.assert_shows(&windows);
+        prop_assert_eq!(fixture.stats().cells_wrong, 0);
     }
 }

@@ -55,6 +55,9 @@ impl App {
             });
         if let Some(message) = due {
             self.to_session(message);
+            let attached = self.attached.as_mut();
+            let cells = attached.and_then(|attached| attached.cells_after_ack(Self::now_ns()));
+            cells.into_iter().for_each(|cells| self.to_session(cells));
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
 use calloop::channel::{Event as ChannelEvent, channel};
 use calloop::generic::Generic;
 use calloop::timer::{TimeoutAction, Timer};
-use calloop::{EventLoop, Interest, LoopHandle, Mode, PostAction};
+use calloop::{EventLoop, Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
@@ -24,7 +25,8 @@ use crate::libinput::Devices;
 /// The loop's state.
 struct Main {
     app: App,
-    ticking: bool,
+    /// The tick that is to come, and when.
+    tick: Option<(Instant, RegistrationToken)>,
 }
 
 type Handle = LoopHandle<'static, Main>;
@@ -84,10 +86,7 @@ fn run(
         })
         .map_err(|error| anyhow::anyhow!("{error}"))?;
     add_sources(&handle)?;
-    let mut main = Main {
-        app,
-        ticking: false,
-    };
+    let mut main = Main { app, tick: None };
     let signal = events.get_signal();
     events.run(None, &mut main, move |main| {
         if main.app.has_ended() {
@@ -115,15 +114,22 @@ fn add_fd(
 
 /// Makes sure that a tick comes when one is wanted.
 fn arm_tick(handle: &Handle, main: &mut Main) {
-    let Some(wait) = main.app.next_tick().filter(|_| !main.ticking) else {
+    let Some(at) = main.app.next_tick().map(|wait| Instant::now() + wait) else {
         return;
     };
-    let inserted = handle.insert_source(Timer::from_duration(wait), |_, (), main: &mut Main| {
-        main.ticking = false;
+    if main.tick.is_some_and(|(then, _)| then <= at) {
+        return;
+    }
+    // A heartbeat does not wait for a tick that was to come much later.
+    if let Some((_, later)) = main.tick.take() {
+        handle.remove(later);
+    }
+    let inserted = handle.insert_source(Timer::from_deadline(at), |_, (), main: &mut Main| {
+        main.tick = None;
         main.app.handle(AppEvent::Tick);
         TimeoutAction::Drop
     });
-    main.ticking = inserted.is_ok();
+    main.tick = inserted.ok().map(|token| (at, token));
 }
 
 fn read_devices(app: &mut App) {

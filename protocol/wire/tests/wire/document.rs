@@ -96,7 +96,7 @@ fn reference(named: &OwnedNamedType, nested: &mut Vec<OwnedNamedType>) -> String
 }
 
 fn limits_table() -> String {
-    let rows: [(&str, usize); 18] = [
+    let rows: [(&str, usize); 19] = [
         ("bytes of a message", limits::MAX_MESSAGE),
         ("bytes of a frame header", limits::MAX_FRAME_HEADER),
         ("bytes of a frame's tile batch", limits::MAX_FRAME_CONTENT),
@@ -116,6 +116,7 @@ fn limits_table() -> String {
         ),
         ("cursors at once", limits::MAX_CURSORS),
         ("outputs of a terminal", limits::MAX_OUTPUTS),
+        ("cells of a `Cells`", limits::MAX_CELL_HASHES),
         ("events of an input batch", limits::MAX_INPUT_EVENTS),
         ("keys held down", limits::MAX_PRESSED),
         ("addresses of an attach", limits::MAX_ADDRESSES),

@@ -12,7 +12,7 @@ use heliostat_wire::input::{AxisSource, InputBatch, InputEvent, KeyboardState, L
 use heliostat_wire::output::{Output, Outputs, Size};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect, SceneOp, Transform};
-use heliostat_wire::session::{Capabilities, Cursor, ToSession, ToTerminal};
+use heliostat_wire::session::{Capabilities, CellHash, Cursor, ToSession, ToTerminal};
 use heliostat_wire::{List, Text};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -288,7 +288,17 @@ pub fn to_session() -> impl Strategy<Value = ToSession> {
             .prop_map(|(serial, after_us)| ToSession::FrameShown { serial, after_us }),
         Just(ToSession::Refresh),
         reason().prop_map(ToSession::Bye),
+        (any::<u32>(), list(cell_hash()))
+            .prop_map(|(serial, cells)| ToSession::Cells { serial, cells }),
     ]
+}
+
+fn cell_hash() -> impl Strategy<Value = CellHash> {
+    any::<(u32, u32, [u8; 4])>().prop_map(|(layer, cell, hash)| CellHash {
+        layer: LayerId(layer),
+        cell,
+        hash,
+    })
 }
 
 /// Session to terminal.

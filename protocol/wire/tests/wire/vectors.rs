@@ -18,7 +18,7 @@ use heliostat_wire::input::{AxisSource, InputBatch, InputEvent, KeyboardState, L
 use heliostat_wire::output::{Output, Outputs, Size};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect, SceneOp, Transform};
-use heliostat_wire::session::{Capabilities, Cursor, ToSession, ToTerminal};
+use heliostat_wire::session::{Capabilities, CellHash, Cursor, ToSession, ToTerminal};
 use heliostat_wire::{List, codec, limits, version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -277,6 +277,16 @@ fn session_messages_keep_their_bytes() {
     };
     check("session-frame-shown", shown);
     check("session-refresh", ToSession::Refresh);
+    let cells = [(3, 0), (300, 509)].map(|(layer, cell)| CellHash {
+        layer: LayerId(layer),
+        cell,
+        hash: [0xde, 0xad, 0xbe, 0xef],
+    });
+    let cells = ToSession::Cells {
+        serial: 1000,
+        cells: List::new(cells.to_vec()).unwrap(),
+    };
+    check("session-cells", cells);
     check("session-bye", ToSession::Bye(DetachReason::CardRemoved));
 }
 

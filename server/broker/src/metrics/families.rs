@@ -52,7 +52,7 @@ const BROKER: [Family<(Status, Tally)>; 9] = [
 ];
 
 #[rustfmt::skip]
-const SESSION: [Family<SessionStats>; 8] = [
+const SESSION: [Family<SessionStats>; 10] = [
     family("heliostat_session_uptime_seconds", Gauge, "Seconds since the session started.",
         |stats| Some(stats.up_s as f64)),
     family("heliostat_session_clients", Gauge, "Wayland clients with a window.",
@@ -69,6 +69,10 @@ const SESSION: [Family<SessionStats>; 8] = [
         |stats| Some(stats.frame_bytes as f64)),
     family("heliostat_session_tiles_total", Counter, "Tiles that frames brought up to date.",
         |stats| Some(stats.tiles as f64)),
+    family("heliostat_session_tiles_checked_total", Counter, "Tiles that terminals have said they hold, and that were compared.",
+        |stats| Some(stats.cells_checked as f64)),
+    family("heliostat_session_tiles_wrong_total", Counter, "Tiles that terminals held wrongly: damaged memory, or a bug.",
+        |stats| Some(stats.cells_wrong as f64)),
 ];
 
 #[rustfmt::skip]

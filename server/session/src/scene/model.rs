@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use heliostat_tiles::{Decoder, Limits, Rect as TileRect, TileSink};
+use heliostat_tiles::{Decoder, Limits, PixelsRef, Rect as TileRect, TILE, TileSink, diff};
 use heliostat_wire::id::{LayerId, OutputId, VideoId};
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{FrameHeader, Placement, Rect, SceneOp, Transform};
+use heliostat_wire::session::CellHash;
 
 /// What a terminal holds.
 #[derive(Default)]
@@ -154,6 +155,33 @@ impl Model {
         let pixels = &mut layer.pixels[start..];
         let decoded = film.decoder.decode(&unit, pixels, stride);
         decoded.expect("the access unit is valid");
+    }
+
+    /// What a terminal says of a cell.
+    pub(crate) fn cell_hash(&self, layer: LayerId, cell: u32, seed: u64) -> Option<CellHash> {
+        let known = self.layers.get(&layer)?;
+        let (w, h) = (known.size.w, known.size.h);
+        let columns = w.div_ceil(TILE);
+        let (x, y) = (cell % columns * TILE, cell / columns * TILE);
+        let rect = TileRect {
+            x,
+            y,
+            w: TILE.min(w - x),
+            h: TILE.min(h.checked_sub(y)?),
+        };
+        let pixels = PixelsRef::new(&known.pixels, w as usize, w, h)?.sub(rect)?;
+        let hash = diff::digest(seed, pixels);
+        Some(CellHash { layer, cell, hash })
+    }
+
+    /// What a terminal says of all its cells.
+    pub(crate) fn cell_hashes(&self, seed: u64) -> Vec<CellHash> {
+        let all = |(id, layer): (&LayerId, &Layer)| {
+            let cells = layer.size.w.div_ceil(TILE) * layer.size.h.div_ceil(TILE);
+            let id = *id;
+            (0..cells).filter_map(move |cell| self.cell_hash(id, cell, seed))
+        };
+        self.layers.iter().flat_map(all).collect()
     }
 
     fn layer(&mut self, id: LayerId) -> &mut Layer {

@@ -1,6 +1,6 @@
 //! The compositor, its clients and a terminal, turned by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use heliostat_wire::bounded::List;
 use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::{AttachId, OutputId};
 use heliostat_wire::input::{InputBatch, InputEvent, KeyboardState};
+use heliostat_wire::limits::MAX_CELL_HASHES;
 use heliostat_wire::output::{Output, Size};
 use heliostat_wire::session::{Capabilities, Cursor, ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -41,6 +42,8 @@ pub struct Fixture {
     terminal: Option<Terminal>,
     acknowledges: bool,
     videos: u32,
+    /// Says after each frame what it holds, and this many words late.
+    says_cells: Option<usize>,
 }
 
 struct Terminal {
@@ -49,6 +52,8 @@ struct Terminal {
     model: Model,
     /// What it was told beside frames.
     heard: Vec<ToTerminal>,
+    /// What it has said of its cells and is still on the way.
+    said: VecDeque<ToSession>,
     unacknowledged: Vec<u32>,
 }
 
@@ -67,6 +72,7 @@ impl Fixture {
             terminal: None,
             acknowledges: true,
             videos: 4,
+            says_cells: None,
         }
     }
 
@@ -107,6 +113,7 @@ impl Fixture {
             words,
             model: Model::default(),
             heard: Vec::new(),
+            said: VecDeque::new(),
             unacknowledged: Vec::new(),
         });
     }
@@ -133,6 +140,26 @@ impl Fixture {
 
     pub fn acknowledge(&mut self, acknowledges: bool) {
         self.acknowledges = acknowledges;
+    }
+
+    /// From now on the terminal says after each frame what it holds of all cells, `late` words late.
+    pub fn say_cells(&mut self, late: usize) {
+        self.says_cells = Some(late);
+    }
+
+    /// What the terminal holds.
+    pub fn model(&mut self) -> &mut Model {
+        &mut self.terminal.as_mut().expect("attached").model
+    }
+
+    /// Says what the terminal holds of all cells.
+    pub fn say_all_cells(&mut self) {
+        let terminal = self.terminal.as_ref().expect("attached");
+        let (serial, seed) = (terminal.model.serial, terminal.id.0);
+        for some in terminal.model.cell_hashes(seed).chunks(MAX_CELL_HASHES) {
+            let cells = List::new(some.to_vec()).unwrap();
+            self.say(ToSession::Cells { serial, cells });
+        }
     }
 
     /// Says that the newest frame has been shown, so long after the time that was told last. Returns
@@ -290,6 +317,20 @@ impl Fixture {
                 ToTerminalTask::Bye(reason) => {
                     terminal.heard.push(ToTerminal::Bye(reason));
                 }
+            }
+        }
+        if let Some(late) = self.says_cells {
+            let cells = terminal.model.cell_hashes(terminal.id.0);
+            for some in cells.chunks(MAX_CELL_HASHES).filter(|_| news) {
+                terminal.said.push_back(ToSession::Cells {
+                    serial: terminal.model.serial,
+                    cells: List::new(some.to_vec()).unwrap(),
+                });
+            }
+            while terminal.said.len() > late {
+                let said = terminal.said.pop_front().expect("there is one");
+                let event = LinkEvent::Said(terminal.id, said, None);
+                self.session.events.send(Event::Link(event)).unwrap();
             }
         }
         let shown = match self.acknowledges {

@@ -67,6 +67,27 @@ fn foot_is_on_the_terminal_and_a_typed_key_changes_its_pixels() {
 }
 
 #[test]
+fn pixel_that_a_terminal_has_lost_is_mended() {
+    with_foot(async |desktop| {
+        let mut terminal = desktop.attach("a", size(1280, 800)).await;
+        terminal
+            .until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        terminal.quiet(Duration::from_millis(300)).await;
+        let before = terminal.window_pixels();
+        let layers = terminal.model.layers.values_mut();
+        let largest = layers.max_by_key(|layer| layer.pixels.len()).unwrap();
+        largest.pixels[12_345] ^= 1;
+        terminal.say_cells().await;
+        terminal.quiet(Duration::from_millis(300)).await;
+        assert_eq!(terminal.window_pixels(), before);
+        let stats = desktop.stats().await;
+        assert_eq!(stats.cells_wrong, 1);
+        assert!(stats.cells_checked > 10, "{}", stats.cells_checked);
+    });
+}
+
+#[test]
 fn foot_moves_to_the_next_terminal_as_it_was() {
     with_foot(async |desktop| {
         let mut a = desktop.attach("a", size(1280, 800)).await;

@@ -21,6 +21,7 @@ use heliostat_wire::bounded::List;
 use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::{AttachId, OutputId, Ticket};
 use heliostat_wire::input::{InputBatch, InputEvent, KeyboardState};
+use heliostat_wire::limits::MAX_CELL_HASHES;
 use heliostat_wire::output::{Output, Size};
 use heliostat_wire::session::{Capabilities, ToSession, ToTerminal};
 use sha2::{Digest, Sha256};
@@ -255,6 +256,7 @@ impl Desktop {
             connection,
             main,
             model: Model::default(),
+            id: attach_id,
             size,
         }
     }
@@ -308,6 +310,7 @@ pub struct Terminal {
     main: Main<ToSession, ToTerminal>,
     frames: FrameReceiver,
     pub model: Model,
+    id: AttachId,
     size: Size,
 }
 
@@ -433,6 +436,18 @@ impl Terminal {
     pub async fn quiet(&mut self, time: Duration) {
         while let Ok(step) = tokio::time::timeout(time, self.step()).await {
             step.unwrap();
+        }
+    }
+
+    /// Says what it holds of all its cells.
+    pub async fn say_cells(&mut self) {
+        let cells = self.model.cell_hashes(self.id.0);
+        for some in cells.chunks(MAX_CELL_HASHES) {
+            let cells = ToSession::Cells {
+                serial: self.model.serial,
+                cells: List::new(some.to_vec()).unwrap(),
+            };
+            self.main.send(&cells).await.unwrap();
         }
     }
 

@@ -1,0 +1,65 @@
+//! What the terminal ought to hold of each cell, since which frame.
+//!
+//! A terminal says what it holds as of a frame. That can be compared with the newest pixels where
+//! the cell has not changed since: neither here, nor in a frame after the one it names.
+
+use heliostat_tiles::diff;
+
+use super::{Base, Content};
+
+/// The frames that last changed a layer at the terminal.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Its size or kind.
+    shaped: u32,
+    /// Each cell.
+    changed: Vec<u32>,
+}
+
+impl Held {
+    /// Nothing was sent of any cell.
+    pub(super) fn reset(&mut self, cells: u32) {
+        self.changed.clear();
+        self.changed.resize(cells as usize, 0);
+    }
+
+    /// The layer is as it is now from this frame on.
+    pub(super) fn shaped(&mut self, serial: u32) {
+        self.shaped = serial;
+    }
+
+    /// This frame may change a cell.
+    pub(super) fn changed(&mut self, cell: u32, serial: u32) {
+        if let Some(changed) = self.changed.get_mut(cell as usize) {
+            *changed = serial;
+        }
+    }
+}
+
+impl Content {
+    /// Whether a terminal that has applied the frame `serial`, and perhaps more, holds exactly the
+    /// newest pixels of a cell.
+    pub fn is_comparable(&self, cell: u32, serial: u32) -> bool {
+        let changed = self.held.changed.get(cell as usize);
+        self.in_step
+            && self.held.shaped <= serial
+            && changed.is_some_and(|changed| *changed <= serial)
+            && !self.dirty.contains_key(&cell)
+            && !self.has_film_in(self.cell_rect(cell))
+    }
+
+    /// Whether the terminal holds what it should of a cell, by what it says of it as of a frame;
+    /// nothing where that cannot be known.
+    pub fn agrees(&self, cell: u32, serial: u32, seed: u64, hash: [u8; 4]) -> Option<bool> {
+        if !self.is_comparable(cell, serial) {
+            return None;
+        }
+        let pixels = self.view().sub(self.cell_rect(cell))?;
+        Some(diff::digest(seed, pixels) == hash)
+    }
+
+    /// The terminal holds something else of a cell than was sent: it goes again, as a whole.
+    pub fn mend(&mut self, cell: u32) {
+        self.dirty.insert(cell, Base::Wrong);
+    }
+}
