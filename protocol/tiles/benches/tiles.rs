@@ -125,7 +125,7 @@ fn push_moved(room: &mut Workspace, encoder: &mut Encoder, old: &Layer, new: &La
     Motion::default().find(old.view(), new.view(), room, &mut copies);
     let mut moved = old.clone();
     for copy in &copies {
-        encoder.copy(0, copy);
+        assert!(encoder.copy(0, copy));
         for y in 0..copy.from.h {
             let from = (copy.from.y + y) as usize * W as usize + copy.from.x as usize;
             let to = (copy.to.1 + y) as usize * W as usize + copy.to.0 as usize;

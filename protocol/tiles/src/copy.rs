@@ -6,6 +6,8 @@ use crate::varint::{self, Reader};
 
 /// Copies that one batch may hold.
 pub(crate) const MAX_COPIES: u32 = 256;
+/// Pixels that they may have together.
+pub(crate) const MAX_COPIED: usize = 20 << 20;
 
 /// A rectangle of the layer's previous picture, and where its top-left pixel goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 use zstd::bulk::Decompressor;
 
 use crate::copy;
-use crate::encoder::{COMPRESSED, COPIES};
 use crate::geometry::{Rect, TILE};
 use crate::header::{Header, HeaderError, Kind, Previous};
 use crate::kept::Cells;
 use crate::palette::{index_bits, row_bytes, unpack};
+use crate::part::{COMPRESSED, COPIES, MAX_PARTS, PARTS};
 use crate::planes;
 use crate::varint::Reader;
 
@@ -31,6 +31,14 @@ impl Default for Limits {
             max_pixels: 20 << 20,
         }
     }
+}
+
+/// What the parts of a batch may still cost together.
+struct Left {
+    body: usize,
+    /// Rectangles so far.
+    records: u32,
+    pixels: usize,
 }
 
 /// Where decoded pixels go.
@@ -74,6 +82,9 @@ pub enum DecodeError {
         /// Allowed.
         max: u32,
     },
+    /// Too many parts, or none.
+    #[error("batch of tiles in {0} parts")]
+    BadPartCount(u32),
     /// Too many pixels.
     #[error("batch of tiles exceeds the limit of {0} pixels")]
     TooManyPixels(usize),
@@ -150,24 +161,64 @@ impl Decoder {
         limits: &Limits,
         sink: &mut impl TileSink,
     ) -> Result<(), DecodeError> {
+        let mut left = Left {
+            body: limits.max_body,
+            records: 0,
+            pixels: limits.max_pixels,
+        };
         let (&first, rest) = batch.split_first().ok_or(DecodeError::Truncated)?;
+        if first != PARTS {
+            return self.decode_part(first, rest, (limits, &mut left), sink);
+        }
+        let mut reader = Reader(rest);
+        let count = reader.varint().ok_or(DecodeError::Truncated)?;
+        if !(1..=MAX_PARTS).contains(&count) {
+            return Err(DecodeError::BadPartCount(count));
+        }
+        for number in 0..count {
+            let length = reader.varint().ok_or(DecodeError::Truncated)?;
+            let part = reader.take(length as usize);
+            let part = part.ok_or(DecodeError::Truncated)?;
+            let (&first, rest) = part.split_first().ok_or(DecodeError::Truncated)?;
+            // Copies are of the pictures before the batch, so that only its beginning has them.
+            if number > 0 && first & COPIES != 0 {
+                return Err(DecodeError::UnknownEncoding);
+            }
+            self.decode_part(first, rest, (limits, &mut left), sink)?;
+        }
+        match reader.0.len() {
+            0 => Ok(()),
+            left => Err(DecodeError::TrailingBytes(left)),
+        }
+    }
+
+    fn decode_part(
+        &mut self,
+        first: u8,
+        rest: &[u8],
+        (limits, left): (&Limits, &mut Left),
+        sink: &mut impl TileSink,
+    ) -> Result<(), DecodeError> {
         if first & !(COMPRESSED | COPIES) != 0 {
             return Err(DecodeError::UnknownEncoding);
         }
         let copies = first & COPIES != 0;
+        let mut reader = Reader(rest);
+        let length = match first & COMPRESSED {
+            0 => rest.len(),
+            _ => reader.varint().ok_or(DecodeError::Truncated)? as usize,
+        };
+        left.body = left.body.checked_sub(length).ok_or(DecodeError::TooLarge {
+            got: length,
+            max: limits.max_body,
+        })?;
         if first & COMPRESSED == 0 {
-            return match rest.len() > limits.max_body {
-                true => Err(DecodeError::TooLarge {
-                    got: rest.len(),
-                    max: limits.max_body,
-                }),
-                false => self.decode_body(copies, rest, limits, sink),
-            };
+            return self.decode_body(copies, rest, (limits, left), sink);
         }
         let mut body = std::mem::take(&mut self.body);
         let result = self
-            .decompress(rest, limits, &mut body)
-            .and_then(|()| self.decode_body(copies, &body, limits, sink));
+            .decompress(reader.0, length, &mut body)
+            .and_then(|()| self.decode_body(copies, &body, (limits, left), sink));
         if body.capacity() <= KEPT_BODY {
             self.body = body;
         }
@@ -177,21 +228,13 @@ impl Decoder {
     fn decompress(
         &mut self,
         bytes: &[u8],
-        limits: &Limits,
+        got: usize,
         body: &mut Vec<u8>,
     ) -> Result<(), DecodeError> {
-        let mut reader = Reader(bytes);
-        let got = reader.varint().ok_or(DecodeError::Truncated)? as usize;
-        if got > limits.max_body {
-            return Err(DecodeError::TooLarge {
-                got,
-                max: limits.max_body,
-            });
-        }
         body.clear();
         body.reserve(got);
         // The capacity may be larger than asked for; the length decides.
-        let written = self.zstd.decompress_to_buffer(reader.0, body);
+        let written = self.zstd.decompress_to_buffer(bytes, body);
         if written.ok() == Some(got) {
             Ok(())
         } else {
@@ -203,7 +246,7 @@ impl Decoder {
         &mut self,
         copies: bool,
         body: &[u8],
-        limits: &Limits,
+        (limits, left): (&Limits, &mut Left),
         sink: &mut impl TileSink,
     ) -> Result<(), DecodeError> {
         let mut reader = Reader(body);
@@ -217,19 +260,20 @@ impl Decoder {
         }
         let mut number = || reader.varint().ok_or(DecodeError::Truncated);
         let (records, headers) = (number()?, number()? as usize);
-        if records > limits.max_records {
+        left.records = left.records.saturating_add(records);
+        if left.records > limits.max_records {
             return Err(DecodeError::TooManyRecords {
-                got: records,
+                got: left.records,
                 max: limits.max_records,
             });
         }
         let mut headers = Reader(reader.take(headers).ok_or(DecodeError::Truncated)?);
         let mut data = reader;
         let mut previous: Previous = None;
-        let mut pixels_left = limits.max_pixels;
         for _ in 0..records {
             let header = Header::take(&mut headers, &mut previous, |id| sink.layer_size(id))?;
-            pixels_left = pixels_left
+            left.pixels = left
+                .pixels
                 .checked_sub(header.rect.area())
                 .ok_or(DecodeError::TooManyPixels(limits.max_pixels))?;
             self.take_pixels(&header, &mut headers, &mut data)?;
@@ -291,9 +335,7 @@ impl Decoder {
                 self.planes.clear();
                 self.planes
                     .extend_from_slice(bytes.ok_or(DecodeError::Truncated)?);
-                self.planes
-                    .chunks_mut(area)
-                    .for_each(|plane| planes::unpredict(plane, w));
+                planes::unpredict(&mut self.planes, area, w);
                 self.pixels.resize(area, 0);
                 planes::take(&self.planes, header.alpha, &mut self.pixels);
             }

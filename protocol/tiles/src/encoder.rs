@@ -1,41 +1,58 @@
 //! Choosing an encoding for each rectangle, and packing a frame's worth together.
 
-use zstd::bulk::Compressor;
-
-use crate::copy::{self, Copy, MAX_COPIES};
+use crate::copy::{self, Copy, MAX_COPIED, MAX_COPIES};
 use crate::geometry::{PixelsRef, Rect, TILE};
 use crate::header::{Header, KEEP, Kind, Previous};
 use crate::kept::Ledger;
 use crate::palette::{Palette, index_bits, pack};
+use crate::part::{Part, Squeezed, Squeezer, join};
 use crate::{planes, varint};
 
-/// Bit of the first byte: the body is one zstd frame behind its length.
-pub(crate) const COMPRESSED: u8 = 1;
-/// Bit of the first byte: the body begins with copies.
-pub(crate) const COPIES: u8 = 2;
-/// Bodies of fewer bytes gain nothing from zstd.
-const WORTH_COMPRESSING: usize = 48;
+/// A part of so many bytes is full.
+const FULL: usize = 512 << 10;
+/// Buffers of parts that are kept.
+const SPARE: usize = 2;
 
 /// Fewer changed pixels of a cell are not worth looking whether the terminal has kept it.
 const WORTH_RECALLING: usize = 256;
+/// Batches of fewer bytes do not say how well others will compress.
+const WORTH_LEARNING: usize = 48;
+/// Pixels that are looked at first, to see whether a palette is worth trying.
+const SAMPLE: usize = 128;
+/// Fewer pixels are tried at once.
+const SAMPLED: usize = 1024;
 /// Bytes before zstd below which a cell is not worth keeping.
 const WORTH_KEEPING: usize = 1024;
+
+/// Takes parts of the present batch as soon as they are full.
+pub type Outlet = Box<dyn FnMut(Part) + Send>;
 
 /// Encodes batches. Keep one: it owns every buffer it needs, so that steady traffic allocates
 /// nothing.
 pub struct Encoder {
     level: i32,
-    zstd: Compressor<'static>,
+    squeezer: Squeezer,
+    outlet: Option<Outlet>,
     palette: Palette,
     headers: Vec<u8>,
     data: Vec<u8>,
-    body: Vec<u8>,
+    planes: Vec<u8>,
     pixels: Vec<u32>,
     other: Vec<u32>,
     indices: Vec<u8>,
     copies: Vec<u8>,
     copy_count: u32,
+    /// Pixels of the copies.
+    copied: usize,
+    /// Records of the part that is being packed.
     records: u32,
+    /// Bytes of its data that a predictor missed.
+    noise: usize,
+    /// Parts that were full and had no outlet.
+    full: Vec<Squeezed>,
+    /// Bytes of all full parts before compression.
+    full_bytes: usize,
+    spare: Vec<Vec<u8>>,
     pixel_count: usize,
     /// Bytes that batches had of late, of 256 of their bodies.
     squeeze: usize,
@@ -48,17 +65,23 @@ impl Encoder {
     pub fn new(level: i32) -> Self {
         Self {
             level,
-            zstd: compressor(level),
+            squeezer: Squeezer::new(),
+            outlet: None,
             palette: Palette::new(),
             headers: Vec::new(),
             data: Vec::new(),
-            body: Vec::new(),
+            planes: Vec::new(),
             pixels: Vec::new(),
             other: Vec::new(),
             indices: Vec::new(),
             copies: Vec::new(),
             copy_count: 0,
+            copied: 0,
             records: 0,
+            noise: 0,
+            full: Vec::new(),
+            full_bytes: 0,
+            spare: Vec::new(),
             pixel_count: 0,
             squeeze: 128,
             ledger: Ledger::default(),
@@ -66,17 +89,33 @@ impl Encoder {
         }
     }
 
-    /// Another zstd level from the next batch on.
+    /// Another zstd level from the next part on.
     pub fn set_level(&mut self, level: i32) {
-        if level != self.level {
-            self.level = level;
-            self.zstd = compressor(level);
+        self.level = level;
+    }
+
+    /// Gives full parts away from now on, so that they can be compressed elsewhere meanwhile. The
+    /// last part of a batch is then what [`Self::finish_part`] returns.
+    pub fn set_outlet(&mut self, outlet: Outlet) {
+        self.outlet = Some(outlet);
+    }
+
+    /// Takes the buffer of a part that has been compressed.
+    pub fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE && buffer.capacity() <= 2 * FULL {
+            buffer.clear();
+            self.spare.push(buffer);
         }
     }
 
     /// Whether nothing has been pushed since the last batch.
     pub fn is_empty(&self) -> bool {
-        self.records == 0 && self.copy_count == 0
+        self.records == 0 && self.copy_count == 0 && self.full_bytes == 0
+    }
+
+    /// Bytes of the batch before compression.
+    pub fn len(&self) -> usize {
+        self.full_bytes + self.copies.len() + self.headers.len() + self.data.len()
     }
 
     /// Pixels pushed since the last batch.
@@ -115,12 +154,13 @@ impl Encoder {
         };
         let (at, before) = (self.headers.len(), self.headers.len() + self.data.len());
         let new = new.sub(changed).expect("changes are inside their cell");
-        self.push(layer, part, new, old.and_then(|old| old.sub(changed)));
+        self.put(layer, part, new, old.and_then(|old| old.sub(changed)));
         let cost = self.headers.len() + self.data.len() - before;
         if let Some(name) = name.filter(|_| keep && cost >= WORTH_KEEPING) {
             self.headers[at] |= KEEP;
             self.ledger.keep(name);
         }
+        self.give_if_full();
     }
 
     fn recall(&mut self, layer: u32, cell: Rect, slot: u32) {
@@ -139,15 +179,19 @@ impl Encoder {
 
     /// About how many bytes the batch would have, going by those before it.
     pub fn estimate(&self) -> usize {
-        (self.copies.len() + self.headers.len() + self.data.len()) * self.squeeze / 256
+        self.len() * self.squeeze / 256
     }
 
     /// Adds a copy inside `layer`. All copies of a batch are of the pictures before it, and come
     /// before its rectangles. Returns false where a batch holds no more of them.
+    #[must_use]
     pub fn copy(&mut self, layer: u32, copy: &Copy) -> bool {
-        if self.copy_count == MAX_COPIES {
+        let copied = self.copied + copy.from.area();
+        // Copies stand in the first part, which is given away when it is full.
+        if self.copy_count == MAX_COPIES || copied > MAX_COPIED || self.full_bytes > 0 {
             return false;
         }
+        self.copied = copied;
         copy::put(layer, copy, &mut self.copies);
         self.copy_count += 1;
         true
@@ -159,6 +203,11 @@ impl Encoder {
     /// # Panics
     /// If `rect` is not inside one cell, or a view has another size than `rect`.
     pub fn push(&mut self, layer: u32, rect: Rect, new: PixelsRef<'_>, old: Option<PixelsRef<'_>>) {
+        self.put(layer, rect, new, old);
+        self.give_if_full();
+    }
+
+    fn put(&mut self, layer: u32, rect: Rect, new: PixelsRef<'_>, old: Option<PixelsRef<'_>>) {
         assert!(rect.cell().is_some(), "{rect:?} is not inside one cell");
         assert_eq!(
             (new.width(), new.height()),
@@ -180,7 +229,7 @@ impl Encoder {
                 return;
             }
         }
-        let alpha = self.pixels.iter().any(|pixel| pixel >> 24 != 0xff);
+        let alpha = self.pixels.iter().fold(u32::MAX, |all, pixel| all & pixel) >> 24 != 0xff;
         let kind = self.choose(rect.w as usize, old.is_some());
         // Without the layer's size only an inner cell is known to be whole; that is most of them.
         let whole = rect.w == TILE && rect.h == TILE;
@@ -197,75 +246,91 @@ impl Encoder {
         self.pixel_count += rect.area();
     }
 
-    /// Appends the batch of all that was pushed to `out`, and starts a new one.
+    /// Appends the batch of all that was pushed to `out`, and starts a new one. Only for encoders
+    /// without an outlet.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        self.body.clear();
-        let mut flags = 0;
-        if self.copy_count > 0 {
-            flags |= COPIES;
-            varint::put(self.copy_count, &mut self.body);
-            self.body.append(&mut self.copies);
-            self.copy_count = 0;
+        let (packed, before) = (self.len(), out.len());
+        let last = self.finish_part();
+        if self.full.is_empty() {
+            self.squeezer.append(&last, out);
+        } else {
+            self.full.push(self.squeezer.squeeze(&last));
+            join(&self.full, out);
+            self.full.clear();
         }
-        varint::put(self.records, &mut self.body);
-        varint::put(self.headers.len() as u32, &mut self.body);
-        self.body.extend_from_slice(&self.headers);
-        self.body.extend_from_slice(&self.data);
-        self.put_body(flags, out);
-        self.headers.clear();
-        self.data.clear();
-        self.records = 0;
-        self.pixel_count = 0;
-        self.previous = None;
+        self.recycle(last.into_buffer());
+        self.learn(packed, out.len() - before);
     }
 
-    fn put_body(&mut self, flags: u8, out: &mut Vec<u8>) {
-        let start = out.len();
-        if self.body.len() >= WORTH_COMPRESSING {
-            out.push(flags | COMPRESSED);
-            varint::put(self.body.len() as u32, out);
-            let head = out.len();
-            out.resize(head + zstd::zstd_safe::compress_bound(self.body.len()), 0);
-            let size = self.zstd.compress_to_buffer(&self.body, &mut out[head..]);
-            if let Ok(size) = size.map(|size| head + size)
-                && size - start <= self.body.len()
-            {
-                let ratio = (size - start) * 256 / self.body.len();
-                self.squeeze = (self.squeeze * 3 + ratio.max(1)).div_ceil(4);
-                out.truncate(size);
-                return;
-            }
-            out.truncate(start);
+    /// Ends the batch and returns its last part, or only one.
+    pub fn finish_part(&mut self) -> Part {
+        let last = self.take_part();
+        self.full_bytes = 0;
+        self.pixel_count = 0;
+        self.copied = 0;
+        self.previous = None;
+        last
+    }
+
+    /// A batch of `packed` bytes was compressed to so many: later estimates go by that.
+    pub fn learn(&mut self, packed: usize, squeezed: usize) {
+        let ratio = (squeezed * 256).checked_div(packed).unwrap_or(0);
+        // Of small bodies the frame around them is most.
+        if packed >= WORTH_LEARNING {
+            self.squeeze = (self.squeeze * 3 + ratio.max(1)).div_ceil(4);
         }
-        out.push(flags);
-        out.extend_from_slice(&self.body);
+    }
+
+    /// The part of what was pushed since the last one.
+    fn take_part(&mut self) -> Part {
+        let mut body = self.spare.pop().unwrap_or_default();
+        let copies = self.copy_count > 0;
+        if copies {
+            varint::put(self.copy_count, &mut body);
+            body.append(&mut self.copies);
+            self.copy_count = 0;
+        }
+        varint::put(self.records, &mut body);
+        varint::put(self.headers.len() as u32, &mut body);
+        body.extend_from_slice(&self.headers);
+        body.extend_from_slice(&self.data);
+        let is_noise = self.noise * 4 > body.len() * 3;
+        self.headers.clear();
+        self.data.clear();
+        self.previous = None;
+        (self.records, self.noise) = (0, 0);
+        Part {
+            body,
+            copies,
+            is_noise,
+            level: self.level,
+        }
+    }
+
+    fn give_if_full(&mut self) {
+        if self.headers.len() + self.data.len() < FULL {
+            return;
+        }
+        let part = self.take_part();
+        self.full_bytes += part.len();
+        match &mut self.outlet {
+            Some(outlet) => outlet(part),
+            None => {
+                self.full.push(self.squeezer.squeeze(&part));
+                self.recycle(part.into_buffer());
+            }
+        }
     }
 
     /// The cheapest encoding of `self.pixels`, with `self.other` what the terminal holds.
     fn choose(&mut self, w: usize, has_old: bool) -> Kind {
+        let few = self.take_palette();
         let Self {
             palette,
             pixels,
             other,
-            indices,
             ..
         } = self;
-        palette.clear();
-        indices.clear();
-        let mut last = None;
-        let mut few = true;
-        for &pixel in pixels.iter() {
-            let index = match last {
-                Some((colour, index)) if colour == pixel => Some(index),
-                _ => palette.index(pixel),
-            };
-            let Some(index) = index else {
-                few = false;
-                break;
-            };
-            last = Some((pixel, index));
-            indices.push(index);
-        }
         if few && palette.colours().len() == 1 {
             return Kind::Solid;
         }
@@ -276,12 +341,9 @@ impl Encoder {
             palette.colours().len() * 3 + area * bits / 8 / 2
         });
         let xor_cost = has_old.then(|| {
-            let differing = pixels
-                .iter()
-                .zip(other.iter())
-                .filter(|(a, b)| a != b)
-                .count();
-            8 + differing * 2 + area / 32
+            let pairs = pixels.iter().zip(other.iter());
+            let differing: u32 = pairs.map(|(a, b)| u32::from(a != b)).sum();
+            8 + differing as usize * 2 + area / 32
         });
         match (palette_cost, xor_cost) {
             (Some(palette), Some(xor)) if xor < palette => Kind::Xor,
@@ -292,6 +354,36 @@ impl Encoder {
         }
     }
 
+    /// Takes the colours and indices of `self.pixels`, if they are few.
+    fn take_palette(&mut self) -> bool {
+        let Self {
+            palette,
+            pixels,
+            indices,
+            ..
+        } = self;
+        palette.clear();
+        if pixels.len() >= SAMPLED {
+            let sample = pixels.iter().step_by(pixels.len() / SAMPLE).take(SAMPLE);
+            sample.for_each(|pixel| {
+                palette.index(*pixel);
+            });
+            if palette.colours().len() > SAMPLE * 7 / 8 {
+                return false;
+            }
+            palette.clear();
+        }
+        indices.clear();
+        indices.reserve(pixels.len());
+        for run in pixels.chunk_by(|a, b| a == b) {
+            let Some(index) = palette.index(run[0]) else {
+                return false;
+            };
+            indices.resize(indices.len() + run.len(), index);
+        }
+        true
+    }
+
     fn put_pixels(&mut self, header: &Header) {
         let Self {
             pixels,
@@ -300,6 +392,8 @@ impl Encoder {
             indices,
             headers,
             data,
+            planes: scratch,
+            noise,
             ..
         } = self;
         match header.kind {
@@ -312,11 +406,12 @@ impl Encoder {
             }
             Kind::Planes => planes::put(pixels, header.alpha, data),
             Kind::Predicted => {
-                let start = data.len();
-                planes::put(pixels, header.alpha, data);
-                for plane in data[start..].chunks_mut(pixels.len()) {
-                    planes::predict(plane, header.rect.w as usize);
+                scratch.clear();
+                planes::put(pixels, header.alpha, scratch);
+                for plane in scratch.chunks(pixels.len()) {
+                    planes::predict(plane, header.rect.w as usize, data);
                 }
+                *noise += scratch.len();
             }
             Kind::Xor => {
                 for (new, old) in pixels.iter_mut().zip(other.iter()) {
@@ -340,16 +435,23 @@ fn put_xor(pixels: &[u32], out: &mut Vec<u8>) {
 /// Whether most pixels repeat a neighbour, as in text over a gradient: prediction would only
 /// disturb the matches that zstd finds.
 fn is_flat(pixels: &[u32], w: usize) -> bool {
-    let repeats = (1..pixels.len())
-        .filter(|&i| pixels[i] == pixels[i - 1] || i >= w && pixels[i] == pixels[i - w])
-        .count();
-    repeats * 2 > pixels.len()
-}
-
-fn compressor(level: i32) -> Compressor<'static> {
-    let mut zstd = Compressor::new(level).expect("zstd has memory for a context");
-    // The length stands before the frame already.
-    let _ = zstd.include_contentsize(false);
-    let _ = zstd.include_checksum(false);
-    zstd
+    let mut rows = pixels.chunks_exact(w);
+    let Some(first) = rows.next() else {
+        return false;
+    };
+    let mut repeats: u32 = first
+        .windows(2)
+        .map(|two| u32::from(two[0] == two[1]))
+        .sum();
+    let mut above = first;
+    for row in rows {
+        repeats += u32::from(row[0] == above[0]);
+        let neighbours = row.iter().zip(&row[1..]).zip(&above[1..]);
+        let in_row: u32 = neighbours
+            .map(|((left, here), up)| u32::from(here == left) | u32::from(here == up))
+            .sum();
+        repeats += in_row;
+        above = row;
+    }
+    repeats as usize * 2 > pixels.len()
 }

@@ -3,10 +3,12 @@
 //! Pixels are `u32` with the value `0xAARRGGBB`, colour premultiplied by alpha. A rectangle lies
 //! inside one 64×64 cell of its layer. Each is encoded as whatever is cheapest for it (one colour,
 //! a palette, planes, predicted planes, or the difference to what the terminal holds), and all of
-//! a frame's rectangles go through zstd as one, because batching about doubles the ratio. The
-//! bytes are specified in `FORMAT.md` beside this crate.
+//! a frame's rectangles go through zstd as one, because batching about doubles the ratio; many of
+//! them as a few parts, so that several processors can share the work. The bytes are specified in
+//! `FORMAT.md` beside this crate.
 //!
-//! There is no I/O, no clock and no thread here; [`Decoder`] takes any bytes.
+//! There is no I/O, no clock and no thread here; a caller with threads takes each [`Part`] from the
+//! encoder as it fills and compresses it elsewhere. [`Decoder`] takes any bytes.
 #![forbid(unsafe_code)]
 
 mod copy;
@@ -18,6 +20,7 @@ mod header;
 mod kept;
 pub mod motion;
 mod palette;
+mod part;
 mod planes;
 mod varint;
 
@@ -26,6 +29,7 @@ pub mod oracle;
 
 pub use copy::Copy;
 pub use decoder::{DecodeError, Decoder, Limits, TileSink};
-pub use encoder::Encoder;
+pub use encoder::{Encoder, Outlet};
 pub use geometry::{PixelsRef, Rect, TILE, cells};
 pub use kept::MAX_KEPT;
+pub use part::{Part, Squeezed, Squeezer, join};

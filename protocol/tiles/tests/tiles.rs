@@ -1,7 +1,9 @@
 //! The codec gives back what it got, refuses what is wrong, and costs what the figures assume.
 
 use heliostat_tiles::oracle::{self, Layer, Layers};
-use heliostat_tiles::{Copy, DecodeError, Decoder, Encoder, Limits, PixelsRef, Rect};
+use heliostat_tiles::{
+    Copy, DecodeError, Decoder, Encoder, Limits, PixelsRef, Rect, Squeezer, join,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -243,6 +245,14 @@ proptest! {
             *first = 0;
         }
         oracle::decode(&bytes);
+        // Two parts, cut anywhere.
+        let (head, tail) = bytes.split_at(bytes.len() / 2);
+        let mut parts = vec![4, 2];
+        for part in [head, tail] {
+            parts.push(part.len().min(127) as u8);
+            parts.extend(&part[..part.len().min(127)]);
+        }
+        oracle::decode(&parts);
     }
 
     #[test]
@@ -324,18 +334,105 @@ fn copy_that_leaves_its_layer_is_refused() {
 }
 
 #[test]
-fn copies_have_limits() {
+fn copies_have_limits_that_both_ends_keep() {
+    for (side, most) in [(1000, 20), (100, 256)] {
+        let mut encoder = Encoder::new(1);
+        let all = copy(0, 0, side, side, (0, 0));
+        let taken = (0..1000).filter(|_| encoder.copy(0, &all)).count();
+        assert_eq!(taken, most);
+        let mut batch = Vec::new();
+        encoder.finish(&mut batch);
+        assert!(decode(&batch, Layer::new(1000, 1000)).is_ok());
+        let few = Limits {
+            max_pixels: (side * side) as usize * most - 1,
+            ..Limits::default()
+        };
+        let mut layers = Layers(vec![Layer::new(1000, 1000)]);
+        let refused = Decoder::new().decode(&batch, &few, &mut layers);
+        assert_eq!(refused, Err(DecodeError::TooManyPixels(few.max_pixels)));
+    }
+}
+
+/// A picture whose batch has several parts.
+fn large() -> Layer {
+    drawn(1000, 700, |x, y| OPAQUE | noise(x, y) & 0xff_ff_ff)
+}
+
+#[test]
+fn large_batch_comes_in_parts_that_may_be_squeezed_elsewhere() {
+    let picture = large();
+    let here = encode(None, &picture);
+    assert_eq!(here[..2], [4, 4]);
+    assert_eq!(decode(&here, Layer::new(1000, 700)).unwrap(), picture);
+    let (outlet, parts) = std::sync::mpsc::channel();
     let mut encoder = Encoder::new(1);
-    let all = copy(0, 0, 1000, 1000, (0, 0));
-    let taken = (0..1000).filter(|_| encoder.copy(0, &all)).count();
-    assert_eq!(taken, 256);
-    let mut batch = Vec::new();
-    encoder.finish(&mut batch);
-    let refused = decode(&batch, Layer::new(1000, 1000));
-    assert!(
-        matches!(refused, Err(DecodeError::TooManyPixels(_))),
-        "{refused:?}"
+    encoder.set_outlet(Box::new(move |part| outlet.send(part).unwrap()));
+    oracle::push_changes(&mut encoder, 0, &Layer::new(1000, 700), &picture);
+    let last = encoder.finish_part();
+    assert!(encoder.is_empty());
+    let mut squeezer = Squeezer::new();
+    let parts: Vec<_> = parts
+        .try_iter()
+        .chain([last])
+        .map(|part| squeezer.squeeze(&part))
+        .collect();
+    let mut elsewhere = Vec::new();
+    join(&parts, &mut elsewhere);
+    assert_eq!(here, elsewhere);
+}
+
+#[test]
+fn parts_have_limits_in_all_and_none_too_many_or_too_few() {
+    let batch = encode(None, &large());
+    let mut layers = Layers(vec![Layer::new(1000, 700)]);
+    let mut with =
+        |batch: &[u8], limits: Limits| Decoder::new().decode(batch, &limits, &mut layers);
+    let all = Limits::default();
+    // Each part is within these, all of them are not.
+    let body = Limits {
+        max_body: 2 << 20,
+        ..all
+    };
+    assert!(matches!(
+        with(&batch, body),
+        Err(DecodeError::TooLarge { .. })
+    ));
+    let records = Limits {
+        max_records: 175,
+        ..all
+    };
+    assert_eq!(
+        with(&batch, records),
+        Err(DecodeError::TooManyRecords { got: 176, max: 175 })
     );
+    let pixels = Limits {
+        max_pixels: 699_999,
+        ..all
+    };
+    assert_eq!(
+        with(&batch, pixels),
+        Err(DecodeError::TooManyPixels(699_999))
+    );
+    for (count, rest) in [(&[0u8][..], &[][..]), (&[0x81, 0x02], &[3, 0, 0, 0])] {
+        let wrong = [&[4], count, rest].concat();
+        assert!(matches!(
+            with(&wrong, all),
+            Err(DecodeError::BadPartCount(_))
+        ));
+    }
+    assert_eq!(
+        with(&[batch, vec![0]].concat(), all),
+        Err(DecodeError::TrailingBytes(1))
+    );
+    // An empty part, a part of parts, copies behind the first part.
+    assert_eq!(with(&[4, 1, 0], all), Err(DecodeError::Truncated));
+    assert_eq!(
+        with(&[4, 1, 2, 4, 0], all),
+        Err(DecodeError::UnknownEncoding)
+    );
+    let copies = [4, 2, 3, 0, 0, 0, 4, 2, 0, 0, 0];
+    assert_eq!(with(&copies, all), Err(DecodeError::UnknownEncoding));
+    assert_eq!(with(&[4, 2, 3, 0, 0, 0, 3, 0, 0, 0], all), Ok(()));
 }
 
 /// What a terminal and a session that keep `capacity` cells make of pictures, one after the other;
