@@ -24,6 +24,15 @@ const SAMPLED: usize = 1024;
 /// Bytes before zstd below which a cell is not worth keeping.
 const WORTH_KEEPING: usize = 1024;
 
+/// The end of a batch: parts that go before and behind those that were given away.
+#[derive(Debug)]
+pub struct Ending {
+    /// The first part, if there is one more.
+    pub first: Option<Part>,
+    /// The last part.
+    pub last: Part,
+}
+
 /// Takes parts of the present batch as soon as they are full.
 pub type Outlet = Box<dyn FnMut(Part) + Send>;
 
@@ -95,7 +104,7 @@ impl Encoder {
     }
 
     /// Gives full parts away from now on, so that they can be compressed elsewhere meanwhile. The
-    /// last part of a batch is then what [`Self::finish_part`] returns.
+    /// rest of a batch is then what [`Self::end`] returns.
     pub fn set_outlet(&mut self, outlet: Outlet) {
         self.outlet = Some(outlet);
     }
@@ -186,14 +195,21 @@ impl Encoder {
     /// before its rectangles. Returns false where a batch holds no more of them.
     #[must_use]
     pub fn copy(&mut self, layer: u32, copy: &Copy) -> bool {
-        let copied = self.copied + copy.from.area();
-        // Copies stand in the first part, which is given away when it is full.
-        if self.copy_count == MAX_COPIES || copied > MAX_COPIED || self.full_bytes > 0 {
+        self.copy_all(layer, std::slice::from_ref(copy))
+    }
+
+    /// Adds these copies, or none of them.
+    #[must_use]
+    pub fn copy_all(&mut self, layer: u32, all: &[Copy]) -> bool {
+        let areas = all.iter().map(|copy| copy.from.area());
+        let copied = self.copied + areas.sum::<usize>();
+        let count = self.copy_count as usize + all.len();
+        if count > MAX_COPIES as usize || copied > MAX_COPIED {
             return false;
         }
-        self.copied = copied;
-        copy::put(layer, copy, &mut self.copies);
-        self.copy_count += 1;
+        all.iter()
+            .for_each(|one| copy::put(layer, one, &mut self.copies));
+        (self.copied, self.copy_count) = (copied, count as u32);
         true
     }
 
@@ -250,10 +266,12 @@ impl Encoder {
     /// without an outlet.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         let (packed, before) = (self.len(), out.len());
-        let last = self.finish_part();
+        let Ending { first, last } = self.end();
         if self.full.is_empty() {
             self.squeezer.append(&last, out);
         } else {
+            let first = first.map(|first| self.squeezer.squeeze(&first));
+            self.full.splice(0..0, first);
             self.full.push(self.squeezer.squeeze(&last));
             join(&self.full, out);
             self.full.clear();
@@ -262,14 +280,27 @@ impl Encoder {
         self.learn(packed, out.len() - before);
     }
 
-    /// Ends the batch and returns its last part, or only one.
-    pub fn finish_part(&mut self) -> Part {
-        let last = self.take_part();
+    /// Ends the batch.
+    pub fn end(&mut self) -> Ending {
+        // Copies stand before everything, and are known when the first part may be gone already.
+        let first = (self.full_bytes > 0 && self.copy_count > 0).then(|| {
+            let mut body = self.take_copies(Vec::new());
+            body.extend([0, 0]);
+            Part {
+                body,
+                copies: true,
+                is_noise: false,
+                level: self.level,
+            }
+        });
+        let copies = self.copy_count > 0;
+        let body = self.spare.pop().unwrap_or_default();
+        let body = self.take_copies(body);
+        let last = self.take_part(body, copies);
         self.full_bytes = 0;
         self.pixel_count = 0;
         self.copied = 0;
-        self.previous = None;
-        last
+        Ending { first, last }
     }
 
     /// A batch of `packed` bytes was compressed to so many: later estimates go by that.
@@ -281,15 +312,17 @@ impl Encoder {
         }
     }
 
-    /// The part of what was pushed since the last one.
-    fn take_part(&mut self) -> Part {
-        let mut body = self.spare.pop().unwrap_or_default();
-        let copies = self.copy_count > 0;
-        if copies {
+    fn take_copies(&mut self, mut body: Vec<u8>) -> Vec<u8> {
+        if self.copy_count > 0 {
             varint::put(self.copy_count, &mut body);
             body.append(&mut self.copies);
             self.copy_count = 0;
         }
+        body
+    }
+
+    /// The part of what was pushed since the last one, behind what `body` has already.
+    fn take_part(&mut self, mut body: Vec<u8>, copies: bool) -> Part {
         varint::put(self.records, &mut body);
         varint::put(self.headers.len() as u32, &mut body);
         body.extend_from_slice(&self.headers);
@@ -311,7 +344,8 @@ impl Encoder {
         if self.headers.len() + self.data.len() < FULL {
             return;
         }
-        let part = self.take_part();
+        let body = self.spare.pop().unwrap_or_default();
+        let part = self.take_part(body, false);
         self.full_bytes += part.len();
         match &mut self.outlet {
             Some(outlet) => outlet(part),

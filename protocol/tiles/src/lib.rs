@@ -11,6 +11,7 @@
 //! encoder as it fills and compresses it elsewhere. [`Decoder`] takes any bytes.
 #![forbid(unsafe_code)]
 
+mod chain;
 mod copy;
 mod decoder;
 pub mod diff;
@@ -27,9 +28,10 @@ mod varint;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
 
+pub use chain::Chain;
 pub use copy::Copy;
 pub use decoder::{DecodeError, Decoder, Limits, TileSink};
-pub use encoder::{Encoder, Outlet};
+pub use encoder::{Encoder, Ending, Outlet};
 pub use geometry::{PixelsRef, Rect, TILE, cells};
 pub use kept::MAX_KEPT;
 pub use part::{Part, Squeezed, Squeezer, join};

@@ -3,14 +3,20 @@
 //! A few short runs of the new picture (anchors) are looked for in the old one. The distances at
 //! which several are found are tried over the whole picture, in blocks; the largest rectangles of
 //! blocks that match become copies, and their edges are moved out to the last matching pixel.
+//!
+//! That is [`Motion`], for any picture and any distance. [`Track`] is for what goes on moving: from a
+//! few rows it guesses one distance, which whoever takes the picture in can verify on the way.
 
 mod anchors;
+mod track;
 mod zones;
 
 use crate::copy::Copy;
 use crate::geometry::PixelsRef;
 use anchors::Anchors;
 use zones::Zones;
+
+pub use track::{Moved, Samples, Track};
 
 /// Side of a block of the comparison.
 pub(crate) const BLOCK: usize = 16;
@@ -41,9 +47,11 @@ pub struct Workspace {
 
 /// How far pixels have come: right and down, from the old picture to the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Distance {
-    pub(crate) x: i32,
-    pub(crate) y: i32,
+pub struct Distance {
+    /// Right.
+    pub x: i32,
+    /// Down.
+    pub y: i32,
 }
 
 impl Motion {

@@ -2,7 +2,7 @@
 
 use heliostat_tiles::oracle::{self, Layer, Layers};
 use heliostat_tiles::{
-    Copy, DecodeError, Decoder, Encoder, Limits, PixelsRef, Rect, Squeezer, join,
+    Copy, DecodeError, Decoder, Encoder, Ending, Limits, PixelsRef, Rect, Squeezer, join,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -368,8 +368,8 @@ fn large_batch_comes_in_parts_that_may_be_squeezed_elsewhere() {
     let mut encoder = Encoder::new(1);
     encoder.set_outlet(Box::new(move |part| outlet.send(part).unwrap()));
     oracle::push_changes(&mut encoder, 0, &Layer::new(1000, 700), &picture);
-    let last = encoder.finish_part();
-    assert!(encoder.is_empty());
+    let Ending { first, last } = encoder.end();
+    assert!(encoder.is_empty() && first.is_none());
     let mut squeezer = Squeezer::new();
     let parts: Vec<_> = parts
         .try_iter()
@@ -379,6 +379,22 @@ fn large_batch_comes_in_parts_that_may_be_squeezed_elsewhere() {
     let mut elsewhere = Vec::new();
     join(&parts, &mut elsewhere);
     assert_eq!(here, elsewhere);
+}
+
+#[test]
+fn copies_go_before_parts_that_were_full_already() {
+    let (old, new) = (drawn(1000, 700, noise), large());
+    let mut encoder = Encoder::new(1);
+    for cell in heliostat_tiles::cells(new.area()).filter(|cell| cell.y < 640) {
+        encoder.push(0, cell, new.view().sub(cell).unwrap(), None);
+    }
+    // A line that no record writes to.
+    assert!(encoder.copy(0, &copy(0, 0, 1000, 1, (0, 699))));
+    let mut batch = Vec::new();
+    encoder.finish(&mut batch);
+    let decoded = decode(&batch, old.clone()).unwrap();
+    assert_eq!(decoded.pixels[..640_000], new.pixels[..640_000]);
+    assert_eq!(decoded.pixels[699_000..], old.pixels[..1000]);
 }
 
 #[test]
