@@ -122,6 +122,11 @@ impl Encoder {
         self.records == 0 && self.copy_count == 0 && self.full_bytes == 0
     }
 
+    /// Whether copies have been pushed since the last batch.
+    pub fn has_copies(&self) -> bool {
+        self.copy_count > 0
+    }
+
     /// Bytes of the batch before compression.
     pub fn len(&self) -> usize {
         self.full_bytes + self.copies.len() + self.headers.len() + self.data.len()

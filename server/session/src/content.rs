@@ -9,17 +9,19 @@
 //!
 //! That is the state of each 64×64 cell. A base is what the terminal holds, so that the encoder may
 //! send the difference, and so that a change that was undone before it was sent costs nothing.
+//! Copies that wait for the next frame are done before it: bases are what the terminal holds then.
+//! Cells that a film covers, wholly or in part, stand apart from this (`video.rs`).
 
-mod held;
+mod account;
 mod motion;
+mod moving;
 mod video;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use heliostat_tiles::motion::Motion;
-use heliostat_tiles::{Encoder, PixelsRef, Rect, TILE, diff};
+use heliostat_tiles::motion::{Motion, Moved};
+use heliostat_tiles::{Chain, Encoder, PixelsRef, Rect, TILE, diff};
 use heliostat_wire::id::LayerId;
 use heliostat_wire::output::Size;
 
@@ -36,25 +38,35 @@ pub struct Content {
     size: Size,
     alpha: bool,
     pixels: Vec<u32>,
-    dirty: BTreeMap<u32, Base>,
+    /// What the terminal holds of each cell.
+    cells: Vec<Base>,
+    /// Cells of which it lacks something.
+    dirty: usize,
+    /// Copies that it does not know of yet.
+    waiting: Chain,
     /// The terminal's layer has this size and kind.
     in_step: bool,
     motion: Motion,
+    moving: moving::Moving,
     /// When each cell was last sent.
     sent: Vec<Option<Instant>>,
     films: video::Films,
-    held: held::Held,
+    account: account::Account,
 }
 
-/// What the terminal holds of a dirty cell.
+/// What the terminal holds of a cell.
 #[derive(Debug)]
 enum Base {
+    /// The newest pixels.
+    Same,
     /// Nobody knows, or nothing.
     Unknown,
+    /// Something else than was sent; what it has kept may be wrong as well.
+    Wrong,
+    /// A part of a film, or of what is beside it.
+    Film,
     /// These pixels, rows without gaps.
     Known(Box<[u32]>),
-    /// Something else than was sent.
-    Wrong,
 }
 
 /// What a frame may still take.
@@ -74,9 +86,14 @@ impl Base {
     /// The pixels of `cell`, where they are known.
     fn of(&self, cell: Rect) -> Option<PixelsRef<'_>> {
         match self {
-            Self::Unknown | Self::Wrong => None,
             Self::Known(pixels) => PixelsRef::new(pixels, cell.w as usize, cell.w, cell.h),
+            Self::Same | Self::Unknown | Self::Wrong | Self::Film => None,
         }
+    }
+
+    /// Whether the terminal lacks something that tiles bring.
+    fn is_dirty(&self) -> bool {
+        !matches!(self, Self::Same | Self::Film)
     }
 }
 
@@ -94,12 +111,15 @@ impl Content {
             size,
             alpha,
             pixels: vec![empty(alpha); area(size)],
-            dirty: BTreeMap::new(),
+            cells: Vec::new(),
+            dirty: 0,
+            waiting: Chain::default(),
             in_step: false,
             motion: Motion::default(),
+            moving: moving::Moving::default(),
             sent: Vec::new(),
             films: video::Films::default(),
-            held: held::Held::default(),
+            account: account::Account::default(),
         };
         content.forget();
         content
@@ -122,12 +142,12 @@ impl Content {
 
     /// Whether there is anything to send.
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        self.dirty_cells() > 0
     }
 
-    /// Cells of which the terminal lacks something.
+    /// Cells of which the terminal lacks something; copies count as one.
     pub fn dirty_cells(&self) -> usize {
-        self.dirty.len()
+        self.dirty + self.beside_films() + usize::from(!self.waiting.is_empty())
     }
 
     /// All pixels, rows without gaps.
@@ -138,18 +158,20 @@ impl Content {
     /// The terminal holds nothing of this layer that could be relied on.
     pub fn forget(&mut self) {
         self.in_step = false;
-        let cells = self.columns() * self.size.h.div_ceil(TILE);
-        self.dirty = (0..cells).map(|cell| (cell, Base::Unknown)).collect();
-        self.held.reset(cells);
+        self.waiting.clear();
+        self.dirty = self.cell_count();
+        self.cells.clear();
+        self.cells.resize_with(self.dirty, || Base::Unknown);
         self.sent.clear();
-        self.sent.resize(cells as usize, None);
-        self.films.forget(self.columns(), cells);
+        self.sent.resize(self.dirty, None);
+        self.account.reset(self.dirty);
+        self.films.forget(self.columns(), self.dirty);
     }
 
     /// The terminal is told of the present size and kind in the frame that is being made.
     pub fn told(&mut self, serial: u32) {
         if !std::mem::replace(&mut self.in_step, true) {
-            self.held.shaped(serial);
+            self.account.shaped(serial);
         }
     }
 
@@ -165,13 +187,14 @@ impl Content {
             new[..w].copy_from_slice(&old[..w]);
         }
         self.end_video();
-        let known = self.in_step && self.dirty.is_empty();
+        let known = self.in_step && !self.is_dirty();
         (self.size, self.alpha, self.pixels) = (size, alpha, pixels);
-        let cells = self.columns() * self.size.h.div_ceil(TILE);
+        self.cells.clear();
+        self.cells.resize_with(self.cell_count(), || Base::Same);
         self.sent.clear();
-        self.sent.resize(cells as usize, None);
-        self.films.forget(self.columns(), cells);
-        self.held.reset(cells);
+        self.sent.resize(self.cell_count(), None);
+        self.account.reset(self.cell_count());
+        self.films.forget(self.columns(), self.cell_count());
         // Had the terminal missed an earlier change, its common part would be another one.
         if !known {
             self.forget();
@@ -191,36 +214,85 @@ impl Content {
         let Some(area) = whole.intersection(area) else {
             return;
         };
-        let force = if self.alpha { 0 } else { 0xff00_0000 };
+        let mut moving = std::mem::take(&mut self.moving);
+        let pass = moving.begin(self, area, &mut row);
+        self.moving = moving;
+        let force = self.force();
+        let mut row = |x: u32, y: u32, run: &mut [u32]| {
+            let filled = row(x, y, run);
+            run.iter_mut().for_each(|pixel| *pixel |= force);
+            filled
+        };
         let mut line = vec![0; area.w as usize];
-        let first = area.x / TILE;
-        let mut marked = vec![false; ((area.x + area.w).div_ceil(TILE) - first) as usize];
-        // Row by row and not cell by cell: rows lie together in memory.
-        for y in area.y..area.y + area.h {
-            if y == area.y || y % TILE == 0 {
-                marked.fill(false);
-            }
-            if !row(area.x, y, &mut line) {
-                return;
-            }
-            line.iter_mut().for_each(|pixel| *pixel |= force);
-            let start = y as usize * self.size.w as usize + area.x as usize;
-            if self.pixels[start..start + line.len()] == line[..] {
-                continue;
-            }
-            let mut x = area.x;
-            for marked in &mut marked {
-                let next = (x / TILE + 1) * TILE;
-                let part = (x - area.x) as usize..(next.min(area.x + area.w) - area.x) as usize;
-                let held = start + part.start..start + part.end;
-                if self.pixels[held.clone()] != line[part.clone()] {
-                    if !std::mem::replace(marked, true) {
-                        self.mark(y / TILE * self.columns() + x / TILE);
-                    }
-                    self.note_film(x, y, part.len() as u32);
-                    self.pixels[held].copy_from_slice(&line[part]);
+        let Some(mut pass) = pass else {
+            // Row by row and not cell by cell: rows lie together in memory.
+            for y in area.y..area.y + area.h {
+                if !row(area.x, y, &mut line) {
+                    return;
                 }
-                x = next;
+                self.take_run(area.x, y, &line);
+            }
+            return;
+        };
+        for y in pass.order(area) {
+            if !row(area.x, y, &mut line) {
+                break;
+            }
+            pass.take(self, (area, y, &line), &mut row);
+        }
+        self.waiting.add(&pass.end());
+    }
+
+    /// Takes in pixels from (x, y) on.
+    fn take_run(&mut self, x: u32, y: u32, run: &[u32]) {
+        let start = self.place(x, y);
+        if self.pixels[start..start + run.len()] == *run {
+            return;
+        }
+        let mut at = 0;
+        while at < run.len() {
+            let column = x + at as u32;
+            let next = run.len().min(((column / TILE + 1) * TILE - x) as usize);
+            if self.pixels[start + at..start + next] != run[at..next] {
+                let cell = y / TILE * self.columns() + column / TILE;
+                self.mark(cell);
+                let w = (next - at) as u32;
+                self.note_run(
+                    cell,
+                    Rect {
+                        x: column,
+                        y,
+                        w,
+                        h: 1,
+                    },
+                );
+                self.pixels[start + at..start + next].copy_from_slice(&run[at..next]);
+            }
+            at = next;
+        }
+    }
+
+    /// Takes in pixels that the terminal will hold, too.
+    fn take_held(&mut self, x: u32, y: u32, run: &[u32]) {
+        let start = self.place(x, y);
+        self.pixels[start..start + run.len()].copy_from_slice(run);
+        self.note_film(x, y, run.len() as u32);
+        if self.dirty == 0 {
+            return;
+        }
+        let cells = Rect {
+            x,
+            y,
+            w: run.len() as u32,
+            h: 1,
+        };
+        for part in heliostat_tiles::cells(cells) {
+            let number = y / TILE * self.columns() + part.x / TILE;
+            let cell = self.cell_rect(number);
+            if let Base::Known(base) = &mut self.cells[number as usize] {
+                let start = (y - cell.y) * cell.w + part.x - cell.x;
+                let run = &run[(part.x - x) as usize..][..part.w as usize];
+                base[start as usize..][..run.len()].copy_from_slice(run);
             }
         }
     }
@@ -228,34 +300,62 @@ impl Content {
     /// Pushes what the terminal lacks, while there is room. Returns whether all of
     /// it went.
     pub fn encode(&mut self, encoder: &mut Encoder, motion: &mut MotionRoom, room: Room) -> bool {
-        if !self.dirty.is_empty() && room.is_left(encoder) {
-            motion.explain(self, encoder);
+        if !self.is_dirty() {
+            return true;
         }
-        for cell in self.order().unwrap_or_default() {
-            if !room.is_left(encoder) {
-                return false;
-            }
-            if let Some(base) = self.dirty.remove(&cell) {
-                self.push(encoder, cell, base, room.now);
+        if !room.is_left(encoder) {
+            return false;
+        }
+        motion.explain(self);
+        if !self.push_copies(encoder, room.serial) {
+            return false;
+        }
+        self.push_beside_films(encoder);
+        // Cells of which the terminal shows a likeness come after all those of which it does not.
+        let turns = if self.has_likenesses() { 2 } else { 1 };
+        for turn in 0..turns {
+            for cell in 0..self.cells.len() {
+                let is_its_turn = turns == 1 || self.is_likeness(cell as u32) == (turn == 1);
+                if !self.cells[cell].is_dirty() || !is_its_turn {
+                    continue;
+                }
+                if !room.is_left(encoder) {
+                    return false;
+                }
+                let base = std::mem::replace(&mut self.cells[cell], Base::Same);
+                self.dirty -= 1;
+                self.account.changed(cell as u32, room.serial);
+                self.push(encoder, cell as u32, base, room.now);
             }
         }
-        while let Some((cell, base)) = self.dirty.pop_first() {
-            if !room.is_left(encoder) {
-                self.dirty.insert(cell, base);
-                return false;
+        true
+    }
+
+    /// Pushes the copies that wait, or none of them where they do not fit behind those of others.
+    fn push_copies(&mut self, encoder: &mut Encoder, serial: u32) -> bool {
+        if encoder.copy_all(self.layer.0, self.waiting.copies()) {
+            for copy in self.waiting.copies() {
+                for part in heliostat_tiles::cells(copy.target()) {
+                    let cell = part.y / TILE * self.columns() + part.x / TILE;
+                    self.account.changed(cell, serial);
+                }
             }
-            self.held.changed(cell, room.serial);
-            self.push(encoder, cell, base, room.now);
+            self.waiting.clear();
+            return true;
         }
+        if encoder.has_copies() {
+            return false;
+        }
+        // No batch would ever hold them all.
+        let in_step = self.in_step;
+        self.forget();
+        self.in_step = in_step;
         true
     }
 
     fn push(&mut self, encoder: &mut Encoder, number: u32, base: Base, now: Instant) {
         let cell = self.cell_rect(number);
         self.is_exact(number);
-        if self.has_film_in(cell) {
-            return self.push_beside(encoder, cell, &base);
-        }
         let new = whole_view(&self.pixels, self.size).sub(cell);
         let new = new.expect("cells are inside");
         let old = base.of(cell);
@@ -263,6 +363,9 @@ impl Content {
         let Some(changed) = old.map_or(Some(all), |old| diff::changed(old, new)) else {
             return;
         };
+        if matches!(base, Base::Wrong) {
+            return encoder.push(self.layer.0, cell, new, None);
+        }
         if old.is_some() {
             let at = Rect {
                 x: cell.x + changed.x,
@@ -271,10 +374,6 @@ impl Content {
             };
             let pixels = new.sub(changed).expect("changes are inside");
             self.films.watch.note(number, at, pixels);
-        }
-        if matches!(base, Base::Wrong) {
-            // What it has kept may be wrong as well.
-            return encoder.push(self.layer.0, cell, new, None);
         }
         // What changes all the time does not come back.
         let last = self.sent.get(number as usize).copied().flatten();
@@ -287,6 +386,24 @@ impl Content {
 
     fn view(&self) -> PixelsRef<'_> {
         whole_view(&self.pixels, self.size)
+    }
+
+    /// Bits that are set in every pixel.
+    fn force(&self) -> u32 {
+        if self.alpha { 0 } else { 0xff00_0000 }
+    }
+
+    fn place(&self, x: u32, y: u32) -> usize {
+        y as usize * self.size.w as usize + x as usize
+    }
+
+    /// The newest pixels from (x, y) on.
+    fn row(&self, x: u32, y: u32, length: usize) -> &[u32] {
+        &self.pixels[self.place(x, y)..][..length]
+    }
+
+    fn cell_count(&self) -> usize {
+        self.columns() as usize * self.size.h.div_ceil(TILE) as usize
     }
 
     fn columns(&self) -> u32 {
@@ -305,7 +422,8 @@ impl Content {
 
     /// Keeps the pixels of a cell as its base, if they are what the terminal holds.
     fn mark(&mut self, cell: u32) {
-        if self.note_film_cell(cell) || self.dirty.contains_key(&cell) {
+        self.is_exact(cell);
+        if !matches!(self.cells[cell as usize], Base::Same) {
             return;
         }
         let view = self
@@ -314,7 +432,45 @@ impl Content {
             .expect("cells are inside");
         let mut base = Vec::with_capacity(TILE as usize * TILE as usize);
         view.rows().for_each(|row| base.extend_from_slice(row));
-        self.dirty.insert(cell, Base::Known(base.into()));
+        self.cells[cell as usize] = Base::Known(base.into());
+        self.dirty += 1;
+    }
+}
+
+/// Rows of what the terminal will hold when it has done the copies that wait.
+#[derive(Debug, Default)]
+struct Held(Vec<u32>);
+
+impl Held {
+    /// The pixels that would be at the columns of `moved` in the row `y`; nothing where they come
+    /// from outside, or nobody knows what the terminal holds there.
+    fn row<'a>(&'a mut self, content: &'a Content, moved: &Moved, y: u32) -> Option<&'a [u32]> {
+        let from = |place: u32, by: i32| u32::try_from(i64::from(place) - i64::from(by)).ok();
+        let (x, y) = (from(moved.left, moved.by.x)?, from(y, moved.by.y)?);
+        let w = moved.right - moved.left;
+        if y >= content.size.h || x + w > content.size.w {
+            return None;
+        }
+        let newest = content.row(x, y, w as usize);
+        if content.dirty == 0 && content.playing().is_none() {
+            return Some(newest);
+        }
+        self.0.clear();
+        for part in heliostat_tiles::cells(Rect { x, y, w, h: 1 }) {
+            let number = y / TILE * content.columns() + part.x / TILE;
+            let part_of =
+                |pixels: &'a [u32], start: u32| &pixels[start as usize..][..part.w as usize];
+            self.0
+                .extend_from_slice(match &content.cells[number as usize] {
+                    Base::Same => part_of(newest, part.x - x),
+                    Base::Unknown | Base::Wrong | Base::Film => return None,
+                    Base::Known(base) => {
+                        let cell = content.cell_rect(number);
+                        part_of(base, (y - cell.y) * cell.w + part.x - cell.x)
+                    }
+                });
+        }
+        Some(&self.0)
     }
 }
 

@@ -305,7 +305,8 @@ impl Attached {
         if all || self.damage.len() > MAX_DAMAGE || !self.damage.iter().all(plain) {
             return vec![whole(size)];
         }
-        self.damage
+        let rects = self
+            .damage
             .iter()
             .map(|damage| match damage {
                 Damage::Buffer(rect) => (rect.loc.x, rect.loc.y, rect.size.w, rect.size.h, 1),
@@ -316,7 +317,27 @@ impl Attached {
             .filter_map(|(x, y, w, h, scale)| {
                 clipped([x, y, w, h].map(i64::from), i64::from(scale), size)
             })
-            .collect()
+            .collect();
+        together(rects)
+    }
+}
+
+/// One rectangle around all where it is hardly larger than they are: what has moved is found when
+/// its old and its new place are looked at as one.
+fn together(rects: Vec<TileRect>) -> Vec<TileRect> {
+    let around = rects.iter().copied().reduce(|a, b| {
+        let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+        TileRect {
+            x,
+            y,
+            w: (a.x + a.w).max(b.x + b.w) - x,
+            h: (a.y + a.h).max(b.y + b.h) - y,
+        }
+    });
+    let all: usize = rects.iter().map(|rect| rect.area()).sum();
+    match around.filter(|around| around.area() * 4 <= all * 5) {
+        Some(around) => vec![around],
+        None => rects,
     }
 }
 

@@ -1,14 +1,16 @@
 //! What of a change is only the previous picture at another place.
 
 use heliostat_tiles::motion::Workspace;
-use heliostat_tiles::{Copy, Encoder, PixelsRef, Rect, TILE};
+use heliostat_tiles::{Copy, PixelsRef, Rect, TILE};
 
-use super::{Base, Content};
+use super::{Base, Content, moving};
 
 /// Dirty cells below which looking for motion does not pay.
 const FEWEST_CELLS: usize = 3;
 /// The rectangle around the dirty cells may have this many times as many cells as are dirty.
 const SPARSEST: u32 = 4;
+/// Pixels for which room is kept between searches.
+const KEPT_PIXELS: usize = 1 << 18;
 
 /// Room that the search for motion works in; one is enough for all layers.
 #[derive(Debug, Default)]
@@ -20,8 +22,8 @@ pub struct MotionRoom {
 }
 
 impl MotionRoom {
-    /// Pushes copies for what has only moved, and counts it among what the terminal holds.
-    pub(super) fn explain(&mut self, content: &mut Content, encoder: &mut Encoder) {
+    /// Finds copies for what has only moved, and counts it among what the terminal will hold.
+    pub(super) fn explain(&mut self, content: &mut Content) {
         let Some(around) = content.worth_a_search() else {
             return;
         };
@@ -36,19 +38,22 @@ impl MotionRoom {
         self.copies.clear();
         motion.find(held, new, &mut self.workspace, &mut self.copies);
         content.motion = motion;
-        for copy in &self.copies {
-            if encoder.copy(content.layer.0, &copy.moved(around.x, around.y)) {
-                content.move_bases(held, around, copy);
-            }
+        for copy in &mut self.copies {
+            content.move_bases(held, around, copy);
+            *copy = copy.moved(around.x, around.y);
         }
+        content.waiting.add(&self.copies);
+        // A search of a whole screen needs no room kept for the next one.
+        self.held.clear();
+        self.held.shrink_to(KEPT_PIXELS);
     }
 
     fn take_held(&mut self, content: &Content, around: Rect) {
         self.held.resize(around.area(), 0);
         for rect in heliostat_tiles::cells(around) {
             let cell = rect.y / TILE * content.columns() + rect.x / TILE;
-            let held = match content.dirty.get(&cell) {
-                Some(Base::Known(base)) => {
+            let held = match &content.cells[cell as usize] {
+                Base::Known(base) => {
                     PixelsRef::new(base, rect.w as usize, rect.w, rect.h).expect("bases are whole")
                 }
                 _ => content.view().sub(rect).expect("cells are inside"),
@@ -67,18 +72,29 @@ impl Content {
     /// The rectangle around the dirty cells, if they are many and near each other, and the terminal
     /// holds something of all of them.
     fn worth_a_search(&self) -> Option<Rect> {
-        let known = |base: &Base| matches!(base, Base::Known(_));
-        if self.dirty.len() < FEWEST_CELLS || !self.dirty.values().all(known) {
+        let unknown = |base: &Base| matches!(base, Base::Unknown | Base::Wrong);
+        // Copies that were found on the way leave only what is new.
+        let explained = self.waiting.area() > self.dirty * (TILE * TILE) as usize;
+        if self.dirty < FEWEST_CELLS || explained || self.cells.iter().any(unknown) {
+            return None;
+        }
+        if self.waiting.copies().len() > moving::MAX_WAITING {
             return None;
         }
         let columns = self.columns();
-        let column = |cell: &u32| cell % columns;
-        let (left, right) = (
-            self.dirty.keys().map(column).min()?,
-            self.dirty.keys().map(column).max()?,
-        );
-        let top = self.dirty.first_key_value()?.0 / columns;
-        let bottom = self.dirty.last_key_value()?.0 / columns;
+        let cells = (0..).zip(&self.cells);
+        let dirty = cells.filter(|(_, base)| matches!(base, Base::Known(_)));
+        let around = dirty.fold(None, |around: Option<[u32; 4]>, (cell, _)| {
+            let (column, row) = (cell % columns, cell / columns);
+            let [left, top, right, bottom] = around.unwrap_or([column, row, column, row]);
+            Some([
+                left.min(column),
+                top.min(row),
+                right.max(column),
+                bottom.max(row),
+            ])
+        });
+        let [left, top, right, bottom] = around?;
         let cells = (right - left + 1) * (bottom - top + 1);
         let (x, y) = (left * TILE, top * TILE);
         let around = Rect {
@@ -89,7 +105,7 @@ impl Content {
         };
         // What the terminal holds of a film is not known.
         let known = !self.has_film_in(around);
-        (known && self.dirty.len() as u32 * SPARSEST >= cells).then_some(around)
+        (known && self.dirty as u32 * SPARSEST >= cells).then_some(around)
     }
 
     /// The terminal does `copy` (places count from the corner of `around`), so that the dirty cells
@@ -105,7 +121,7 @@ impl Content {
             let number = part.y / TILE * self.columns() + part.x / TILE;
             let cell = self.cell_rect(number);
             // A cell that is not dirty has these pixels already.
-            let Some(Base::Known(base)) = self.dirty.get_mut(&number) else {
+            let Base::Known(base) = &mut self.cells[number as usize] else {
                 continue;
             };
             for y in 0..part.h {

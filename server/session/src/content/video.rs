@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use heliostat_tiles::{Encoder, Rect, TILE, diff};
+use heliostat_tiles::{Encoder, Rect, TILE};
 use heliostat_wire::id::VideoId;
 
 use super::watch::{self, Verdict, Watch};
@@ -52,6 +52,8 @@ pub(super) struct Films {
     found: Option<Rect>,
     /// Dirty cells of which the terminal shows a likeness.
     likenesses: BTreeSet<u32>,
+    /// Cells that the film shares with the rest of the layer, and whose rest has changed.
+    beside: BTreeSet<u32>,
 }
 
 /// A film that goes as a video.
@@ -69,10 +71,11 @@ pub struct Playing {
 
 impl Films {
     /// The layer is another one, of so many cells, or the terminal holds nothing of it.
-    pub(super) fn forget(&mut self, columns: u32, cells: u32) {
+    pub(super) fn forget(&mut self, columns: u32, cells: usize) {
         self.playing = None;
         self.found = None;
         self.likenesses.clear();
+        self.beside.clear();
         self.watch.reset(columns, cells);
     }
 }
@@ -94,9 +97,9 @@ impl Content {
         playing.map_or(0, |playing| heliostat_tiles::cells(playing.rect).count())
     }
 
-    /// The part that is a film and no video yet.
+    /// The part that is a film and could be a video. Copies that wait are of the pictures before it.
     pub fn found_film(&self) -> Option<Rect> {
-        self.films.found
+        self.films.found.filter(|_| self.waiting.is_empty())
     }
 
     /// The film that was found cannot be a video now.
@@ -104,15 +107,20 @@ impl Content {
         self.films.found = None;
     }
 
-    /// The part that is a film goes as `video` from now on.
+    /// The part that is a film goes as `video` from now on, unless copies wait.
     pub fn start_video(&mut self, video: VideoId, rect: Rect, now: Instant) {
         self.end_video();
-        self.films.found = None;
+        if !self.waiting.is_empty() {
+            return;
+        }
         for part in heliostat_tiles::cells(rect) {
             let cell = self.cell_at(part);
-            if self.cell_rect(cell) == part {
-                self.dirty.remove(&cell);
+            let base = std::mem::replace(&mut self.cells[cell as usize], Base::Film);
+            self.dirty -= usize::from(base.is_dirty());
+            if base.is_dirty() && self.cell_rect(cell) != part {
+                self.films.beside.insert(cell);
             }
+            self.films.likenesses.remove(&cell);
         }
         self.films.playing = Some(Playing {
             video,
@@ -128,9 +136,11 @@ impl Content {
         let Some(playing) = self.films.playing.take() else {
             return;
         };
+        self.films.beside.clear();
         for part in heliostat_tiles::cells(playing.rect) {
             let cell = self.cell_at(part);
-            self.dirty.insert(cell, Base::Unknown);
+            self.cells[cell as usize] = Base::Unknown;
+            self.dirty += 1;
             if !playing.changed {
                 self.films.likenesses.insert(cell);
             }
@@ -143,12 +153,10 @@ impl Content {
         if self.films.playing.is_some() || self.films.found.is_some() {
             return;
         }
-        let new: Vec<u32> = self
-            .dirty
-            .keys()
-            .copied()
-            .filter(|cell| !self.is_likeness(*cell))
-            .collect();
+        let cells = (0..).zip(&self.cells);
+        let dirty = cells.filter(|(_, base)| base.is_dirty());
+        let cells = dirty.map(|(cell, _)| cell);
+        let new: Vec<u32> = cells.filter(|cell| !self.is_likeness(*cell)).collect();
         if (new.len() as u64) * CELL_BYTES <= bytes {
             return;
         }
@@ -171,17 +179,12 @@ impl Content {
         self.films.likenesses.contains(&cell)
     }
 
-    /// Cells in the order in which they go: what the terminal shows nothing of comes first.
-    pub(super) fn order(&self) -> Option<Vec<u32>> {
-        if self.films.likenesses.is_empty() {
-            return None;
-        }
-        let mut cells: Vec<u32> = self.dirty.keys().copied().collect();
-        cells.sort_by_key(|cell| self.is_likeness(*cell));
-        Some(cells)
+    /// Whether there are such cells.
+    pub(super) fn has_likenesses(&self) -> bool {
+        !self.films.likenesses.is_empty()
     }
 
-    /// A cell was sent.
+    /// A cell was sent, or has changed: a likeness of it is worth nothing any more.
     pub(super) fn is_exact(&mut self, cell: u32) {
         self.films.likenesses.remove(&cell);
     }
@@ -224,25 +227,28 @@ impl Content {
         rect.is_some() && self.films.playing.is_none()
     }
 
-    /// A run of a row has changed.
+    /// A run of a row has come to be something else.
     pub(super) fn note_film(&mut self, x: u32, y: u32, w: u32) {
-        if let Some(playing) = &mut self.films.playing {
-            playing.changed |= overlaps(playing.rect, Rect { x, y, w, h: 1 });
-        }
+        let run = Rect { x, y, w, h: 1 };
+        let Some(playing) = &mut self.films.playing else {
+            return;
+        };
+        playing.changed |= overlaps(playing.rect, run);
     }
 
-    /// A cell has changed. Returns whether all of it belongs to the film.
-    pub(super) fn note_film_cell(&mut self, cell: u32) -> bool {
-        self.films.likenesses.remove(&cell);
-        let rect = self.cell_rect(cell);
-        let part = self
-            .films
-            .playing
-            .and_then(|playing| playing.rect.intersection(rect));
-        if part.is_some() {
+    /// A run of a row of a cell was drawn anew.
+    pub(super) fn note_run(&mut self, cell: u32, run: Rect) {
+        let Some(playing) = &mut self.films.playing else {
+            return;
+        };
+        let inside = playing.rect.intersection(run);
+        if inside.is_some() {
+            playing.changed = true;
             self.films.watch.note_film(cell);
         }
-        part == Some(rect)
+        if inside != Some(run) && matches!(self.cells[cell as usize], Base::Film) {
+            self.films.beside.insert(cell);
+        }
     }
 
     /// Whether some of `rect` belongs to the film.
@@ -252,37 +258,21 @@ impl Content {
             .is_some_and(|playing| overlaps(playing.rect, rect))
     }
 
-    /// Pushes what lies beside the film in a cell.
-    pub(super) fn push_beside(&self, encoder: &mut Encoder, cell: Rect, base: &Base) {
+    /// Cells whose rest, beside the film, is to be sent.
+    pub(super) fn beside_films(&self) -> usize {
+        self.films.beside.len()
+    }
+
+    /// Pushes what has changed beside the film in the cells that it shares.
+    pub(super) fn push_beside_films(&mut self, encoder: &mut Encoder) {
         let Some(playing) = self.films.playing else {
             return;
         };
-        let new = self.view().sub(cell).expect("cells are inside");
-        let old = base.of(cell);
-        for part in beside(cell, playing.rect) {
-            let inner = Rect {
-                x: part.x - cell.x,
-                y: part.y - cell.y,
-                ..part
-            };
-            let (Some(new), old) = (new.sub(inner), old.and_then(|old| old.sub(inner))) else {
-                continue;
-            };
-            let all = Rect {
-                x: 0,
-                y: 0,
-                ..inner
-            };
-            let Some(changed) = old.map_or(Some(all), |old| diff::changed(old, new)) else {
-                continue;
-            };
-            let at = Rect {
-                x: part.x + changed.x,
-                y: part.y + changed.y,
-                ..changed
-            };
-            let new = new.sub(changed).expect("changes are inside");
-            encoder.push(self.layer.0, at, new, old.and_then(|old| old.sub(changed)));
+        for cell in std::mem::take(&mut self.films.beside) {
+            for part in beside(self.cell_rect(cell), playing.rect) {
+                let new = self.view().sub(part).expect("cells are inside");
+                encoder.push(self.layer.0, part, new, None);
+            }
         }
     }
 

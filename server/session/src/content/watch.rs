@@ -73,10 +73,10 @@ pub(super) enum Verdict {
 
 impl Watch {
     /// Of a layer of so many cells.
-    pub(super) fn reset(&mut self, columns: u32, cells: u32) {
+    pub(super) fn reset(&mut self, columns: u32, cells: usize) {
         self.columns = columns;
         self.cells.clear();
-        self.cells.resize(cells as usize, Seen::default());
+        self.cells.resize(cells, Seen::default());
         self.window = None;
     }
 
@@ -296,7 +296,7 @@ mod tests {
 
     fn watch() -> Watch {
         let mut watch = Watch::default();
-        watch.reset(COLUMNS, COLUMNS * 10);
+        watch.reset(COLUMNS, 100);
         watch
     }
 

@@ -201,19 +201,17 @@ fn client_that_is_covered_draws_once_a_second_and_at_once_when_it_is_seen() {
     fixture.drag(below, 100, 100);
     fixture.drag(above, 280, 150);
     fixture.settle();
-    assert!(
-        frames_in(&mut fixture, below, 100 * MS) > 20,
-        "half covered"
-    );
+    within("half covered, it may draw on and on", || {
+        frames_in(&mut fixture, below, 20 * MS) > 3
+    });
     // Its title bar as well.
     fixture.drag(above, 50, 60);
     fixture.settle();
     let covered = frames_in(&mut fixture, below, 1500 * MS);
     assert!((1..=3).contains(&covered), "{covered} frames while covered");
-    assert!(
-        frames_in(&mut fixture, above, 100 * MS) > 20,
-        "it is seen itself"
-    );
+    within("it is seen itself", || {
+        frames_in(&mut fixture, above, 20 * MS) > 3
+    });
     fixture.client(below).ask_for_a_frame();
     fixture.turn_for(5 * MS);
     let before = fixture.client(below).frames_done();

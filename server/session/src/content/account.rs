@@ -9,18 +9,18 @@ use super::{Base, Content};
 
 /// The frames that last changed a layer at the terminal.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct Account {
     /// Its size or kind.
     shaped: u32,
     /// Each cell.
     changed: Vec<u32>,
 }
 
-impl Held {
+impl Account {
     /// Nothing was sent of any cell.
-    pub(super) fn reset(&mut self, cells: u32) {
+    pub(super) fn reset(&mut self, cells: usize) {
         self.changed.clear();
-        self.changed.resize(cells as usize, 0);
+        self.changed.resize(cells, 0);
     }
 
     /// The layer is as it is now from this frame on.
@@ -40,12 +40,12 @@ impl Content {
     /// Whether a terminal that has applied the frame `serial`, and perhaps more, holds exactly the
     /// newest pixels of a cell.
     pub fn is_comparable(&self, cell: u32, serial: u32) -> bool {
-        let changed = self.held.changed.get(cell as usize);
+        let changed = self.account.changed.get(cell as usize);
         self.in_step
-            && self.held.shaped <= serial
+            && self.account.shaped <= serial
             && changed.is_some_and(|changed| *changed <= serial)
-            && !self.dirty.contains_key(&cell)
-            && !self.has_film_in(self.cell_rect(cell))
+            && self.waiting.is_empty()
+            && matches!(self.cells.get(cell as usize), Some(Base::Same))
     }
 
     /// Whether the terminal holds what it should of a cell, by what it says of it as of a frame;
@@ -60,6 +60,9 @@ impl Content {
 
     /// The terminal holds something else of a cell than was sent: it goes again, as a whole.
     pub fn mend(&mut self, cell: u32) {
-        self.dirty.insert(cell, Base::Wrong);
+        if let Some(base @ Base::Same) = self.cells.get_mut(cell as usize) {
+            *base = Base::Wrong;
+            self.dirty += 1;
+        }
     }
 }

@@ -1,0 +1,239 @@
+//! What has only moved, taken in while it comes.
+//!
+//! A scroll changes nearly every pixel of a window. Keeping what the terminal holds of every cell,
+//! to find out later that all of it was a copy, costs many times what the copy does. So a few rows
+//! of the new picture are looked at first; where they have come from somewhere, each row is compared
+//! with its source as it arrives, in an order in which no source has been overwritten yet. What
+//! matches becomes part of a copy, and its cells stay in step with a terminal that does that copy.
+
+use heliostat_tiles::motion::{Moved, Samples, Track};
+use heliostat_tiles::{Copy, Rect, TILE};
+
+use super::{Content, Held};
+
+/// Smaller areas are not looked at.
+const SMALLEST: (u32, u32) = (64, 32);
+/// Copies of one area, after which the rest of it is new.
+const MAX_COPIES: usize = 24;
+/// Copies that may wait for a frame before no more motion is looked for.
+pub(super) const MAX_WAITING: usize = 8;
+/// Pixels of these.
+const MAX_WAITING_AREA: usize = 6 << 20;
+/// Rows that must match before a copy begins.
+const AHEAD: u32 = 8;
+
+/// What is remembered from area to area.
+#[derive(Debug, Default)]
+pub(super) struct Moving {
+    track: Track,
+}
+
+/// The copies of one area while its rows come.
+pub(super) struct Pass {
+    moved: Moved,
+    /// Columns that begin and end copies by themselves.
+    strips: Vec<Strip>,
+    found: Vec<Copy>,
+    /// Rows that come after the one at hand, and their sources.
+    ahead: Vec<u32>,
+    held: Held,
+    tries: usize,
+}
+
+struct Strip {
+    left: u32,
+    right: u32,
+    /// First and last row so far of the copy that is going on.
+    open: Option<(u32, u32)>,
+    matches: bool,
+}
+
+impl Moving {
+    /// Looks at some rows of `area`.
+    pub(super) fn begin(
+        &mut self,
+        content: &Content,
+        area: Rect,
+        row: impl FnMut(u32, u32, &mut [u32]) -> bool,
+    ) -> Option<Pass> {
+        let room = content.waiting.copies().len() <= MAX_WAITING
+            && content.waiting.area() <= MAX_WAITING_AREA;
+        if !room || area.w < SMALLEST.0 || area.h < SMALLEST.1 || !self.track.is_due() {
+            return None;
+        }
+        let mut samples = Samples::default();
+        if !samples.take(area, row) {
+            return None;
+        }
+        samples.force(content.force());
+        let moved = self.track.guess(content.view(), &samples)?;
+        let (mut strips, mut left) = (Vec::new(), moved.left);
+        while left < moved.right {
+            let right = ((left / TILE + 1) * TILE).min(moved.right);
+            strips.push(Strip {
+                left,
+                right,
+                open: None,
+                matches: false,
+            });
+            left = right;
+        }
+        Some(Pass {
+            moved,
+            strips,
+            found: Vec::new(),
+            ahead: vec![0; (moved.right - moved.left) as usize],
+            held: Held::default(),
+            tries: MAX_COPIES,
+        })
+    }
+}
+
+impl Pass {
+    /// The rows of `area` in an order in which sources come after their targets.
+    pub(super) fn order(&self, area: Rect) -> impl Iterator<Item = u32> + use<> {
+        let (down, rows) = (self.moved.by.y > 0, area.y..area.y + area.h);
+        let last = rows.end - 1;
+        rows.clone()
+            .map(move |y| if down { last - (y - rows.start) } else { y })
+    }
+
+    /// Takes in the row `y` of `area`, whose pixels are `line`; `next` gives pixels of other rows.
+    pub(super) fn take(
+        &mut self,
+        content: &mut Content,
+        (area, y, line): (Rect, u32, &[u32]),
+        next: impl FnMut(u32, u32, &mut [u32]) -> bool,
+    ) {
+        let Moved { left, right, .. } = self.moved;
+        let x = area.x;
+        let run = &line[(left - x) as usize..(right - x) as usize];
+        self.compare(content, y, run);
+        if self.tries > 0 && self.strips.iter().any(|s| s.matches && s.open.is_none()) {
+            self.open(content, y, run, area, next);
+        }
+        for n in 0..self.strips.len() {
+            self.step(n, y);
+        }
+        if self.strips.iter().all(|strip| strip.open.is_some()) {
+            content.take_held(left, y, run);
+        } else {
+            for strip in &self.strips {
+                let part = &run[(strip.left - left) as usize..(strip.right - left) as usize];
+                match strip.open {
+                    Some(_) => content.take_held(strip.left, y, part),
+                    None => content.take_run(strip.left, y, part),
+                }
+            }
+        }
+        content.take_run(x, y, &line[..(left - x) as usize]);
+        content.take_run(right, y, &line[(right - x) as usize..]);
+    }
+
+    /// Finds which strips of a row match their sources.
+    fn compare(&mut self, content: &Content, y: u32, run: &[u32]) {
+        let left = self.moved.left;
+        let source = self.held.row(content, &self.moved, y);
+        let going = self.strips.iter().any(|strip| strip.open.is_some());
+        let all = going && source.is_some_and(|source| source == run);
+        // Where nothing goes on, a row that has not changed is no reason to begin.
+        let still = !going && content.row(left, y, run.len()) == run;
+        for strip in &mut self.strips {
+            let part = (strip.left - left) as usize..(strip.right - left) as usize;
+            strip.matches = all
+                || !still && source.is_some_and(|source| source[part.clone()] == run[part.clone()]);
+        }
+    }
+
+    /// Begins copies in strips that match in this row and in those that come next.
+    fn open(
+        &mut self,
+        content: &Content,
+        y: u32,
+        run: &[u32],
+        area: Rect,
+        mut next: impl FnMut(u32, u32, &mut [u32]) -> bool,
+    ) {
+        self.tries -= 1;
+        let left = self.moved.left;
+        let before = content.row(left, y, run.len());
+        let mut may: Vec<_> = self
+            .strips
+            .iter()
+            .map(|strip| {
+                let part = (strip.left - left) as usize..(strip.right - left) as usize;
+                strip.matches && strip.open.is_none() && before[part.clone()] != run[part]
+            })
+            .collect();
+        for n in 1..AHEAD {
+            let y = match self.moved.by.y > 0 {
+                true => y.checked_sub(n),
+                false => Some(y + n),
+            };
+            let inside = y.filter(|y| (area.y..area.y + area.h).contains(y));
+            let Some(y) = inside.filter(|y| next(left, *y, &mut self.ahead)) else {
+                return;
+            };
+            let Some(source) = self.held.row(content, &self.moved, y) else {
+                return;
+            };
+            for (may, strip) in may.iter_mut().zip(&self.strips) {
+                let part = (strip.left - left) as usize..(strip.right - left) as usize;
+                *may = *may && self.ahead[part.clone()] == source[part];
+            }
+            if !may.contains(&true) {
+                return;
+            }
+        }
+        for (strip, _) in self.strips.iter_mut().zip(may).filter(|(_, may)| *may) {
+            strip.open = Some((y, y));
+        }
+    }
+
+    /// Goes on with the copy of a strip in this row, or ends it.
+    fn step(&mut self, n: usize, y: u32) {
+        let strip = &mut self.strips[n];
+        if let Some((_, last)) = &mut strip.open {
+            match strip.matches {
+                true => *last = y,
+                false => self.close(n),
+            }
+        }
+    }
+
+    fn close(&mut self, n: usize) {
+        let strip = &mut self.strips[n];
+        let Some((first, last)) = strip.open.take() else {
+            return;
+        };
+        let (top, bottom) = (first.min(last), first.max(last));
+        let (left, right) = (strip.left, strip.right);
+        let height = bottom - top + 1;
+        // Strips are closed from left to right, so that those that end together lie together.
+        if let Some(copy) = self.found.last_mut()
+            && (copy.to.0 + copy.from.w, copy.to.1, copy.from.h) == (left, top, height)
+        {
+            copy.from.w += right - left;
+            return;
+        }
+        let from = |place: u32, by: i32| (i64::from(place) - i64::from(by)) as u32;
+        self.found.push(Copy {
+            from: Rect {
+                x: from(left, self.moved.by.x),
+                y: from(top, self.moved.by.y),
+                w: right - left,
+                h: height,
+            },
+            to: (left, top),
+        });
+        if self.found.len() >= MAX_COPIES {
+            self.tries = 0;
+        }
+    }
+
+    /// The copies, when the last row has been taken in.
+    pub(super) fn end(mut self) -> Vec<Copy> {
+        (0..self.strips.len()).for_each(|n| self.close(n));
+        self.found
+    }
+}
