@@ -158,7 +158,10 @@ impl Metered {
     /// What the controller of a connection has measured.
     pub(crate) fn read(controller: Box<dyn Controller>) -> Path {
         let metered = controller.into_any().downcast::<Self>();
-        metered.map_or(Path::default(), |metered| metered.meter.path())
+        metered.map_or(Path::default(), |metered| Path {
+            rtt: Some(metered.rtt).filter(|rtt| !rtt.is_zero()),
+            ..metered.meter.path()
+        })
     }
 }
 
@@ -254,6 +257,7 @@ mod tests {
         Path {
             rate: Some(2_500_000),
             min_rtt: Some(TRIP),
+            rtt: None,
         }
     }
 
@@ -308,6 +312,7 @@ mod tests {
         let fast = Path {
             rate: Some(u64::MAX),
             min_rtt: Some(Duration::MAX),
+            rtt: None,
         };
         assert_eq!(patience.window(&fast, MTU), MOST);
     }

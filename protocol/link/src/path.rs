@@ -27,6 +27,9 @@ pub struct Path {
     pub rate: Option<u64>,
     /// The shortest round trip so far, that is one without queues.
     pub min_rtt: Option<Duration>,
+    /// The round trip as it now is, smoothed, and without what the peer waits before it
+    /// acknowledges; where that is known.
+    pub rtt: Option<Duration>,
 }
 
 /// The measurement; pure.

@@ -37,6 +37,12 @@ const FLAT_ROUNDS: u32 = 3;
 /// Multiples of the rate, a round each.
 const CYCLE: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
 
+/// The multiple where the round trip shows a queue: the best rate of late is a little more than the
+/// way's, so that at just that rate a queue would never empty.
+const EMPTYING: f64 = 0.75;
+/// A round trip longer than the shortest by an eighth and this much has a queue in it.
+const SURE_QUEUE: Duration = Duration::from_millis(10);
+
 /// The pace towards one terminal.
 #[derive(Debug, Clone)]
 pub struct Allowance {
@@ -78,7 +84,7 @@ impl Allowance {
         let under_way = self.sent.saturating_sub(delivered);
         let way = Way::of(path, matches!(self.state, State::Growing { .. }));
         self.advance(&way, under_way, now);
-        let pace = way.rate * self.gain();
+        let pace = way.rate * self.gain(&way);
         let full = (pace * BURST.as_secs_f64()).max(2.0 * SMALLEST as f64);
         let since = self.filled.replace(now).map(|filled| now - filled);
         let new = since.map_or(full, |since| pace * since.as_secs_f64());
@@ -107,10 +113,11 @@ impl Allowance {
         self.was_short = true;
     }
 
-    fn gain(&self) -> f64 {
+    fn gain(&self, way: &Way) -> f64 {
         match self.state {
             State::Growing { .. } => 2.0,
             State::Draining => 0.5,
+            State::Cruising { .. } if way.queued => EMPTYING,
             State::Cruising { phase } => CYCLE[phase],
         }
     }
@@ -149,6 +156,8 @@ impl Allowance {
 struct Way {
     rate: f64,
     rtt: Duration,
+    /// The round trip is longer than it need be.
+    queued: bool,
 }
 
 impl Way {
@@ -163,6 +172,7 @@ impl Way {
                 known.max(1000.0)
             },
             rtt,
+            queued: path.rtt.is_some_and(|now| now > rtt + rtt / 8 + SURE_QUEUE),
         }
     }
 }
@@ -212,6 +222,7 @@ mod tests {
             Path {
                 rate: Some(self.measured as u64).filter(|rate| *rate > 0),
                 min_rtt: Some(self.rtt),
+                rtt: None,
             }
         }
     }
@@ -267,6 +278,7 @@ mod tests {
         let path = Path {
             rate: Some(125_000_000),
             min_rtt: Some(Duration::from_micros(200)),
+            rtt: None,
         };
         let bytes = Allowance::default().bytes(&path, 0, now);
         assert!(bytes.unwrap() >= 1_000_000, "{bytes:?}");
@@ -278,6 +290,7 @@ mod tests {
         let path = Path {
             rate: Some(1_000_000_000),
             min_rtt: Some(Duration::from_micros(200)),
+            rtt: None,
         };
         let mut allowance = Allowance::default();
         for step in 0..1000 {
@@ -287,6 +300,26 @@ mod tests {
             }
         }
         assert!(allowance.sent <= MOST_UNDER_WAY, "{}", allowance.sent);
+    }
+
+    #[test]
+    fn queue_is_emptied_even_where_the_rate_was_overrated() {
+        let now = Instant::now();
+        let path = |rtt| Path {
+            rate: Some(1_000_000),
+            min_rtt: Some(Duration::from_millis(100)),
+            rtt: Some(Duration::from_millis(rtt)),
+        };
+        let mut allowance = Allowance {
+            state: State::Cruising { phase: 2 },
+            ..Allowance::default()
+        };
+        allowance.filled = Some(now);
+        allowance.round = Some(now);
+        let later = now + BURST;
+        let free = allowance.clone().bytes(&path(105), 0, later).unwrap();
+        let queued = allowance.bytes(&path(150), 0, later).unwrap();
+        assert_eq!((free, queued), (16_000, 12_000));
     }
 
     #[test]

@@ -85,6 +85,8 @@ impl Shared {
             rate: Some(info.delivery_rate).filter(|rate| *rate > 0),
             // Where nothing has been measured yet the kernel says the greatest number.
             min_rtt: Some(info.min_rtt).filter(|rtt| *rtt < Duration::from_secs(60)),
+            // The kernel's is that of segments which the peer may acknowledge late.
+            rtt: None,
         }
     }
 

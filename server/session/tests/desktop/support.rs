@@ -191,6 +191,15 @@ impl Desktop {
         ([127, 0, 0, 1], self.ready.port).into()
     }
 
+    /// What the session's process has in memory, in KiB.
+    pub fn memory(&self) -> u64 {
+        let id = self.process.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let number = line.unwrap().split_whitespace().nth(1);
+        number.unwrap().parse().unwrap()
+    }
+
     /// Attaches by way of a relay at `address`.
     pub async fn attach_by(&mut self, address: SocketAddr, terminal: &str, size: Size) -> Terminal {
         let (attach, ticket) = self.expect(terminal).await;
