@@ -37,7 +37,8 @@ impl Streams {
         match self {
             Self::Quic(quic, _) => {
                 let stream = quic.open_uni().await?;
-                stream.set_priority(priority).map_err(|_| CLOSED)?;
+                let rank = rank(priority, stream.id().index());
+                stream.set_priority(rank).map_err(|_| CLOSED)?;
                 Ok(SendStream::Quic(stream))
             }
             Self::Tcp(tcp) => Ok(SendStream::Tcp(tcp.open_uni(priority).await?)),
@@ -60,10 +61,22 @@ impl Streams {
     }
 }
 
+/// Streams of one priority that quinn tells apart.
+const RANKS: i32 = 1 << 24;
+
+/// quinn's own priority of the stream with this number: among equals the older one is sent first.
+/// Without that quinn either takes turns, or lets nothing overtake a stream that has begun, not even
+/// one of a higher priority (`send_fairness`).
+fn rank(priority: i32, number: u64) -> i32 {
+    let age = (number % u64::from(RANKS.unsigned_abs())) as i32;
+    priority.saturating_mul(RANKS).saturating_sub(age)
+}
+
 fn main_of_quic(
     (send, receive): (quinn::SendStream, quinn::RecvStream),
 ) -> Result<(SendStream, ReceiveStream), LinkError> {
-    send.set_priority(priority::MAIN).map_err(|_| CLOSED)?;
+    send.set_priority(rank(priority::MAIN, 0))
+        .map_err(|_| CLOSED)?;
     Ok((SendStream::Quic(send), ReceiveStream::Quic(receive)))
 }
 

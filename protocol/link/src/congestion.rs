@@ -15,6 +15,8 @@
 //!    └──────────────────────────┘ └────────────────────┘
 //! ```
 //!
+//! After a flood Cubic's window is cut to what the measured rate carries in a moment.
+//!
 //! A queue that overflows shows in the round trip before it does in losses; radio and bad cables
 //! show in losses alone. What the way holds is measured ([`crate::path`]), so the window follows a
 //! way that becomes narrow within some round trips.
@@ -26,7 +28,7 @@ use std::time::{Duration, Instant};
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
 
-use crate::path::{Meter, Path};
+use crate::path::{LONG_QUEUE, Meter, Path};
 
 /// Packets that may be under way on a way of which nothing is known: the initial window of RFC 9002.
 const LEAST_PACKETS: u64 = 10;
@@ -34,8 +36,9 @@ const LEAST_PACKETS: u64 = 10;
 const MOST: u64 = 2 << 20;
 /// A round trip longer than the shortest by a quarter and this much has a queue in it.
 const SURE_QUEUE: Duration = Duration::from_millis(5);
-/// One of twice the shortest and this much has one that is not ours, or is of another way.
-const LONG_QUEUE: Duration = Duration::from_millis(50);
+/// After a flood no more is under way than this time of the measured rate, besides the way's own:
+/// Cubic alone takes ten rounds from a gigabit's window to a megabit's.
+const LONGEST_QUEUE: Duration = Duration::from_millis(200);
 /// Of so many bytes one may be lost: radio loses fewer, a queue that we flood more.
 const LOST_OF: u64 = 8;
 /// How long a way that was flooded is not overfilled again.
@@ -128,6 +131,17 @@ impl Patience {
             .map_or(0.0, |(rate, rtt)| rate as f64 * rtt.as_secs_f64());
         ((times * holds) as u64).clamp(LEAST_PACKETS * mtu, MOST)
     }
+
+    /// What Cubic's window may not exceed.
+    fn most(&self, path: &Path, mtu: u64) -> u64 {
+        match (self.losses, path.rate, path.min_rtt) {
+            (Losses::Few, ..) | (_, None, _) | (.., None) => u64::MAX,
+            (_, Some(rate), Some(rtt)) => {
+                let time = (rtt + LONGEST_QUEUE).as_secs_f64();
+                ((rate as f64 * time) as u64).max(LEAST_PACKETS * mtu)
+            }
+        }
+    }
 }
 
 /// Cubic with patience, and a meter of the way.
@@ -217,8 +231,10 @@ impl Controller for Metered {
     }
 
     fn window(&self) -> u64 {
-        let patient = self.patience.window(&self.meter.path(), self.mtu);
-        self.cubic.window().max(patient)
+        let path = self.meter.path();
+        let most = self.patience.most(&path, self.mtu);
+        let patient = self.patience.window(&path, self.mtu);
+        self.cubic.window().min(most).max(patient)
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -294,12 +310,14 @@ mod tests {
         let (mut patience, mut now) = (Patience::default(), Instant::now());
         second(&mut patience, &mut now, 30, TRIP);
         assert_eq!(patience.window(&path(), MTU), 50_000);
+        assert_eq!(patience.most(&path(), MTU), 600_000);
         second(&mut patience, &mut now, 1, TRIP);
         assert_eq!(patience.window(&path(), MTU), 100_000);
         for _ in 0..10 {
             second(&mut patience, &mut now, 1, TRIP);
         }
         assert_eq!(patience.window(&path(), MTU), 200_000);
+        assert_eq!(patience.most(&path(), MTU), u64::MAX);
         patience.lost(1000, true);
         assert_eq!(patience.window(&path(), MTU), 0);
     }

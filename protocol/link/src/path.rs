@@ -17,6 +17,8 @@ const SHORTEST_WINDOW: Duration = Duration::from_millis(250);
 /// A queue of this time and of this many bytes is one, and no pause of a timer or of the peer.
 const SURE_QUEUE: Duration = Duration::from_millis(5);
 const LEAST_QUEUE: u64 = 8 << 10;
+/// A round trip of twice the shortest and this much more has a queue in it.
+pub(crate) const LONG_QUEUE: Duration = Duration::from_millis(50);
 /// A measurement over a shorter time says more about timers than about the way.
 const SHORTEST_SAMPLE: Duration = Duration::from_micros(100);
 
@@ -52,6 +54,8 @@ struct Mark {
     delivered_at: Instant,
     /// More was under way than the way was thought to hold.
     full: bool,
+    /// More was under way than what a trickle has.
+    much: bool,
 }
 
 /// The best rate of the last two windows.
@@ -87,6 +91,7 @@ impl Meter {
             delivered: self.delivered,
             delivered_at: self.delivered_at.unwrap_or(now),
             full: self.in_flight > self.held(),
+            much: self.in_flight > LEAST_QUEUE,
         });
     }
 
@@ -132,10 +137,15 @@ impl Meter {
             return;
         }
         let rate = (delivered as f64 / took.as_secs_f64()) as u64;
+        // A way that has become narrow holds far less than it was thought to: there the time tells
+        // that it is full.
+        let shortest = self.path.min_rtt.unwrap_or_default();
+        let late = now.saturating_duration_since(newest) > shortest * 2 + LONG_QUEUE;
+        let full = mark.full || (mark.much && late);
         let window = self.path.min_rtt.unwrap_or_default() * WINDOW_TRIPS;
         // Whether the sender had more to send says little: within a burst it always has.
         let best = &mut self.best;
-        self.path.rate = Some(best.add(rate, mark.full, now, window.max(SHORTEST_WINDOW)));
+        self.path.rate = Some(best.add(rate, full, now, window.max(SHORTEST_WINDOW)));
     }
 }
 
@@ -236,6 +246,18 @@ mod tests {
         run(&mut meter, &mut way, &mut now, 200, 3000);
         let after = meter.path().rate.unwrap();
         assert!(after < before / 8, "{before} then {after}");
+    }
+
+    #[test]
+    fn way_that_has_become_narrow_is_seen_with_little_under_way() {
+        let mut now = Instant::now();
+        let (mut meter, mut way) = (Meter::default(), way(125e6, 20, now));
+        run(&mut meter, &mut way, &mut now, 2000, 1000);
+        assert!(meter.path().rate.unwrap() > 50_000_000);
+        way.rate = 125e3;
+        run(&mut meter, &mut way, &mut now, 50, 4000);
+        let after = meter.path().rate.unwrap();
+        assert!((100_000..200_000).contains(&after), "{after}");
     }
 
     #[test]

@@ -61,7 +61,8 @@ fn common() -> TransportConfig {
         .initial_rtt(INITIAL_RTT)
         .congestion_controller_factory(Arc::new(MeteredCubic(Arc::new(cubic))))
         .send_window(SEND_WINDOW)
-        .send_fairness(false)
+        // Else nothing overtakes a frame that has begun; which stream is next says its rank.
+        .send_fairness(true)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
         .datagram_send_buffer_size(DATAGRAM_BUFFER);
     config

@@ -98,6 +98,55 @@ async fn bursts_on_a_desks_network() {
     }
 }
 
+#[tokio::test]
+async fn a_message_passes_where_a_gigabit_becomes_a_megabit_in_mid_frame() {
+    let wide = Weather {
+        rate: Some(GIGABIT),
+        queue: Some(SWITCH),
+        ..Weather::far(Duration::from_millis(1))
+    };
+    let key = identity();
+    let server = server(&key);
+    let relay = Relay::start(server.local_addr().unwrap(), wide).await;
+    let ((near, mut near_main), (far, mut far_main)) =
+        within(connect_main(&server, relay.address, &key)).await;
+    let mut sender = FrameSender::new(&far);
+    let sending = tokio::spawn(async move {
+        let header = FrameHeader {
+            serial: 1,
+            last_input: 0,
+            ops: List::default(),
+        };
+        let content = Bytes::from(vec![7; 2_000_000]);
+        sender.send(&header, content).await
+    });
+    let mut receiver = FrameReceiver::new(&near);
+    let receiving = tokio::spawn(async move { receiver.next().await });
+    within(async {
+        while relay.seen.down.load(Ordering::SeqCst) < 300_000 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let narrow = 125_000;
+    relay.change(Weather {
+        rate: Some(narrow),
+        queue: Some(64 << 10),
+        ..wide
+    });
+    let asked = Instant::now();
+    near_main.send(&"key".to_owned()).await.unwrap();
+    within(far_main.recv()).await.unwrap();
+    far_main.send(&"answer".to_owned()).await.unwrap();
+    within(near_main.recv()).await.unwrap();
+    let took = asked.elapsed();
+    eprintln!("an answer beside a frame of 2 MB on a way that has become narrow: {took:?}");
+    // The frame alone takes the narrow way up to 13 s.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    sending.abort();
+    receiving.abort();
+}
+
 /// Pixels without end for a while, a frame of 20 ms after the other; the share of the rate that was
 /// carried after the first three seconds.
 async fn fill(weather: Weather, seconds: u64) -> f64 {
