@@ -361,7 +361,7 @@ impl App {
             ToSession::Input(batch) => self.input(&batch),
             ToSession::Keyboard(state) => self.sync_keyboard(&state),
             ToSession::Heartbeat => self.input.heartbeat(Instant::now()),
-            ToSession::Outputs(outputs) => self.set_outputs(&outputs),
+            ToSession::Outputs(outputs) => terminal.announced.hear(outputs),
             ToSession::FrameShown { serial, after_us } => self.frame_shown(serial, after_us),
             ToSession::Cells { serial, cells } => self.check_cells(serial, &cells),
             ToSession::Refresh => {
@@ -492,9 +492,12 @@ impl App {
     fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
         let ending = self.ending.as_ref().map(|(_, deadline)| *deadline);
         let keys = self.input.release_at().filter(|_| self.terminal.is_some());
+        let terminal = self.terminal.as_ref();
+        let outputs = terminal.and_then(|terminal| terminal.announced.deadline());
         [
             ending,
             keys,
+            outputs,
             self.frame_deadline(now),
             self.callbacks_deadline(now),
             self.film_deadline(),
@@ -512,6 +515,7 @@ impl App {
             warn!("keys are held and the terminal is silent: they are released");
             self.release_all_keys();
         }
+        self.take_outputs_if_due(now);
         self.configure_windows();
         self.check_lock();
         self.tell_cursor();

@@ -22,6 +22,7 @@ use heliostat_wire::scene::{FrameHeader, SceneOp};
 use heliostat_wire::session::{Capabilities, ToTerminal};
 
 use crate::allowance::Allowance;
+use crate::desk::Announced;
 use crate::healing::Healing;
 use crate::link::{NewAttach, ToTerminalTask};
 use crate::offset::Offset;
@@ -57,6 +58,8 @@ pub struct Attachment {
     pub lossless: Lossless,
     /// Vertical retraces of its outputs.
     pub retraces: Retraces,
+    /// Its screens, where they have changed.
+    pub announced: Announced,
     /// What it holds wrongly.
     pub healing: Healing,
     /// Of the times that the terminal tells.
@@ -120,6 +123,7 @@ impl Attachment {
             last_input: 0,
             lossless: Lossless::default(),
             retraces: Retraces::default(),
+            announced: Announced::new(now),
             healing: Healing::new(now),
             clock: Clock::default(),
             offset: Offset::new(now),

@@ -1,6 +1,8 @@
 //! Outputs and windows together: what the policy decides becomes configure events.
 
-use heliostat_wire::output::Output as WireOutput;
+use std::time::{Duration, Instant};
+
+use heliostat_wire::output::{Output as WireOutput, Outputs};
 use smithay::desktop::layer_map_for_output;
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -8,9 +10,57 @@ use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::shell::xdg::{ToplevelState, ToplevelSurface};
 
 use crate::app::App;
+use crate::quota::Quota;
 use crate::window::{Area, Mode, Rect, Side, WindowId, Wish};
 
+/// How often a terminal may change its screens: clients are told of every change, and an output
+/// that has gone leaves something behind.
+const MOST_CHANGES: u32 = 8;
+const CHANGES_PERIOD: Duration = Duration::from_secs(8);
+
+/// Screens that a terminal has announced.
+#[derive(Debug)]
+pub struct Announced {
+    changes: Quota,
+    /// The newest ones, which wait until there may be a change again.
+    waiting: Option<Outputs>,
+}
+
+impl Announced {
+    /// Of a terminal that has just been attached.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            changes: Quota::new(MOST_CHANGES, CHANGES_PERIOD, now),
+            waiting: None,
+        }
+    }
+
+    /// The terminal has other screens now.
+    pub fn hear(&mut self, outputs: Outputs) {
+        self.waiting = Some(outputs);
+    }
+
+    /// When screens that wait may be taken.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|_| self.changes.renewed_at())
+    }
+
+    fn take(&mut self, now: Instant) -> Option<Outputs> {
+        self.waiting.as_ref()?;
+        self.changes.take(now)?;
+        self.waiting.take()
+    }
+}
+
 impl App {
+    /// Takes the screens that the terminal has announced, if there may be a change.
+    pub(crate) fn take_outputs_if_due(&mut self, now: Instant) {
+        let terminal = self.terminal.as_mut();
+        if let Some(outputs) = terminal.and_then(|terminal| terminal.announced.take(now)) {
+            self.set_outputs(&outputs);
+        }
+    }
+
     /// The outputs are those of a terminal now: windows are fitted to them.
     pub(crate) fn set_outputs(&mut self, outputs: &[WireOutput]) {
         let handle = self.handle.clone();

@@ -7,7 +7,7 @@
 //!
 //! Whatever a terminal says, only so many cells a second are looked at, and fewer sent again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use heliostat_wire::id::LayerId;
 use heliostat_wire::session::CellHash;
@@ -15,11 +15,13 @@ use tracing::{debug, warn};
 
 use crate::app::App;
 use crate::content::Content;
+use crate::quota::Quota;
 
 /// Cells a second that are compared: a hash of 16 KiB each.
 const MOST_CHECKED: u32 = 512;
 /// Cells a second that are sent again.
 const MOST_MENDED: u32 = 16;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How much is still done for one terminal.
 #[derive(Debug)]
@@ -32,36 +34,9 @@ impl Healing {
     /// Of a terminal that has just been attached.
     pub fn new(now: Instant) -> Self {
         Self {
-            checks: Quota::new(MOST_CHECKED, now),
-            mends: Quota::new(MOST_MENDED, now),
+            checks: Quota::new(MOST_CHECKED, SECOND, now),
+            mends: Quota::new(MOST_MENDED, SECOND, now),
         }
-    }
-}
-
-/// So many a second.
-#[derive(Debug)]
-struct Quota {
-    most: u32,
-    left: u32,
-    since: Instant,
-}
-
-impl Quota {
-    fn new(most: u32, now: Instant) -> Self {
-        Self {
-            most,
-            left: most,
-            since: now,
-        }
-    }
-
-    /// Takes one; how many have been taken in this second, if there was one left.
-    fn take(&mut self, now: Instant) -> Option<u32> {
-        if now.saturating_duration_since(self.since).as_secs() > 0 {
-            (self.left, self.since) = (self.most, now);
-        }
-        self.left = self.left.checked_sub(1)?;
-        Some(self.most - self.left)
     }
 }
 

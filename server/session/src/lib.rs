@@ -29,6 +29,7 @@ mod pace;
 mod presentation;
 mod progress;
 mod protocols;
+mod quota;
 pub mod scene;
 mod sight;
 mod stage;

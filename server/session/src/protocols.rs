@@ -4,6 +4,7 @@ mod compositor;
 mod constraints;
 mod decoration;
 mod layer_shell;
+mod limits;
 mod seat;
 mod selection;
 mod small;

@@ -9,7 +9,7 @@ use heliostat_wire::output::Size;
 use heliostat_wire::scene::{Crop, Rect as WireRect, Transform as WireTransform};
 use smithay::reexports::wayland_protocols::wp::content_type::v1::server::wp_content_type_v1::Type as ContentType;
 use smithay::reexports::wayland_server::Resource;
-use smithay::reexports::wayland_server::backend::ObjectId;
+use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_shm::Format;
 use smithay::reexports::wayland_server::protocol::wl_surface::{self, WlSurface};
@@ -71,6 +71,8 @@ impl Region {
 /// A surface with pixels.
 #[derive(Debug)]
 pub struct Surface {
+    /// Whose it is; none for the session's own.
+    pub client: Option<ClientId>,
     /// Its pixels.
     pub content: Content,
     /// How they are shown.
@@ -83,6 +85,7 @@ pub struct Surfaces {
     surfaces: HashMap<ObjectId, Surface>,
     layers: u32,
     pixels: u64,
+    hoarder: Option<ClientId>,
 }
 
 /// What a commit did.
@@ -120,6 +123,22 @@ impl Surfaces {
     /// All of them.
     pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Surface> {
         self.surfaces.values_mut()
+    }
+
+    /// Who has to go so that others have room.
+    pub fn take_hoarder(&mut self) -> Option<ClientId> {
+        self.hoarder.take()
+    }
+
+    fn hoarder(&self) -> Option<ClientId> {
+        let mut pixels: HashMap<&ClientId, u64> = HashMap::new();
+        for surface in self.surfaces.values() {
+            if let Some(client) = &surface.client {
+                *pixels.entry(client).or_default() += area(surface.content.size());
+            }
+        }
+        let most = pixels.into_iter().max_by_key(|(_, pixels)| *pixels);
+        most.map(|(client, _)| client.clone())
     }
 
     /// A name for a layer that no other layer has.
@@ -228,8 +247,14 @@ impl Surfaces {
             .get(&surface.id())
             .map(|known| known.content.size());
         let pixels = self.pixels - known.map_or(0, area) + area(size);
+        let client = surface.client().map(|client| client.id());
         if pixels > MAX_ALL_PIXELS {
-            return Err(Refused::TooMany);
+            // Who has the most makes room, be it this one or another.
+            let most = self.hoarder();
+            if most == client {
+                return Err(Refused::TooMany);
+            }
+            self.hoarder = most;
         }
         self.pixels = pixels;
         let layer = if known.is_none() {
@@ -241,6 +266,7 @@ impl Surfaces {
             .surfaces
             .entry(surface.id())
             .or_insert_with(|| Surface {
+                client,
                 content: Content::new(layer, size, alpha),
                 view: View::whole(size),
             });

@@ -139,6 +139,7 @@ impl App {
         let layer = self.surfaces.next_layer();
         let title = self.titles.0.entry(id).or_insert_with(|| Title {
             surface: Surface {
+                client: None,
                 content: Content::new(layer, size, false),
                 view: view.clone(),
             },

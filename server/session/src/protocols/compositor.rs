@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use smithay::reexports::wayland_server::backend::protocol::ProtocolError;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Client, Resource};
@@ -14,14 +13,8 @@ use smithay::wayland::compositor::{
 use smithay::wayland::shm::{ShmHandler, ShmState};
 use smithay::{delegate_compositor, delegate_shm};
 
-use tracing::warn;
-
+use super::limits::{MAX_SURFACES, is_tree_too_deep};
 use crate::app::{App, ClientState};
-
-/// Surfaces that one client may have at once.
-const MAX_SURFACES: usize = 4096;
-/// `no_memory` of wl_display.
-const NO_MEMORY: u32 = 2;
 
 impl CompositorHandler for App {
     fn compositor_state(&mut self) -> &mut CompositorState {
@@ -38,6 +31,7 @@ impl CompositorHandler for App {
     fn commit(&mut self, surface: &WlSurface) {
         if !is_sync_subsurface(surface) {
             self.import_tree(surface);
+            self.make_room();
             let mut root = surface.clone();
             while let Some(parent) = get_parent(&root) {
                 root = parent;
@@ -53,14 +47,13 @@ impl CompositorHandler for App {
         let known = client.get_data::<ClientState>();
         let count = known.map_or(0, |known| known.surfaces.fetch_add(1, Ordering::Relaxed));
         if count >= MAX_SURFACES {
-            warn!("a client has made more than {MAX_SURFACES} surfaces and is sent away");
-            let error = ProtocolError {
-                code: NO_MEMORY,
-                object_id: 1,
-                object_interface: "wl_display".to_owned(),
-                message: format!("at most {MAX_SURFACES} surfaces at once"),
-            };
-            client.kill(&self.handle, error);
+            self.send_away(client.id(), "it has too many surfaces");
+        }
+    }
+
+    fn new_subsurface(&mut self, surface: &WlSurface, parent: &WlSurface) {
+        if is_tree_too_deep(surface, parent) {
+            self.send_away_owner(surface, "its subsurfaces are nested too deep");
         }
     }
 
@@ -96,6 +89,16 @@ impl App {
             },
             |_, _, ()| true,
         );
+    }
+
+    /// Another client has so many pixels that this one's did not fit.
+    fn make_room(&mut self) {
+        if let Some(hoarder) = self.surfaces.take_hoarder() {
+            self.send_away(
+                hoarder,
+                "it has more pixels than any other, and there are too many",
+            );
+        }
     }
 
     fn committed(&mut self, surface: &WlSurface, root: &WlSurface) {

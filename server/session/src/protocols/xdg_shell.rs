@@ -8,6 +8,7 @@ use smithay::desktop::{
 use smithay::input::Seat;
 use smithay::input::pointer::Focus;
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::ResizeEdge;
+use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::reexports::wayland_server::protocol::wl_seat::WlSeat;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -18,6 +19,7 @@ use smithay::wayland::shell::xdg::{
     XdgShellState,
 };
 
+use super::limits::{self, is_popup_too_deep};
 use crate::app::App;
 use crate::window::{Edges, Mode, Point, Size, WindowId};
 
@@ -30,6 +32,11 @@ impl XdgShellHandler for App {
     }
 
     fn new_toplevel(&mut self, surface: ToplevelSurface) {
+        let own = self.toplevels.values().map(ToplevelSurface::wl_surface);
+        let own = own.filter(|other| other.id().same_client_as(&surface.wl_surface().id()));
+        if own.count() >= limits::MAX_WINDOWS {
+            return self.send_away_owner(surface.wl_surface(), "it has too many windows");
+        }
         if self.toplevels.len() >= MAX_WINDOWS {
             return surface.send_close();
         }
@@ -48,7 +55,11 @@ impl XdgShellHandler for App {
 
     fn new_popup(&mut self, surface: PopupSurface, positioner: PositionerState) {
         self.position_popup(&surface, positioner);
-        let _ = self.popups.track_popup(PopupKind::Xdg(surface));
+        let popup = PopupKind::Xdg(surface);
+        if is_popup_too_deep(self, &popup) {
+            return self.send_away_owner(popup.wl_surface(), "its popups are nested too deep");
+        }
+        let _ = self.popups.track_popup(popup);
     }
 
     fn popup_destroyed(&mut self, _surface: PopupSurface) {

@@ -251,6 +251,18 @@ impl Client {
         surface.commit();
     }
 
+    /// A buffer whose file has no blocks, so that it may be large.
+    pub fn buffer_of_zeros(&self, w: i32, h: i32) -> wl_buffer::WlBuffer {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len((w * h * 4) as u64).unwrap();
+        let shm = self.shm.as_ref().expect("bound");
+        let pool = shm.create_pool(file.as_fd(), w * h * 4, &self.handle(), ());
+        let format = wl_shm::Format::Xrgb8888;
+        let buffer = pool.create_buffer(0, w, h, w * 4, format, &self.handle(), ());
+        pool.destroy();
+        buffer
+    }
+
     /// A buffer of one colour.
     pub fn plain(&self, w: i32, h: i32, rgb: u32) -> wl_buffer::WlBuffer {
         let bytes = rgb.to_le_bytes().repeat((w * h) as usize);

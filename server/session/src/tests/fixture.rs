@@ -388,6 +388,11 @@ impl Fixture {
         app.windows.get(*window).expect("known").rect
     }
 
+    /// Pixels of the first screen.
+    pub fn first_screen(&mut self) -> Size {
+        self.session.app().desk.screens()[0].size
+    }
+
     /// Where the only window is to be.
     pub fn only_window(&mut self) -> crate::window::Rect {
         let mut shown = self.session.app().windows.shown();

@@ -1,9 +1,19 @@
-//! Clients that lie. Each loses its own connection at most; the others notice nothing.
+//! Clients and terminals that lie. Each loses its own connection at most; others notice nothing.
 
+use std::time::{Duration, Instant};
+
+use heliostat_wire::bounded::List;
+use heliostat_wire::id::OutputId;
+use heliostat_wire::input::{InputBatch, InputEvent};
+use heliostat_wire::output::Size;
+use heliostat_wire::session::{ToSession, ToTerminal};
 use wayland_client::protocol::wl_compositor::WlCompositor;
+use wayland_client::protocol::wl_subcompositor::WlSubcompositor;
+use wayland_protocols::xdg::shell::client::xdg_wm_base::XdgWmBase;
 
 use super::client::Painting;
 use super::fixture::{Fixture, within};
+use crate::outputs::before_any_terminal;
 
 const GOOD: Painting = Painting {
     w: 100,
@@ -115,4 +125,320 @@ fn storm_of_damage_is_borne() {
     }
     fixture.settle();
     fixture.assert_shows(&[good, bad]);
+}
+
+#[test]
+fn client_that_draws_a_thousand_times_a_second_gets_the_rate_of_the_output_and_others_theirs() {
+    let mut fixture = Fixture::new();
+    let mut output = before_any_terminal();
+    output.size = Size { w: 640, h: 480 };
+    output.refresh_mhz = 60_000;
+    fixture.attach_to("a", vec![output]);
+    let good = fixture.open(GOOD);
+    let bad = fixture.open(Painting {
+        w: 400,
+        h: 300,
+        seed: 0,
+    });
+    fixture.drag(good, 500, 350);
+    fixture.settle();
+    let (before, start) = (fixture.frames(), Instant::now());
+    let mut seed = 0;
+    while start.elapsed() < Duration::from_secs(1) {
+        seed += 1;
+        fixture.client(bad).commit(Painting {
+            w: 400,
+            h: 300,
+            seed: seed % 7,
+        });
+        fixture.turn();
+    }
+    assert!(seed > 70, "only {seed} commits");
+    let frames = fixture.frames() - before;
+    let most = start.elapsed().as_millis() as u64 * 60 / 1000 + 3;
+    assert!(frames <= most, "{frames} frames for {seed} commits");
+    let painting = Painting { seed: 3, ..GOOD };
+    fixture.client(good).commit(painting);
+    fixture.settle();
+    fixture.assert_shows(&[good, bad]);
+}
+
+#[test]
+fn client_that_hoards_pixels_goes_and_not_the_next_one_that_wants_a_few() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    let good = fixture.open(GOOD);
+    let bad = fixture.open(Painting {
+        w: 10,
+        h: 10,
+        seed: 0,
+    });
+    fixture.settle();
+    // Nearly as many pixels as all surfaces may have together, in surfaces that are each allowed.
+    let client = fixture.client(bad);
+    let compositor: WlCompositor = client.bind(4);
+    for h in [8192, 8188] {
+        let buffer = fixture.client(bad).buffer_of_zeros(8192, h);
+        let surface = compositor.create_surface(&fixture.client(bad).handle(), ());
+        surface.attach(Some(&buffer), 0, 0);
+        surface.damage_buffer(0, 0, 1, 1);
+        surface.commit();
+        fixture.turn();
+    }
+    let painting = Painting {
+        w: 300,
+        h: 200,
+        seed: 9,
+    };
+    fixture.client(good).commit(painting);
+    assert_only_the_bad_one_goes(fixture, good, bad);
+}
+
+#[test]
+fn storm_of_popups_leaves_nothing_behind() {
+    let (mut fixture, good, bad) = with_bad_client();
+    let client = fixture.client(bad);
+    let compositor: WlCompositor = client.bind(4);
+    let base: XdgWmBase = client.bind(2);
+    let parent = client.shell.as_ref().unwrap().0.clone();
+    for n in 0..3000 {
+        let queue = fixture.client(bad).handle();
+        let positioner = base.create_positioner(&queue, ());
+        positioner.set_size(80, 60);
+        positioner.set_anchor_rect(0, 0, 1, 1);
+        let surface = compositor.create_surface(&queue, ());
+        let shell = base.get_xdg_surface(&surface, &queue, ());
+        let popup = shell.get_popup(Some(&parent), &positioner, &queue, ());
+        positioner.destroy();
+        surface.commit();
+        if n % 3 == 0 {
+            fixture.turn();
+            show(&surface, &fixture.client(bad).plain(8, 6, 0xff_0000));
+        }
+        if n % 7 == 0 {
+            fixture.turn();
+        }
+        popup.destroy();
+        shell.destroy();
+        surface.destroy();
+        if n % 50 == 0 {
+            fixture.turn();
+        }
+    }
+    fixture.settle();
+    fixture.assert_shows(&[good, bad]);
+    // Two windows and their title bars, and the cursor.
+    assert!(fixture.model().layers.len() <= 5);
+}
+
+#[test]
+fn popups_of_popups_without_end_are_borne_or_end_their_client() {
+    let (mut fixture, good, bad) = with_bad_client();
+    let client = fixture.client(bad);
+    let compositor: WlCompositor = client.bind(4);
+    let base: XdgWmBase = client.bind(2);
+    let mut parent = client.shell.as_ref().unwrap().0.clone();
+    for n in 0..3000 {
+        let queue = fixture.client(bad).handle();
+        let positioner = base.create_positioner(&queue, ());
+        positioner.set_size(80, 60);
+        positioner.set_anchor_rect(0, 0, 1, 1);
+        let surface = compositor.create_surface(&queue, ());
+        let shell = base.get_xdg_surface(&surface, &queue, ());
+        shell.get_popup(Some(&parent), &positioner, &queue, ());
+        positioner.destroy();
+        surface.commit();
+        parent = shell;
+        if n % 20 == 0 {
+            fixture.turn();
+        }
+    }
+    assert_only_the_bad_one_goes(fixture, good, bad);
+}
+
+#[test]
+fn surfaces_on_surfaces_without_end_are_borne_or_end_their_client() {
+    let (mut fixture, good, bad) = with_bad_client();
+    let client = fixture.client(bad);
+    let compositor: WlCompositor = client.bind(4);
+    let subcompositor: WlSubcompositor = client.bind(1);
+    let buffer = client.plain(1, 1, 0xff_0000);
+    let root = client.surface.clone().unwrap();
+    let mut parent = root.clone();
+    for n in 0..4000 {
+        let queue = fixture.client(bad).handle();
+        let child = compositor.create_surface(&queue, ());
+        subcompositor.get_subsurface(&child, &parent, &queue, ());
+        show(&child, &buffer);
+        parent = child;
+        if n % 50 == 0 {
+            root.commit();
+            fixture.turn();
+        }
+    }
+    root.commit();
+    assert_only_the_bad_one_goes(fixture, good, bad);
+}
+
+fn show(
+    surface: &wayland_client::protocol::wl_surface::WlSurface,
+    buffer: &wayland_client::protocol::wl_buffer::WlBuffer,
+) {
+    surface.attach(Some(buffer), 0, 0);
+    surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
+    surface.commit();
+}
+
+/// A session with one window on a terminal of 60 Hz.
+fn with_bad_terminal() -> (Fixture, usize) {
+    let mut fixture = Fixture::new();
+    let mut output = before_any_terminal();
+    output.size = Size { w: 640, h: 480 };
+    output.refresh_mhz = 60_000;
+    fixture.attach_to("a", vec![output]);
+    let good = fixture.open(GOOD);
+    fixture.settle();
+    (fixture, good)
+}
+
+#[test]
+fn frame_that_is_acknowledged_again_and_again_is_counted_once() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    let good = fixture.open(GOOD);
+    fixture.settle();
+    let serial = fixture.model().serial;
+    let before = fixture.stats().frames_shown;
+    for after_us in 0..1000 {
+        fixture.say(ToSession::FrameShown { serial, after_us });
+        let serial = 1;
+        fixture.say(ToSession::FrameShown { serial, after_us });
+    }
+    fixture.settle();
+    assert_eq!(fixture.stats().frames_shown, before);
+    fixture.client(good).commit(Painting { seed: 3, ..GOOD });
+    fixture.settle();
+    fixture.assert_shows(&[good]);
+}
+
+#[test]
+fn terminal_that_acknowledges_what_was_never_sent_is_sent_away_and_the_next_one_is_served() {
+    for serial in [0, 1_000_000, u32::MAX] {
+        let (mut fixture, good) = with_bad_terminal();
+        let after_us = 1;
+        fixture.say(ToSession::FrameShown { serial, after_us });
+        fixture.turn_for(Duration::from_millis(5));
+        assert!(matches!(fixture.heard().last(), Some(ToTerminal::Bye(_))));
+        fixture.attach("b", (640, 480));
+        fixture.settle();
+        fixture.assert_shows(&[good]);
+    }
+}
+
+#[test]
+fn terminal_that_never_acknowledges_makes_nothing_grow() {
+    let (mut fixture, good) = with_bad_terminal();
+    fixture.acknowledge(false);
+    let before = fixture.frames();
+    for seed in 0..500 {
+        fixture.client(good).ask_when_shown(seed);
+        fixture.client(good).ask_for_a_frame();
+        fixture.client(good).commit(Painting {
+            seed: seed % 9,
+            ..GOOD
+        });
+        fixture.turn();
+    }
+    fixture.turn_for(Duration::from_millis(100));
+    assert!(fixture.frames() - before <= 3);
+    // What was superseded was answered, so that nothing of it is kept.
+    assert!(fixture.client(good).told().len() >= 495);
+    fixture.acknowledge(true);
+    fixture.settle();
+    fixture.assert_shows(&[good]);
+}
+
+#[test]
+fn screens_that_change_all_the_time_change_now_and_then_and_end_as_the_last_ones() {
+    let (mut fixture, good) = with_bad_terminal();
+    let start = Instant::now();
+    let mut seen = Vec::new();
+    for n in 0..2000u32 {
+        let outputs = (0..16).map(|id| {
+            let mut output = before_any_terminal();
+            output.id = OutputId((n + id) as u8);
+            output.size = Size {
+                w: 320 + n % 500,
+                h: 240 + n % 300,
+            };
+            output
+        });
+        fixture.say(ToSession::Outputs(List::new(outputs.collect()).unwrap()));
+        fixture.turn();
+        let size = fixture.first_screen();
+        if seen.last() != Some(&size) {
+            seen.push(size);
+        }
+    }
+    let most = 9 + 8 * (start.elapsed().as_secs() as usize / 8 + 1);
+    assert!(seen.len() <= most, "{} changes", seen.len());
+    within("the last screens are taken", || {
+        fixture.turn();
+        fixture.first_screen()
+            == Size {
+                w: 320 + 1999 % 500,
+                h: 240 + 1999 % 300,
+            }
+    });
+    assert!(fixture.client(good).pump());
+}
+
+#[test]
+fn flood_of_input_ends_and_the_desktop_goes_on() {
+    let (mut fixture, good) = with_bad_terminal();
+    let (before, start) = (fixture.frames(), Instant::now());
+    for n in 0..2000 {
+        let output = OutputId(0);
+        let at = |k: i32| (n * 64 + k) * 977 % (640 * 256);
+        let events = (0..64).map(|k| match k % 4 {
+            0 => InputEvent::Motion {
+                output,
+                x: at(k),
+                y: at(k + 7),
+                dx: i32::MAX,
+                dy: i32::MIN,
+                raw: None,
+            },
+            1 => InputEvent::Key {
+                code: 30 + (n % 20) as u16,
+                pressed: k % 8 == 1,
+            },
+            2 => InputEvent::TouchDown {
+                slot: k as u8,
+                output,
+                x: at(k),
+                y: at(k),
+            },
+            _ => InputEvent::TouchUp {
+                slot: (k - 1) as u8,
+            },
+        });
+        let events = List::new(events.collect()).unwrap();
+        fixture.say(ToSession::Input(InputBatch {
+            after_us: i64::from(n),
+            events,
+        }));
+        if n % 4 == 0 {
+            fixture.turn();
+        }
+    }
+    fixture.settle();
+    let most = 2000 + start.elapsed().as_millis() as u64 * 60 / 1000;
+    assert!(fixture.frames() - before <= most);
+    fixture.detach();
+    fixture.turn();
+    fixture.attach("b", (640, 480));
+    fixture.client(good).commit(Painting { seed: 3, ..GOOD });
+    fixture.settle();
+    fixture.assert_shows(&[good]);
 }

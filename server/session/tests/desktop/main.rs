@@ -88,6 +88,37 @@ fn pixel_that_a_terminal_has_lost_is_mended() {
 }
 
 #[test]
+fn terminal_that_wants_everything_anew_all_the_time_gets_it_once_a_second() {
+    with_foot(async |desktop| {
+        let mut terminal = desktop.attach("a", size(1280, 800)).await;
+        terminal
+            .until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        terminal.quiet(Duration::from_millis(300)).await;
+        let before = desktop.stats().await;
+        let start = Instant::now();
+        for _ in 0..200 {
+            terminal.refresh().await;
+        }
+        terminal.quiet(Duration::from_millis(500)).await;
+        let after = desktop.stats().await;
+        let all: u32 = terminal
+            .model
+            .layers
+            .values()
+            .map(|layer| layer.size.w.div_ceil(64) * layer.size.h.div_ceil(64))
+            .sum();
+        let most = u64::from(all) * (start.elapsed().as_secs() + 2);
+        assert!(
+            after.tiles - before.tiles <= most,
+            "{} tiles",
+            after.tiles - before.tiles
+        );
+        assert!(after.tiles > before.tiles);
+    });
+}
+
+#[test]
 fn foot_moves_to_the_next_terminal_as_it_was() {
     with_foot(async |desktop| {
         let mut a = desktop.attach("a", size(1280, 800)).await;

@@ -460,6 +460,10 @@ impl Terminal {
         }
     }
 
+    pub async fn refresh(&mut self) {
+        self.main.send(&ToSession::Refresh).await.unwrap();
+    }
+
     pub async fn key(&mut self, code: u16, pressed: bool) {
         self.input(vec![InputEvent::Key { code, pressed }]).await;
     }
