@@ -384,10 +384,11 @@ impl App {
     }
 
     fn frame_shown(&mut self, serial: u32, after_us: i64) {
+        let interval = self.desk.interval();
         let Some(terminal) = &mut self.terminal else {
             return;
         };
-        let Some(shown) = terminal.shown(serial, after_us, Instant::now()) else {
+        let Some(shown) = terminal.shown(serial, after_us, Instant::now(), interval) else {
             return self.break_off("it has shown a frame that was never sent");
         };
         let attach_id = terminal.id;

@@ -29,6 +29,7 @@ use crate::offset::Offset;
 use crate::pace::{Due, Pace};
 use crate::presentation::{Feedback, Retraces, supersede};
 use crate::progress::Lossless;
+use crate::rhythm::Rhythm;
 use crate::scene::{Budget, Scene};
 use crate::stats::Percentiles;
 
@@ -38,6 +39,8 @@ pub const MAX_FRAME_PIXELS: usize = 10 << 20;
 const MAX_PLACED: usize = 512;
 /// Input batches whose times are kept.
 const MAX_BATCHES: usize = 64;
+/// A frame that goes so near the time for a retrace is meant for it.
+const NEAR: Duration = Duration::from_millis(1);
 /// An answer to input that comes later is no answer to it.
 const LATEST_ANSWER_US: u64 = 1_000_000;
 
@@ -65,6 +68,8 @@ pub struct Attachment {
     /// Of the times that the terminal tells.
     clock: Clock,
     offset: Offset,
+    /// Of its screen.
+    pub rhythm: Rhythm,
     /// Side of the largest cursor image.
     pub max_cursor_side: u32,
     capabilities: Capabilities,
@@ -96,6 +101,8 @@ struct Waiting {
     /// Kernel time of the input it answers, in the terminal's clock.
     input_us: Option<u64>,
     sent: Instant,
+    /// The retrace that it is to be in time for, in the terminal's clock.
+    aimed_us: Option<u64>,
     feedback: Vec<Feedback>,
 }
 
@@ -127,6 +134,7 @@ impl Attachment {
             healing: Healing::new(now),
             clock: Clock::default(),
             offset: Offset::new(now),
+            rhythm: Rhythm::new(Duration::from_micros(16_667)),
             max_cursor_side: attach.capabilities.max_cursor_side,
             capabilities: attach.capabilities,
             link: NewLink {
@@ -167,7 +175,38 @@ impl Attachment {
 
     /// When the next frame may go.
     pub fn due(&self, now: Instant, interval: Duration) -> Due {
-        self.pace.due(now, self.rtt(), interval)
+        let due = self.pace.due(now, self.rtt(), interval);
+        let last = match due {
+            Due::At(_) => self.pace.last_of_its_rate(now),
+            Due::Now | Due::OnAck => None,
+        };
+        let aim = last.and_then(|last| self.aim(last + interval / 2));
+        match aim.map(|(at, _)| at) {
+            Some(at) if at <= now => Due::Now,
+            Some(at) => Due::At(at),
+            None => due,
+        }
+    }
+
+    /// When a frame from `earliest` on would be just in time for a retrace, and for which.
+    fn aim(&self, earliest: Instant) -> Option<(Instant, u64)> {
+        match self.rhythm.is_locked() {
+            true => self.rhythm.frame_at(&self.offset, self.one_way(), earliest),
+            false => None,
+        }
+    }
+
+    /// Clients are asked to draw. When they are next, if that follows the terminal's retraces.
+    pub fn asked(&mut self, now: Instant, interval: Duration) -> Option<Instant> {
+        self.rhythm.asked(now);
+        match self.rhythm.is_locked() {
+            true => {
+                let one_way = self.one_way();
+                self.rhythm
+                    .draw_at(&self.offset, one_way, now + interval / 2)
+            }
+            false => None,
+        }
     }
 
     /// Bytes that a frame may have now; nothing where the way is full.
@@ -230,11 +269,14 @@ impl Attachment {
         let known = |batch: &&(u32, u64)| batch.0 == self.last_input;
         let input_us = self.batches.iter().find(known).map(|batch| batch.1);
         self.batches.clear();
+        let aim = now.checked_sub(NEAR).and_then(|before| self.aim(before));
+        let aimed_us = aim.filter(|(at, _)| *at <= now + NEAR).map(|aim| aim.1);
         self.waiting.push_back(Waiting {
             serial: header.serial,
             tiles: 0,
             input_us,
             sent: now,
+            aimed_us,
             feedback,
         });
         let _ = self
@@ -258,14 +300,20 @@ impl Attachment {
     }
 
     /// A frame was shown. Nothing where it was never sent.
-    pub fn shown(&mut self, serial: u32, after_us: i64, now: Instant) -> Option<Shown> {
+    pub fn shown(
+        &mut self,
+        serial: u32,
+        after_us: i64,
+        now: Instant,
+        interval: Duration,
+    ) -> Option<Shown> {
         let at_us = self.clock.hear(after_us);
         if !self.pace.has_sent(serial) {
             return None;
         }
         self.offset.hear(at_us, now);
         self.pace.shown(serial, now);
-        let mut sent = now;
+        let (mut sent, mut aimed_us) = (now, None);
         let mut feedback = Vec::new();
         let waiting = self.waiting.len();
         while let Some(frame) = self
@@ -276,6 +324,7 @@ impl Attachment {
             .flatten()
         {
             sent = frame.sent;
+            aimed_us = frame.aimed_us;
             supersede(&mut feedback, frame.feedback);
             let took = frame.input_us.and_then(|input| at_us.checked_sub(input));
             if let Some(took) = took.filter(|took| *took < LATEST_ANSWER_US) {
@@ -283,6 +332,9 @@ impl Attachment {
                 self.to_photon_count += 1;
                 self.to_photon_sum_us += took;
             }
+        }
+        if self.waiting.len() < waiting {
+            self.rhythm.shown(at_us, aimed_us, interval);
         }
         let first = !std::mem::replace(&mut self.shown_any, true);
         let first_after = first.then(|| now.saturating_duration_since(self.since));

@@ -1,7 +1,7 @@
 //! Frame callbacks: when clients may draw their next picture.
 //!
 //! ```text
-//!   on the desk and seen ── at the rate of the outputs
+//!   on the desk and seen ── at the rate of the outputs, in time for the terminal's retraces
 //!   on the desk, covered ── once a second
 //!   not on the desk, or nobody is attached, or frames wait for the terminal ── not at all
 //! ```
@@ -109,7 +109,10 @@ impl App {
         let seen = self.visible.iter().chain(&cursor).chain(&icon);
         seen.filter(|surface| !self.callbacks.covered.contains(*surface))
             .for_each(|surface| fire(surface, time));
-        self.callbacks.at = Some(now + self.desk.interval());
+        let interval = self.desk.interval();
+        let terminal = self.terminal.as_mut();
+        let aimed = terminal.and_then(|terminal| terminal.asked(now, interval));
+        self.callbacks.at = Some(aimed.unwrap_or(now + interval));
         if !self.callbacks.covered.is_empty() {
             let next = self
                 .callbacks

@@ -30,6 +30,7 @@ mod presentation;
 mod progress;
 mod protocols;
 mod quota;
+mod rhythm;
 pub mod scene;
 mod sight;
 mod stage;

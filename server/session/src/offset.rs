@@ -60,6 +60,14 @@ impl Offset {
         at.max(earliest).min(latest)
     }
 
+    /// A time of our clock by the terminal's.
+    pub fn theirs(&self, at: Instant, one_way: Duration) -> Option<u64> {
+        let late = self.smallest.into_iter().chain(self.before).min()?;
+        let theirs = self.ours(at).wrapping_sub(late);
+        let theirs = theirs.saturating_add(one_way.as_micros() as i64);
+        u64::try_from(theirs).ok()
+    }
+
     fn ours(&self, at: Instant) -> i64 {
         let since = at.saturating_duration_since(self.origin).as_micros();
         i64::try_from(since).unwrap_or(i64::MAX)

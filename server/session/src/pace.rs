@@ -100,6 +100,13 @@ impl Pace {
         serial
     }
 
+    /// When the last frame went, where it is by the rate of the output alone that the next one
+    /// waits.
+    pub fn last_of_its_rate(&self, now: Instant) -> Option<Instant> {
+        let full = self.not_before.is_some_and(|then| then > now);
+        self.last.filter(|_| !self.piece && !full)
+    }
+
     /// The serial that the next frame will have.
     pub fn next_serial(&self) -> u32 {
         self.next

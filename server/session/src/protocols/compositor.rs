@@ -1,6 +1,7 @@
 //! wl_compositor, wl_shm: surfaces and their buffers.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -30,7 +31,11 @@ impl CompositorHandler for App {
 
     fn commit(&mut self, surface: &WlSurface) {
         if !is_sync_subsurface(surface) {
-            self.import_tree(surface);
+            if self.import_tree(surface)
+                && let Some(terminal) = &mut self.terminal
+            {
+                terminal.rhythm.drawn(Instant::now());
+            }
             self.make_room();
             let mut root = surface.clone();
             while let Some(parent) = get_parent(&root) {
@@ -75,8 +80,10 @@ impl CompositorHandler for App {
 }
 
 impl App {
-    /// Takes what was committed to a surface and, with it, to its synchronised subsurfaces.
-    fn import_tree(&mut self, surface: &WlSurface) {
+    /// Takes what was committed to a surface and, with it, to its synchronised subsurfaces. Returns
+    /// whether any of it was drawn anew.
+    fn import_tree(&mut self, surface: &WlSurface) -> bool {
+        let mut drawn = false;
         let (surfaces, dirty, feedback) = (&mut self.surfaces, &mut self.dirty, &mut self.feedback);
         with_surface_tree_upward(
             surface,
@@ -85,10 +92,12 @@ impl App {
             |surface, states, ()| {
                 let changes = surfaces.commit(surface, states);
                 dirty.add(changes);
+                drawn |= changes.pixels;
                 dirty.pixels |= feedback.committed(surface, states, changes.pixels);
             },
             |_, _, ()| true,
         );
+        drawn
     }
 
     /// Another client has so many pixels that this one's did not fit.
