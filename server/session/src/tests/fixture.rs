@@ -162,6 +162,18 @@ impl Fixture {
         }
     }
 
+    /// Whether a frame has come that the terminal has not said it has shown.
+    pub fn has_unshown(&self) -> bool {
+        let terminal = self.terminal.as_ref();
+        terminal.is_some_and(|terminal| !terminal.unacknowledged.is_empty())
+    }
+
+    /// Whether the session aims frames at the terminal's retraces.
+    pub fn is_aimed_at(&mut self) -> bool {
+        let terminal = self.session.app().terminal.as_ref();
+        terminal.is_some_and(|terminal| terminal.rhythm.is_locked())
+    }
+
     /// Says that the newest frame has been shown, so long after the time that was told last. Returns
     /// its serial.
     pub fn shown_after(&mut self, after_us: i64) -> u32 {

@@ -231,3 +231,88 @@ fn client_that_is_covered_draws_once_a_second_and_at_once_when_it_is_seen() {
         "nobody is attached"
     );
 }
+
+/// A terminal of 60 Hz, and a client that draws as soon as it may.
+struct Animation {
+    fixture: Fixture,
+    window: usize,
+    retrace: Instant,
+    start: Instant,
+    told_us: i64,
+    done: usize,
+    committed: Instant,
+    /// From each commit to the retrace that showed it.
+    took: Vec<Duration>,
+}
+
+const SIXTIETH: Duration = Duration::from_nanos(16_666_667);
+
+impl Animation {
+    fn new() -> Self {
+        let mut fixture = Fixture::new();
+        let mut output = before_any_terminal();
+        output.size = Size { w: 640, h: 480 };
+        output.refresh_mhz = 60_000;
+        fixture.attach_to("a", vec![output]);
+        let window = fixture.open(WINDOW);
+        fixture.settle();
+        fixture.acknowledge(false);
+        fixture.client(window).ask_for_a_frame();
+        let now = Instant::now();
+        Self {
+            done: fixture.client(window).frames_done(),
+            fixture,
+            window,
+            retrace: now,
+            start: now,
+            told_us: 0,
+            committed: now,
+            took: Vec::new(),
+        }
+    }
+
+    fn turn(&mut self) {
+        self.fixture.turn();
+        let client = self.fixture.client(self.window);
+        if client.frames_done() > self.done {
+            self.done = client.frames_done();
+            let seed = self.done as u32 % 9;
+            client.commit(Painting { seed, ..WINDOW });
+            client.ask_for_a_frame();
+            self.committed = Instant::now();
+        }
+        if Instant::now() < self.retrace {
+            return;
+        }
+        if self.fixture.has_unshown() {
+            let us = (self.retrace - self.start).as_micros() as i64 + 1_000_000_000;
+            self.fixture.shown_after(us - self.told_us);
+            self.told_us = us;
+            self.took
+                .push(self.retrace.saturating_duration_since(self.committed));
+        }
+        self.retrace += SIXTIETH;
+    }
+}
+
+#[test]
+fn animation_is_aimed_at_the_retraces_of_a_terminal_that_has_some() {
+    let mut animation = Animation::new();
+    within("the rhythm is learnt", || {
+        animation.turn();
+        animation.fixture.is_aimed_at()
+    });
+    let learnt = animation.took.len();
+    let until = Instant::now() + 2000 * MS;
+    while Instant::now() < until {
+        animation.turn();
+    }
+    let took = &animation.took[learnt..];
+    let mean = took.iter().sum::<Duration>() / took.len().max(1) as u32;
+    eprintln!(
+        "{} pictures in 2 s, {mean:?} from commit to retrace",
+        took.len()
+    );
+    // On a machine that is busy not all of them are in time.
+    assert!(took.len() > 60);
+}
