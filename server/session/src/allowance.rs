@@ -108,6 +108,12 @@ impl Allowance {
         !matches!(self.state, State::Growing { .. })
     }
 
+    /// A frame that was sent had other bytes than were `expected` then.
+    pub fn correct(&mut self, expected: u64, bytes: u64) {
+        self.sent = (self.sent + bytes).saturating_sub(expected);
+        self.tokens += expected as f64 - bytes as f64;
+    }
+
     /// There was more to send than was allowed.
     pub fn fell_short(&mut self) {
         self.was_short = true;

@@ -41,6 +41,7 @@ use crate::link::{LinkEvent, NewAttach};
 use crate::outputs::{self, Desk};
 use crate::presentation::Wanted;
 use crate::protocols::Protocols;
+use crate::squeeze::Squeeze;
 use crate::stats::Counters;
 use crate::surface::Surfaces;
 use crate::sys;
@@ -52,7 +53,7 @@ use crate::window::{WindowId, Windows};
 const CLOSING: Duration = Duration::from_secs(3);
 /// Cells of which is remembered that a terminal keeps them; 40 bytes each here, 16 KiB there.
 const MOST_KEPT_CELLS: u32 = 1 << 14;
-/// zstd level of frames.
+/// zstd level of frames on a link of which nothing is known.
 const LEVEL: i32 = 1;
 
 /// What the loop is told.
@@ -89,6 +90,7 @@ pub struct App {
     pub(crate) desk: Desk,
     pub(crate) terminal: Option<Attachment>,
     pub(crate) encoder: Encoder,
+    pub(crate) squeeze: Squeeze,
     pub(crate) motion_room: MotionRoom,
     pub(crate) videos: Videos,
     pub(crate) events: channel::Sender<Event>,
@@ -248,6 +250,8 @@ impl App {
         let keyboard = InputState::keyboard(&mut seat, &config)?;
         let pointer = seat.add_pointer();
         let touch = seat.add_touch();
+        let mut encoder = Encoder::new(LEVEL);
+        let squeeze = Squeeze::start(&mut encoder)?;
         let mut app = Self {
             cursors: Cursors::new(&config),
             input: InputState::new(&config),
@@ -267,7 +271,8 @@ impl App {
             drag_icon: None,
             desk: Desk::default(),
             terminal: None,
-            encoder: Encoder::new(LEVEL),
+            encoder,
+            squeeze,
             motion_room: MotionRoom::default(),
             videos: Videos::default(),
             events,

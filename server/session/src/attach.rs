@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use heliostat_control::stats::LinkStats;
 use heliostat_tiles::Encoder;
 use heliostat_wire::bounded::List;
@@ -31,6 +30,7 @@ use crate::presentation::{Feedback, Retraces, supersede};
 use crate::progress::Lossless;
 use crate::rhythm::Rhythm;
 use crate::scene::{Budget, Scene};
+use crate::squeeze::{Frame, Squeeze};
 use crate::stats::Percentiles;
 
 /// Pixels of one frame: more wait for the next one.
@@ -41,6 +41,10 @@ const MAX_PLACED: usize = 512;
 const MAX_BATCHES: usize = 64;
 /// A frame that goes so near the time for a retrace is meant for it.
 const NEAR: Duration = Duration::from_millis(1);
+/// Bytes a second below which a link is slow: a frame takes longer to send than to compress well.
+const SLOW: u64 = 2_000_000;
+const SLOW_LEVEL: i32 = 3;
+const FAST_LEVEL: i32 = 1;
 /// An answer to input that comes later is no answer to it.
 const LATEST_ANSWER_US: u64 = 1_000_000;
 
@@ -246,21 +250,31 @@ impl Attachment {
         shortest.unwrap_or_else(|| self.rtt()) / 2
     }
 
+    /// A frame that was compressed elsewhere had other bytes than expected.
+    pub fn correct(&mut self, expected: u64, bytes: u64) {
+        self.allowance.correct(expected, bytes);
+    }
+
+    /// The zstd level that is worth its time on this link.
+    pub fn level(&self) -> i32 {
+        match self.rate() {
+            Some(rate) if rate < SLOW => SLOW_LEVEL,
+            _ => FAST_LEVEL,
+        }
+    }
+
     /// Sends a frame with `units` (access units that its operations name) and what `encoder` holds;
-    /// returns its size in bytes.
+    /// returns its size in bytes, or what it will be by and large.
     pub fn send_frame(
         &mut self,
         now: Instant,
         (mut ops, units): (Vec<SceneOp>, Vec<u8>),
-        encoder: &mut Encoder,
+        (encoder, squeeze): (&mut Encoder, &Squeeze),
         feedback: Vec<Feedback>,
     ) -> usize {
         debug_assert!(ops.len() <= MAX_SCENE_OPS, "{} operations", ops.len());
         ops.truncate(MAX_SCENE_OPS);
-        let mut content = units;
-        encoder.finish(&mut content);
-        let bytes = content.len() + ops.len() * 8;
-        self.allowance.sent(content.len() as u64);
+        let ops_bytes = ops.len() * 8;
         let header = FrameHeader {
             serial: self.pace.sent(now),
             last_input: self.last_input,
@@ -279,11 +293,15 @@ impl Attachment {
             aimed_us,
             feedback,
         });
-        let _ = self
-            .link
-            .sender
-            .send(ToTerminalTask::Frame(header, Bytes::from(content)));
-        bytes
+        let frame = Frame {
+            attach: self.id,
+            header,
+            units,
+            to: self.link.sender.clone(),
+        };
+        let bytes = squeeze.send(frame, encoder);
+        self.allowance.sent(bytes as u64);
+        bytes + ops_bytes
     }
 
     /// A batch of input has come. Returns when it was made, in microseconds of the terminal's clock.

@@ -675,4 +675,74 @@ mod tests {
         encoder.finish(&mut batch);
         assert!(batch.len() < 100, "{} bytes", batch.len());
     }
+
+    /// Takes in rows of `area` of a picture; what the encoder got of it then.
+    fn shown(
+        content: &mut Content,
+        area: Rect,
+        picture: impl Fn(u32, u32) -> u32,
+    ) -> (bool, usize) {
+        content.update(area, |left, y, run| {
+            (left..)
+                .zip(run)
+                .for_each(|(x, pixel)| *pixel = picture(x, y));
+            true
+        });
+        let mut encoder = Encoder::new(1);
+        content.encode(&mut encoder, &mut MotionRoom::default(), room(usize::MAX));
+        assert!(!content.is_dirty());
+        (encoder.has_copies(), encoder.pixel_count())
+    }
+
+    fn noise(x: u32, y: u32) -> u32 {
+        let v = x.wrapping_mul(0x9e37_79b9) ^ y.wrapping_mul(0x85eb_ca6b);
+        (v ^ v >> 15).wrapping_mul(0xc2b2_ae35)
+    }
+
+    #[test]
+    fn of_a_scroll_only_the_new_rows_are_kept_and_sent() {
+        let mut content = Content::new(LayerId(3), Size { w: 500, h: 400 }, false);
+        let page = Rect {
+            x: 30,
+            y: 40,
+            w: 450,
+            h: 360,
+        };
+        shown(&mut content, page, noise);
+        // Up by fast and slow steps, then down.
+        for (y, rows) in [(18, 18), (60, 42), (70, 10), (50, 20), (20, 30)] {
+            content.update(page, |left, top, run| {
+                (left..)
+                    .zip(run)
+                    .for_each(|(x, pixel)| *pixel = noise(x, top + y));
+                true
+            });
+            let dirty = content.dirty;
+            assert!(dirty <= 16, "{dirty} cells");
+            let (copies, pixels) = shown(&mut content, page, |x, top| noise(x, top + y));
+            assert!(copies && pixels <= 450 * rows, "{pixels} pixels");
+        }
+    }
+
+    #[test]
+    fn scrolls_that_no_frame_has_carried_become_one_copy_of_what_the_terminal_has() {
+        let mut content = Content::new(LayerId(3), Size { w: 500, h: 400 }, false);
+        let page = Rect {
+            x: 0,
+            y: 0,
+            w: 500,
+            h: 400,
+        };
+        shown(&mut content, page, noise);
+        for y in [20, 40] {
+            content.update(page, |left, top, run| {
+                (left..)
+                    .zip(run)
+                    .for_each(|(x, pixel)| *pixel = noise(x, top + y));
+                true
+            });
+        }
+        let (copies, pixels) = shown(&mut content, page, |x, top| noise(x, top + 60));
+        assert!(copies && pixels <= 500 * 60, "{pixels} pixels");
+    }
 }

@@ -74,6 +74,7 @@ impl App {
             return;
         };
         let changes = scene::diff(&mut terminal.told, &wanted, |layer| kept.contains(&layer));
+        self.hear_squeezed();
         let (dirty_before, started) = (self.dirty_tiles(), Instant::now());
         let room = self.encode(&wanted, now);
         let films = self.film_part(&wanted, room);
@@ -96,10 +97,25 @@ impl App {
         let Some(terminal) = &mut self.terminal else {
             return;
         };
-        let ops = (ops, films.units);
-        let bytes = terminal.send_frame(now, ops, &mut self.encoder, feedback);
+        let encoder = (&mut self.encoder, &self.squeeze);
+        let bytes = terminal.send_frame(now, (ops, films.units), encoder, feedback);
         terminal.pace.more_to_come(more);
         self.count_frame(bytes, dirty_before, started.elapsed());
+    }
+
+    /// Takes note of frames that were compressed elsewhere and have left.
+    pub(crate) fn hear_squeezed(&mut self) {
+        for done in self.squeeze.done() {
+            self.encoder.learn(done.packed, done.squeezed);
+            self.encoder.recycle(done.buffer);
+            let (expected, bytes) = (done.expected as u64, done.squeezed as u64);
+            let counted = &mut self.counters.frame_bytes;
+            *counted = (*counted + bytes).saturating_sub(expected);
+            let terminal = self.terminal.as_mut();
+            if let Some(terminal) = terminal.filter(|terminal| terminal.id == done.attach) {
+                terminal.correct(expected, bytes);
+            }
+        }
     }
 
     /// Hidden layers that the terminal may keep. The others are forgotten, here as there.
@@ -162,16 +178,13 @@ impl App {
     /// so that a key's answer does not wait for a photograph. Returns how many bytes
     /// there is room for beside that.
     fn encode(&mut self, wanted: &Scene, now: Instant) -> u64 {
-        let allowance = self
-            .terminal
-            .as_mut()
-            .and_then(|terminal| terminal.allowance(now));
-        let terminal = self.terminal.as_ref();
-        let soon = terminal.and_then(|terminal| terminal.carries(PATIENCE));
-        let serial = self
-            .terminal
-            .as_ref()
-            .map_or(0, |terminal| terminal.pace.next_serial());
+        let Some(terminal) = &mut self.terminal else {
+            return 0;
+        };
+        let allowance = terminal.allowance(now);
+        let soon = terminal.carries(PATIENCE);
+        let serial = terminal.pace.next_serial();
+        self.encoder.set_level(terminal.level());
         let room = |bytes| Room {
             pixels: MAX_FRAME_PIXELS,
             bytes,

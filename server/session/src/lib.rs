@@ -33,6 +33,7 @@ mod quota;
 mod rhythm;
 pub mod scene;
 mod sight;
+mod squeeze;
 mod stage;
 mod stats;
 mod surface;

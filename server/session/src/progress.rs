@@ -75,6 +75,7 @@ impl App {
 
     /// Answers the broker, which asks how things are.
     pub(crate) fn report_stats(&mut self) {
+        self.hear_squeezed();
         let stats = self.stats(Instant::now());
         self.tell_broker(FromSession::Stats(stats));
     }

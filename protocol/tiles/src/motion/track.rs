@@ -22,6 +22,8 @@ const FEWEST: usize = 3;
 const SHARE: usize = 4;
 /// Finds of one run that are looked at; more of them say nothing.
 const MAX_FINDS: usize = 48;
+/// Distances that are tried on all runs.
+const VOTED: usize = 4;
 /// Less of a row is not worth a copy.
 const NARROWEST: u32 = 64;
 
@@ -61,8 +63,11 @@ impl Samples {
     pub fn take(&mut self, area: Rect, mut row: impl FnMut(u32, u32, &mut [u32]) -> bool) -> bool {
         (self.left, self.width) = (area.x as usize, area.w as usize);
         self.rows.clear();
-        let rows = (0..ROWS).map(|n| area.y + (2 * n + 1) * area.h / (2 * ROWS));
-        self.rows.extend(rows);
+        // Not in equal steps: those may always meet lines of text at the same height, where a pixel
+        // more or less makes no difference.
+        let step = (area.h / ROWS).max(1);
+        let rows = (0..ROWS).map(|n| n * area.h / ROWS + n * 7 % step);
+        self.rows.extend(rows.map(|row| area.y + row));
         self.pixels.clear();
         self.pixels.resize(self.rows.len() * self.width, 0);
         let lines = self.pixels.chunks_mut(self.width.max(1));
@@ -135,14 +140,14 @@ impl Track {
         if runs.len() < FEWEST {
             return None;
         }
-        let enough = |by: &Distance| {
-            let found = runs.iter().filter(|run| run.is_at(old, *by)).count();
-            found >= FEWEST && found * SHARE >= runs.len()
-        };
-        let last = self.last.filter(enough);
-        let by = last
-            .or_else(|| along_axes(old, &runs).filter(enough))
-            .or_else(|| nearby(old, &runs).filter(enough));
+        let found = |by: &Distance| runs.iter().filter(|run| run.is_at(old, *by)).count();
+        let enough = |by: &Distance| found(by) >= FEWEST && found(by) * SHARE >= runs.len();
+        let best = |voted: Vec<Distance>| voted.into_iter().rev().max_by_key(found).filter(enough);
+        // What goes on must do so as a whole: a pixel more or less explains much of text as well.
+        let goes_on = |by: &Distance| found(by) * 8 >= runs.len() * 7;
+        let by = (self.last.filter(goes_on))
+            .or_else(|| best(along_axes(old, &runs)))
+            .or_else(|| best(nearby(old, &runs)));
         let moved = by.and_then(|by| columns(old, &runs, by));
         match moved {
             Some(moved) => (self.last, self.vain, self.wait) = (Some(moved.by), 0, 0),
@@ -194,8 +199,8 @@ fn some<'a, 'b>(runs: &'b [Run<'a>], count: usize) -> impl Iterator<Item = &'b R
     runs.iter().step_by(runs.len().div_ceil(count).max(1))
 }
 
-/// The distance at which most runs are found straight above, below or beside their places.
-fn along_axes(old: PixelsRef<'_>, runs: &[Run<'_>]) -> Option<Distance> {
+/// The distances at which most runs are found straight above, below or beside their places.
+fn along_axes(old: PixelsRef<'_>, runs: &[Run<'_>]) -> Vec<Distance> {
     let mut votes = HashMap::new();
     let few: Vec<_> = some(runs, FAR).map(|run| (run, run.pixels())).collect();
     // Row by row for all runs, since rows lie together in memory and columns do not.
@@ -220,8 +225,8 @@ fn along_axes(old: PixelsRef<'_>, runs: &[Run<'_>]) -> Option<Distance> {
     most_voted(&votes)
 }
 
-/// The distance at which most runs are found around their places.
-fn nearby(old: PixelsRef<'_>, runs: &[Run<'_>]) -> Option<Distance> {
+/// The distances at which most runs are found around their places.
+fn nearby(old: PixelsRef<'_>, runs: &[Run<'_>]) -> Vec<Distance> {
     let mut votes = HashMap::new();
     for run in some(runs, NEAR) {
         let pixels = run.pixels();
@@ -247,11 +252,13 @@ fn nearby(old: PixelsRef<'_>, runs: &[Run<'_>]) -> Option<Distance> {
     most_voted(&votes)
 }
 
-/// Of equals the shorter one; which one must not depend on the order of a hash map.
-fn most_voted(votes: &HashMap<Distance, u32>) -> Option<Distance> {
-    let length = |d: &Distance| d.x.unsigned_abs() + d.y.unsigned_abs();
-    let key = |(d, votes): &(&Distance, &u32)| (**votes, std::cmp::Reverse((length(d), **d)));
-    votes.iter().max_by_key(key).map(|(distance, _)| *distance)
+/// Of equals the shorter one first; the order must not depend on that of a hash map.
+fn most_voted(votes: &HashMap<Distance, u32>) -> Vec<Distance> {
+    let mut ranking: Vec<_> = votes.iter().collect();
+    let length = |d: Distance| d.x.unsigned_abs() + d.y.unsigned_abs();
+    ranking.sort_unstable_by_key(|(d, votes)| (std::cmp::Reverse(**votes), length(**d), **d));
+    let best = ranking.into_iter().take(VOTED);
+    best.map(|(distance, _)| *distance).collect()
 }
 
 /// The columns that most runs agree on. A row with a change of its own must not narrow all.

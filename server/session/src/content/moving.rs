@@ -109,8 +109,8 @@ impl Pass {
         let x = area.x;
         let run = &line[(left - x) as usize..(right - x) as usize];
         self.compare(content, y, run);
-        if self.tries > 0 && self.strips.iter().any(|s| s.matches && s.open.is_none()) {
-            self.open(content, y, run, area, next);
+        if self.tries > 0 && self.may_begin(content, y, run) {
+            self.open(content, y, area, next);
         }
         for n in 0..self.strips.len() {
             self.step(n, y);
@@ -145,26 +145,28 @@ impl Pass {
         }
     }
 
+    /// Whether this row has changed in a strip that matches and belongs to no copy yet.
+    fn may_begin(&self, content: &Content, y: u32, run: &[u32]) -> bool {
+        let left = self.moved.left;
+        let before = content.row(left, y, run.len());
+        self.strips.iter().any(|strip| {
+            let part = (strip.left - left) as usize..(strip.right - left) as usize;
+            strip.matches && strip.open.is_none() && before[part.clone()] != run[part]
+        })
+    }
+
     /// Begins copies in strips that match in this row and in those that come next.
     fn open(
         &mut self,
         content: &Content,
         y: u32,
-        run: &[u32],
         area: Rect,
         mut next: impl FnMut(u32, u32, &mut [u32]) -> bool,
     ) {
         self.tries -= 1;
         let left = self.moved.left;
-        let before = content.row(left, y, run.len());
-        let mut may: Vec<_> = self
-            .strips
-            .iter()
-            .map(|strip| {
-                let part = (strip.left - left) as usize..(strip.right - left) as usize;
-                strip.matches && strip.open.is_none() && before[part.clone()] != run[part]
-            })
-            .collect();
+        let closed = |strip: &Strip| strip.matches && strip.open.is_none();
+        let mut may: Vec<_> = self.strips.iter().map(closed).collect();
         for n in 1..AHEAD {
             let y = match self.moved.by.y > 0 {
                 true => y.checked_sub(n),

@@ -307,9 +307,14 @@ impl Fixture {
             let until = Instant::now() + Duration::from_millis(2);
             let mut news = false;
             while Instant::now() < until {
-                news |= self.turn();
+                news |= self.turn() | self.session.app().squeeze.is_busy();
             }
-            quiet = if news { 0 } else { quiet + 1 };
+            // A film is over only when it has stood still for a while.
+            let films = self
+                .terminal
+                .as_ref()
+                .map_or(0, |terminal| terminal.model.films.len());
+            quiet = if news || films > 0 { 0 } else { quiet + 1 };
         }
     }
 
@@ -377,6 +382,7 @@ impl Fixture {
     }
 
     pub fn frame_bytes(&mut self) -> u64 {
+        self.session.app().hear_squeezed();
         self.session.app().counters.frame_bytes
     }
 
