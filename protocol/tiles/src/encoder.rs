@@ -8,8 +8,10 @@ use crate::palette::{Palette, index_bits, pack};
 use crate::part::{Part, Squeezed, Squeezer, join};
 use crate::{planes, varint};
 
-/// A part of so many bytes is full.
+/// A part of so many bytes is full, where most of them are what a predictor missed.
 const FULL: usize = 512 << 10;
+/// A part of other bytes, of which more are found again the more there are.
+const FULL_OF_MATCHES: usize = 1 << 20;
 /// Buffers of parts that are kept.
 const SPARE: usize = 2;
 
@@ -111,7 +113,7 @@ impl Encoder {
 
     /// Takes the buffer of a part that has been compressed.
     pub fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < SPARE && buffer.capacity() <= 2 * FULL {
+        if self.spare.len() < SPARE && buffer.capacity() <= 2 * FULL_OF_MATCHES {
             buffer.clear();
             self.spare.push(buffer);
         }
@@ -332,7 +334,7 @@ impl Encoder {
         varint::put(self.headers.len() as u32, &mut body);
         body.extend_from_slice(&self.headers);
         body.extend_from_slice(&self.data);
-        let is_noise = self.noise * 4 > body.len() * 3;
+        let is_noise = self.is_noise();
         self.headers.clear();
         self.data.clear();
         self.previous = None;
@@ -345,8 +347,13 @@ impl Encoder {
         }
     }
 
+    fn is_noise(&self) -> bool {
+        self.noise * 4 > (self.headers.len() + self.data.len()) * 3
+    }
+
     fn give_if_full(&mut self) {
-        if self.headers.len() + self.data.len() < FULL {
+        let packed = self.headers.len() + self.data.len();
+        if packed < FULL || packed < FULL_OF_MATCHES && !self.is_noise() {
             return;
         }
         let body = self.spare.pop().unwrap_or_default();

@@ -55,6 +55,13 @@ pub struct Distance {
 }
 
 impl Motion {
+    /// Whether to search now: less often where that was in vain lately. Counts the picture.
+    pub fn is_due(&mut self) -> bool {
+        let due = self.wait == 0;
+        self.wait = self.wait.saturating_sub(1);
+        due
+    }
+
     /// Appends to `out` the copies that turn `old` into something closer to `new`; both are of the
     /// same size. All copies are of `old`, and no two of them write to the same pixel.
     pub fn find(
@@ -65,10 +72,6 @@ impl Motion {
         out: &mut Vec<Copy>,
     ) {
         if (old.width(), old.height()) != (new.width(), new.height()) {
-            return;
-        }
-        if self.wait > 0 {
-            self.wait -= 1;
             return;
         }
         let Workspace { anchors, zones } = workspace;

@@ -745,4 +745,52 @@ mod tests {
         let (copies, pixels) = shown(&mut content, page, |x, top| noise(x, top + 60));
         assert!(copies && pixels <= 500 * 60, "{pixels} pixels");
     }
+
+    #[test]
+    fn of_a_dragged_picture_only_what_it_uncovers_is_sent() {
+        let text = |x: u32, y: u32| {
+            let letter = noise(x / 8, y / 18) % 40;
+            let ink = y % 18 < 12 && letter > 8 && noise(x % 8 + letter * 8, y % 18) & 1 == 1;
+            if ink { 0xff20_2020 } else { 0xffff_ffff }
+        };
+        let size = Size { w: 900, h: 700 };
+        let mut content = Content::new(LayerId(3), size, false);
+        let page = Rect {
+            x: 0,
+            y: 0,
+            w: size.w,
+            h: size.h,
+        };
+        let at = |(left, top): (u32, u32)| {
+            move |x: u32, y: u32| {
+                let inside = (left..left + 400).contains(&x) && (top..top + 300).contains(&y);
+                if inside {
+                    noise(x - left, y - top) | 0xff00_0000
+                } else {
+                    text(x, y)
+                }
+            }
+        };
+        let mut place = (300u32, 200u32);
+        shown(&mut content, page, at(place));
+        for (dx, dy) in [(9, 5), (9, 5), (9, -5), (-9, -5), (-13, 7), (0, 11)] {
+            let next = (
+                place.0.wrapping_add_signed(dx),
+                place.1.wrapping_add_signed(dy),
+            );
+            let area = Rect {
+                x: place.0.min(next.0),
+                y: place.1.min(next.1),
+                w: 400 + dx.unsigned_abs(),
+                h: 300 + dy.unsigned_abs(),
+            };
+            place = next;
+            let (copies, pixels) = shown(&mut content, area, at(place));
+            let uncovered = area.area() - 400 * 300;
+            assert!(
+                copies && pixels <= 3 * uncovered,
+                "{pixels} pixels, {uncovered} are new"
+            );
+        }
+    }
 }

@@ -27,6 +27,9 @@ impl MotionRoom {
         let Some(around) = content.worth_a_search() else {
             return;
         };
+        if !content.motion.is_due() {
+            return;
+        }
         self.take_held(content, around);
         let stride = around.w as usize;
         let held = PixelsRef::new(&self.held, stride, around.w, around.h);
