@@ -16,6 +16,7 @@ use crate::play::Play;
 use crate::workload::{Over, Pace, Workload};
 use control::{Control, Order};
 use driver::Driver;
+pub(crate) use wayland::timespec;
 
 /// What a front end reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,7 @@ fn draw(mut play: Play, mut front: impl Front, control: &mut Control) -> anyhow:
                     driver.go(Instant::now(), interval, frames);
                     control.say(&format!("going {}", hil_local::terminal::monotonic_us()));
                 }
+                Order::Stop => driver.stop(),
             }
         }
         let now = Instant::now();
@@ -109,7 +111,7 @@ fn interval_of(workload: Workload) -> Duration {
 
 fn key(play: &mut Play, front: &mut impl Front, tab: bool) -> anyhow::Result<()> {
     match play.workload() {
-        Workload::Typing | Workload::TypingVideo => {
+        typing if typing.is_typing() => {
             let n = play.frames().0 + 1;
             let damage = play.go_base(n);
             front.show_base(play, &damage)

@@ -3,6 +3,7 @@
 pub mod canvas;
 pub mod draw;
 pub mod harness;
+pub mod link;
 pub mod marker;
 pub mod photo;
 pub mod picture_file;

@@ -5,7 +5,7 @@ use crate::canvas::{Canvas, Rect};
 use crate::marker;
 use crate::photo;
 use crate::text::{CELL_H, CELL_W, PAPER, Text, mix};
-use crate::workload::{BAR_H, Over, SCREEN, Workload};
+use crate::workload::{BAR_H, Over, Workload};
 
 const SCROLL_LINES: u64 = 3;
 const PHOTO: (u32, u32) = (800, 600);
@@ -41,11 +41,12 @@ impl Play {
     /// The font is not installed.
     pub fn new(workload: Workload) -> anyhow::Result<Self> {
         let text = Text::load()?;
-        let mut base = Canvas::new(SCREEN.0, SCREEN.1, 0xd8_dc_e2);
+        let (w, h) = workload.screen();
+        let mut base = Canvas::new(w, h, 0xd8_dc_e2);
         let mut dragged = None;
         match workload {
             Workload::Photo => photo::paint(&mut base, 0),
-            Workload::Typing | Workload::TypingVideo => {
+            typing if typing.is_typing() => {
                 base.fill(Rect::new(0, BAR_H, base.w, base.h - BAR_H), PAPER);
                 for line in 0..22 {
                     text.line(&mut base, BAR_H + line * CELL_H, 0, line.into());
@@ -87,9 +88,7 @@ impl Play {
     pub fn go_base(&mut self, n: u32) -> Vec<Rect> {
         let before = std::mem::replace(&mut self.base_n, n);
         let mut damage = match self.workload {
-            Workload::Typing | Workload::TypingVideo => {
-                (before..n).map(|key| self.type_key(key)).collect()
-            }
+            typing if typing.is_typing() => (before..n).map(|key| self.type_key(key)).collect(),
             Workload::Scroll => self.scroll(before, n),
             Workload::Drag => self.drag(before, n),
             Workload::Photo => {
@@ -111,6 +110,10 @@ impl Play {
                 marker::draw(film, (0, 0), n);
                 vec![film.bounds()]
             }
+            (Some(photo), Over::Photos(_)) => {
+                photo::paint(photo, n.into());
+                vec![photo.bounds()]
+            }
             _ => Vec::new(),
         }
     }
@@ -120,7 +123,7 @@ impl Play {
         match self.workload.over() {
             Over::Nothing => false,
             Over::Menu(_) => self.over_n % 2 == 1,
-            Over::Film(_) | Over::Window(..) | Over::Page => true,
+            Over::Film(_) | Over::Photos(_) | Over::Window(..) | Over::Page => true,
         }
     }
 
@@ -128,7 +131,7 @@ impl Play {
     pub fn picture(&self, window: Option<(i32, i32)>) -> Canvas {
         let mut screen = self.base.clone();
         let place = match self.workload.over() {
-            Over::Film(rect) => Some((rect.x as i32, rect.y as i32)),
+            Over::Film(rect) | Over::Photos(rect) => Some((rect.x as i32, rect.y as i32)),
             Over::Menu(rect) if self.over_is_shown() => Some((rect.x as i32, rect.y as i32)),
             Over::Window(..) | Over::Page => window,
             _ => None,
@@ -142,7 +145,12 @@ impl Play {
     fn type_key(&mut self, key: u32) -> Rect {
         let x = (1 + key % TYPING_COLUMNS) * CELL_W;
         let line = key / TYPING_COLUMNS % 30;
-        let y = TYPING_TOP + line * CELL_H;
+        // Photos leave room for the text above them only.
+        let top = match self.workload.over() {
+            Over::Photos(_) => BAR_H + CELL_H,
+            _ => TYPING_TOP,
+        };
+        let y = top + line * CELL_H;
         let character = b'!' + (mix(key.into()) % 94) as u8;
         self.text
             .character(&mut self.base, (x, y), character, 0x24_29_2e);
@@ -182,13 +190,14 @@ impl Play {
 
 /// Where the photo is in frame `n`: it goes to and fro, some pixels a frame in both directions.
 fn drag_place(n: u32) -> (u32, u32) {
+    let (w, h) = Workload::Drag.screen();
     let swing = |n: u32, range: u32| {
         let at = n % (2 * range);
         if at < range { at } else { 2 * range - at }
     };
     (
-        swing(200 + n * 9, SCREEN.0 - PHOTO.0),
-        BAR_H + swing(100 + n * 5, SCREEN.1 - PHOTO.1 - BAR_H),
+        swing(200 + n * 9, w - PHOTO.0),
+        BAR_H + swing(100 + n * 5, h - PHOTO.1 - BAR_H),
     )
 }
 
@@ -199,6 +208,11 @@ fn draw_over(workload: Workload, text: &Text) -> Option<Canvas> {
             let mut canvas = Canvas::new(rect.w, rect.h, 0);
             photo::paint_film(&mut canvas, 0);
             canvas
+        }
+        Over::Photos(rect) => {
+            let mut canvas = Canvas::new(rect.w, rect.h, 0);
+            photo::paint(&mut canvas, 0);
+            return Some(canvas);
         }
         Over::Menu(rect) => {
             let mut canvas = Canvas::new(rect.w, rect.h, PAPER);
@@ -211,7 +225,8 @@ fn draw_over(workload: Workload, text: &Text) -> Option<Canvas> {
             canvas
         }
         Over::Page => {
-            let mut canvas = Canvas::new(SCREEN.0, SCREEN.1, 0xe2_dc_d8);
+            let (w, h) = workload.screen();
+            let mut canvas = Canvas::new(w, h, 0xe2_dc_d8);
             text.page(&mut canvas, BAR_H, OTHER_DOCUMENT, 0);
             marker::draw(&mut canvas, (0, 0), 1);
             return Some(canvas);
@@ -227,7 +242,12 @@ mod tests {
 
     #[test]
     fn frame_is_the_same_whichever_frames_were_skipped_before_it() {
-        for workload in [Workload::Typing, Workload::Scroll, Workload::Drag] {
+        for workload in [
+            Workload::Typing,
+            Workload::TypingPhotos,
+            Workload::Scroll,
+            Workload::Drag,
+        ] {
             let mut all = Play::new(workload).unwrap();
             for n in 1..=45 {
                 all.go_base(n);

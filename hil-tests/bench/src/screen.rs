@@ -23,7 +23,6 @@ use wayland_protocols_wlr::virtual_pointer::v1::client::zwlr_virtual_pointer_man
 
 use crate::canvas::Rect;
 use crate::picture_file::{PictureFile, say};
-use crate::workload::SCREEN;
 
 /// What events change.
 #[derive(Debug, Default)]
@@ -37,7 +36,7 @@ struct State {
 }
 
 /// Copies each new picture until the compositor or the harness ends it.
-pub fn run(picture: &Path) -> anyhow::Result<()> {
+pub fn run(picture: &Path, (w, h): (u32, u32)) -> anyhow::Result<()> {
     let connection = Connection::connect_to_env().context("connect to the compositor")?;
     let (globals, mut queue) = registry_queue_init::<State>(&connection)?;
     let handle = queue.handle();
@@ -50,9 +49,8 @@ pub fn run(picture: &Path) -> anyhow::Result<()> {
     let pointers: ZwlrVirtualPointerManagerV1 = globals.bind(&handle, 1..=1, ())?;
     let keyboard = keyboards.create_virtual_keyboard(&seat, &handle, ());
     let pointer = pointers.create_virtual_pointer(Some(&seat), &handle, ());
-    input::read_from_stdin(connection.clone(), keyboard, pointer)?;
+    input::read_from_stdin(connection.clone(), keyboard, pointer, (w, h))?;
 
-    let (w, h) = SCREEN;
     let length = (w * h * 4) as usize;
     let copy = File::from(memfd_create("hil-screen", MemfdFlags::CLOEXEC)?);
     ftruncate(&copy, length as u64)?;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::canvas::Rect;
+use crate::text::CELL_H;
 
-/// The screen.
-pub const SCREEN: (u32, u32) = (1920, 1080);
+/// The screen of most workloads.
+const SCREEN: (u32, u32) = (1920, 1080);
 /// Height of the bar above a text, which holds the marker and does not scroll.
 pub const BAR_H: u32 = 36;
 
@@ -17,6 +18,16 @@ pub enum Workload {
     Typing,
     /// The same while a film of 640×360 plays.
     TypingVideo,
+    /// The same while one photo after the other fills the screen below the text.
+    TypingPhotos,
+    /// Typing on a screen of 3840×2160.
+    #[value(name = "typing-4k")]
+    #[serde(rename = "typing-4k")]
+    Typing4k,
+    /// Typing on a screen as wide as two of those.
+    #[value(name = "typing-2x4k")]
+    #[serde(rename = "typing-2x4k")]
+    Typing2x4k,
     /// A page of text goes up three lines a frame.
     Scroll,
     /// A photo of 800×600 moves over text inside one surface.
@@ -61,6 +72,8 @@ pub enum Over {
     Nothing,
     /// A film in a subsurface, or in a child window.
     Film(Rect),
+    /// Photos in place of the film.
+    Photos(Rect),
     /// A menu, which is there in odd frames.
     Menu(Rect),
     /// A second window with a photo, of this size.
@@ -73,10 +86,25 @@ const HZ_60: Duration = Duration::from_nanos(16_666_667);
 const HZ_30: Duration = Duration::from_nanos(33_333_333);
 
 impl Workload {
+    /// Width and height of its screen.
+    pub fn screen(self) -> (u32, u32) {
+        match self {
+            Self::Typing4k => (3840, 2160),
+            Self::Typing2x4k => (7680, 2160),
+            _ => SCREEN,
+        }
+    }
+
+    /// Whether keys make characters appear.
+    pub fn is_typing(self) -> bool {
+        matches!(self.pace(), Pace::Keys | Pace::KeysOverFilm(_))
+    }
+
     /// What makes it go on.
     pub fn pace(self) -> Pace {
         match self {
-            Self::Typing => Pace::Keys,
+            Self::Typing | Self::Typing4k | Self::Typing2x4k => Pace::Keys,
+            Self::TypingPhotos => Pace::KeysOverFilm(Duration::from_millis(150)),
             Self::TypingVideo => Pace::KeysOverFilm(HZ_30),
             Self::Scroll | Self::Drag => Pace::Every(HZ_60),
             Self::Move => Pace::Mouse(HZ_60),
@@ -92,6 +120,10 @@ impl Workload {
     pub fn over(self) -> Over {
         match self {
             Self::TypingVideo | Self::Video360 => Over::Film(Rect::new(1200, 640, 640, 360)),
+            Self::TypingPhotos => {
+                let top = BAR_H + 4 * CELL_H;
+                Over::Photos(Rect::new(0, top, SCREEN.0, SCREEN.1 - top))
+            }
             Self::Video720 => Over::Film(Rect::new(320, 200, 1280, 720)),
             Self::Menu => Over::Menu(Rect::new(400, 200, 240, 400)),
             Self::Move => Over::Window(800, 600),
@@ -113,7 +145,7 @@ impl Workload {
 
     /// Whether the clock drives what lies over and not the full-screen surface.
     pub fn clock_drives_over(self) -> bool {
-        matches!(self, Self::TypingVideo | Self::Video360 | Self::Video720)
+        matches!(self.over(), Over::Film(_) | Over::Photos(_))
     }
 
     /// Its name, as on the command line.

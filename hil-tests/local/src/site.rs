@@ -1,5 +1,6 @@
 //! A site on the loopback interface: one broker, its store and its sockets in a folder of its own.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use crate::terminal::Terminal;
 /// How a site is set up.
 #[derive(Debug, Clone)]
 pub struct SiteOptions {
+    /// The server's address.
+    pub address: IpAddr,
     /// UDP port of the control links.
     pub port: u16,
     /// First and last UDP port of session links.
@@ -29,6 +32,7 @@ pub struct SiteOptions {
 impl Default for SiteOptions {
     fn default() -> Self {
         Self {
+            address: Ipv4Addr::LOCALHOST.into(),
             port: 4460,
             session_ports: (4500, 4599),
             session_toml: String::new(),
@@ -42,7 +46,7 @@ pub struct Site {
     folder: TempDir,
     broker: Child,
     config: PathBuf,
-    port: u16,
+    address: SocketAddr,
     pin: String,
 }
 
@@ -69,7 +73,7 @@ impl Site {
             folder,
             broker,
             config,
-            port: options.port,
+            address: SocketAddr::new(options.address, options.port),
             pin,
         };
         site.wait_until_up()?;
@@ -127,7 +131,7 @@ impl Site {
             "--card-source",
             "control",
         ]);
-        command.args(["--broker", &format!("127.0.0.1:{}", self.port)]);
+        command.args(["--broker", &self.address.to_string()]);
         command.args(["--site-key", &self.pin, "--name", name, "--id", name]);
         Ok(command)
     }
@@ -196,7 +200,7 @@ fn broker_toml(folder: &Path, options: &SiteOptions) -> String {
     let (first, last) = options.session_ports;
     format!(
         "site = \"Local\"\n\
-         listen = \"127.0.0.1:{port}\"\n\
+         listen = \"{listen}\"\n\
          state_dir = \"{folder}/state\"\n\
          run_dir = \"{folder}/run\"\n\
          session_ports = \"{first}-{last}\"\n\
@@ -204,7 +208,7 @@ fn broker_toml(folder: &Path, options: &SiteOptions) -> String {
          {more}\n\
          [cards]\n\
          unproven = \"allow\"\n",
-        port = options.port,
+        listen = SocketAddr::new(options.address, options.port),
         folder = folder.display(),
         more = options.more,
     )

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use hil_bench::harness::figures::Figures;
 use hil_bench::harness::systems::System;
-use hil_bench::harness::{measure, report, wire};
+use hil_bench::harness::{measure, report};
+use hil_bench::link::{Link, Profile};
 use hil_bench::workload::Workload;
 use hil_rig::namespaces;
 
@@ -18,9 +19,9 @@ struct Args {
     /// The workloads; all of them where none is named
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
-    /// Let the link carry no more than so many Mbit/s
-    #[arg(long)]
-    mbit: Option<u32>,
+    /// The links between viewers and servers
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "loopback")]
+    links: Vec<Profile>,
     /// Write the figures into this file as well, as a JSON array
     #[arg(long)]
     json: Option<PathBuf>,
@@ -32,32 +33,29 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     namespaces::enter()?;
-    let mut link = String::from("loopback");
-    if let Some(mbit) = args.mbit {
-        wire::limit(mbit)?;
-        link = format!("{mbit} Mbit/s");
-    }
     let systems = match args.systems.is_empty() {
         true => System::value_variants().to_vec(),
         false => args.systems,
     };
     let wanted = |name: &str| args.workloads.is_empty() || args.workloads.iter().any(|w| w == name);
     let mut all = Vec::new();
-    for workload in Workload::value_variants() {
-        if wanted(&workload.name()) {
-            for system in &systems {
+    for profile in args.links {
+        let link = Link::lay(profile)?;
+        for workload in Workload::value_variants() {
+            for system in systems.iter().filter(|_| wanted(&workload.name())) {
                 let run = || measure::measure(*system, &link, *workload);
                 all.push(note(*system, &link, &workload.name(), run));
             }
         }
-    }
-    if wanted("connect") {
-        for system in &systems {
-            let run = || measure::measure_connect(*system, &link);
-            all.push(note(*system, &link, "connect", run));
+        for again in [false, true] {
+            let name = measure::connect_name(again);
+            for system in systems.iter().filter(|_| wanted(name)) {
+                let run = || measure::measure_connect(*system, &link, again);
+                all.push(note(*system, &link, name, run));
+            }
         }
     }
-    let table = report::table(&all);
+    let table = report::tables(&all);
     println!("\n{table}");
     if let Some(path) = args.table {
         std::fs::write(path, table)?;
@@ -71,7 +69,7 @@ fn main() -> anyhow::Result<()> {
 /// Runs and prints; an error is a line, too.
 fn note(
     system: System,
-    link: &str,
+    link: &Link,
     workload: &str,
     run: impl FnOnce() -> anyhow::Result<Figures>,
 ) -> Figures {
@@ -80,7 +78,7 @@ fn note(
         None => run(),
     };
     let figures = figures.unwrap_or_else(|error| {
-        let mut figures = Figures::empty(system.name(), link, workload);
+        let mut figures = Figures::empty(system.name(), &link.profile().name(), workload);
         figures.error = Some(format!("{error:#}"));
         figures
     });

@@ -11,8 +11,19 @@ struct Args {
     /// Where the picture is to be
     #[arg(long)]
     framebuffer: PathBuf,
+    /// Width and height of the screen, such as 1920x1080
+    #[arg(long, value_parser = size)]
+    size: (u32, u32),
 }
 
 fn main() -> anyhow::Result<()> {
-    hil_bench::screen::run(&Args::parse().framebuffer)
+    let args = Args::parse();
+    hil_bench::screen::run(&args.framebuffer, args.size)
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let sides = text.split_once('x');
+    sides
+        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)))
+        .ok_or_else(|| format!("{text} is no size such as 1920x1080"))
 }

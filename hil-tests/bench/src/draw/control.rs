@@ -1,4 +1,5 @@
-//! The harness's wire to the drawing client: `go FRAMES` in, `going T` and `done …` out.
+//! The harness's wire to the drawing client: `go FRAMES` and `stop` in, `going T` and
+//! `done …` out.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,6 +17,8 @@ pub enum Order {
         /// How many.
         frames: u32,
     },
+    /// No more of them.
+    Stop,
 }
 
 /// The wire.
@@ -66,8 +69,7 @@ impl Control {
         }
         let mut orders = Vec::new();
         while let Some((line, rest)) = self.read.split_once('\n') {
-            let frames = line.strip_prefix("go ").and_then(|n| n.parse().ok());
-            orders.extend(frames.map(|frames| Order::Go { frames }));
+            orders.extend(order(line));
             self.read = rest.to_owned();
         }
         Ok(orders)
@@ -79,4 +81,12 @@ impl Control {
             let _ = stream.write_all(format!("{line}\n").as_bytes());
         }
     }
+}
+
+fn order(line: &str) -> Option<Order> {
+    if line == "stop" {
+        return Some(Order::Stop);
+    }
+    let frames = line.strip_prefix("go ")?.parse().ok()?;
+    Some(Order::Go { frames })
 }

@@ -35,6 +35,13 @@ impl Driver {
         });
     }
 
+    /// Ends a run with the last frame that was drawn.
+    pub fn stop(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.frames = self.last - run.before;
+        }
+    }
+
     /// Whether a run has begun and not ended.
     pub fn is_running(&self) -> bool {
         self.run.is_some()
@@ -94,5 +101,16 @@ mod tests {
         driver.drew(5);
         assert_eq!(driver.take_end(ms(900)), Some(3));
         assert_eq!(driver.deadline(), None);
+    }
+
+    #[test]
+    fn stopped_run_ends_with_the_last_frame_drawn() {
+        let start = Instant::now();
+        let mut driver = Driver::default();
+        driver.go(start, Duration::from_millis(10), 500);
+        driver.drew(1);
+        driver.stop();
+        assert_eq!(driver.due(start + Duration::from_secs(1)), None);
+        assert_eq!(driver.take_end(start), Some(1));
     }
 }

@@ -81,9 +81,11 @@ impl Wayland {
         state.make_window(BASE, play.workload());
         let mut wayland = Self { queue, state };
         wayland.wait_until_drawn(BASE, play)?;
-        if let (Some(over), Over::Film(rect)) = (&play.over, play.workload().over()) {
+        if let (Some(over), Over::Film(rect) | Over::Photos(rect)) =
+            (&play.over, play.workload().over())
+        {
             wayland.state.add_surface(OVER, over)?;
-            wayland.state.make_film(rect);
+            wayland.state.make_inset(rect, play.workload());
             wayland.state.show(OVER, over, &[over.bounds()]);
             // A subsurface appears with its parent's next commit.
             wayland.state.show(BASE, &play.base, &[]);
@@ -254,7 +256,7 @@ impl State {
         }
     }
 
-    fn make_film(&mut self, rect: Rect) {
+    fn make_inset(&mut self, rect: Rect, workload: Workload) {
         let [Some(base), Some(film)] = &mut self.surfaces else {
             return;
         };
@@ -267,7 +269,10 @@ impl State {
         sub.set_desync();
         if let Some(types) = &self.content_types {
             let hint = types.get_surface_content_type(&surface, &self.handle, ());
-            hint.set_content_type(Type::Video);
+            hint.set_content_type(match workload.over() {
+                Over::Photos(_) => Type::Photo,
+                _ => Type::Video,
+            });
         }
         film.surface = Some(surface);
         film.configured = true;

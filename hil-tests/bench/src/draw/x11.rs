@@ -15,8 +15,7 @@ use x11rb::protocol::xproto::{
 use x11rb::rust_connection::RustConnection;
 
 use super::sheet::Sheet;
-use super::wayland::timespec;
-use super::{Front, Happening};
+use super::{Front, Happening, timespec};
 use crate::canvas::{Canvas, Rect};
 use crate::play::Play;
 use crate::workload::{Over, Workload};
@@ -51,7 +50,9 @@ impl X11 {
         let base = Surface::new(&connection, root, (0, 0), &play.base)?;
         base.map(&connection)?;
         let at = match play.workload().over() {
-            Over::Film(rect) | Over::Menu(rect) => (rect.x as i16, rect.y as i16),
+            Over::Film(rect) | Over::Photos(rect) | Over::Menu(rect) => {
+                (rect.x as i16, rect.y as i16)
+            }
             Over::Window(w, h) => ((play.base.w - w) as i16 / 2, (play.base.h - h) as i16 / 2),
             Over::Page | Over::Nothing => (0, 0),
         };

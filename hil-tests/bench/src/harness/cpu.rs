@@ -40,6 +40,13 @@ pub fn rss_mib(names: &[&str]) -> f64 {
     pids(names).into_iter().filter_map(rss).sum::<f64>() / 1024.0
 }
 
+/// How many processes wanted a processor, over the last minute.
+pub fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split_whitespace().next();
+    first.and_then(|load| load.parse().ok()).unwrap_or(0.0)
+}
+
 fn pids(names: &[&str]) -> Vec<i32> {
     let Ok(folder) = std::fs::read_dir("/proc") else {
         return Vec::new();

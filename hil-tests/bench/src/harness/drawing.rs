@@ -65,6 +65,11 @@ impl Drawing {
         at.with_context(|| format!("hil-draw said {line:?}"))
     }
 
+    /// Ends a run with the frame that is shown.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        Ok(writeln!(self.stream, "stop")?)
+    }
+
     /// How the run ended, once it has.
     pub fn poll_done(&mut self) -> anyhow::Result<Option<Done>> {
         match self.reader.read_line(&mut self.line) {

@@ -31,6 +31,17 @@ impl Times {
     }
 }
 
+/// How a film looked while it played.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Film {
+    /// Frames that were compared with what was drawn.
+    pub compared: u32,
+    /// PSNR of their mean difference; none where all were exactly right.
+    pub psnr_db: Option<f64>,
+    /// PSNR of the worst of them; none where all were exactly right.
+    pub worst_psnr_db: Option<f64>,
+}
+
 /// One line of the report.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures {
@@ -70,6 +81,10 @@ pub struct Figures {
     pub exact_after_ms: Option<f64>,
     /// PSNR of the picture at rest where it was not exactly right.
     pub psnr_db: Option<f64>,
+    /// How the film looked while it played, where there is one.
+    pub film: Option<Film>,
+    /// The machine's load when the run began.
+    pub load: f64,
     /// What went wrong, where something did.
     pub error: Option<String>,
 }
@@ -96,6 +111,8 @@ impl Figures {
             server_rss_mib: 0.0,
             exact_after_ms: None,
             psnr_db: None,
+            film: None,
+            load: super::cpu::load(),
             error: None,
         }
     }

@@ -1,6 +1,7 @@
 //! One workload on one system.
 
 mod connect;
+mod film;
 mod meter;
 mod runs;
 
@@ -13,20 +14,25 @@ use super::figures::Figures;
 use super::systems::{Running, System};
 use super::viewer::{Viewer, difference, psnr, write_ppm};
 use crate::canvas::Canvas;
+use crate::link::{Link, Shape};
 use crate::play::Play;
 use crate::workload::{Pace, Workload};
 
-pub use connect::measure as measure_connect;
+pub use connect::{measure as measure_connect, name as connect_name};
 pub use meter::Meter;
 
 const STEP: Duration = Duration::from_secs(20);
-/// A picture that is not exact by then never will be.
+/// A picture that is not exact by then never will be, on a link that carries it in no time.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// What some screens full of photos are, in bits.
+const MUCH: u64 = 40_000_000;
 
 /// A desktop that shows frame 0 and is at rest.
 pub struct Stage {
     /// The viewer; it ends before its server does.
     pub viewer: Viewer,
+    /// What lies between the viewer and the desktop.
+    pub link: Link,
     /// The desktop.
     pub running: Running,
     /// The drawing client.
@@ -37,18 +43,20 @@ pub struct Stage {
 
 impl Stage {
     /// Starts everything.
-    pub fn set(system: System, workload: Workload) -> anyhow::Result<Self> {
-        let mut running = system.start(workload)?;
+    pub fn set(system: System, link: &Link, workload: Workload) -> anyhow::Result<Self> {
+        let mut running = system.start(workload, link)?;
         let mut viewer = running.desktop.connect()?;
         let drawing = Drawing::connect(&running.socket)?;
         viewer
             .wait_marker(workload.marker(), STEP, |_| true)
             .context("see the first frame")?;
         // The pointer lies where no workload draws, and the windows have settled.
-        viewer.terminal.pointer(1900, 1060)?;
-        viewer.settle();
+        let (w, h) = workload.screen();
+        viewer.terminal.pointer(w as i32 - 20, h as i32 - 20)?;
+        viewer.settle(quiet(link));
         let play = Play::new(workload)?;
         Ok(Self {
+            link: link.clone(),
             running,
             viewer,
             drawing,
@@ -63,7 +71,7 @@ impl Stage {
         since_us: u64,
         figures: &mut Figures,
     ) -> anyhow::Result<()> {
-        match self.viewer.wait_exact(expected, PATIENCE)? {
+        match self.viewer.wait_exact(expected, patience(&self.link))? {
             Some(at_us) => {
                 let after_us = at_us.saturating_sub(since_us);
                 figures.exact_after_ms = Some(after_us as f64 / 1000.0);
@@ -83,10 +91,21 @@ impl Stage {
     }
 }
 
+/// When nothing has happened for so long, nothing is on the way either.
+fn quiet(link: &Link) -> Duration {
+    Duration::from_millis(500) + 4 * link.profile().round_trip()
+}
+
+/// How long a picture may take to become exact.
+fn patience(link: &Link) -> Duration {
+    let carried = |shape: Shape| Duration::from_millis(MUCH * 1000 / shape.bits);
+    PATIENCE + link.profile().shape().map_or(Duration::ZERO, carried)
+}
+
 /// Runs a workload on a system.
-pub fn measure(system: System, link: &str, workload: Workload) -> anyhow::Result<Figures> {
-    let mut stage = Stage::set(system, workload)?;
-    let figures = Figures::empty(system.name(), link, &workload.name());
+pub fn measure(system: System, link: &Link, workload: Workload) -> anyhow::Result<Figures> {
+    let mut stage = Stage::set(system, link, workload)?;
+    let figures = Figures::empty(system.name(), &link.profile().name(), &workload.name());
     let figures = match workload.pace() {
         Pace::Every(interval) => runs::by_the_clock(&mut stage, figures, interval),
         Pace::Keys => runs::by_keys(&mut stage, figures),

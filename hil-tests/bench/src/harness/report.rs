@@ -2,14 +2,28 @@
 
 use super::figures::{Figures, Times};
 
-/// A table, a row for each run, in the order of the workloads.
-pub fn table(all: &[Figures]) -> String {
+/// A table for each link, a row for each run, in the order of the workloads.
+pub fn tables(all: &[Figures]) -> String {
+    let mut links: Vec<&str> = Vec::new();
+    for figures in all {
+        if !links.contains(&figures.link.as_str()) {
+            links.push(&figures.link);
+        }
+    }
+    let table_of = |link: &&str| {
+        let rows = all.iter().filter(|figures| figures.link == **link);
+        format!("{link}\n\n{}\n", table(rows))
+    };
+    links.iter().map(table_of).collect()
+}
+
+fn table<'a>(rows: impl Iterator<Item = &'a Figures>) -> String {
     let mut text = String::from(
         "| workload | system | frames seen / asked | input p50 / p95 / p99 ms | late p50 / p95 ms | \
-         bytes | bytes / frame | server ms / frame | client ms / frame | RSS MiB | exact after ms |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|\n",
+         bytes | bytes / frame | server ms / frame | client ms / frame | RSS MiB | exact after ms | film dB |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    for figures in all {
+    for figures in rows {
         text += &row(figures);
     }
     text
@@ -18,7 +32,7 @@ pub fn table(all: &[Figures]) -> String {
 fn row(figures: &Figures) -> String {
     let name = format!("| {} | {} ", figures.workload, figures.system);
     if let Some(error) = &figures.error {
-        return format!("{name}| {error} |||||||||\n");
+        return format!("{name}| {error} ||||||||||\n");
     }
     let input = figures
         .input_ms
@@ -35,11 +49,15 @@ fn row(figures: &Figures) -> String {
         (None, Some(psnr)) => format!("never ({psnr:.1} dB)"),
         (None, None) => String::from("–"),
     };
+    let film = figures.film.map_or(String::from("–"), |film| {
+        film.psnr_db
+            .map_or(String::from("exact"), |psnr| format!("{psnr:.1}"))
+    });
     let server = cost(figures.server_ms_per_frame, figures.server_ms);
     let client = cost(figures.client_ms_per_frame, figures.client_ms);
     let per_frame = figures.bytes_per_frame.map_or(String::from("–"), grouped);
     format!(
-        "{name}| {} / {} | {input} | {late} | {} | {per_frame} | {server} | {client} | {:.0} | {exact} |\n",
+        "{name}| {} / {} | {input} | {late} | {} | {per_frame} | {server} | {client} | {:.0} | {exact} | {film} |\n",
         figures.seen,
         figures.asked,
         grouped(figures.bytes),

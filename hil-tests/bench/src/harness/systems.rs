@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::viewer::Viewer;
+use crate::link::Link;
 use crate::workload::Workload;
 
 /// A system.
@@ -43,8 +44,9 @@ const WAYVNC_QUALITY: u8 = 9;
 pub trait Desktop: Any {
     /// Starts a viewer and returns it when it is connected.
     fn connect(&mut self) -> anyhow::Result<Viewer>;
-    /// Ends a viewer's connection; the desktop runs on.
-    fn disconnect(&mut self, viewer: Viewer) -> anyhow::Result<()>;
+    /// Ends a viewer's connection; the desktop runs on. The next viewer is `again` the same one, and
+    /// may know what it has seen before.
+    fn disconnect(&mut self, viewer: Viewer, again: bool) -> anyhow::Result<()>;
 }
 
 /// A desktop with the drawing client in it.
@@ -85,17 +87,17 @@ impl System {
         missing.map(|name| format!("{name} is not installed"))
     }
 
-    /// Starts it with a workload.
-    pub fn start(self, workload: Workload) -> anyhow::Result<Running> {
+    /// Starts it with a workload; viewers are at the far end of the link.
+    pub fn start(self, workload: Workload, link: &Link) -> anyhow::Result<Running> {
         let socket = meeting_place()?;
         match self {
-            Self::Heliostat => heliostat::start(workload, &socket),
-            Self::Tigervnc => vnc::start_tigervnc(workload, &socket, Some(TIGERVNC_QUALITY)),
-            Self::TigervncExact => vnc::start_tigervnc(workload, &socket, None),
-            Self::Wayvnc => vnc::start_wayvnc(workload, &socket, Some(WAYVNC_QUALITY)),
-            Self::WayvncExact => vnc::start_wayvnc(workload, &socket, None),
-            Self::Waypipe => waypipe::start(workload, &socket, "lz4"),
-            Self::WaypipeZstd => waypipe::start(workload, &socket, "zstd"),
+            Self::Heliostat => heliostat::start(workload, link, &socket),
+            Self::Tigervnc => vnc::start_tigervnc(workload, link, &socket, Some(TIGERVNC_QUALITY)),
+            Self::TigervncExact => vnc::start_tigervnc(workload, link, &socket, None),
+            Self::Wayvnc => vnc::start_wayvnc(workload, link, &socket, Some(WAYVNC_QUALITY)),
+            Self::WayvncExact => vnc::start_wayvnc(workload, link, &socket, None),
+            Self::Waypipe => waypipe::start(workload, link, &socket, "lz4"),
+            Self::WaypipeZstd => waypipe::start(workload, link, &socket, "zstd"),
         }
         .with_context(|| format!("start {}", self.name()))
     }

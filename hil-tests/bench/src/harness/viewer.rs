@@ -10,14 +10,12 @@ use anyhow::{Context, ensure};
 use hil_local::terminal::monotonic_us;
 use hil_local::{Event, Terminal, framebuffer};
 
-use crate::canvas::Canvas;
+use crate::canvas::{Canvas, Rect};
 use crate::marker;
 
 const HEADER: u64 = 4096;
 const LOCK: u64 = 28;
 const STRIDE: u64 = 20;
-/// Nothing has happened for so long: it is at rest.
-const QUIET: Duration = Duration::from_millis(500);
 
 /// The evdev codes that the workloads use.
 pub mod key {
@@ -73,18 +71,24 @@ impl Viewer {
 
     /// The number of the marker at `(x, y)`; none where there is none or it is being drawn.
     pub fn marker(&self, (x, y): (u32, u32)) -> Option<u32> {
+        marker::read(&self.part(Rect::new(x, y, marker::W, marker::H))?.pixels)
+    }
+
+    /// A part of the picture, all of it from the same moment.
+    pub fn part(&self, rect: Rect) -> Option<Canvas> {
         for _ in 0..100 {
             let lock = self.word(LOCK)?;
             let stride = u64::from(self.word(STRIDE)?);
-            let mut pixels = Vec::with_capacity((marker::W * marker::H) as usize);
-            for row in 0..marker::H {
-                let mut bytes = [0; marker::W as usize * 4];
-                let at = HEADER + u64::from(y + row) * stride + u64::from(x) * 4;
+            let mut pixels = Vec::with_capacity((rect.w * rect.h) as usize);
+            let mut bytes = vec![0; rect.w as usize * 4];
+            for y in rect.y..rect.y + rect.h {
+                let at = HEADER + u64::from(y) * stride + u64::from(rect.x) * 4;
                 self.file.read_exact_at(&mut bytes, at).ok()?;
                 pixels.extend(words(&bytes));
             }
-            if lock % 2 == 0 && self.word(LOCK)? == lock {
-                return marker::read(&pixels);
+            if lock.is_multiple_of(2) && self.word(LOCK)? == lock {
+                let (w, h) = (rect.w, rect.h);
+                return Some(Canvas { w, h, pixels });
             }
             std::thread::yield_now();
         }
@@ -135,10 +139,10 @@ impl Viewer {
         }
     }
 
-    /// Waits until nothing has been shown for a while.
-    pub fn settle(&mut self) {
+    /// Waits until nothing has been shown for `quiet`.
+    pub fn settle(&mut self, quiet: Duration) {
         let limit = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < limit && self.next_shown(Instant::now() + QUIET).is_some() {}
+        while Instant::now() < limit && self.next_shown(Instant::now() + quiet).is_some() {}
     }
 
     /// Waits until the picture is exactly `expected`; when its last change was shown, if it ever is.

@@ -12,8 +12,6 @@ use wayland_client::protocol::wl_pointer::ButtonState;
 use wayland_protocols_misc::zwp_virtual_keyboard_v1::client::zwp_virtual_keyboard_v1::ZwpVirtualKeyboardV1;
 use wayland_protocols_wlr::virtual_pointer::v1::client::zwlr_virtual_pointer_v1::ZwlrVirtualPointerV1;
 
-use crate::workload::SCREEN;
-
 /// A keymap of XKB's own parts, as compositors compile it.
 const KEYMAP: &str = "xkb_keymap {\n\
     xkb_keycodes { include \"evdev+aliases(qwerty)\" };\n\
@@ -30,12 +28,17 @@ pub fn read_from_stdin(
     connection: Connection,
     keyboard: ZwpVirtualKeyboardV1,
     pointer: ZwlrVirtualPointerV1,
+    screen: (u32, u32),
 ) -> anyhow::Result<()> {
     let mut keymap = File::from(memfd_create("keymap", MemfdFlags::CLOEXEC)?);
     keymap.write_all(KEYMAP.as_bytes())?;
     keyboard.keymap(KEYMAP_XKB_V1, keymap.as_fd(), KEYMAP.len() as u32);
     connection.flush()?;
-    let devices = Devices { keyboard, pointer };
+    let devices = Devices {
+        keyboard,
+        pointer,
+        screen,
+    };
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {
             let Ok(line) = line else { break };
@@ -55,6 +58,7 @@ pub fn read_from_stdin(
 struct Devices {
     keyboard: ZwpVirtualKeyboardV1,
     pointer: ZwlrVirtualPointerV1,
+    screen: (u32, u32),
 }
 
 impl Devices {
@@ -70,8 +74,8 @@ impl Devices {
             }
         } else if let Some(place) = line.get("pointer") {
             let (x, y) = (place["x"].as_u64()? as u32, place["y"].as_u64()? as u32);
-            self.pointer
-                .motion_absolute(time_ms, x, y, SCREEN.0, SCREEN.1);
+            let (w, h) = self.screen;
+            self.pointer.motion_absolute(time_ms, x, y, w, h);
             self.pointer.frame();
         } else {
             let button = line.get("button")?;

@@ -1,35 +1,42 @@
 //! From the wish to connect to the first complete picture, with a desktop that runs already.
 
-use std::time::Duration;
-
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hil_local::terminal::monotonic_us;
 
-use super::{Meter, STEP, Stage};
+use super::{Meter, STEP, Stage, patience};
 use crate::harness::figures::{Figures, Times, round};
 use crate::harness::systems::System;
+use crate::link::Link;
 use crate::workload::Workload;
 
 const TIMES: u32 = 8;
-/// A connection has sent all it has to say after this.
-const COMPLETE: Duration = Duration::from_secs(3);
+/// The name of the workload, the same viewer `again` or another one.
+pub fn name(again: bool) -> &'static str {
+    if again { "reattach" } else { "connect" }
+}
 
-/// Connects several times. `input_ms` is the time to the first whole frame, `exact_after_ms` the
+/// Connects several times, the same viewer `again` or another one. `input_ms` is the time to the first whole frame, `exact_after_ms` the
 /// median time to the exact picture.
-pub fn measure(system: System, link: &str) -> anyhow::Result<Figures> {
-    let mut stage = Stage::set(system, Workload::Menu)?;
-    let mut figures = Figures::empty(system.name(), link, "connect");
+pub fn measure(system: System, link: &Link, again: bool) -> anyhow::Result<Figures> {
+    if again {
+        ensure!(
+            system == System::Heliostat,
+            "its viewers keep nothing, so that this is connect"
+        );
+    }
+    let mut stage = Stage::set(system, link, Workload::Menu)?;
+    let mut figures = Figures::empty(system.name(), &link.profile().name(), name(again));
     let expected = stage.play.picture(None);
     let (mut first, mut exact) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
-        stage.running.desktop.disconnect(stage.viewer)?;
-        let meter = Meter::start(&stage.running)?;
+        stage.running.desktop.disconnect(stage.viewer, again)?;
+        let meter = Meter::start(link, &stage.running)?;
         let since = monotonic_us();
         let viewer = stage.running.desktop.connect();
         stage.viewer = viewer.context("connect anew")?;
         let (at_us, _) = stage.viewer.wait_marker((0, 0), STEP, |_| true)?;
         first.push(at_us.saturating_sub(since) as f64 / 1000.0);
-        if let Some(at_us) = stage.viewer.wait_exact(&expected, COMPLETE)? {
+        if let Some(at_us) = stage.viewer.wait_exact(&expected, patience(link))? {
             exact.push(at_us.saturating_sub(since) as f64 / 1000.0);
         }
         meter.stop(&stage.running, &mut figures)?;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use hil_local::terminal::monotonic_us;
 
-use super::{Meter, STEP, Stage};
+use super::film::Sampler;
+use super::{Meter, STEP, Stage, quiet};
 use crate::canvas::Canvas;
 use crate::harness::drawing::Done;
 use crate::harness::figures::{Figures, Times};
@@ -16,8 +17,10 @@ use crate::text::mix;
 
 const KEYS: u32 = 300;
 const RUN: Duration = Duration::from_secs(6);
-/// Longer than the keys take, on slow systems, too.
-const FILM: Duration = Duration::from_secs(25);
+/// Longer than the keys take, on slow systems and links, too; it is ended with them.
+const FILM: Duration = Duration::from_secs(600);
+/// What a film or photos need until they use all of the link that they will.
+const WARM_UP: Duration = Duration::from_secs(2);
 const MOVES: u32 = 240;
 const SWITCHES: u32 = 20;
 const STILL: Duration = Duration::from_secs(10);
@@ -32,21 +35,30 @@ pub fn by_the_clock(
 ) -> anyhow::Result<Figures> {
     let frames = (RUN.as_nanos() / interval.as_nanos()) as u32;
     let place = stage.play.workload().marker();
-    let meter = Meter::start(&stage.running)?;
+    let meter = Meter::start(&stage.link, &stage.running)?;
     let start_us = stage.drawing.go(frames)?;
-    let (seen, done) = watch(stage, place)?;
+    let mut film = Sampler::of(stage.play.workload());
+    let (seen, done) = watch(stage, place, film.as_mut())?;
     note_clocked(&mut figures, &seen, &done, start_us, interval, frames);
     stage.play.go_base(done.base);
     stage.play.go_over(done.over);
     let expected = stage.play.picture(None);
     stage.judge(&expected, done.at_us, &mut figures)?;
     meter.stop(&stage.running, &mut figures)?;
+    if let Some(film) = film {
+        figures.film = film.judge(stage.play.workload())?;
+    }
     Ok(figures)
 }
 
 /// Watches a run: each frame's number with the first time it was seen.
-fn watch(stage: &mut Stage, place: (u32, u32)) -> anyhow::Result<(BTreeMap<u32, u64>, Done)> {
+fn watch(
+    stage: &mut Stage,
+    place: (u32, u32),
+    mut film: Option<&mut Sampler>,
+) -> anyhow::Result<(BTreeMap<u32, u64>, Done)> {
     let mut seen = BTreeMap::new();
+    let quiet = Duration::from_millis(300) + 4 * stage.link.profile().round_trip();
     let limit = Instant::now() + RUN + STEP;
     let mut done: Option<(Done, Instant)> = None;
     while Instant::now() < limit {
@@ -54,7 +66,11 @@ fn watch(stage: &mut Stage, place: (u32, u32)) -> anyhow::Result<(BTreeMap<u32, 
             .viewer
             .next_shown(Instant::now() + Duration::from_millis(5));
         if let (Some(shown), Some(number)) = (shown, stage.viewer.marker(place)) {
+            let before = seen.len();
             seen.entry(number).or_insert(shown.at_us);
+            if let Some(film) = film.as_mut().filter(|_| seen.len() > before) {
+                film.see(&stage.viewer);
+            }
         }
         match done {
             None => {
@@ -64,7 +80,7 @@ fn watch(stage: &mut Stage, place: (u32, u32)) -> anyhow::Result<(BTreeMap<u32, 
                     .map(|done| (done, Instant::now()))
             }
             // The last frame is on its way.
-            Some((_, since)) if shown.is_none() && since.elapsed() > Duration::from_millis(300) => {
+            Some((_, since)) if shown.is_none() && since.elapsed() > quiet => {
                 break;
             }
             Some(_) => {}
@@ -96,7 +112,7 @@ fn note_clocked(
 
 /// Keys, each with one character.
 pub fn by_keys(stage: &mut Stage, mut figures: Figures) -> anyhow::Result<Figures> {
-    let meter = Meter::start(&stage.running)?;
+    let meter = Meter::start(&stage.link, &stage.running)?;
     let last_us = type_keys(stage, &mut figures)?;
     stage.play.go_base(KEYS);
     let expected = stage.play.picture(None);
@@ -112,11 +128,14 @@ pub fn by_keys_over_film(
     interval: Duration,
 ) -> anyhow::Result<Figures> {
     let frames = (FILM.as_nanos() / interval.as_nanos()) as u32;
-    let meter = Meter::start(&stage.running)?;
     stage.drawing.go(frames)?;
+    let warm = Instant::now() + WARM_UP;
+    while stage.viewer.next_shown(warm).is_some() {}
+    let meter = Meter::start(&stage.link, &stage.running)?;
     type_keys(stage, &mut figures)?;
     meter.stop(&stage.running, &mut figures)?;
-    let limit = Instant::now() + FILM + STEP;
+    stage.drawing.stop()?;
+    let limit = Instant::now() + STEP;
     let done = loop {
         stage
             .viewer
@@ -169,12 +188,12 @@ pub fn by_mouse(
     viewer.terminal.button(key::LEFT, true)?;
     // The first movement may raise the window and change the pointer.
     viewer.terminal.pointer(GRIP.0 + 1, GRIP.1)?;
-    viewer.settle();
+    viewer.settle(quiet(&stage.link));
     let place = |step: u32| {
         let (x, y) = mouse_path(step);
         (start.0 + x - GRIP.0, start.1 + y - GRIP.1)
     };
-    let meter = Meter::start(&stage.running)?;
+    let meter = Meter::start(&stage.link, &stage.running)?;
     let viewer = &mut stage.viewer;
     let mut seen = BTreeMap::new();
     let mut sent = Vec::new();
@@ -280,9 +299,9 @@ pub fn by_shortcut(
     // The first turn shows each window for the first time; what counts is the way back.
     for _ in 0..2 {
         switch(stage)?;
-        stage.viewer.settle();
+        stage.viewer.settle(quiet(&stage.link));
     }
-    let meter = Meter::start(&stage.running)?;
+    let meter = Meter::start(&stage.link, &stage.running)?;
     let mut times = Vec::new();
     let mut last_us = 0;
     for _ in 0..SWITCHES {
@@ -319,7 +338,7 @@ fn switch(stage: &mut Stage) -> anyhow::Result<(f64, u64)> {
 
 /// Nothing happens.
 pub fn still(stage: &mut Stage, mut figures: Figures) -> anyhow::Result<Figures> {
-    let meter = Meter::start(&stage.running)?;
+    let meter = Meter::start(&stage.link, &stage.running)?;
     let deadline = Instant::now() + STILL;
     while stage.viewer.next_shown(deadline).is_some() {
         figures.seen += 1;

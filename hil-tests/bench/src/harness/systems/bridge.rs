@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::link::Link;
+
 const CHUNK: usize = 1 << 18;
 
 /// Listens at `from`; what connects there is joined with `to`. Its threads end with the process, its
 /// connections with their ends.
-pub fn join(from: &Path, to: PathBuf) -> anyhow::Result<()> {
+pub fn join(link: &Link, from: &Path, to: PathBuf) -> anyhow::Result<()> {
     let near = UnixListener::bind(from).with_context(|| format!("listen at {}", from.display()))?;
     std::fs::set_permissions(from, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
-    let middle = TcpListener::bind(("127.0.0.1", 0)).context("listen on the loopback interface")?;
+    let desk = link.desk();
+    let listen = || TcpListener::bind((desk, 0)).context("listen at the desk");
+    let middle = link.at_the_desk(listen)?;
     let address = middle.local_addr()?;
     std::thread::spawn(move || {
         for stream in near.incoming().flatten() {

@@ -7,19 +7,26 @@ use hil_local::{Site, SiteOptions, programs};
 
 use super::{Desktop, Running};
 use crate::harness::viewer::Viewer;
-use crate::workload::{SCREEN, Workload};
+use crate::link::Link;
+use crate::workload::Workload;
 
 const STEP: Duration = Duration::from_secs(20);
+/// A terminal that has shown nothing for so long has shown that it is idle.
+const QUIET: Duration = Duration::from_millis(500);
 const CARD: &str = "piv:00000000000000000000000000000a11";
 
 struct Heliostat {
     site: Site,
+    link: Link,
+    screen: (u32, u32),
+    /// How many terminals there have been.
+    terminals: u32,
     /// A terminal without a card, between two connections.
     waiting: Option<Viewer>,
 }
 
 /// Starts a site whose sessions begin with the drawing client.
-pub fn start(workload: Workload, socket: &Path) -> anyhow::Result<Running> {
+pub fn start(workload: Workload, link: &Link, socket: &Path) -> anyhow::Result<Running> {
     let draw = programs::find("hil-draw")?;
     let command = format!(
         "{} {} --control {}",
@@ -28,6 +35,7 @@ pub fn start(workload: Workload, socket: &Path) -> anyhow::Result<Running> {
         socket.display()
     );
     let options = SiteOptions {
+        address: link.server(),
         session_toml: format!("autostart = [\"{command}\"]\n"),
         ..SiteOptions::default()
     };
@@ -36,6 +44,9 @@ pub fn start(workload: Workload, socket: &Path) -> anyhow::Result<Running> {
     Ok(Running {
         desktop: Box::new(Heliostat {
             site,
+            link: link.clone(),
+            screen: workload.screen(),
+            terminals: 0,
             waiting: None,
         }),
         servers: &["heliostat-broker", "heliostat-session"],
@@ -44,26 +55,35 @@ pub fn start(workload: Workload, socket: &Path) -> anyhow::Result<Running> {
     })
 }
 
+impl Heliostat {
+    /// A terminal that has not been here before, without a card.
+    fn terminal(&mut self) -> anyhow::Result<Viewer> {
+        self.terminals += 1;
+        let name = format!("desk{}", self.terminals);
+        let (site, screen) = (&self.site, self.screen);
+        let start = || site.headless(&name, screen);
+        let mut terminal = self.link.at_the_desk(start)?;
+        terminal.wait_named("connected", STEP)?;
+        Viewer::new(terminal)
+    }
+}
+
 impl Desktop for Heliostat {
     fn connect(&mut self) -> anyhow::Result<Viewer> {
         let mut viewer = match self.waiting.take() {
             Some(viewer) => viewer,
-            None => {
-                let mut terminal = self.site.headless("desk", SCREEN)?;
-                terminal.wait_named("connected", STEP)?;
-                Viewer::new(terminal)?
-            }
+            None => self.terminal()?,
         };
         viewer.terminal.drain();
         viewer.terminal.insert_card(CARD)?;
         Ok(viewer)
     }
 
-    fn disconnect(&mut self, mut viewer: Viewer) -> anyhow::Result<()> {
+    fn disconnect(&mut self, mut viewer: Viewer, again: bool) -> anyhow::Result<()> {
         viewer.terminal.pull_card()?;
         viewer.terminal.wait_named("detached", STEP)?;
-        viewer.settle();
-        self.waiting = Some(viewer);
+        viewer.settle(QUIET);
+        self.waiting = Some(if again { viewer } else { self.terminal()? });
         Ok(())
     }
 }

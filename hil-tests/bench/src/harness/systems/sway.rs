@@ -9,7 +9,6 @@ use anyhow::Context;
 use hil_rig::namespaces::PEOPLE;
 
 use super::processes::Process;
-use crate::workload::SCREEN;
 
 /// Where clients of a compositor find it.
 pub struct Display {
@@ -49,11 +48,10 @@ fn become_person(command: &mut Command) {
 
 /// Starts one. Windows are without borders, and Alt moves floating ones and switches between full
 /// ones, as in a session of ours.
-pub fn start(name: &str, folder: &Path) -> anyhow::Result<(Process, Display)> {
+pub fn start(name: &str, folder: &Path, (w, h): (u32, u32)) -> anyhow::Result<(Process, Display)> {
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755))?;
     let runtime = runtime_folder(folder, &format!("{name}-runtime"))?;
     let config = folder.join(format!("{name}.config"));
-    let (w, h) = SCREEN;
     let text = format!(
         "output HEADLESS-1 mode {w}x{h}@60Hz\n\
          default_border none\n\

@@ -10,13 +10,15 @@ use tempfile::TempDir;
 use super::processes::{Process, listens};
 use super::{Desktop, Running, sway};
 use crate::harness::viewer::Viewer;
-use crate::workload::{SCREEN, Workload};
+use crate::link::Link;
+use crate::workload::Workload;
 
 const PORT: u16 = 5999;
 const DISPLAY: &str = ":99";
 const STEP: Duration = Duration::from_secs(10);
 
 struct Vnc {
+    link: Link,
     quality: Option<u8>,
     picture: std::path::PathBuf,
     // Ended in this order.
@@ -27,13 +29,16 @@ struct Vnc {
 /// Xvnc with the drawing client in it.
 pub fn start_tigervnc(
     workload: Workload,
+    link: &Link,
     socket: &Path,
     quality: Option<u8>,
 ) -> anyhow::Result<Running> {
     let folder = tempfile::Builder::new().prefix("hil-bench-").tempdir()?;
     let mut command = Command::new("Xvnc");
-    command.args([DISPLAY, "-rfbport", &PORT.to_string(), "-localhost"]);
-    command.args(["-geometry", &format!("{}x{}", SCREEN.0, SCREEN.1)]);
+    command.args([DISPLAY, "-rfbport", &PORT.to_string(), "-interface"]);
+    let (w, h) = workload.screen();
+    command.arg(link.server().to_string());
+    command.args(["-geometry", &format!("{w}x{h}")]);
     command.args(["-depth", "24", "-SecurityTypes", "None", "-AlwaysShared"]);
     command.args(["-ac", "-nolisten", "tcp"]);
     let mut server = Process::start("Xvnc", &mut command, folder.path())?;
@@ -45,6 +50,7 @@ pub fn start_tigervnc(
     draw.wait_until(|| socket.exists())?;
     Ok(Running {
         desktop: Box::new(Vnc {
+            link: link.clone(),
             quality,
             picture: folder.path().join("picture"),
             _processes: vec![draw, server],
@@ -59,13 +65,14 @@ pub fn start_tigervnc(
 /// A headless sway with the drawing client in it, and wayvnc.
 pub fn start_wayvnc(
     workload: Workload,
+    link: &Link,
     socket: &Path,
     quality: Option<u8>,
 ) -> anyhow::Result<Running> {
     let folder = tempfile::Builder::new().prefix("hil-bench-").tempdir()?;
-    let (sway, display) = sway::start("sway", folder.path())?;
+    let (sway, display) = sway::start("sway", folder.path(), workload.screen())?;
     let mut command = Command::new("wayvnc");
-    command.args(["127.0.0.1", &PORT.to_string()]);
+    command.args([link.server().to_string(), PORT.to_string()]);
     display.set(&mut command);
     let mut server = Process::start("wayvnc", &mut command, folder.path())?;
     server.wait_until(|| listens(PORT))?;
@@ -76,6 +83,7 @@ pub fn start_wayvnc(
     draw.wait_until(|| socket.exists())?;
     Ok(Running {
         desktop: Box::new(Vnc {
+            link: link.clone(),
             quality,
             picture: folder.path().join("picture"),
             _processes: vec![draw, server, sway],
@@ -90,17 +98,18 @@ pub fn start_wayvnc(
 impl Desktop for Vnc {
     fn connect(&mut self) -> anyhow::Result<Viewer> {
         let mut command = Command::new(programs::find("hil-rfb")?);
-        command.arg(format!("127.0.0.1:{PORT}"));
+        command.arg(format!("{}:{PORT}", self.link.server()));
         command.arg("--framebuffer").arg(&self.picture);
         if let Some(quality) = self.quality {
             command.args(["--quality", &quality.to_string()]);
         }
-        let mut terminal = Terminal::start("rfb", &mut command, Some(&self.picture))?;
+        let start = || Terminal::start("rfb", &mut command, Some(&self.picture));
+        let mut terminal = self.link.at_the_desk(start)?;
         terminal.wait_named("connected", STEP)?;
         Viewer::new(terminal)
     }
 
-    fn disconnect(&mut self, viewer: Viewer) -> anyhow::Result<()> {
+    fn disconnect(&mut self, viewer: Viewer, _: bool) -> anyhow::Result<()> {
         drop(viewer);
         // A picture of the last connection must not be taken for one of the next.
         Ok(std::fs::remove_file(&self.picture)?)

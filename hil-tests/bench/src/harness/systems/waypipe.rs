@@ -11,11 +11,13 @@ use tempfile::TempDir;
 use super::processes::Process;
 use super::{Desktop, Running, bridge, sway};
 use crate::harness::viewer::Viewer;
+use crate::link::Link;
 use crate::workload::Workload;
 
 const STEP: Duration = Duration::from_secs(10);
 
 struct Waypipe {
+    screen: (u32, u32),
     picture: std::path::PathBuf,
     display: sway::Display,
     // Ended in this order.
@@ -24,13 +26,18 @@ struct Waypipe {
 }
 
 /// Starts both ends of waypipe with the drawing client at the far one.
-pub fn start(workload: Workload, socket: &Path, compression: &str) -> anyhow::Result<Running> {
+pub fn start(
+    workload: Workload,
+    link: &Link,
+    socket: &Path,
+    compression: &str,
+) -> anyhow::Result<Running> {
     let folder = tempfile::Builder::new().prefix("hil-bench-").tempdir()?;
-    let (sway, display) = sway::start("sway", folder.path())?;
+    let (sway, display) = sway::start("sway", folder.path(), workload.screen())?;
     let far = sway::runtime_folder(folder.path(), "far")?;
     let near = sway::runtime_folder(folder.path(), "near")?;
     let (server_socket, client_socket) = (folder.path().join("server"), near.join("client"));
-    bridge::join(&server_socket, client_socket.clone())?;
+    bridge::join(link, &server_socket, client_socket.clone())?;
     // The names tell the two ends apart when their processor time is added up.
     let (near_end, far_end) = ("waypipe-near", "waypipe-far");
     let program = |name: &str| -> anyhow::Result<Command> {
@@ -57,6 +64,7 @@ pub fn start(workload: Workload, socket: &Path, compression: &str) -> anyhow::Re
     server.wait_until(|| socket.exists())?;
     Ok(Running {
         desktop: Box::new(Waypipe {
+            screen: workload.screen(),
             picture: folder.path().join("picture"),
             display,
             _processes: vec![server, client, sway],
@@ -72,13 +80,15 @@ impl Desktop for Waypipe {
     fn connect(&mut self) -> anyhow::Result<Viewer> {
         let mut command = Command::new(programs::find("hil-screen")?);
         command.arg("--framebuffer").arg(&self.picture);
+        let (w, h) = self.screen;
+        command.args(["--size", &format!("{w}x{h}")]);
         self.display.point(&mut command);
         let mut terminal = Terminal::start("screen", &mut command, Some(&self.picture))?;
         terminal.wait_named("connected", STEP)?;
         Viewer::new(terminal)
     }
 
-    fn disconnect(&mut self, _: Viewer) -> anyhow::Result<()> {
+    fn disconnect(&mut self, _: Viewer, _: bool) -> anyhow::Result<()> {
         bail!("its windows do not outlive their viewer")
     }
 }

@@ -1,0 +1,209 @@
+//! Carries packets between two descriptors, each direction over a line of its own.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{Line, Shape};
+use crate::draw::timespec;
+
+/// A link header, as Ethernet has it; TUN devices have none.
+const LINK_HEADER: u64 = 14;
+/// TUN devices carry no larger packets than their MTU.
+const LARGEST: usize = 1 << 16;
+
+/// A running relay. Ended when dropped.
+pub struct Relay {
+    bytes: Arc<AtomicU64>,
+    ways: Vec<(UnixStream, JoinHandle<()>)>,
+}
+
+impl Relay {
+    /// Starts carrying packets between two ends that do not wait, both ways.
+    pub fn start(one: File, other: File, shape: Shape) -> anyhow::Result<Self> {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let both = [(one.try_clone()?, other.try_clone()?), (other, one)];
+        let mut ways = Vec::new();
+        for (seed, (from, to)) in (1..).zip(both) {
+            let way = Way {
+                line: Line::new(shape, seed << 32, Instant::now()),
+                on_the_way: VecDeque::new(),
+                bytes: bytes.clone(),
+            };
+            let (own_end, end) = UnixStream::pair()?;
+            let thread = std::thread::spawn(move || way.carry(from, to, &end));
+            ways.push((own_end, thread));
+        }
+        Ok(Self { bytes, ways })
+    }
+
+    /// Bytes that were sent, whether they arrived or not.
+    pub fn bytes_so_far(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // The devices must be gone before others of their names are made.
+        for (own_end, thread) in self.ways.drain(..) {
+            drop(own_end);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One direction.
+struct Way {
+    line: Line,
+    on_the_way: VecDeque<(Instant, Vec<u8>)>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Way {
+    /// Carries packets until the other end of `end` is closed, or one of the devices is.
+    fn carry(mut self, mut from: File, mut to: File, end: &UnixStream) {
+        let mut buffer = vec![0; LARGEST];
+        loop {
+            let next = self.on_the_way.front().map(|(at, _)| *at);
+            let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
+            {
+                let mut fds = [
+                    PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN),
+                    PollFd::from_borrowed_fd(end.as_fd(), PollFlags::IN),
+                ];
+                let polled = poll(&mut fds, timespec(limit).as_ref());
+                if polled.is_err() || !fds[1].revents().is_empty() {
+                    return;
+                }
+            }
+            if self.take(&mut from, &mut buffer).is_err() {
+                return;
+            }
+            self.deliver(&mut to);
+        }
+    }
+
+    /// Takes what was sent.
+    fn take(&mut self, from: &mut File, buffer: &mut [u8]) -> std::io::Result<()> {
+        loop {
+            match from.read(buffer) {
+                Ok(length) => self.send(&buffer[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn send(&mut self, packet: &[u8]) {
+        let bytes = packet.len() as u64 + LINK_HEADER;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(at) = self.line.offer(Instant::now(), bytes) {
+            self.on_the_way.push_back((at, packet.to_vec()));
+        }
+    }
+
+    /// Hands over what has arrived. A packet that the far kernel does not take is lost.
+    fn deliver(&mut self, to: &mut File) {
+        let now = Instant::now();
+        while self.on_the_way.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, packet)) = self.on_the_way.pop_front() {
+                let _ = to.write(&packet);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A relay, and the far ends of what it joins.
+    fn relay(shape: Shape) -> (Relay, UnixDatagram, UnixDatagram) {
+        let end = || {
+            let (far, near) = UnixDatagram::pair().unwrap();
+            near.set_nonblocking(true).unwrap();
+            far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            (far, File::from(OwnedFd::from(near)))
+        };
+        let ((one, near_one), (other, near_other)) = (end(), end());
+        (
+            Relay::start(near_one, near_other, shape).unwrap(),
+            one,
+            other,
+        )
+    }
+
+    fn number(socket: &UnixDatagram) -> (u32, Instant) {
+        let mut bytes = [0; 2000];
+        let length = socket.recv(&mut bytes).unwrap();
+        assert_eq!(length, 986);
+        let number = u32::from_le_bytes(bytes[..4].try_into().unwrap());
+        (number, Instant::now())
+    }
+
+    fn packet(number: u32) -> Vec<u8> {
+        let mut bytes = number.to_le_bytes().to_vec();
+        bytes.resize(986, 0);
+        bytes
+    }
+
+    const SHAPE: Shape = Shape {
+        bits: 8_000_000,
+        delay: Duration::from_millis(40),
+        loss: 0.0,
+        queue_bytes: 1 << 20,
+    };
+
+    #[test]
+    fn packets_arrive_in_order_no_sooner_than_the_line_allows_in_both_directions() {
+        let (relay, one, other) = relay(SHAPE);
+        for (from, to) in [(&one, &other), (&other, &one)] {
+            let start = Instant::now();
+            (0..100).for_each(|n| assert_eq!(from.send(&packet(n)).unwrap(), 986));
+            for n in 0..100 {
+                let (got, at) = number(to);
+                assert_eq!(got, n);
+                // A thousand bytes with their link header take a millisecond.
+                let soonest = SHAPE.delay + Duration::from_millis(u64::from(n) + 1);
+                assert!(at - start >= soonest, "{n} after {:?}", at - start);
+            }
+        }
+        assert_eq!(relay.bytes_so_far(), 2 * 100 * 1000);
+    }
+
+    #[test]
+    fn some_packets_are_lost_and_the_others_are_those_that_were_sent() {
+        let shape = Shape {
+            loss: 0.2,
+            bits: 800_000_000,
+            ..SHAPE
+        };
+        let (relay, one, other) = relay(shape);
+        (0..500).for_each(|n| drop(one.send(&packet(n)).unwrap()));
+        let mut arrived = Vec::new();
+        other
+            .set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        let mut bytes = [0; 2000];
+        while other.recv(&mut bytes).is_ok() {
+            arrived.push(u32::from_le_bytes(bytes[..4].try_into().unwrap()));
+        }
+        assert!(arrived.is_sorted(), "{arrived:?}");
+        assert!((350..450).contains(&arrived.len()), "{}", arrived.len());
+        assert_eq!(relay.bytes_so_far(), 500 * 1000);
+    }
+}
