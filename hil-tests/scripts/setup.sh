@@ -40,7 +40,15 @@ peers    tigervnc-standalone-server  Xvnc, which the bench compares with
 peers    sway                a compositor without a screen, for the two below
 peers    wayvnc              VNC out of it
 peers    waypipe             windows into it
-peers    iproute2            limits the loopback interface
+peers    xvfb                X servers without a screen, for the two below and their viewers
+peers    freerdp2-shadow-x11 RDP out of one
+peers    freerdp2-x11        its viewer
+peers    xpra                a desktop of its own, and its viewer
+peers    python3-gi-cairo    without which Xpra's windows stay empty
+peers    python3-pil         without which Xpra serves nobody
+peers    python3-numpy       pictures in Xpra
+peers    python3-lz4         compression in Xpra
+peers    iproute2            addresses of links
 LIST
 }
 

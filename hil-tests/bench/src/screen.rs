@@ -3,6 +3,7 @@
 
 mod dispatch;
 mod input;
+pub mod x11;
 
 use std::fs::File;
 use std::os::fd::AsFd;

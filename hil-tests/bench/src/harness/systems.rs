@@ -3,9 +3,12 @@
 mod bridge;
 mod heliostat;
 mod processes;
+mod rdp;
 mod sway;
 mod vnc;
 mod waypipe;
+mod xpra;
+mod xvfb;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -33,6 +36,12 @@ pub enum System {
     Waypipe,
     /// waypipe with zstd.
     WaypipeZstd,
+    /// Xpra's whole desktop, with the encodings that it chooses itself.
+    Xpra,
+    /// FreeRDP's shadow server of an X server, as its viewer asks for it: RemoteFX Progressive.
+    Freerdp,
+    /// The same with H.264 in the mode that keeps all colour (AVC444).
+    FreerdpH264,
 }
 
 /// What TigerVNC's viewer asks for.
@@ -72,6 +81,9 @@ impl System {
             Self::WayvncExact => "wayvnc-exact",
             Self::Waypipe => "waypipe",
             Self::WaypipeZstd => "waypipe-zstd",
+            Self::Xpra => "xpra",
+            Self::Freerdp => "freerdp",
+            Self::FreerdpH264 => "freerdp-h264",
         }
     }
 
@@ -82,6 +94,8 @@ impl System {
             Self::Tigervnc | Self::TigervncExact => &["Xvnc"],
             Self::Wayvnc | Self::WayvncExact => &["sway", "wayvnc"],
             Self::Waypipe | Self::WaypipeZstd => &["sway", "waypipe"],
+            Self::Xpra => &["Xvfb", "xpra"],
+            Self::Freerdp | Self::FreerdpH264 => &["Xvfb", "freerdp-shadow-cli", "xfreerdp"],
         };
         let missing = programs.iter().find(|name| !processes::is_installed(name));
         missing.map(|name| format!("{name} is not installed"))
@@ -98,6 +112,9 @@ impl System {
             Self::WayvncExact => vnc::start_wayvnc(workload, link, &socket, None),
             Self::Waypipe => waypipe::start(workload, link, &socket, "lz4"),
             Self::WaypipeZstd => waypipe::start(workload, link, &socket, "zstd"),
+            Self::Xpra => xpra::start(workload, link, &socket),
+            Self::Freerdp => rdp::start(workload, link, &socket, "/gfx"),
+            Self::FreerdpH264 => rdp::start(workload, link, &socket, "/gfx:AVC444"),
         }
         .with_context(|| format!("start {}", self.name()))
     }

@@ -1,0 +1,72 @@
+//! RDP: FreeRDP's shadow server of an X server, and its viewer.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::processes::{Process, listens};
+use super::{Desktop, Running, xvfb};
+use crate::harness::viewer::Viewer;
+use crate::link::Link;
+use crate::workload::Workload;
+
+const PORT: u16 = 13389;
+
+struct Rdp {
+    graphics: &'static str,
+    link: Link,
+    screen: (u32, u32),
+    // Ended in this order.
+    desk: xvfb::Desk,
+    _processes: Vec<Process>,
+    _folder: TempDir,
+}
+
+/// The shadow server with the drawing client on the display that it shows.
+pub fn start(
+    workload: Workload,
+    link: &Link,
+    socket: &Path,
+    graphics: &'static str,
+) -> anyhow::Result<Running> {
+    let folder = tempfile::Builder::new().prefix("hil-bench-").tempdir()?;
+    let x = xvfb::start("Xvfb-far", xvfb::FAR, workload.screen(), folder.path())?;
+    let draw = xvfb::draw(workload, socket, folder.path())?;
+    let mut command = Command::new("freerdp-shadow-cli");
+    command.arg(format!("/bind-address:{}", link.server()));
+    command.args([&format!("/port:{PORT}"), "-auth"]);
+    command.env("DISPLAY", xvfb::FAR).env("HOME", folder.path());
+    let mut server = Process::start("freerdp-shadow", &mut command, folder.path())?;
+    server.wait_until(|| listens(PORT))?;
+    Ok(Running {
+        desktop: Box::new(Rdp {
+            graphics,
+            link: link.clone(),
+            screen: workload.screen(),
+            desk: xvfb::Desk::new(workload, link, folder.path())?,
+            _processes: vec![draw, server, x],
+            _folder: folder,
+        }),
+        servers: &["freerdp-shadow-cli", "Xvfb-far"],
+        clients: &["xfreerdp", "Xvfb-near"],
+        socket: socket.to_owned(),
+    })
+}
+
+impl Desktop for Rdp {
+    fn connect(&mut self) -> anyhow::Result<Viewer> {
+        let mut command = Command::new("xfreerdp");
+        let (w, h) = self.screen;
+        command.arg(format!("/v:{}:{PORT}", self.link.server()));
+        command.args([&format!("/size:{w}x{h}"), self.graphics, "/cert:ignore"]);
+        command.args(["/u:alice", "/p:", "-decorations", "/network:lan", "/bpp:32"]);
+        command.args(["-grab-keyboard", "/log-level:WARN"]);
+        command.env("HOME", self._folder.path());
+        self.desk.connect("xfreerdp", &mut command)
+    }
+
+    fn disconnect(&mut self, viewer: Viewer, _: bool) -> anyhow::Result<()> {
+        self.desk.disconnect(viewer)
+    }
+}
