@@ -1,6 +1,7 @@
 # Heliostat: the words a newcomer types. `make` lists them.
 
 SHELL := /bin/bash
+comma := ,
 CARGO ?= cargo
 SETUP := hil-tests/scripts/setup.sh
 
@@ -14,7 +15,8 @@ help:
 	@echo 'make image    build the netboot image into target/image'
 	@echo 'make install  build and install the server parts (PREFIX=/usr/local); make uninstall'
 	@echo 'make bench    the benches: tiles, and whole desktops'
-	@echo 'make bench-peers  whole desktops beside TigerVNC, wayvnc and waypipe (long)'
+	@echo 'make bench-peers  whole desktops beside TigerVNC, wayvnc, waypipe, Xpra and FreeRDP (an hour)'
+	@echo 'make bench-links  typing over slow and lossy links, alone and beside photos'
 	@echo 'make figures  measure the figures, one JSON line each (ONLY=name,… for some)'
 	@echo 'make scenarios  every scenario of the rig (long)'
 	@echo 'make setup    install the Debian packages all of this needs'
@@ -114,7 +116,17 @@ bench-peers:
 	@$(SETUP) build desktop peers
 	$(CARGO) build --release $(BENCHED)
 	@mkdir -p target/bench
-	@RUST_LOG=error target/release/hil-bench --json target/bench/peers.json --table target/bench/peers.md
+	@RUST_LOG=error target/release/hil-bench $(if $(SYSTEMS),--systems $(SYSTEMS)) \
+	    $(if $(WORKLOADS),--workloads $(WORKLOADS)) --json target/bench/peers.json --table target/bench/peers.md
+
+.PHONY: bench-links
+bench-links:
+	@$(SETUP) build desktop
+	$(CARGO) build --release $(BENCHED)
+	@mkdir -p target/bench
+	@RUST_LOG=error target/release/hil-bench --systems $(or $(SYSTEMS),heliostat) \
+	    --workloads $(or $(WORKLOADS),typing$(comma)typing-photos) --links loopback,100mbit,20mbit,5mbit,2mbit \
+	    --json target/bench/links.json --table target/bench/links.md
 
 .PHONY: figures
 figures:

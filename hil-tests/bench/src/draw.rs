@@ -9,7 +9,7 @@ mod x11;
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::canvas::Rect;
 use crate::play::Play;
@@ -40,6 +40,8 @@ trait Front {
     fn is_ready(&self) -> bool;
     /// Shows what changed in the full-screen surface.
     fn show_base(&mut self, play: &Play, damage: &[Rect]) -> anyhow::Result<()>;
+    /// When that was handed to the window system, in nanoseconds of CLOCK_REALTIME.
+    fn handed_over_ns(&self) -> u64;
     /// Shows what changed in what lies over.
     fn show_over(&mut self, play: &Play, damage: &[Rect]) -> anyhow::Result<()>;
     /// Opens or closes what lies over.
@@ -85,6 +87,12 @@ fn draw(mut play: Play, mut front: impl Front, control: &mut Control) -> anyhow:
                     control.say(&format!("going {}", hil_local::terminal::monotonic_us()));
                 }
                 Order::Stop => driver.stop(),
+                Order::Step => {
+                    let n = play.frames().0 + 1;
+                    let damage = play.go_base(n);
+                    front.show_base(&play, &damage)?;
+                    control.say(&format!("stepped {}", front.handed_over_ns()));
+                }
             }
         }
         let now = Instant::now();
@@ -100,6 +108,12 @@ fn draw(mut play: Play, mut front: impl Front, control: &mut Control) -> anyhow:
             control.say(&format!("done {base} {over} {drawn} {at_us}"));
         }
     }
+}
+
+/// Nanoseconds of CLOCK_REALTIME, which the kernel's timestamps of packets are of.
+fn realtime_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 fn interval_of(workload: Workload) -> Duration {

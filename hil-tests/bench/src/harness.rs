@@ -6,5 +6,6 @@ pub mod figures;
 pub mod measure;
 pub mod report;
 pub mod systems;
+pub mod targets;
 pub mod viewer;
 pub mod wire;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use hil_bench::harness::figures::Figures;
 use hil_bench::harness::systems::System;
-use hil_bench::harness::{measure, report};
+use hil_bench::harness::{measure, report, targets};
 use hil_bench::link::{Link, Profile};
 use hil_bench::workload::Workload;
 use hil_rig::namespaces;
@@ -55,7 +55,11 @@ fn main() -> anyhow::Result<()> {
             }
         }
     }
-    let table = report::tables(&all);
+    let mut table = report::tables(&all);
+    let targets = targets::list(&all);
+    if systems.len() > 1 && !targets.is_empty() {
+        table += &format!("Targets beside the best peer\n\n{targets}");
+    }
     println!("\n{table}");
     if let Some(path) = args.table {
         std::fs::write(path, table)?;

@@ -1,5 +1,5 @@
-//! The harness's wire to the drawing client: `go FRAMES` and `stop` in, `going T` and
-//! `done …` out.
+//! The harness's wire to the drawing client: `go FRAMES`, `stop` and `step` in,
+//! `going T`, `done …` and `stepped T` out.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,6 +19,8 @@ pub enum Order {
     },
     /// No more of them.
     Stop,
+    /// One frame of the full-screen surface, now.
+    Step,
 }
 
 /// The wire.
@@ -84,8 +86,10 @@ impl Control {
 }
 
 fn order(line: &str) -> Option<Order> {
-    if line == "stop" {
-        return Some(Order::Stop);
+    match line {
+        "stop" => return Some(Order::Stop),
+        "step" => return Some(Order::Step),
+        _ => {}
     }
     let frames = line.strip_prefix("go ")?.parse().ok()?;
     Some(Order::Go { frames })

@@ -25,7 +25,7 @@ use wayland_protocols::xdg::shell::client::xdg_surface::XdgSurface;
 use wayland_protocols::xdg::shell::client::xdg_wm_base::XdgWmBase;
 
 use super::sheet::Sheet;
-use super::{Front, Happening};
+use super::{Front, Happening, realtime_ns};
 use crate::canvas::{Canvas, Rect};
 use crate::play::Play;
 use crate::workload::{Over, Workload};
@@ -39,6 +39,7 @@ const PICTURES: usize = 3;
 pub struct Wayland {
     queue: EventQueue<State>,
     state: State,
+    handed_over_ns: u64,
 }
 
 /// What events change.
@@ -79,7 +80,11 @@ impl Wayland {
         let mut state = State::bind(&globals, &queue.handle(), play)?;
         state.add_surface(BASE, &play.base)?;
         state.make_window(BASE, play.workload());
-        let mut wayland = Self { queue, state };
+        let mut wayland = Self {
+            queue,
+            state,
+            handed_over_ns: 0,
+        };
         wayland.wait_until_drawn(BASE, play)?;
         if let (Some(over), Over::Film(rect) | Over::Photos(rect)) =
             (&play.over, play.workload().over())
@@ -149,7 +154,12 @@ impl Front for Wayland {
 
     fn show_base(&mut self, play: &Play, damage: &[Rect]) -> anyhow::Result<()> {
         self.state.show(BASE, &play.base, damage);
+        self.handed_over_ns = realtime_ns();
         Ok(self.queue.flush()?)
+    }
+
+    fn handed_over_ns(&self) -> u64 {
+        self.handed_over_ns
     }
 
     fn show_over(&mut self, play: &Play, damage: &[Rect]) -> anyhow::Result<()> {

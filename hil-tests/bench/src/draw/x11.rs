@@ -15,7 +15,7 @@ use x11rb::protocol::xproto::{
 use x11rb::rust_connection::RustConnection;
 
 use super::sheet::Sheet;
-use super::{Front, Happening, timespec};
+use super::{Front, Happening, realtime_ns, timespec};
 use crate::canvas::{Canvas, Rect};
 use crate::play::Play;
 use crate::workload::{Over, Workload};
@@ -32,6 +32,7 @@ pub struct X11 {
     at: (i16, i16),
     over_is_top: bool,
     workload: Workload,
+    handed_over_ns: u64,
 }
 
 struct Surface {
@@ -68,6 +69,7 @@ impl X11 {
             at,
             over_is_top: true,
             workload: play.workload(),
+            handed_over_ns: 0,
         };
         x11.show_base(play, &[play.base.bounds()])?;
         if play.over_is_shown() {
@@ -160,7 +162,12 @@ impl Front for X11 {
     }
 
     fn show_base(&mut self, play: &Play, damage: &[Rect]) -> anyhow::Result<()> {
+        self.handed_over_ns = realtime_ns();
         self.base.show(&self.connection, &play.base, damage)
+    }
+
+    fn handed_over_ns(&self) -> u64 {
+        self.handed_over_ns
     }
 
     fn show_over(&mut self, play: &Play, damage: &[Rect]) -> anyhow::Result<()> {

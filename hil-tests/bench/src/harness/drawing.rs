@@ -65,6 +65,17 @@ impl Drawing {
         at.with_context(|| format!("hil-draw said {line:?}"))
     }
 
+    /// Draws one frame of the full-screen surface and returns when it was handed to the window
+    /// system, in nanoseconds of CLOCK_REALTIME.
+    pub fn step(&mut self) -> anyhow::Result<u64> {
+        writeln!(self.stream, "step")?;
+        let mut line = String::new();
+        self.reader.read_line(&mut line)?;
+        let at = line.trim().strip_prefix("stepped ");
+        at.and_then(|at| at.parse().ok())
+            .with_context(|| format!("hil-draw said {line:?}"))
+    }
+
     /// Ends a run with the frame that is shown.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         Ok(writeln!(self.stream, "stop")?)

@@ -16,6 +16,8 @@ use crate::marker;
 use crate::text::mix;
 
 const KEYS: u32 = 300;
+/// A system that has not shown all keys by then, besides what the link takes, gets no more.
+const KEYS_LIMIT: Duration = Duration::from_secs(30);
 const RUN: Duration = Duration::from_secs(6);
 /// Longer than the keys take, on slow systems and links, too; it is ended with them.
 const FILM: Duration = Duration::from_secs(600);
@@ -114,7 +116,7 @@ fn note_clocked(
 pub fn by_keys(stage: &mut Stage, mut figures: Figures) -> anyhow::Result<Figures> {
     let meter = Meter::start(&stage.link, &stage.running)?;
     let last_us = type_keys(stage, &mut figures)?;
-    stage.play.go_base(KEYS);
+    stage.play.go_base(figures.asked);
     let expected = stage.play.picture(None);
     stage.judge(&expected, last_us, &mut figures)?;
     meter.stop(&stage.running, &mut figures)?;
@@ -145,7 +147,7 @@ pub fn by_keys_over_film(
             None => ensure!(Instant::now() < limit, "the film does not end"),
         }
     };
-    stage.play.go_base(KEYS);
+    stage.play.go_base(figures.asked);
     stage.play.go_over(done.over);
     let expected = stage.play.picture(None);
     stage.judge(&expected, done.at_us, &mut figures)?;
@@ -156,7 +158,11 @@ pub fn by_keys_over_film(
 fn type_keys(stage: &mut Stage, figures: &mut Figures) -> anyhow::Result<u64> {
     let mut times = Vec::new();
     let mut last_us = 0;
+    let limit = Instant::now() + KEYS_LIMIT + KEYS * stage.link.profile().round_trip();
     for number in 1..=KEYS {
+        if Instant::now() > limit {
+            break;
+        }
         stage.viewer.terminal.drain();
         last_us = monotonic_us();
         stage.viewer.terminal.key(key::A, true)?;
@@ -170,7 +176,8 @@ fn type_keys(stage: &mut Stage, figures: &mut Figures) -> anyhow::Result<u64> {
         let pause = 20_000 + mix(number.into()) % 23_000;
         std::thread::sleep(Duration::from_micros(pause));
     }
-    (figures.asked, figures.drawn, figures.seen) = (KEYS, KEYS, times.len() as u32);
+    let keys = times.len() as u32;
+    (figures.asked, figures.drawn, figures.seen) = (keys, keys, keys);
     figures.input_ms = Times::of(times);
     Ok(last_us)
 }
