@@ -1,5 +1,6 @@
 //! The harness: runs a workload on a system and measures what a person in front of it would get.
 
+pub mod capture;
 pub mod cpu;
 pub mod drawing;
 pub mod figures;

@@ -58,7 +58,7 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
         name,
         value: percentile(&times, share),
         unit: "ms",
-        target,
+        target: Some(target),
         how: how.clone(),
     };
     Ok(vec![

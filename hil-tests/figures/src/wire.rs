@@ -90,7 +90,7 @@ pub fn measure_blink() -> anyhow::Result<Vec<Figure>> {
         name: "blink_bytes",
         value,
         unit: "bytes",
-        target: 300.0,
+        target: Some(300.0),
         how,
     }])
 }
@@ -141,7 +141,7 @@ pub fn measure_drag() -> anyhow::Result<Vec<Figure>> {
         name: "drag_bytes_per_frame",
         value,
         unit: "bytes",
-        target: 200.0,
+        target: Some(200.0),
         how,
     }])
 }

@@ -33,59 +33,83 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     namespaces::enter()?;
+    let mut report = Report {
+        all: Vec::new(),
+        json: args.json,
+        table: args.table,
+    };
     let systems = match args.systems.is_empty() {
         true => System::value_variants().to_vec(),
         false => args.systems,
     };
     let wanted = |name: &str| args.workloads.is_empty() || args.workloads.iter().any(|w| w == name);
-    let mut all = Vec::new();
     for profile in args.links {
         let link = Link::lay(profile)?;
         for workload in Workload::value_variants() {
-            for system in systems.iter().filter(|_| wanted(&workload.name())) {
+            let name = workload.name();
+            for system in systems.iter().filter(|_| wanted(&name)) {
                 let run = || measure::measure(*system, &link, *workload);
-                all.push(note(*system, &link, &workload.name(), run));
+                report.note(*system, &link, &name, run)?;
             }
         }
         for again in [false, true] {
             let name = measure::connect_name(again);
             for system in systems.iter().filter(|_| wanted(name)) {
                 let run = || measure::measure_connect(*system, &link, again);
-                all.push(note(*system, &link, name, run));
+                report.note(*system, &link, name, run)?;
             }
         }
     }
-    let mut table = report::tables(&all);
-    let targets = targets::list(&all);
-    if systems.len() > 1 && !targets.is_empty() {
-        table += &format!("Targets beside the best peer\n\n{targets}");
-    }
-    println!("\n{table}");
-    if let Some(path) = args.table {
-        std::fs::write(path, table)?;
-    }
-    if let Some(path) = args.json {
-        std::fs::write(path, serde_json::to_string_pretty(&all)?)?;
-    }
+    println!("\n{}", report.text());
     Ok(())
 }
 
-/// Runs and prints; an error is a line, too.
-fn note(
-    system: System,
-    link: &Link,
-    workload: &str,
-    run: impl FnOnce() -> anyhow::Result<Figures>,
-) -> Figures {
-    let figures = match system.missing() {
-        Some(missing) => Err(anyhow::anyhow!("not measured: {missing}")),
-        None => run(),
-    };
-    let figures = figures.unwrap_or_else(|error| {
-        let mut figures = Figures::empty(system.name(), &link.profile().name(), workload);
-        figures.error = Some(format!("{error:#}"));
-        figures
-    });
-    println!("{}", serde_json::to_string(&figures).unwrap_or_default());
-    figures
+/// What was measured so far, and where it goes.
+struct Report {
+    all: Vec<Figures>,
+    json: Option<PathBuf>,
+    table: Option<PathBuf>,
+}
+
+impl Report {
+    /// Runs, prints and writes; an error is a line, too. A run of an hour may be broken off, so
+    /// everything is written each time.
+    fn note(
+        &mut self,
+        system: System,
+        link: &Link,
+        workload: &str,
+        run: impl FnOnce() -> anyhow::Result<Figures>,
+    ) -> anyhow::Result<()> {
+        let figures = match system.missing() {
+            Some(missing) => Err(anyhow::anyhow!("not measured: {missing}")),
+            None => run(),
+        };
+        let figures = figures.unwrap_or_else(|error| {
+            let mut figures = Figures::empty(system.name(), &link.profile().name(), workload);
+            figures.error = Some(format!("{error:#}"));
+            figures
+        });
+        println!("{}", serde_json::to_string(&figures)?);
+        self.all.push(figures);
+        if let Some(path) = &self.table {
+            std::fs::write(path, self.text())?;
+        }
+        if let Some(path) = &self.json {
+            std::fs::write(path, serde_json::to_string_pretty(&self.all)?)?;
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let tables = report::tables(&self.all);
+        let own = System::Heliostat.name();
+        match self.all.iter().any(|figures| figures.system != own) {
+            true => format!(
+                "{tables}Targets beside the best peer\n\n{}",
+                targets::list(&self.all)
+            ),
+            false => tables,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! One workload on one system.
 
+mod commit;
 mod connect;
 mod film;
 mod meter;
@@ -18,6 +19,7 @@ use crate::link::{Link, Shape};
 use crate::play::Play;
 use crate::workload::{Pace, Workload};
 
+pub use commit::{Commit, measure as measure_commits};
 pub use connect::{measure as measure_connect, name as connect_name};
 pub use meter::Meter;
 
@@ -48,7 +50,7 @@ impl Stage {
         let mut viewer = running.desktop.connect()?;
         let drawing = Drawing::connect(&running.socket)?;
         viewer
-            .wait_marker(workload.marker(), STEP, |_| true)
+            .wait_marker(workload.marker(), STEP + patience(link), |_| true)
             .context("see the first frame")?;
         // The pointer lies where no workload draws, and the windows have settled.
         let (w, h) = workload.screen();

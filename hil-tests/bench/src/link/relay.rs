@@ -193,7 +193,7 @@ mod tests {
             ..SHAPE
         };
         let (relay, one, other) = relay(shape);
-        (0..500).for_each(|n| drop(one.send(&packet(n)).unwrap()));
+        (0..500).for_each(|n| assert_eq!(one.send(&packet(n)).unwrap(), 986));
         let mut arrived = Vec::new();
         other
             .set_read_timeout(Some(Duration::from_millis(500)))

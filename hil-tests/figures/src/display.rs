@@ -1,0 +1,169 @@
+//! The display engine by itself: what a person feels, and what it costs. How it stands beside peers
+//! is told by `make bench-peers`.
+
+use anyhow::Context;
+use hil_bench::harness::figures::{Figures, Times};
+use hil_bench::harness::measure::{self, Commit};
+use hil_bench::harness::systems::System;
+use hil_bench::link::{Link, Profile};
+use hil_bench::workload::Workload;
+
+use crate::{Figure, percentile};
+
+const CELLS: u32 = 200;
+const PICTURES: u32 = 12;
+
+/// Keys, alone and while a film plays.
+pub fn measure_typing() -> anyhow::Result<Vec<Figure>> {
+    let alone = input_of(&run(Workload::Typing)?)?;
+    let beside = input_of(&run(Workload::TypingVideo)?)?;
+    let figure = |name, value, target, beside: &str| Figure {
+        name,
+        value,
+        unit: "ms",
+        target: Some(target),
+        how: format!(
+            "300 keys, a character each{beside}, 1920x1080, loopback: key line to frame shown"
+        ),
+    };
+    let film = " while a film of 640x360 plays";
+    Ok(vec![
+        figure("typing_p50_ms", alone.p50, 1.0, ""),
+        figure("typing_p95_ms", alone.p95, 3.0, ""),
+        figure("typing_video_p50_ms", beside.p50, 2.0, film),
+        figure("typing_video_p95_ms", beside.p95, 8.0, film),
+    ])
+}
+
+/// Bytes of what desktops do all day.
+pub fn measure_bytes() -> anyhow::Result<Vec<Figure>> {
+    let all = [
+        ("scroll_bytes", Workload::Scroll),
+        ("drag_bytes", Workload::Drag),
+        ("menu_bytes", Workload::Menu),
+        ("switch_bytes", Workload::Switch),
+    ];
+    let figures = all.into_iter().map(|(name, workload)| {
+        let run = run(workload)?;
+        Ok(Figure {
+            name,
+            value: run.bytes_per_frame.context("no frame was seen")? as f64,
+            unit: "bytes",
+            target: None,
+            how: format!(
+                "the bench's {}, {} of {} frames seen: bytes a frame, both ways with all headers; \
+                 the target is a share of the best peer's, see make bench-peers",
+                run.workload, run.seen, run.asked
+            ),
+        })
+    });
+    figures.collect()
+}
+
+/// A film in a still desktop, and how soon the picture is right when it stops.
+pub fn measure_video() -> anyhow::Result<Vec<Figure>> {
+    let run = run(Workload::Video360)?;
+    let film = run.film.context("no frame of the film was seen")?;
+    let how = format!(
+        "a film of 640x360 at 30 Hz for 6 s, {} of {} frames seen",
+        run.seen, run.asked
+    );
+    let figure = |name, value, unit, target, what: &str| Figure {
+        name,
+        value,
+        unit,
+        target,
+        how: format!("{how}: {what}"),
+    };
+    let looks = match film.psnr_db {
+        Some(_) => format!("{} frames against what was drawn", film.compared),
+        None => format!("{} frames, all exactly what was drawn", film.compared),
+    };
+    Ok(vec![
+        figure(
+            "video_bytes",
+            run.bytes_per_frame.context("no frame was seen")? as f64,
+            "bytes",
+            None,
+            "bytes a frame; the target is a share of the best peer's, see make bench-peers",
+        ),
+        figure(
+            "video_psnr_db",
+            film.psnr_db.unwrap_or(f64::INFINITY),
+            "dB",
+            None,
+            &looks,
+        ),
+        figure(
+            "video_exact_ms",
+            run.exact_after_ms.unwrap_or(f64::INFINITY),
+            "ms",
+            Some(500.0),
+            "from its last frame drawn to the picture bit for bit right",
+        ),
+    ])
+}
+
+/// From the card to the whole picture, at a terminal that has not shown it before.
+pub fn measure_connect() -> anyhow::Result<Vec<Figure>> {
+    let link = Link::lay(Profile::Loopback)?;
+    let run = measure::measure_connect(System::Heliostat, &link, false)?;
+    Ok(vec![Figure {
+        name: "connect_exact_ms",
+        value: run.exact_after_ms.unwrap_or(f64::INFINITY),
+        unit: "ms",
+        target: Some(30.0),
+        how: "median of 8 cards inserted at new terminals, a page of text at 1920x1080, loopback: \
+              card line to the frame that is bit for bit right"
+            .to_owned(),
+    }])
+}
+
+/// From a commit to the bytes, of the smallest change and of the largest.
+pub fn measure_commits() -> anyhow::Result<Vec<Figure>> {
+    let cells = measure::measure_commits(Workload::Typing, CELLS)?;
+    let pictures = measure::measure_commits(Workload::Photo, PICTURES)?;
+    let sorted = |commits: &[Commit], time: fn(&Commit) -> f64| {
+        let mut times: Vec<f64> = commits.iter().map(time).collect();
+        times.sort_by(f64::total_cmp);
+        times
+    };
+    let first = sorted(&cells, |commit| commit.first_us);
+    let last = sorted(&pictures, |commit| commit.last_us);
+    Ok(vec![
+        Figure {
+            name: "one_cell_us",
+            value: percentile(&first, 0.5),
+            unit: "us",
+            target: Some(50.0),
+            how: format!(
+                "median of {CELLS} commits of a 9x18 cell and the number of its frame, at rest \
+                 before: commit handed to the compositor until its packet is on the loopback \
+                 interface, the wake-up of the session included; the soonest took {:.0} us",
+                first[0]
+            ),
+        },
+        Figure {
+            name: "full_change_ms",
+            value: percentile(&last, 0.5) / 1000.0,
+            unit: "ms",
+            target: Some(12.0),
+            how: format!(
+                "median of {PICTURES} new full-screen photos at 1920x1080, {} bytes each: commit \
+                 handed to the compositor until the last packet is on the loopback interface, with \
+                 the terminal decoding on the same processors; the soonest took {:.1} ms",
+                pictures.iter().map(|commit| commit.bytes).sum::<usize>() / pictures.len(),
+                last[0] / 1000.0
+            ),
+        },
+    ])
+}
+
+fn run(workload: Workload) -> anyhow::Result<Figures> {
+    let link = Link::lay(Profile::Loopback)?;
+    measure::measure(System::Heliostat, &link, workload)
+}
+
+fn input_of(run: &Figures) -> anyhow::Result<Times> {
+    run.input_ms.context("no key was seen")
+}
