@@ -39,6 +39,7 @@ fn start(folder: &Path) -> (Site, SocketAddr) {
         session_ports: (port + 1, port + 50),
         session_toml: format!("autostart = [\"{} blink\"]\n", probe.display()),
         more: format!("min_uid = 1\n[metrics]\nlisten = \"{metrics}\"\n"),
+        ..SiteOptions::default()
     };
     (Site::start(&options).unwrap(), metrics)
 }

@@ -37,7 +37,7 @@ impl Line {
         }
         self.busy_until = start + self.time_of(bytes);
         // A packet lost on the way has used the line as well.
-        let draw = mix(self.seed ^ self.offered) as f64 / u64::MAX as f64;
+        let draw = mix(mix(self.seed) ^ self.offered) as f64 / u64::MAX as f64;
         (draw >= self.shape.loss).then_some(self.busy_until + self.shape.delay)
     }
 

@@ -20,6 +20,9 @@ const LINK_HEADER: u64 = 14;
 /// TUN devices carry no larger packets than their MTU.
 const LARGEST: usize = 1 << 16;
 
+/// Of the way from the first end to the other; the way back has the next one.
+const FIRST_SEED: u64 = 1;
+
 /// A running relay. Ended when dropped.
 pub struct Relay {
     bytes: Arc<AtomicU64>,
@@ -32,9 +35,9 @@ impl Relay {
         let bytes = Arc::new(AtomicU64::new(0));
         let both = [(one.try_clone()?, other.try_clone()?), (other, one)];
         let mut ways = Vec::new();
-        for (seed, (from, to)) in (1..).zip(both) {
+        for (seed, (from, to)) in (FIRST_SEED..).zip(both) {
             let way = Way {
-                line: Line::new(shape, seed << 32, Instant::now()),
+                line: Line::new(shape, seed, Instant::now()),
                 on_the_way: VecDeque::new(),
                 bytes: bytes.clone(),
             };
@@ -96,6 +99,7 @@ impl Way {
     fn take(&mut self, from: &mut File, buffer: &mut [u8]) -> std::io::Result<()> {
         loop {
             match from.read(buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(length) => self.send(&buffer[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -125,41 +129,12 @@ impl Way {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::OwnedFd;
-    use std::os::unix::net::UnixDatagram;
     use std::time::Duration;
 
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    use rustix::io::ioctl_fionbio;
+
     use super::*;
-
-    /// A relay, and the far ends of what it joins.
-    fn relay(shape: Shape) -> (Relay, UnixDatagram, UnixDatagram) {
-        let end = || {
-            let (far, near) = UnixDatagram::pair().unwrap();
-            near.set_nonblocking(true).unwrap();
-            far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            (far, File::from(OwnedFd::from(near)))
-        };
-        let ((one, near_one), (other, near_other)) = (end(), end());
-        (
-            Relay::start(near_one, near_other, shape).unwrap(),
-            one,
-            other,
-        )
-    }
-
-    fn number(socket: &UnixDatagram) -> (u32, Instant) {
-        let mut bytes = [0; 2000];
-        let length = socket.recv(&mut bytes).unwrap();
-        assert_eq!(length, 986);
-        let number = u32::from_le_bytes(bytes[..4].try_into().unwrap());
-        (number, Instant::now())
-    }
-
-    fn packet(number: u32) -> Vec<u8> {
-        let mut bytes = number.to_le_bytes().to_vec();
-        bytes.resize(986, 0);
-        bytes
-    }
 
     const SHAPE: Shape = Shape {
         bits: 8_000_000,
@@ -167,43 +142,72 @@ mod tests {
         loss: 0.0,
         queue_bytes: 1 << 20,
     };
+    /// With its link header a packet has a thousand bytes.
+    const PAYLOAD: usize = 986;
+    /// Sockets hold so many packets while nobody reads.
+    const BATCH: u32 = 40;
+
+    /// A relay, and the far ends of what it joins.
+    fn relay(shape: Shape) -> (Relay, File, File) {
+        let end = || {
+            let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+            let (far, near) = socketpair(AddressFamily::Unix, kind, None, flags).unwrap();
+            ioctl_fionbio(&near, true).unwrap();
+            (File::from(far), File::from(near))
+        };
+        let ((one, near_one), (other, near_other)) = (end(), end());
+        let relay = Relay::start(near_one, near_other, shape).unwrap();
+        (relay, one, other)
+    }
+
+    fn send(mut to: &File, number: u32) {
+        let mut packet = number.to_le_bytes().to_vec();
+        packet.resize(PAYLOAD, 0);
+        assert_eq!(to.write(&packet).unwrap(), PAYLOAD);
+    }
+
+    fn receive(mut from: &File) -> (u32, Instant) {
+        let mut packet = [0; 2000];
+        assert_eq!(from.read(&mut packet).unwrap(), PAYLOAD);
+        let number = u32::from_le_bytes(packet[..4].try_into().unwrap());
+        (number, Instant::now())
+    }
 
     #[test]
     fn packets_arrive_in_order_no_sooner_than_the_line_allows_in_both_directions() {
         let (relay, one, other) = relay(SHAPE);
         for (from, to) in [(&one, &other), (&other, &one)] {
             let start = Instant::now();
-            (0..100).for_each(|n| assert_eq!(from.send(&packet(n)).unwrap(), 986));
-            for n in 0..100 {
-                let (got, at) = number(to);
-                assert_eq!(got, n);
-                // A thousand bytes with their link header take a millisecond.
-                let soonest = SHAPE.delay + Duration::from_millis(u64::from(n) + 1);
-                assert!(at - start >= soonest, "{n} after {:?}", at - start);
+            (0..BATCH).for_each(|number| send(from, number));
+            for number in 0..BATCH {
+                let (got, at) = receive(to);
+                assert_eq!(got, number);
+                // A thousand bytes take a millisecond.
+                let soonest = SHAPE.delay + Duration::from_millis(u64::from(number) + 1);
+                assert!(at - start >= soonest, "{number} after {:?}", at - start);
             }
         }
-        assert_eq!(relay.bytes_so_far(), 2 * 100 * 1000);
+        assert_eq!(relay.bytes_so_far(), 2 * u64::from(BATCH) * 1000);
     }
 
     #[test]
-    fn some_packets_are_lost_and_the_others_are_those_that_were_sent() {
+    fn those_packets_are_lost_that_the_line_loses_and_no_others() {
         let shape = Shape {
-            loss: 0.2,
             bits: 800_000_000,
+            loss: 0.2,
             ..SHAPE
         };
         let (relay, one, other) = relay(shape);
-        (0..500).for_each(|n| assert_eq!(one.send(&packet(n)).unwrap(), 986));
-        let mut arrived = Vec::new();
-        other
-            .set_read_timeout(Some(Duration::from_millis(500)))
-            .unwrap();
-        let mut bytes = [0; 2000];
-        while other.recv(&mut bytes).is_ok() {
-            arrived.push(u32::from_le_bytes(bytes[..4].try_into().unwrap()));
+        let mut line = Line::new(shape, FIRST_SEED, Instant::now());
+        for batch in 0..10 {
+            let numbers = batch * BATCH..(batch + 1) * BATCH;
+            numbers.clone().for_each(|number| send(&one, number));
+            for number in numbers {
+                if line.offer(Instant::now(), 1000).is_some() {
+                    assert_eq!(receive(&other).0, number);
+                }
+            }
         }
-        assert!(arrived.is_sorted(), "{arrived:?}");
-        assert!((350..450).contains(&arrived.len()), "{}", arrived.len());
-        assert_eq!(relay.bytes_so_far(), 500 * 1000);
+        assert_eq!(relay.bytes_so_far(), 10 * u64::from(BATCH) * 1000);
     }
 }
