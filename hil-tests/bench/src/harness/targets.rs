@@ -44,7 +44,8 @@ const TARGETS: [Target; 13] = [
 ];
 
 /// One line for each target that has figures, as a Markdown list. Systems that send windows and no
-/// desktop are left out: what their viewer's desktop does costs them nothing.
+/// desktop are left out: what their viewer's desktop does costs them nothing. So are those that show
+/// less than half as many frames: they leave out what is to be compared.
 pub fn list(all: &[Figures]) -> String {
     let lines = TARGETS.iter().filter_map(|target| line(target, all));
     lines.map(|line| format!("- {line}\n")).collect()
@@ -60,7 +61,7 @@ fn line(target: &Target, all: &[Figures]) -> Option<String> {
     let cost = |figures: &Figures| cost(target.cost, figures);
     let best = peers
         .into_iter()
-        .filter(|peer| !peer.system.starts_with("waypipe"))
+        .filter(|peer| !peer.system.starts_with("waypipe") && peer.seen * 2 >= own.seen)
         .filter(|peer| !matches!(target.cost, Cost::FilmBytes) || looks_as_good(own, peer))
         .filter_map(|peer| Some((peer, cost(peer)?)))
         .min_by(|(_, one), (_, other)| one.total_cmp(other));
@@ -70,9 +71,7 @@ fn line(target: &Target, all: &[Figures]) -> Option<String> {
     };
     let (name, wanted, value) = (target.workload, target.share, cost(own)?);
     let Some((peer, least)) = best else {
-        return Some(format!(
-            "{name}, {what}: no peer looks as good, so none is compared"
-        ));
+        return Some(format!("{name}, {what}: no peer is comparable"));
     };
     let met = if value <= least * wanted { "yes" } else { "no" };
     Some(format!(
@@ -102,6 +101,7 @@ mod tests {
 
     fn run(system: &str, workload: &str, bytes: u64, psnr_db: Option<f64>) -> Figures {
         let mut figures = Figures::empty(system, "loopback", workload);
+        figures.seen = 100;
         figures.bytes_per_frame = Some(bytes);
         figures.server_ms_per_frame = Some(1.0);
         figures.film = Some(Film {
@@ -119,6 +119,10 @@ mod tests {
             run("tigervnc", "scroll", 100, None),
             run("wayvnc", "scroll", 90, None),
             run("waypipe", "scroll", 1, None),
+            Figures {
+                seen: 9,
+                ..run("xpra", "scroll", 2, None)
+            },
         ];
         let list = list(&all);
         let first = list.lines().next().unwrap();
@@ -135,6 +139,6 @@ mod tests {
         ];
         assert!(list(&all).contains("wayvnc's 60.00 at most 0.333: no"));
         all[0].film = None;
-        assert!(list(&all).contains("no peer looks as good"));
+        assert!(list(&all).contains("no peer is comparable"));
     }
 }

@@ -166,12 +166,13 @@ fn type_keys(stage: &mut Stage, figures: &mut Figures) -> anyhow::Result<u64> {
         stage.viewer.terminal.drain();
         last_us = monotonic_us();
         stage.viewer.terminal.key(key::A, true)?;
+        // A key that is held until a slow system shows it repeats.
+        stage.viewer.terminal.key(key::A, false)?;
         let (at_us, _) = stage
             .viewer
             .wait_marker((0, 0), STEP, |marker| marker == number)
             .with_context(|| format!("key {number}"))?;
         times.push(at_us.saturating_sub(last_us) as f64 / 1000.0);
-        stage.viewer.terminal.key(key::A, false)?;
         // Keys must not fall into step with anybody's clock.
         let pause = 20_000 + mix(number.into()) % 23_000;
         std::thread::sleep(Duration::from_micros(pause));
