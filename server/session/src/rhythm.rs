@@ -22,7 +22,7 @@ const SURE: u32 = 12;
 /// No frame for so long, and the rhythm is learnt anew.
 const STALE_US: u64 = 5_000_000;
 /// What a terminal needs to decode and draw a frame before the retrace, at first.
-const TERMINAL: Duration = Duration::from_millis(3);
+const TERMINAL: Duration = Duration::from_millis(4);
 /// It is given this much more when it was too late, and half as much less after many in time.
 const STEP: Duration = Duration::from_millis(1);
 const IN_TIME: u32 = 600;
@@ -163,7 +163,7 @@ impl Rhythm {
         earliest: Instant,
     ) -> Option<Instant> {
         let period = Duration::from_micros(self.period_us as u64);
-        let usual = self.draw.usual.map_or(period, |usual| usual + STEP);
+        let usual = self.draw.usual.map_or(period, |usual| usual + 2 * STEP);
         let drawing = usual.min(period);
         let at = self.before_retrace(offset, one_way, earliest, drawing)?;
         Some(at.0)

@@ -241,6 +241,8 @@ struct Animation {
     told_us: i64,
     done: usize,
     committed: Instant,
+    /// The newest frame, and when what it shows was committed.
+    newest: (u32, Instant),
     /// From each commit to the retrace that showed it.
     took: Vec<Duration>,
 }
@@ -267,12 +269,17 @@ impl Animation {
             start: now,
             told_us: 0,
             committed: now,
+            newest: (0, now),
             took: Vec::new(),
         }
     }
 
     fn turn(&mut self) {
         self.fixture.turn();
+        let serial = self.fixture.model().serial;
+        if serial > self.newest.0 {
+            self.newest = (serial, self.committed);
+        }
         let client = self.fixture.client(self.window);
         if client.frames_done() > self.done {
             self.done = client.frames_done();
@@ -289,7 +296,7 @@ impl Animation {
             self.fixture.shown_after(us - self.told_us);
             self.told_us = us;
             self.took
-                .push(self.retrace.saturating_duration_since(self.committed));
+                .push(self.retrace.saturating_duration_since(self.newest.1));
         }
         self.retrace += SIXTIETH;
     }
