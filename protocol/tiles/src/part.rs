@@ -16,9 +16,8 @@ pub(crate) const MAX_PARTS: u32 = 256;
 
 /// Bodies of fewer bytes gain nothing from zstd.
 const WORTH_COMPRESSING: usize = 48;
-/// The level for what a predictor missed: there is next to nothing in it to be found again, and
-/// only its bytes' frequencies are worth coding.
-const NOISE_LEVEL: i32 = -30;
+/// The highest level for what a predictor missed: there is next to nothing in it to be found again.
+const NOISE_LEVEL: i32 = 1;
 
 /// A part of a batch that is packed and not compressed.
 #[derive(Debug, Default, PartialEq, Eq)]

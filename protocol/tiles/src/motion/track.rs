@@ -47,7 +47,7 @@ pub struct Samples {
 }
 
 /// What seems to have moved: columns of the new picture, and how far they have come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     /// From the old picture to the new one.
     pub by: Distance,
@@ -55,6 +55,9 @@ pub struct Moved {
     pub left: u32,
     /// The one after the last.
     pub right: u32,
+    /// Columns between them at which what has moved may begin or end: blank paper beside a picture
+    /// matches in many rows, and must not end the picture's copy in the others.
+    pub edges: Vec<u32>,
 }
 
 impl Samples {
@@ -149,7 +152,7 @@ impl Track {
             .or_else(|| best(along_axes(old, &runs)))
             .or_else(|| best(nearby(old, &runs)));
         let moved = by.and_then(|by| columns(old, &runs, by));
-        match moved {
+        match &moved {
             Some(moved) => (self.last, self.vain, self.wait) = (Some(moved.by), 0, 0),
             None => {
                 self.vain += 1;
@@ -272,7 +275,21 @@ fn columns(old: PixelsRef<'_>, runs: &[Run<'_>], by: Distance) -> Option<Moved> 
         *lefts.get(lefts.len() / 4)? as u32,
         *rights.get(rights.len() / 4)? as u32,
     );
-    (left + NARROWEST <= right).then_some(Moved { by, left, right })
+    let often = |sides: &[usize]| {
+        let same = sides.chunk_by(|a, b| a == b);
+        let often = same.filter(|same| same.len() > 1);
+        often.map(|same| same[0] as u32).collect::<Vec<_>>()
+    };
+    let mut edges = [often(&lefts), often(&rights)].concat();
+    edges.retain(|edge| (left + 1..right).contains(edge));
+    edges.sort_unstable();
+    edges.dedup();
+    (left + NARROWEST <= right).then_some(Moved {
+        by,
+        left,
+        right,
+        edges,
+    })
 }
 
 #[cfg(test)]
@@ -319,7 +336,16 @@ mod tests {
                 y: -(by as i32),
             };
             let (left, right) = (70, 400);
-            assert_eq!(moved, Moved { by, left, right });
+            let edges = Vec::new();
+            assert_eq!(
+                moved,
+                Moved {
+                    by,
+                    left,
+                    right,
+                    edges
+                }
+            );
         }
     }
 

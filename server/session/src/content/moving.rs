@@ -19,6 +19,8 @@ const MAX_COPIES: usize = 24;
 pub(super) const MAX_WAITING: usize = 8;
 /// Pixels of these.
 const MAX_WAITING_AREA: usize = 6 << 20;
+/// Fewer columns are not worth a copy of their own.
+const NARROWEST: u32 = 32;
 /// Rows that must match before a copy begins.
 const AHEAD: u32 = 8;
 
@@ -70,6 +72,8 @@ impl Moving {
         let (mut strips, mut left) = (Vec::new(), moved.left);
         while left < moved.right {
             let right = ((left / TILE + 1) * TILE).min(moved.right);
+            let edge = moved.edges.iter().find(|edge| **edge > left);
+            let right = edge.map_or(right, |edge| right.min(*edge));
             strips.push(Strip {
                 left,
                 right,
@@ -79,10 +83,10 @@ impl Moving {
             left = right;
         }
         Some(Pass {
+            ahead: vec![0; (moved.right - moved.left) as usize],
             moved,
             strips,
             found: Vec::new(),
-            ahead: vec![0; (moved.right - moved.left) as usize],
             held: Held::default(),
             tries: MAX_COPIES,
         })
@@ -105,7 +109,7 @@ impl Pass {
         (area, y, line): (Rect, u32, &[u32]),
         next: impl FnMut(u32, u32, &mut [u32]) -> bool,
     ) {
-        let Moved { left, right, .. } = self.moved;
+        let (left, right) = (self.moved.left, self.moved.right);
         let x = area.x;
         let run = &line[(left - x) as usize..(right - x) as usize];
         self.compare(content, y, run);
@@ -186,6 +190,11 @@ impl Pass {
             if !may.contains(&true) {
                 return;
             }
+        }
+        let strips = self.strips.iter().zip(&may).filter(|(_, may)| **may);
+        let width: u32 = strips.map(|(strip, _)| strip.right - strip.left).sum();
+        if width < NARROWEST {
+            return;
         }
         for (strip, _) in self.strips.iter_mut().zip(may).filter(|(_, may)| *may) {
             strip.open = Some((y, y));
