@@ -209,11 +209,8 @@ fn draw_over(workload: Workload, text: &Text) -> Option<Canvas> {
             photo::paint_film(&mut canvas, 0);
             canvas
         }
-        Over::Photos(rect) => {
-            let mut canvas = Canvas::new(rect.w, rect.h, 0);
-            photo::paint(&mut canvas, 0);
-            return Some(canvas);
-        }
+        // Nothing at first: a slow link would need most of a minute for a photo to begin with.
+        Over::Photos(rect) => return Some(Canvas::new(rect.w, rect.h, PAPER)),
         Over::Menu(rect) => {
             let mut canvas = Canvas::new(rect.w, rect.h, PAPER);
             text.page(&mut canvas, 0, OTHER_DOCUMENT, 0);
