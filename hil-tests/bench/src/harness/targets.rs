@@ -74,10 +74,13 @@ fn line(target: &Target, all: &[Figures]) -> Option<String> {
         return Some(format!("{name}, {what}: no peer is comparable"));
     };
     let met = if value <= least * wanted { "yes" } else { "no" };
+    let share = match least > 0.0 {
+        true => format!("{:.3}", value / least),
+        false => "theirs is none".to_owned(),
+    };
     Some(format!(
-        "{name}, {what}: {value:.2}, of {}'s {least:.2} at most {wanted:.3}: {met} ({:.3})",
+        "{name}, {what}: {value:.2}, of {}'s {least:.2} at most {wanted:.3}: {met} ({share})",
         peer.system,
-        value / least.max(f64::MIN_POSITIVE)
     ))
 }
 
