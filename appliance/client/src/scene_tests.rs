@@ -456,3 +456,22 @@ fn picture_comes_in_as_many_parts_as_the_session_likes_and_not_without_end() {
     let too_much = Err(SceneError::Video(FILM, VideoError::OverBudget));
     assert_eq!(send(more(), &much).0, too_much);
 }
+
+#[test]
+fn videos_started_over_and_over_in_one_frame_are_refused() {
+    let mut film = scene();
+    apply(&mut film, vec![create(90, 70)]).unwrap();
+    let ops = (0..50).flat_map(|n| {
+        let video = VideoId(n);
+        let SceneOp::StartVideo { layer, rect, .. } = start(0, 0, 64, 48) else {
+            unreachable!("start() starts");
+        };
+        let start = SceneOp::StartVideo { video, layer, rect };
+        [start, SceneOp::EndVideo { video }]
+    });
+    let refused = apply(&mut film, ops.collect());
+    assert!(
+        matches!(refused, Err(SceneError::Video(_, VideoError::OverBudget))),
+        "{refused:?}"
+    );
+}

@@ -16,6 +16,11 @@ use heliostat_wire::scene::Rect as WireRect;
 
 use crate::scene::Layer;
 
+/// How often a frame may decode, or make decoders for, all the pixels that were offered.
+const WORK: usize = 3;
+/// A decoder is as much work as this, however small its picture.
+const SMALLEST_WORK: usize = 128 * 128;
+
 /// What is wrong with a video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VideoError {
@@ -79,6 +84,8 @@ pub struct Videos {
     videos: BTreeMap<VideoId, Video>,
     most: usize,
     most_pixels: u32,
+    /// Pixels that the frame at hand may still decode, or make decoders for.
+    left: usize,
 }
 
 impl Videos {
@@ -88,11 +95,13 @@ impl Videos {
             videos: BTreeMap::new(),
             most: most.min(MAX_VIDEOS),
             most_pixels,
+            left: 0,
         }
     }
 
-    /// Another frame is applied.
+    /// Another frame is applied. It may not keep the terminal busy: the card is heard of in between.
     pub fn begin_frame(&mut self) {
+        self.left = WORK * SMALLEST_WORK.max(self.most_pixels as usize);
         self.videos
             .values_mut()
             .for_each(|video| video.served = false);
@@ -110,6 +119,7 @@ impl Videos {
             return Err(VideoError::Exists);
         }
         let rect = inside(rect, size).ok_or(VideoError::Outside)?;
+        self.charge(rect.area().max(SMALLEST_WORK))?;
         let used: usize = self.videos.values().map(|video| video.rect.area()).sum();
         if self.videos.len() >= self.most || used + rect.area() > self.most_pixels as usize {
             return Err(VideoError::OverBudget);
@@ -126,6 +136,14 @@ impl Videos {
             served: false,
         };
         self.videos.insert(id, video);
+        Ok(())
+    }
+
+    fn charge(&mut self, pixels: usize) -> Result<(), VideoError> {
+        self.left = self
+            .left
+            .checked_sub(pixels)
+            .ok_or(VideoError::OverBudget)?;
         Ok(())
     }
 
@@ -164,6 +182,10 @@ impl Videos {
             video.begun.extend_from_slice(part);
             return Ok(None);
         }
+        self.left = self
+            .left
+            .checked_sub(video.rect.area())
+            .ok_or(VideoError::OverBudget)?;
         let layer = layer(video.layer).ok_or(VideoError::Unknown)?;
         if video.begun.is_empty() {
             video.draw(part, layer)?;
@@ -173,6 +195,14 @@ impl Videos {
             video.draw(&unit, layer)?;
         }
         Ok(Some((video.layer, video.rect)))
+    }
+}
+
+impl Drop for Video {
+    /// What a person has seen does not stay in memory; the codec's own pictures are freed as they
+    /// are.
+    fn drop(&mut self) {
+        self.begun.fill(0);
     }
 }
 

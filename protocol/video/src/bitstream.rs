@@ -20,6 +20,12 @@ pub enum Refused {
     /// A picture of another size than the one that was agreed.
     #[error("the bitstream has {0}×{1} pixels, agreed were others")]
     WrongSize(u32, u32),
+    /// None, or more than one picture.
+    #[error("an access unit is one picture")]
+    NotOnePicture,
+    /// More units than a picture has.
+    #[error("an access unit of more than {MAX_UNITS} units")]
+    TooMany,
     /// Interlaced, not 4:2:0, deeper than eight bits or with many reference pictures.
     #[error("the bitstream asks for what the protocol leaves out: {0}")]
     Unsupported(&'static str),
@@ -40,29 +46,45 @@ const PPS: u8 = 8;
 const DELIMITER: u8 = 9;
 /// Reference pictures that a terminal holds.
 const MAX_REFERENCES: u32 = 4;
+/// Units of one picture.
+const MAX_UNITS: usize = 64;
+/// Bytes of a slice that are looked at.
+const SLICE_START: usize = 16;
 /// Bytes of sequence parameters that are looked at.
 const MAX_SPS: usize = 256;
 
 /// Looks at an access unit of a video of `size`.
 pub fn inspect(unit: &[u8], size: Size) -> Result<Unit, Refused> {
-    let mut key = false;
-    let mut any = false;
-    for nal in nals(unit)? {
-        any = true;
+    let mut slices = None;
+    for (count, nal) in nals(unit)?.enumerate() {
+        if count == MAX_UNITS {
+            return Err(Refused::TooMany);
+        }
         let Some((head, body)) = nal.split_first() else {
             return Err(Refused::Malformed);
         };
         match head & 31 {
-            SLICE | SEI | PPS | DELIMITER => {}
-            IDR => key = true,
+            kind @ (SLICE | IDR) => {
+                // A codec would decode any number of pictures from one buffer.
+                let is_first = first_block(body)? == 0;
+                if is_first != slices.is_none() || slices.is_some_and(|slices| slices != kind) {
+                    return Err(Refused::NotOnePicture);
+                }
+                slices = Some(kind);
+            }
+            SEI | PPS | DELIMITER => {}
             SPS => check_sps(body, size)?,
             kind => return Err(Refused::Kind(kind)),
         }
     }
-    match any {
-        true => Ok(Unit { key }),
-        false => Err(Refused::NoStartCode),
-    }
+    let slices = slices.ok_or(Refused::NotOnePicture)?;
+    Ok(Unit { key: slices == IDR })
+}
+
+/// The macroblock that a slice begins with.
+fn first_block(body: &[u8]) -> Result<u32, Refused> {
+    let plain = without_emulation(&body[..body.len().min(SLICE_START)]);
+    Bits::new(&plain).golomb().ok_or(Refused::Malformed)
 }
 
 /// The units between start codes.
@@ -267,6 +289,20 @@ mod tests {
                 Err(Refused::WrongSize(size.even().w, size.even().h))
             );
         }
+    }
+
+    #[test]
+    fn unit_of_more_or_less_than_one_picture_is_refused() {
+        let size = Size { w: 64, h: 48 };
+        let one = unit(size);
+        let two = [&one[..], &one[..]].concat();
+        assert_eq!(inspect(&two, size), Err(Refused::NotOnePicture));
+        let skipped = [0, 0, 1, 0x41, 0xe0, 0x40];
+        let mixed = [&one[..], &skipped[..]].concat();
+        assert_eq!(inspect(&mixed, size), Err(Refused::NotOnePicture));
+        let none = [0, 0, 1, 9, 16];
+        assert_eq!(inspect(&none, size), Err(Refused::NotOnePicture));
+        assert_eq!(inspect(&none.repeat(65), size), Err(Refused::TooMany));
     }
 
     #[test]

@@ -495,7 +495,7 @@ impl App {
         }
     }
 
-    fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
         let ending = self.ending.as_ref().map(|(_, deadline)| *deadline);
         let keys = self.input.release_at().filter(|_| self.terminal.is_some());
         let terminal = self.terminal.as_ref();
@@ -506,7 +506,7 @@ impl App {
             outputs,
             self.frame_deadline(now),
             self.callbacks_deadline(now),
-            self.film_deadline(),
+            self.film_deadline(now),
         ]
         .into_iter()
         .flatten()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use heliostat_wire::limits::MAX_SCENE_OPS;
 use smithay::utils::Transform;
 use smithay::wayland::compositor::{send_surface_state, with_states};
 use smithay::wayland::fractional_scale::with_fractional_scale;
@@ -18,7 +19,9 @@ use crate::videos::Part;
 
 /// What would be on its way for longer shows a likeness first.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Changes of no more cells go out even where the way is full: typing is not kept waiting.
+/// Operations that films may add to a frame.
+const OPS_OF_FILMS: usize = 64;
+/// Changes of no more cells that may answer input go out even where the way is full.
 const FEW_CELLS: usize = 4;
 
 impl App {
@@ -77,7 +80,9 @@ impl App {
         self.hear_squeezed();
         let (dirty_before, started) = (self.dirty_tiles(), Instant::now());
         let room = self.encode(&wanted, now);
-        let films = self.film_part(&wanted, room);
+        // Operations that bring pixels are never cut off.
+        let has_room = changes.len() + OPS_OF_FILMS <= MAX_SCENE_OPS;
+        let films = self.film_part(&wanted, if has_room { room } else { 0 });
         self.dirty.pixels |= self.videos.is_ready();
         let more = self.dirty.pixels;
         let ops = [films.before, changes, films.after].concat();
@@ -171,7 +176,17 @@ impl App {
             }
         }
         let is_playing = |video, layer| playing.get(&video) == Some(&layer);
-        self.videos.part(is_playing, room)
+        let part = self.videos.part(is_playing, room);
+        for surface in self.surfaces.all_mut() {
+            let content = &mut surface.content;
+            if content
+                .playing()
+                .is_some_and(|film| part.shown.contains(&film.video))
+            {
+                content.film_shown();
+            }
+        }
+        part
     }
 
     /// Encodes what has changed, as far as it may go now; layers of which little has changed first,
@@ -184,6 +199,7 @@ impl App {
         let allowance = terminal.allowance(now);
         let soon = terminal.carries(PATIENCE);
         let serial = terminal.pace.next_serial();
+        let answers = terminal.pace.answers(now);
         self.encoder.set_level(terminal.level());
         let room = |bytes| Room {
             pixels: MAX_FRAME_PIXELS,
@@ -198,15 +214,15 @@ impl App {
         surfaces.sort_by_key(|surface| surface.content.dirty_cells());
         for surface in surfaces {
             surface.content.told(serial);
-            let urgent = surface.content.dirty_cells() <= FEW_CELLS;
+            let urgent = answers && surface.content.dirty_cells() <= FEW_CELLS;
             let bytes = allowance.unwrap_or(if urgent { SMALLEST } else { 0 });
             if !surface
                 .content
                 .encode(&mut self.encoder, &mut self.motion_room, room(bytes))
             {
                 self.dirty.pixels = true;
-                if let Some(soon) = soon {
-                    surface.content.look_for_photographs(soon);
+                if let Some(soon) = soon.filter(|_| self.videos.are_wanted()) {
+                    surface.content.look_for_photographs(soon, now);
                 }
             }
         }

@@ -90,6 +90,12 @@ impl Pace {
         }
     }
 
+    /// Whether what changes now may be due to input.
+    pub fn answers(&self, now: Instant) -> bool {
+        let since = self.input.map(|input| now.saturating_duration_since(input));
+        since.is_some_and(|since| since < INPUT_MEMORY)
+    }
+
     /// Takes the serial of the frame that goes now.
     pub fn sent(&mut self, now: Instant) -> u32 {
         let serial = self.next;

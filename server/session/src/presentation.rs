@@ -124,7 +124,8 @@ impl App {
                 continue;
             };
             wanted.output = place.output;
-            match content.is_dirty() {
+            let is_free = |video| self.videos.is_free(video);
+            match content.is_dirty() || content.film_waits(is_free) {
                 true => left.push(wanted),
                 false => taken.push(wanted),
             }

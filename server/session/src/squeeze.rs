@@ -16,6 +16,7 @@ use heliostat_tiles::{Encoder, Ending, Part, Squeezer, join};
 use heliostat_wire::id::AttachId;
 use heliostat_wire::scene::FrameHeader;
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::error;
 
 use crate::link::ToTerminalTask;
 
@@ -111,7 +112,9 @@ impl Squeeze {
         let bytes = frame.units.len() + expected.squeezed;
         self.under_way.fetch_add(1, Ordering::Relaxed);
         let job = Job::End(Box::new((encoder.end(), frame, expected)));
-        let _ = self.jobs.send(job);
+        if self.jobs.send(job).is_err() {
+            error!("the thread that compresses is gone: the terminal sees nothing new");
+        }
         bytes
     }
 

@@ -25,7 +25,7 @@ use heliostat_wire::session::Capabilities;
 use tracing::{debug, warn};
 
 use crate::app::App;
-use crate::content::{Content, Hint, Playing};
+use crate::content::{Content, Playing};
 use worker::{Job, Worker};
 
 pub use worker::Done;
@@ -80,6 +80,8 @@ pub struct Part {
     pub after: Vec<SceneOp>,
     /// Access units, in order.
     pub units: Vec<u8>,
+    /// Videos whose picture is whole with this frame.
+    pub shown: Vec<VideoId>,
 }
 
 impl Videos {
@@ -115,8 +117,13 @@ impl Videos {
         video
     }
 
+    /// Whether the terminal decodes any.
+    pub fn are_wanted(&self) -> bool {
+        self.most > 0
+    }
+
     /// Whether the next picture of a video can be taken.
-    fn is_free(&self, video: VideoId) -> bool {
+    pub fn is_free(&self, video: VideoId) -> bool {
         let open = self.open.get(&video);
         open.is_some_and(|open| matches!(open.stage, Stage::Free))
     }
@@ -140,9 +147,9 @@ impl Videos {
         self.open.retain(|video, open| {
             let stays = is_playing(*video, open.layer);
             if !stays {
-                if let Some(worker) = &self.worker {
-                    worker.send(Job::End(*video));
-                }
+                // A thread that is gone has no encoders either.
+                let worker = self.worker.as_ref();
+                let _ = worker.map(|worker| worker.send(Job::End(*video)));
                 if open.told {
                     part.before.push(SceneOp::EndVideo { video: *video });
                 }
@@ -176,6 +183,7 @@ impl Videos {
             *from += piece.len();
             if last {
                 open.stage = Stage::Free;
+                part.shown.push(*video);
             }
         }
         part
@@ -195,6 +203,7 @@ impl App {
             return;
         };
         let rate = terminal.rate();
+        let mut lost = None;
         for surface in self.surfaces.all_mut() {
             let content = &mut surface.content;
             let is_busy = content
@@ -213,28 +222,43 @@ impl App {
             let mut pixels = worker.spare();
             match content.take_picture(&mut pixels, now) {
                 Some(Playing { video, rect, .. }) => {
-                    worker.send(Job::Picture {
+                    let sent = worker.send(Job::Picture {
                         video,
                         size: size_of(rect),
                         pixels,
                         quality: quality(rect, rate),
                     });
-                    if let Some(open) = self.videos.open.get_mut(&video) {
-                        open.stage = Stage::Encoding;
+                    match self.videos.open.get_mut(&video).filter(|_| sent) {
+                        Some(open) => open.stage = Stage::Encoding,
+                        None => lost = Some(video),
                     }
                 }
-                None => worker.give_back(pixels),
+                None => {
+                    worker.give_back(pixels);
+                    self.dirty.pixels |= content.playing().is_none();
+                }
             }
+        }
+        if let Some(video) = lost {
+            self.videos.most = 0;
+            self.give_up(video, "its thread is gone");
         }
     }
 
-    /// When a film that stands still is over.
-    pub(crate) fn film_deadline(&mut self) -> Option<Instant> {
+    /// When a film's next picture can be taken, or one that stands still is over. Those whose picture
+    /// is on its way are woken by it.
+    pub(crate) fn film_deadline(&mut self, now: Instant) -> Option<Instant> {
         self.terminal.as_ref()?;
-        let surfaces = self.surfaces.all_mut();
-        surfaces
-            .filter_map(|surface| surface.content.still_at())
-            .min()
+        let contents = self.surfaces.all_mut().map(|surface| &surface.content);
+        let due = |content: &Content| {
+            let playing = content.playing()?;
+            match playing.changed {
+                _ if !self.videos.is_free(playing.video) => None,
+                true => Some(now),
+                false => content.still_at(),
+            }
+        };
+        contents.filter_map(due).min()
     }
 
     /// A picture was encoded.
@@ -253,13 +277,12 @@ impl App {
 
     /// This film cannot be encoded: its surface goes as ever from now on.
     fn give_up(&mut self, video: VideoId, why: &str) {
-        warn!("a film is not encoded: {why}");
         let is_it = |content: &Content| content.playing().is_some_and(|p| p.video == video);
         for surface in self.surfaces.all_mut().filter(|s| is_it(&s.content)) {
-            surface.content.end_video();
-            surface.content.set_hint(Hint::Still);
+            warn!("a film is not encoded: {why}");
+            surface.content.refuse_films();
+            self.dirty.pixels = true;
         }
-        self.dirty.pixels = true;
     }
 }
 
@@ -272,8 +295,8 @@ impl Videos {
         if let Some((video, open)) = before {
             self.open.insert(video, open);
         }
-        if !fits {
-            return content.pass_over_film();
+        if !fits || !content.is_opaque(rect) {
+            return content.pass_over_film(now);
         }
         let video = self.open(content.layer(), rect);
         debug!(?rect, layer = content.layer().0, "a film is shown");

@@ -30,6 +30,11 @@ const CELL_BYTES: u64 = BYTES_A_PIXEL * (TILE * TILE) as u64;
 /// How much of the rectangle around it a photograph has to fill, in percent.
 const FILLED: usize = 60;
 
+/// A film that could not be a video is not looked for again for this long.
+const REFUSED: Duration = Duration::from_secs(5);
+/// Photographs are looked for this often.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// What a client says of its surface.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Hint {
@@ -54,6 +59,18 @@ pub(super) struct Films {
     likenesses: BTreeSet<u32>,
     /// Cells that the film shares with the rest of the layer, and whose rest has changed.
     beside: BTreeSet<u32>,
+    refused: Refusal,
+    /// When photographs were looked for last.
+    looked: Option<Instant>,
+}
+
+/// For how long no film is looked for.
+#[derive(Debug, Default, Clone, Copy)]
+enum Refusal {
+    #[default]
+    None,
+    Until(Instant),
+    Ever,
 }
 
 /// A film that goes as a video.
@@ -67,6 +84,8 @@ pub struct Playing {
     pub changed: bool,
     /// When its last picture was taken.
     pub at: Instant,
+    /// A picture of it has been sent.
+    pub shown: bool,
 }
 
 impl Films {
@@ -103,8 +122,45 @@ impl Content {
     }
 
     /// The film that was found cannot be a video now.
-    pub fn pass_over_film(&mut self) {
+    pub fn pass_over_film(&mut self, now: Instant) {
         self.films.found = None;
+        if !matches!(self.films.refused, Refusal::Ever) {
+            self.films.refused = Refusal::Until(now + REFUSED);
+        }
+    }
+
+    /// Nothing of this layer is ever a video.
+    pub fn refuse_films(&mut self) {
+        self.end_video();
+        self.films.refused = Refusal::Ever;
+    }
+
+    fn refuses_films(&self, now: Instant) -> bool {
+        match self.films.refused {
+            Refusal::None => false,
+            Refusal::Until(then) => now < then,
+            Refusal::Ever => true,
+        }
+    }
+
+    /// A picture of the film was sent.
+    pub fn film_shown(&mut self) {
+        if let Some(playing) = &mut self.films.playing {
+            playing.shown = true;
+        }
+    }
+
+    /// Whether the film's newest pixels are in no frame yet, where the encoder `is_free` or not.
+    pub fn film_waits(&self, is_free: impl Fn(VideoId) -> bool) -> bool {
+        let playing = self.films.playing.as_ref();
+        playing.is_some_and(|playing| playing.changed || !is_free(playing.video))
+    }
+
+    /// Whether all pixels of `rect` are opaque, as a video's are.
+    pub fn is_opaque(&self, rect: Rect) -> bool {
+        let view = self.view().sub(rect);
+        let opaque = |row: &[u32]| row.iter().all(|pixel| pixel >> 24 == 0xff);
+        !self.alpha || view.is_some_and(|view| view.rows().all(opaque))
     }
 
     /// The part that is a film goes as `video` from now on, unless copies wait.
@@ -127,6 +183,7 @@ impl Content {
             rect,
             changed: true,
             at: now,
+            shown: false,
         });
     }
 
@@ -141,7 +198,7 @@ impl Content {
             let cell = self.cell_at(part);
             self.cells[cell as usize] = Base::Unknown;
             self.dirty += 1;
-            if !playing.changed {
+            if playing.shown && !playing.changed {
                 self.films.likenesses.insert(cell);
             }
         }
@@ -149,8 +206,12 @@ impl Content {
 
     /// Looks for a photograph among what is dirty that would take longer than `bytes` allow; it
     /// becomes a film of one picture.
-    pub fn look_for_photographs(&mut self, bytes: u64) {
-        if self.films.playing.is_some() || self.films.found.is_some() {
+    pub fn look_for_photographs(&mut self, bytes: u64, now: Instant) {
+        let looked = self.films.looked;
+        let is_soon = looked.is_some_and(|looked| now.saturating_duration_since(looked) < LOOK);
+        let is_taken = self.films.playing.is_some() || self.films.found.is_some();
+        let is_wanted = self.films.hint != Hint::Still && !self.refuses_films(now);
+        if is_soon || is_taken || !is_wanted {
             return;
         }
         let cells = (0..).zip(&self.cells);
@@ -160,6 +221,7 @@ impl Content {
         if (new.len() as u64) * CELL_BYTES <= bytes {
             return;
         }
+        self.films.looked = Some(now);
         let view = whole_view(&self.pixels, self.size);
         let natural = new.into_iter().filter(|cell| {
             let pixels = view.sub(self.cell_rect(*cell));
@@ -199,6 +261,7 @@ impl Content {
         if self.alpha && pixels.iter().any(|pixel| pixel >> 24 != 0xff) {
             pixels.clear();
             self.end_video();
+            self.pass_over_film(now);
             return None;
         }
         let playing = self.films.playing.as_mut()?;
@@ -218,6 +281,11 @@ impl Content {
     pub fn look_for_films(&mut self, is_busy: bool, now: Instant) -> bool {
         let rect = self.films.playing.map(|playing| playing.rect);
         let is_still = !is_busy && self.still_at().is_some_and(|at| at <= now);
+        if rect.is_none() && self.refuses_films(now) {
+            let (columns, cells) = (self.columns(), self.cell_count());
+            self.films.watch.reset(columns, cells);
+            return false;
+        }
         match self.films.watch.judge(rect, self.films.hint, now) {
             _ if is_still => self.end_video(),
             Verdict::Over if !is_busy => self.end_video(),

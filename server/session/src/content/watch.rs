@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_millis(500);
 /// Changes in two windows that make a cell hot: ten pictures a second.
 const HOT: u8 = 10;
 /// Changes in two windows where the client says that this is a film.
-const HOT_BY_HINT: u8 = 3;
+const HOT_BY_HINT: u8 = 5;
 /// Films that are smaller cost little as they are.
 const SMALLEST: (u32, u32) = (96, 64);
 /// How much of the rectangle around them the changes have to fill, in percent.
@@ -338,7 +338,7 @@ mod tests {
         let verdicts = play(
             &mut watch(),
             Instant::now(),
-            (FILM, 30, 120),
+            (FILM, 30, 200),
             &text(),
             Hint::Film,
         );

@@ -86,6 +86,7 @@ pub struct Client {
     pub shm: Option<wl_shm::WlShm>,
     pub pixels: Vec<u32>,
     size: (u32, u32),
+    format: wl_shm::Format,
 }
 
 impl Client {
@@ -102,6 +103,7 @@ impl Client {
             shm: None,
             pixels: Vec::new(),
             size: (0, 0),
+            format: wl_shm::Format::Xrgb8888,
         }
     }
 
@@ -181,15 +183,7 @@ impl Client {
         file.seek(SeekFrom::Start(0)).unwrap();
         let shm = self.shm.as_ref().expect("bound");
         let pool = shm.create_pool(file.as_fd(), len, &self.handle(), ());
-        let buffer = pool.create_buffer(
-            offset,
-            w,
-            h,
-            stride,
-            wl_shm::Format::Xrgb8888,
-            &self.handle(),
-            (),
-        );
+        let buffer = pool.create_buffer(offset, w, h, stride, self.format, &self.handle(), ());
         pool.destroy();
         buffer
     }
@@ -212,6 +206,17 @@ impl Client {
         self.present(x as i32, y as i32, w as i32, h as i32);
     }
 
+    /// Its pixels have alpha from now on.
+    pub fn paints_alpha(&mut self) {
+        self.format = wl_shm::Format::Argb8888;
+    }
+
+    /// Makes a pixel black and all but opaque, and damages it alone.
+    pub fn pierce(&mut self, x: u32, y: u32) {
+        self.pixels[(y * self.size.0 + x) as usize] = 0xfe00_0000;
+        self.present(x as i32, y as i32, 1, 1);
+    }
+
     /// Draws the picture of a film at a time, and damages it alone.
     pub fn picture(&mut self, (left, top, w, h): (u32, u32, u32, u32), time: u32) {
         let width = self.size.0;
@@ -230,7 +235,7 @@ impl Client {
                     ^ time.wrapping_mul(0x27d4_eb2f);
                 let light = hill((2 * u + v) / 3);
                 let blue = hill(u + v) / 2 + (grain >> 28);
-                let pixel = light << 16 | hill((u + 3 * v) / 5) << 8 | blue;
+                let pixel = 0xff00_0000 | light << 16 | hill((u + 3 * v) / 5) << 8 | blue;
                 self.pixels[((top + y) * width + left + x) as usize] = pixel;
             }
         }

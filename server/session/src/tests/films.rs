@@ -178,3 +178,41 @@ fn client_that_says_what_it_shows_is_believed() {
         assert_eq!(fixture.films(), films, "{kind:?}");
     }
 }
+
+#[test]
+fn film_at_a_terminal_that_shows_nothing_any_more_keeps_nobody_busy() {
+    let (mut fixture, window) = with_window();
+    play_until(&mut fixture, window, 1);
+    fixture.acknowledge(false);
+    for time in 200..220 {
+        fixture.client(window).picture(FILM, time);
+        fixture.turn_for(PICTURE);
+    }
+    fixture.turn_for(Duration::from_millis(400));
+    let due = fixture.next_deadline();
+    assert!(due.is_none_or(|wait| wait > Duration::ZERO), "{due:?}");
+    fixture.acknowledge(true);
+    fixture.settle();
+    fixture.assert_shows(&[window]);
+}
+
+#[test]
+fn film_that_comes_to_be_translucent_is_none_and_is_sent_as_it_is() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    let window = fixture.connect();
+    fixture.client(window).paints_alpha();
+    fixture.client(window).make_window();
+    within("the window is configured", || {
+        fixture.turn();
+        fixture.client(window).is_configured()
+    });
+    fixture.client(window).commit(WINDOW);
+    fixture.settle();
+    play_until(&mut fixture, window, 1);
+    fixture.client(window).picture(FILM, 300);
+    fixture.client(window).pierce(FILM.0 + 50, FILM.1 + 50);
+    fixture.settle();
+    assert_eq!(fixture.films(), 0);
+    fixture.assert_shows(&[window]);
+}

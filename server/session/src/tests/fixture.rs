@@ -123,6 +123,13 @@ impl Fixture {
         self.videos = videos;
     }
 
+    /// How long the session would wait for something to happen.
+    pub fn next_deadline(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        let due = self.session.app().next_deadline(now);
+        due.map(|due| due.saturating_duration_since(now))
+    }
+
     /// How many videos the terminal has open.
     pub fn films(&self) -> usize {
         self.terminal.as_ref().expect("attached").model.films.len()

@@ -64,10 +64,9 @@ impl Worker {
         }
     }
 
-    /// Gives it something to do.
-    pub fn send(&self, job: Job) {
-        // Where the thread could not be started, films stand still and then settle.
-        let _ = self.jobs.send(job);
+    /// Gives it something to do; false where it could not be started, or is gone.
+    pub fn send(&self, job: Job) -> bool {
+        self.jobs.send(job).is_ok()
     }
 
     /// Memory for a picture.
@@ -94,8 +93,10 @@ fn run(jobs: &mpsc::Receiver<Job>, events: &channel::Sender<Event>) {
                 pixels,
                 quality,
             } => {
+                let promise = Promise(video, events);
                 let unit = studio.encode(video, size, &pixels, quality);
                 let unit = unit.map_err(|error| error.to_string());
+                std::mem::forget(promise);
                 let done = Done {
                     video,
                     unit,
@@ -106,6 +107,20 @@ fn run(jobs: &mpsc::Receiver<Job>, events: &channel::Sender<Event>) {
                 }
             }
         }
+    }
+}
+
+/// Says that there is no picture if the thread dies before there is one.
+struct Promise<'a>(VideoId, &'a channel::Sender<Event>);
+
+impl Drop for Promise<'_> {
+    fn drop(&mut self) {
+        let done = Done {
+            video: self.0,
+            unit: Err("the thread of films has died".to_owned()),
+            pixels: Vec::new(),
+        };
+        let _ = self.1.send(Event::Film(done));
     }
 }
 
