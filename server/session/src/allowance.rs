@@ -25,7 +25,9 @@ const BURST: Duration = Duration::from_millis(16);
 /// At most so much is under way above twice what the way holds.
 const SPARE: Duration = Duration::from_millis(30);
 /// And so much in all, however fast the way has been: it may not be so any more.
-const MOST_UNDER_WAY: u64 = 1 << 20;
+const MOST_UNDER_WAY: u64 = 512 << 10;
+/// A way of which little is known may well carry so many times more.
+const HOPE: f64 = 4.0;
 /// A way of which little is known is taken to carry this much in a round trip.
 const FIRST_ROUND: u64 = 14 << 10;
 /// No round is shorter.
@@ -103,9 +105,11 @@ impl Allowance {
         self.tokens -= bytes as f64;
     }
 
-    /// Whether the rate is that of the way, and not only what was asked of it so far.
-    pub fn knows_the_way(&self) -> bool {
-        !matches!(self.state, State::Growing { .. })
+    /// Bytes a second that the way carries, by what is known: where that is little, some times as
+    /// much as it has been seen to carry.
+    pub fn rate(&self, path: &Path) -> f64 {
+        let is_growing = matches!(self.state, State::Growing { .. });
+        Way::of(path, is_growing).rate * if is_growing { HOPE } else { 1.0 }
     }
 
     /// A frame that was sent had other bytes than were `expected` then.

@@ -237,10 +237,10 @@ impl Attachment {
         self.link.connection.as_ref()?.path().rate
     }
 
-    /// Bytes that the link carries in a time, once that is known.
+    /// Bytes that the link carries in a time, by what is known of it.
     pub fn carries(&self, time: Duration) -> Option<u64> {
-        let rate = self.rate().filter(|_| self.allowance.knows_the_way())?;
-        Some((rate as f64 * time.as_secs_f64()) as u64)
+        let path = self.link.connection.as_ref()?.path();
+        Some((self.allowance.rate(&path) * time.as_secs_f64()) as u64)
     }
 
     /// Half of the shortest round trip.

@@ -14,7 +14,7 @@
 mod worker;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use heliostat_tiles::Rect;
 use heliostat_video::{Quality, Size};
@@ -202,7 +202,7 @@ impl App {
         let Some(terminal) = &self.terminal else {
             return;
         };
-        let rate = terminal.rate();
+        let rate = terminal.carries(Duration::from_secs(1));
         let mut lost = None;
         for surface in self.surfaces.all_mut() {
             let content = &mut surface.content;
