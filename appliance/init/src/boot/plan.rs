@@ -118,6 +118,8 @@ fn settings(facts: &Facts) -> Vec<Action> {
         Action::Setting("kernel/printk_devkmsg", "on"),
         // A terminal whose kernel fails starts anew by itself.
         Action::Setting("kernel/panic_on_oops", "1"),
+        // A gigabit's worth of the milliseconds in which the client draws.
+        Action::Setting("net/core/rmem_max", "2097152"),
     ];
     if !facts.cmdline.panic_given {
         actions.push(Action::Setting("kernel/panic", "10"));
