@@ -29,7 +29,7 @@ pub fn psnr(a: &[u32], b: &[u32]) -> f64 {
     20.0 * 255f64.log10() - 10.0 * mean.max(1e-9).log10()
 }
 
-/// Decodes any bytes as an access unit, as a terminal would; for fuzzing.
+/// Decodes any bytes as two access units, as a terminal would; for fuzzing.
 pub fn decode(bytes: &[u8]) {
     let size = Size { w: 64, h: 48 };
     let _ = inspect(bytes, size);
