@@ -339,7 +339,8 @@ impl App {
             .all_mut()
             .for_each(|title| title.content.forget());
         let kept = attach.capabilities.max_kept_cells.min(MOST_KEPT_CELLS);
-        self.videos.reset(Some(&attach.capabilities));
+        let lossy = !self.config.always_exact;
+        self.videos.reset(lossy.then_some(&attach.capabilities));
         let secret = RandomState::new().build_hasher().finish();
         self.encoder.start_keeping(kept, secret);
         self.set_layout_hint(&attach.layout);

@@ -18,6 +18,9 @@ pub struct Config {
     pub background: u32,
     /// The command of the terminal emulator.
     pub terminal: String,
+    /// No pixel is ever shown otherwise than it was drawn: no films as videos, no likenesses of
+    /// photographs.
+    pub always_exact: bool,
     /// The keyboard.
     pub keyboard: Keyboard,
     /// The mouse pointer.
@@ -58,6 +61,7 @@ impl Default for Config {
             autostart: vec!["foot".to_owned()],
             background: 0x2e_4057,
             terminal: "foot".to_owned(),
+            always_exact: false,
             keyboard: Keyboard::default(),
             cursor: Cursor::default(),
             shortcuts: Shortcuts::default(),
@@ -72,6 +76,7 @@ struct File {
     autostart: Option<Vec<String>>,
     background: Option<Colour>,
     terminal: Option<String>,
+    always_exact: Option<bool>,
     keyboard: Keyboard,
     cursor: Cursor,
     shortcuts: BTreeMap<Action, Chords>,
@@ -184,6 +189,7 @@ impl Config {
         take(&mut self.autostart, file.autostart);
         take(&mut self.background, file.background.map(|colour| colour.0));
         take(&mut self.terminal, file.terminal);
+        take(&mut self.always_exact, file.always_exact);
         let (own, theirs) = (&mut self.keyboard, file.keyboard);
         own.layout = theirs.layout.or(own.layout.take());
         own.variant = theirs.variant.or(own.variant.take());

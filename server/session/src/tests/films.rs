@@ -161,6 +161,21 @@ fn terminal_without_a_decoder_gets_exact_pixels() {
 }
 
 #[test]
+fn session_that_is_to_be_exact_shows_nothing_else() {
+    let mut fixture = Fixture::new();
+    fixture.be_always_exact();
+    fixture.attach("a", (640, 480));
+    let window = fixture.open(WINDOW);
+    for time in 0..50 {
+        fixture.client(window).picture(FILM, time);
+        fixture.turn_for(PICTURE);
+        assert_eq!(fixture.films(), 0);
+    }
+    fixture.settle();
+    fixture.assert_shows(&[window]);
+}
+
+#[test]
 fn client_that_says_what_it_shows_is_believed() {
     for (kind, films) in [(Type::Video, 1), (Type::Photo, 0)] {
         let (mut fixture, window) = with_window();

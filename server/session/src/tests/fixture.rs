@@ -123,6 +123,11 @@ impl Fixture {
         self.videos = videos;
     }
 
+    /// As with `always_exact` in session.toml.
+    pub fn be_always_exact(&mut self) {
+        self.session.app().config.always_exact = true;
+    }
+
     /// How long the session would wait for something to happen.
     pub fn next_deadline(&mut self) -> Option<Duration> {
         let now = Instant::now();

@@ -310,16 +310,15 @@ fn animation_is_aimed_at_the_retraces_of_a_terminal_that_has_some() {
         animation.fixture.is_aimed_at()
     });
     let learnt = animation.took.len();
-    let until = Instant::now() + 2000 * MS;
-    while Instant::now() < until {
+    let started = Instant::now();
+    within("120 pictures are shown", || {
         animation.turn();
-    }
+        animation.took.len() >= learnt + 120
+    });
     let took = &animation.took[learnt..];
-    let mean = took.iter().sum::<Duration>() / took.len().max(1) as u32;
+    let mean = took.iter().sum::<Duration>() / took.len() as u32;
     eprintln!(
-        "{} pictures in 2 s, {mean:?} from commit to retrace",
-        took.len()
+        "120 pictures in {:?}, {mean:?} from commit to retrace",
+        started.elapsed()
     );
-    // On a machine that is busy not all of them are in time.
-    assert!(took.len() > 60);
 }
