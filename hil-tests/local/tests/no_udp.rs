@@ -42,7 +42,7 @@ fn main() -> anyhow::Result<()> {
 fn swallow_udp() -> anyhow::Result<()> {
     for rule in [
         "rule del pref 0",
-        "rule add pref 1 ipproto udp blackhole",
+        "rule add pref 1 ipproto 17 blackhole",
         "rule add pref 2 table local",
     ] {
         let status = Command::new("ip").args(rule.split(' ')).status();
