@@ -16,9 +16,9 @@ const KEY_A: u16 = 30;
 
 /// Many keys into a client that changes its pixels at each.
 pub fn measure() -> anyhow::Result<Vec<Figure>> {
-    let probe = hil_local::programs::find("hil-probe")?;
+    let probe = hil_local::Lent::new("hil-probe")?;
     let options = SiteOptions {
-        session_toml: format!("autostart = [\"{} keys\"]\n", probe.display()),
+        session_toml: format!("autostart = [\"{} keys\"]\n", probe.path().display()),
         ..SiteOptions::default()
     };
     let site = Site::start(&options)?;

@@ -63,10 +63,10 @@ fn watch(terminal: &mut Terminal, time: Duration) -> anyhow::Result<(u64, u64)> 
 
 /// A session in which nothing moves but a cursor.
 pub fn measure_blink() -> anyhow::Result<Vec<Figure>> {
-    let probe = hil_local::programs::find("hil-probe")?;
+    let probe = hil_local::Lent::new("hil-probe")?;
     let run = |what: &str| -> anyhow::Result<(u64, u64)> {
         let options = SiteOptions {
-            session_toml: format!("autostart = [\"{} {what}\"]\n", probe.display()),
+            session_toml: format!("autostart = [\"{} {what}\"]\n", probe.path().display()),
             ..SiteOptions::default()
         };
         let site = Site::start(&options)?;
@@ -98,9 +98,9 @@ pub fn measure_blink() -> anyhow::Result<Vec<Figure>> {
 /// An 800×600 window dragged across the desktop.
 pub fn measure_drag() -> anyhow::Result<Vec<Figure>> {
     const STEPS: i32 = 200;
-    let probe = hil_local::programs::find("hil-probe")?;
+    let probe = hil_local::Lent::new("hil-probe")?;
     let options = SiteOptions {
-        session_toml: format!("autostart = [\"{} photo\"]\n", probe.display()),
+        session_toml: format!("autostart = [\"{} photo\"]\n", probe.path().display()),
         ..SiteOptions::default()
     };
     let site = Site::start(&options)?;

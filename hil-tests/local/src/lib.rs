@@ -5,9 +5,11 @@
 //! that is inserted by a line of JSON.
 
 pub mod framebuffer;
+mod lent;
 pub mod site;
 pub mod terminal;
 
 pub use hil_rig::programs;
+pub use lent::Lent;
 pub use site::{Site, SiteOptions};
 pub use terminal::{Event, Terminal};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use hil_local::terminal::monotonic_us;
-use hil_local::{Event, Site, SiteOptions, Terminal, programs};
+use hil_local::{Event, Lent, Site, SiteOptions, Terminal, programs};
 use hil_rig::namespaces;
 use nix::unistd::Uid;
 
@@ -58,11 +58,9 @@ fn swallow_udp() -> anyhow::Result<()> {
 }
 
 fn attach_over_tcp() -> anyhow::Result<()> {
+    let probe = Lent::new("hil-probe")?;
     let options = SiteOptions {
-        session_toml: format!(
-            "autostart = [\"{} keys\"]\n",
-            programs::find("hil-probe")?.display()
-        ),
+        session_toml: format!("autostart = [\"{} keys\"]\n", probe.path().display()),
         ..SiteOptions::default()
     };
     let site = Site::start(&options)?;

@@ -2,11 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hil_local::{Site, SiteOptions, Terminal, programs};
+use hil_local::{Lent, Site, SiteOptions, Terminal, programs};
 use nix::unistd::{Uid, User};
 use serde_json::Value;
 
@@ -22,12 +20,10 @@ fn person() -> String {
     }
 }
 
-/// A site whose desktops have a window in which a cell blinks, and where its metrics are. The
-/// window's program lies in `folder`, because not everybody may enter a checkout.
-fn start(folder: &Path) -> (Site, SocketAddr) {
-    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
-    let probe = folder.join("hil-probe");
-    std::fs::copy(programs::find("hil-probe").unwrap(), &probe).unwrap();
+/// A site whose desktops have a window in which a cell blinks, and where its metrics are. Its
+/// program goes with what is returned last.
+fn start() -> (Site, SocketAddr, Lent) {
+    let probe = Lent::new("hil-probe").unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let metrics = free.local_addr().unwrap();
     drop(free);
@@ -37,11 +33,11 @@ fn start(folder: &Path) -> (Site, SocketAddr) {
     let options = SiteOptions {
         port,
         session_ports: (port + 1, port + 50),
-        session_toml: format!("autostart = [\"{} blink\"]\n", probe.display()),
+        session_toml: format!("autostart = [\"{} blink\"]\n", probe.path().display()),
         more: format!("min_uid = 1\n[metrics]\nlisten = \"{metrics}\"\n"),
         ..SiteOptions::default()
     };
-    (Site::start(&options).unwrap(), metrics)
+    (Site::start(&options).unwrap(), metrics, probe)
 }
 
 /// A terminal on which the cell has blinked some times.
@@ -86,8 +82,7 @@ fn a_blinking_desktop_has_numbers_and_is_lossless_between_two_blinks() {
             return eprintln!("skipped: {error}");
         }
     }
-    let folder = tempfile::tempdir().unwrap();
-    let (site, metrics) = start(folder.path());
+    let (site, metrics, _probe) = start();
     let _terminal = attach(&site);
     let round = site.ctl(&["top", "--once", "--interval", "3"]).unwrap();
     let session = &round["sessions"][0];
