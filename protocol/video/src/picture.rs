@@ -68,14 +68,6 @@ impl Picture {
             strides: [w, w / 2, w / 2],
         }
     }
-
-    /// Overwrites what a person has seen.
-    pub fn wipe(&mut self) {
-        for plane in [&mut self.y, &mut self.u, &mut self.v] {
-            plane.fill(0);
-        }
-        self.padded.fill(0);
-    }
 }
 
 fn pad(size: Size, pixels: &[u32], padded: &mut Vec<u32>) {

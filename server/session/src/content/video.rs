@@ -247,7 +247,7 @@ impl Content {
     }
 
     /// A cell was sent, or has changed: a likeness of it is worth nothing any more.
-    pub(super) fn is_exact(&mut self, cell: u32) {
+    pub(super) fn forget_likeness(&mut self, cell: u32) {
         self.films.likenesses.remove(&cell);
     }
 
@@ -255,15 +255,14 @@ impl Content {
     /// the video where the film is not opaque.
     pub fn take_picture(&mut self, pixels: &mut Vec<u32>, now: Instant) -> Option<Playing> {
         let rect = self.films.playing.filter(|playing| playing.changed)?.rect;
-        pixels.clear();
-        let view = self.view().sub(rect).expect("films are inside");
-        view.rows().for_each(|row| pixels.extend_from_slice(row));
-        if self.alpha && pixels.iter().any(|pixel| pixel >> 24 != 0xff) {
-            pixels.clear();
+        if !self.is_opaque(rect) {
             self.end_video();
             self.pass_over_film(now);
             return None;
         }
+        pixels.clear();
+        let view = self.view().sub(rect).expect("films are inside");
+        view.rows().for_each(|row| pixels.extend_from_slice(row));
         let playing = self.films.playing.as_mut()?;
         playing.changed = false;
         playing.at = now;
@@ -281,10 +280,15 @@ impl Content {
     pub fn look_for_films(&mut self, is_busy: bool, now: Instant) -> bool {
         let rect = self.films.playing.map(|playing| playing.rect);
         let is_still = !is_busy && self.still_at().is_some_and(|at| at <= now);
-        if rect.is_none() && self.refuses_films(now) {
-            let (columns, cells) = (self.columns(), self.cell_count());
-            self.films.watch.reset(columns, cells);
-            return false;
+        if rect.is_none() {
+            if self.refuses_films(now) {
+                return false;
+            }
+            if let Refusal::Until(_) = std::mem::take(&mut self.films.refused) {
+                // What has changed meanwhile says nothing about how often.
+                let (columns, cells) = (self.columns(), self.cell_count());
+                self.films.watch.reset(columns, cells);
+            }
         }
         match self.films.watch.judge(rect, self.films.hint, now) {
             _ if is_still => self.end_video(),
@@ -353,35 +357,25 @@ fn overlaps(a: Rect, b: Rect) -> bool {
     a.intersection(b).is_some()
 }
 
-/// The parts of `cell` outside `film`, which overlap neither each other nor it.
+/// The parts of `cell` outside `film`, which overlap neither each other nor it; none where they do
+/// not meet.
 fn beside(cell: Rect, film: Rect) -> impl Iterator<Item = Rect> {
-    let inner = cell.intersection(film);
     let (right, bottom) = (cell.x + cell.w, cell.y + cell.h);
-    let parts = match inner {
-        None => [cell, EMPTY, EMPTY, EMPTY],
-        Some(inner) => {
-            let below = inner.y + inner.h;
-            let beyond = inner.x + inner.w;
-            let band = |x: u32, y: u32, right: u32, bottom: u32| Rect {
-                x,
-                y,
-                w: right - x,
-                h: bottom - y,
-            };
-            [
-                band(cell.x, cell.y, right, inner.y),
-                band(cell.x, below, right, bottom),
-                band(cell.x, inner.y, inner.x, below),
-                band(beyond, inner.y, right, below),
-            ]
-        }
-    };
-    parts.into_iter().filter(|part| part.area() > 0)
+    let parts = cell.intersection(film).map(|inner| {
+        let (beyond, below) = (inner.x + inner.w, inner.y + inner.h);
+        let band = |x: u32, y: u32, right: u32, bottom: u32| Rect {
+            x,
+            y,
+            w: right - x,
+            h: bottom - y,
+        };
+        [
+            band(cell.x, cell.y, right, inner.y),
+            band(cell.x, below, right, bottom),
+            band(cell.x, inner.y, inner.x, below),
+            band(beyond, inner.y, right, below),
+        ]
+    });
+    let parts = parts.into_iter().flatten();
+    parts.filter(|part| !part.is_empty())
 }
-
-const EMPTY: Rect = Rect {
-    x: 0,
-    y: 0,
-    w: 0,
-    h: 0,
-};

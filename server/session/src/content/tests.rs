@@ -1,0 +1,302 @@
+//! A terminal ends with the newest pixels, whatever happened between.
+
+use heliostat_tiles::oracle::{Layer, Layers};
+use heliostat_tiles::{Decoder, Limits, TileSink};
+use heliostat_wire::id::VideoId;
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Paint(Rect, u32),
+    Draw(Rect, u32, u32),
+    Reshape(u32, u32, bool),
+    Encode(usize),
+    Forget,
+    Film(Rect),
+    EndFilm,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let rect = (0u32..150, 0u32..150, 1u32..90, 1u32..90);
+    let rect = rect.prop_map(|(x, y, w, h)| Rect { x, y, w, h });
+    prop_oneof![
+        4 => (rect, any::<u32>()).prop_map(|(rect, colour)| Op::Paint(rect, colour % 5 * 0x0101_0101)),
+        3 => (0u32..3, 0u32..40, 0u32..40).prop_map(|(half, x, y)| {
+            let rect = Rect { x: 75 * (half % 2), y: 0, w: 75 * (1 + half / 2), h: 200 };
+            Op::Draw(rect, x, y)
+        }),
+        1 => (1u32..160, 1u32..160, any::<bool>()).prop_map(|(w, h, a)| Op::Reshape(w, h, a)),
+        3 => (1usize..30_000).prop_map(Op::Encode),
+        1 => Just(Op::Forget),
+        1 => (0u32..150, 0u32..150, 1u32..150, 1u32..150)
+            .prop_map(|(x, y, w, h)| Op::Film(Rect { x, y, w, h })),
+        1 => Just(Op::EndFilm),
+    ]
+}
+
+fn resize(layer: &mut Layer, size: Size, alpha: bool) {
+    let mut new = Layer::new(size.w, size.h);
+    new.pixels.fill(empty(alpha));
+    for y in 0..layer.h.min(size.h) as usize {
+        let w = layer.w.min(size.w) as usize;
+        let (from, to) = (y * layer.w as usize, y * size.w as usize);
+        new.pixels[to..to + w].copy_from_slice(&layer.pixels[from..from + w]);
+    }
+    *layer = new;
+}
+
+fn room(pixels: usize) -> Room {
+    Room {
+        pixels,
+        bytes: u64::MAX,
+        now: Instant::now(),
+        serial: 1,
+    }
+}
+
+fn send(
+    content: &mut Content,
+    (terminal, decoder): (&mut Layers, &mut Decoder),
+    encoder: &mut Encoder,
+    max: usize,
+) {
+    let size = content.size();
+    if (terminal.0[0].w, terminal.0[0].h) != (size.w, size.h) || !content.in_step {
+        resize(&mut terminal.0[0], size, content.alpha());
+    }
+    content.told(1);
+    // A film's pixels are nobody's business while it plays.
+    if let Some(film) = content.playing() {
+        let (pixels, stride) = terminal.pixels_mut(0, film.rect).unwrap();
+        for row in pixels.chunks_mut(stride).take(film.rect.h as usize) {
+            row[..film.rect.w as usize].fill(0xff12_3456);
+        }
+    }
+    content.encode(encoder, &mut MotionRoom::default(), room(max));
+    let mut batch = Vec::new();
+    encoder.finish(&mut batch);
+    decoder
+        .decode(&batch, &Limits::default(), terminal)
+        .unwrap();
+}
+
+proptest! {
+    #[test]
+    fn terminal_ends_with_the_newest_pixels_whatever_happened_between(ops in prop::collection::vec(op(), 1..40)) {
+        let mut content = Content::new(LayerId(0), Size { w: 70, h: 100 }, true);
+        let mut terminal = Layers(vec![Layer::new(70, 100)]);
+        let mut encoder = Encoder::new(1);
+        // Few, so that slots are taken again.
+        encoder.start_keeping(3, 7);
+        let mut decoder = Decoder::keeping(3);
+        for op in ops {
+            match op {
+                Op::Paint(rect, colour) => content.update(rect, |_, _, run| { run.fill(colour); true }),
+                // The same picture at another place, as scrolling does.
+                Op::Draw(rect, x, y) => content.update(rect, |left, top, run| {
+                    for (pixel, at) in run.iter_mut().zip(left..) {
+                        *pixel = (at + x).wrapping_mul(0x9e37_79b9) ^ ((top + y).wrapping_mul(0x85eb_ca6b) >> 9);
+                    }
+                    true
+                }),
+                Op::Reshape(w, h, alpha) => content.reshape(Size { w, h }, alpha),
+                Op::Encode(max) => send(&mut content, (&mut terminal, &mut decoder), &mut encoder, max),
+                Op::Forget => content.forget(),
+                Op::Film(rect) => {
+                    let size = content.size();
+                    let all = Rect { x: 0, y: 0, w: size.w, h: size.h };
+                    if let Some(rect) = rect.intersection(all) {
+                        content.start_video(VideoId(1), rect, Instant::now());
+                    }
+                }
+                Op::EndFilm => content.end_video(),
+            }
+        }
+        content.end_video();
+        send(&mut content, (&mut terminal, &mut decoder), &mut encoder, usize::MAX);
+        prop_assert!(!content.is_dirty());
+        prop_assert_eq!(content.pixels(), &terminal.0[0].pixels[..]);
+    }
+}
+
+fn settled() -> (Content, Encoder) {
+    let mut content = Content::new(LayerId(3), Size { w: 100, h: 100 }, false);
+    let mut encoder = Encoder::new(1);
+    content.told(1);
+    content.encode(&mut encoder, &mut MotionRoom::default(), room(usize::MAX));
+    encoder.finish(&mut Vec::new());
+    (content, encoder)
+}
+
+#[test]
+fn damage_without_a_change_costs_nothing() {
+    let (mut content, _) = settled();
+    let all = Rect {
+        x: 0,
+        y: 0,
+        w: 100,
+        h: 100,
+    };
+    content.update(all, |_, _, run| {
+        run.fill(0xff00_0000);
+        true
+    });
+    assert!(!content.is_dirty());
+}
+
+#[test]
+fn change_that_was_undone_before_it_was_sent_costs_nothing() {
+    let (mut content, mut encoder) = settled();
+    let spot = Rect {
+        x: 5,
+        y: 5,
+        w: 3,
+        h: 3,
+    };
+    for colour in [0xffff_ffff, 0xff00_0000] {
+        content.update(spot, |_, _, run| {
+            run.fill(colour);
+            true
+        });
+    }
+    content.encode(&mut encoder, &mut MotionRoom::default(), room(usize::MAX));
+    assert!(encoder.is_empty());
+}
+
+#[test]
+fn only_the_changed_rectangle_is_sent() {
+    let (mut content, mut encoder) = settled();
+    content.update(
+        Rect {
+            x: 60,
+            y: 60,
+            w: 9,
+            h: 18,
+        },
+        |_, _, run| {
+            run.fill(0xffff_ffff);
+            true
+        },
+    );
+    content.encode(&mut encoder, &mut MotionRoom::default(), room(usize::MAX));
+    assert_eq!(encoder.pixel_count(), 9 * 18);
+    let mut batch = Vec::new();
+    encoder.finish(&mut batch);
+    assert!(batch.len() < 100, "{} bytes", batch.len());
+}
+
+/// Takes in rows of `area` of a picture; what the encoder got of it then.
+fn shown(content: &mut Content, area: Rect, picture: impl Fn(u32, u32) -> u32) -> (bool, usize) {
+    content.update(area, |left, y, run| {
+        (left..)
+            .zip(run)
+            .for_each(|(x, pixel)| *pixel = picture(x, y));
+        true
+    });
+    let mut encoder = Encoder::new(1);
+    content.encode(&mut encoder, &mut MotionRoom::default(), room(usize::MAX));
+    assert!(!content.is_dirty());
+    (encoder.has_copies(), encoder.pixel_count())
+}
+
+fn noise(x: u32, y: u32) -> u32 {
+    let v = x.wrapping_mul(0x9e37_79b9) ^ y.wrapping_mul(0x85eb_ca6b);
+    (v ^ v >> 15).wrapping_mul(0xc2b2_ae35)
+}
+
+#[test]
+fn of_a_scroll_only_the_new_rows_are_kept_and_sent() {
+    let mut content = Content::new(LayerId(3), Size { w: 500, h: 400 }, false);
+    let page = Rect {
+        x: 30,
+        y: 40,
+        w: 450,
+        h: 360,
+    };
+    shown(&mut content, page, noise);
+    // Up by fast and slow steps, then down.
+    for (y, rows) in [(18, 18), (60, 42), (70, 10), (50, 20), (20, 30)] {
+        content.update(page, |left, top, run| {
+            (left..)
+                .zip(run)
+                .for_each(|(x, pixel)| *pixel = noise(x, top + y));
+            true
+        });
+        let dirty = content.dirty;
+        assert!(dirty <= 16, "{dirty} cells");
+        let (copies, pixels) = shown(&mut content, page, |x, top| noise(x, top + y));
+        assert!(copies && pixels <= 450 * rows, "{pixels} pixels");
+    }
+}
+
+#[test]
+fn scrolls_that_no_frame_has_carried_become_one_copy_of_what_the_terminal_has() {
+    let mut content = Content::new(LayerId(3), Size { w: 500, h: 400 }, false);
+    let page = Rect {
+        x: 0,
+        y: 0,
+        w: 500,
+        h: 400,
+    };
+    shown(&mut content, page, noise);
+    for y in [20, 40] {
+        content.update(page, |left, top, run| {
+            (left..)
+                .zip(run)
+                .for_each(|(x, pixel)| *pixel = noise(x, top + y));
+            true
+        });
+    }
+    let (copies, pixels) = shown(&mut content, page, |x, top| noise(x, top + 60));
+    assert!(copies && pixels <= 500 * 60, "{pixels} pixels");
+}
+
+#[test]
+fn of_a_dragged_picture_only_what_it_uncovers_is_sent() {
+    let text = |x: u32, y: u32| {
+        let letter = noise(x / 8, y / 18) % 40;
+        let ink = y % 18 < 12 && letter > 8 && noise(x % 8 + letter * 8, y % 18) & 1 == 1;
+        if ink { 0xff20_2020 } else { 0xffff_ffff }
+    };
+    let size = Size { w: 900, h: 700 };
+    let mut content = Content::new(LayerId(3), size, false);
+    let page = Rect {
+        x: 0,
+        y: 0,
+        w: size.w,
+        h: size.h,
+    };
+    let at = |(left, top): (u32, u32)| {
+        move |x: u32, y: u32| {
+            let inside = (left..left + 400).contains(&x) && (top..top + 300).contains(&y);
+            if inside {
+                noise(x - left, y - top) | 0xff00_0000
+            } else {
+                text(x, y)
+            }
+        }
+    };
+    let mut place = (300u32, 200u32);
+    shown(&mut content, page, at(place));
+    for (dx, dy) in [(9, 5), (9, 5), (9, -5), (-9, -5), (-13, 7), (0, 11)] {
+        let next = (
+            place.0.wrapping_add_signed(dx),
+            place.1.wrapping_add_signed(dy),
+        );
+        let area = Rect {
+            x: place.0.min(next.0),
+            y: place.1.min(next.1),
+            w: 400 + dx.unsigned_abs(),
+            h: 300 + dy.unsigned_abs(),
+        };
+        place = next;
+        let (copies, pixels) = shown(&mut content, area, at(place));
+        let uncovered = area.area() - 400 * 300;
+        assert!(
+            copies && pixels <= 3 * uncovered,
+            "{pixels} pixels, {uncovered} are new"
+        );
+    }
+}
