@@ -285,7 +285,7 @@ impl Config {
     }
 }
 
-fn wrong(file: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+pub(crate) fn wrong(file: &str, text: &str, error: &toml::de::Error) -> ConfigError {
     let start = error.span().map_or(0, |span| span.start).min(text.len());
     let before = &text.as_bytes()[..start];
     let line = before.iter().filter(|byte| **byte == b'\n').count();

@@ -14,6 +14,7 @@ pub mod hub;
 pub mod keep_log;
 pub mod launcher;
 pub mod metrics;
+pub mod policy;
 pub mod process;
 pub mod remove_folder;
 pub mod run;

@@ -1,0 +1,98 @@
+//! Patterns in which `*` stands for anything.
+
+use std::fmt;
+
+/// A pattern; letters are compared as they are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Glob(String);
+
+impl Glob {
+    /// The pattern of a word.
+    pub fn new(word: &str) -> Self {
+        Self(word.to_owned())
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `text` is of this form.
+    pub fn matches(&self, text: &str) -> bool {
+        let mut pieces = self.0.split('*');
+        let first = pieces.next().unwrap_or_default();
+        let Some(mut rest) = text.strip_prefix(first) else {
+            return false;
+        };
+        let mut last = None;
+        for piece in pieces {
+            // Each piece at its first place leaves the most for those behind it; the last one
+            // must stand at the end.
+            if let Some(piece) = last.replace(piece) {
+                match rest.find(piece) {
+                    Some(at) => rest = &rest[at + piece.len()..],
+                    None => return false,
+                }
+            }
+        }
+        match last {
+            None => rest.is_empty(),
+            Some(last) => rest.ends_with(last),
+        }
+    }
+}
+
+impl fmt::Debug for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_anything() {
+        for (pattern, text, fits) in [
+            ("alice", "alice", true),
+            ("alice", "alices", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("ward-*", "ward-3", true),
+            ("ward-*", "warden", false),
+            ("*-3", "ward-3", true),
+            ("52:*:01", "52:54:00:01", true),
+            ("a*a", "a", false),
+            ("a*b*a", "ababa", true),
+            ("*b*b*", "abc", false),
+            ("", "", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(Glob::new(pattern).matches(text), fits, "{pattern} {text}");
+        }
+    }
+
+    /// The plain way: each star is tried with each length.
+    fn slow(pattern: &str, text: &str) -> bool {
+        match pattern.chars().next() {
+            None => text.is_empty(),
+            Some('*') => {
+                let rest = &pattern[1..];
+                text.char_indices().any(|(at, _)| slow(rest, &text[at..])) || slow(rest, "")
+            }
+            Some(letter) => text
+                .strip_prefix(letter)
+                .is_some_and(|text| slow(&pattern[letter.len_utf8()..], text)),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matches_as_the_plain_way_does(pattern in "[ab*]{0,6}", text in "[ab]{0,8}") {
+            prop_assert_eq!(Glob::new(&pattern).matches(&text), slow(&pattern, &text));
+        }
+    }
+}

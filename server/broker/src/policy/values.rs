@@ -1,0 +1,312 @@
+//! The values that settings of a policy take, each with the words that the file writes for it.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+/// What must be shown before a desktop is: weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub enum Proof {
+    /// A card's id is enough. Whoever can copy it has the desktop.
+    #[serde(rename = "none")]
+    None,
+    /// The card proves that it holds its key (PIV 9E, without a PIN).
+    #[serde(rename = "card")]
+    Card,
+    /// The card proves that it holds its key after its PIN was typed at the terminal (PIV 9A).
+    #[serde(rename = "card+pin")]
+    CardPin,
+    /// The person's password, at the greeter.
+    #[serde(rename = "password")]
+    Password,
+}
+
+/// Whether somebody who has logged in may bind the unknown card in the reader to themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enrol {
+    /// Cards are added by an administrator only.
+    No,
+    /// At once.
+    Offer,
+    /// An administrator has to agree: `heliostatctl card approve`.
+    Approval,
+}
+
+/// Which way a thing may go between terminal and session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Not at all.
+    No,
+    /// From the terminal into the session.
+    In,
+    /// From the session to the terminal.
+    Out,
+    /// Both ways.
+    Both,
+}
+
+/// A length of time, written as `"90s"`, `"15min"`, `"8h"`, `"30d"` or `"1h30min"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span(pub Duration);
+
+/// A length of time, or `"never"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Timeout(pub Option<Duration>);
+
+/// A number of bytes, written as `"512M"` or `"4G"` (powers of 1024), or `"unlimited"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Size(pub Option<u64>);
+
+/// How a share of something is weighed against other sessions', 1 to 10000; 100 is ordinary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Weight(pub u16);
+
+/// A program and its arguments.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Command(pub Vec<String>);
+
+const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
+/// Ten years: what is longer is a slip.
+const MAX_SPAN_S: u64 = 3660 * 86_400;
+
+/// Reads `1h30min` and its like.
+fn span(text: &str) -> Option<Duration> {
+    let mut rest = text.trim();
+    let mut total: u64 = 0;
+    if rest == "0" {
+        return Some(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = rest[digits..].trim_start();
+        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (_, seconds) = UNITS.iter().find(|(unit, _)| *unit == &rest[..letters])?;
+        total = total.checked_add(number.checked_mul(*seconds)?)?;
+        rest = rest[letters..].trim_start();
+    }
+    (total <= MAX_SPAN_S).then(|| Duration::from_secs(total))
+}
+
+fn size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text[..digits].parse().ok()?;
+    let shift = match text[digits..].trim() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = self.0.as_secs();
+        if left == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, seconds) in UNITS {
+            if left >= seconds {
+                write!(f, "{}{unit}", left / seconds)?;
+                left %= seconds;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("never"),
+            Some(after) => Span(after).fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(bytes) = self.0 else {
+            return f.write_str("unlimited");
+        };
+        let units = [("T", 40), ("G", 30), ("M", 20), ("K", 10)];
+        match units.iter().find(|(_, shift)| bytes % (1 << shift) == 0) {
+            Some((unit, shift)) => write!(f, "{}{unit}", bytes >> shift),
+            None => write!(f, "{bytes}"),
+        }
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_empty() {
+            true => f.write_str("none"),
+            false => f.write_str(&self.0.join(" ")),
+        }
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Card => "card",
+            Self::CardPin => "card+pin",
+            Self::Password => "password",
+        })
+    }
+}
+
+impl fmt::Display for Enrol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::No => "no",
+            Self::Offer => "offer",
+            Self::Approval => "approval",
+        })
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::No => "no",
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Both => "both",
+        })
+    }
+}
+
+/// A word that `read` takes, or an error that says what was expected.
+fn word<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expected: &str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    read(&text)
+        .ok_or_else(|| serde::de::Error::custom(format!("invalid {text:?}, expected {expected}")))
+}
+
+const A_SPAN: &str = "a time such as \"90s\", \"15min\", \"8h\" or \"30d\"";
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        word(deserializer, A_SPAN, |text| span(text).map(Self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Timeout {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = format!("\"never\" or {A_SPAN} that is not zero");
+        word(deserializer, &expected, |text| match text {
+            "never" => Some(Self(None)),
+            text => span(text)
+                .filter(|after| !after.is_zero())
+                .map(|after| Self(Some(after))),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "\"unlimited\" or a size such as \"512M\" or \"4G\"";
+        word(deserializer, expected, |text| match text {
+            "unlimited" => Some(Self(None)),
+            text => size(text).map(|bytes| Self(Some(bytes))),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Weight {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let weight = u16::deserialize(deserializer)?;
+        match weight {
+            1..=10_000 => Ok(Self(weight)),
+            _ => Err(serde::de::Error::custom(format!(
+                "invalid weight {weight}, expected 1 to 10000"
+            ))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words = Vec::<String>::deserialize(deserializer)?;
+        let sound = |word: &String| !word.contains('\0');
+        match words.iter().all(sound) && words.first().is_none_or(|program| !program.is_empty()) {
+            true => Ok(Self(words)),
+            false => Err(serde::de::Error::custom(
+                "invalid command, expected a list of a program and its arguments",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_and_shown_the_same_way() {
+        for (text, seconds) in [
+            ("0s", 0),
+            ("90s", 90),
+            ("15min", 900),
+            ("8h", 28_800),
+            ("1h30min", 5400),
+            ("30d", 2_592_000),
+        ] {
+            let read = span(text).unwrap();
+            assert_eq!(read.as_secs(), seconds, "{text}");
+            assert_eq!(span(&Span(read).to_string()), Some(read), "{text}");
+        }
+        assert_eq!(span("0"), Some(Duration::ZERO));
+        for wrong in [
+            "",
+            "15",
+            "h",
+            "15 minutes",
+            "-1s",
+            "1.5h",
+            "99999999999999999999h",
+            "4000d",
+        ] {
+            assert_eq!(span(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(size("512M"), Some(512 << 20));
+        assert_eq!(size("4G"), Some(4 << 30));
+        assert_eq!(Size(size("1536M")).to_string(), "1536M");
+        for wrong in [
+            "",
+            "0",
+            "G",
+            "4GB",
+            "99999999999999999999T",
+            "999999999999T",
+        ] {
+            assert_eq!(size(wrong), None, "{wrong}");
+        }
+    }
+}
