@@ -186,8 +186,12 @@ fn refused(reason: CardRefusal, text: &str) -> Words {
         CardRefusal::NoAccount => ("There is no account for this card", Code::CardRefused),
         CardRefusal::SessionFailed => ("Your desktop did not start", Code::SessionFailed),
         CardRefusal::Busy => ("The server is full", Code::SessionFailed),
+        CardRefusal::NotProven => ("Your card could not be checked", Code::CardRefused),
     };
-    let retry = matches!(reason, CardRefusal::SessionFailed | CardRefusal::Busy);
+    let retry = matches!(
+        reason,
+        CardRefusal::SessionFailed | CardRefusal::Busy | CardRefusal::NotProven
+    );
     let hint = if retry { " (Press Enter.)" } else { "" };
     trouble(headline, &format!("{text}{hint}"), code)
 }
@@ -213,6 +217,10 @@ fn parted(reason: &DetachReason) -> Words {
         DetachReason::ByAdmin => plain(
             "Your desktop was detached by an administrator",
             "Press Enter to ask for it.",
+        ),
+        DetachReason::ByPerson => plain(
+            "Your desktop runs on",
+            "Press Enter to have it here again, or take your card.",
         ),
         DetachReason::CardRevoked => trouble(
             "This card has been revoked",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use heliostat_wire::close::CloseCode;
 use heliostat_wire::id::KeyPin;
+use heliostat_wire::proof;
 use heliostat_wire::version::Link;
 use rustls::pki_types::CertificateDer;
 use serde::Serialize;
@@ -203,14 +204,14 @@ impl Connection {
         }
     }
 
-    /// A secret known to both ends of this very link and to nobody else, for `label`.
-    pub fn exporter(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], LinkError> {
-        let mut secret = [0; 32];
+    /// What ties a card's proof to this very link: a secret that its two ends know and nobody else.
+    pub fn exporter(&self) -> Result<[u8; 32], LinkError> {
+        let (label, mut secret) = (proof::EXPORTER_LABEL, [0; 32]);
         match &self.streams {
             Streams::Quic(quic, _) => quic
-                .export_keying_material(&mut secret, label, context)
+                .export_keying_material(&mut secret, label, b"")
                 .map_err(|_| LinkError::Protocol("the link has no secret to export"))?,
-            Streams::Tcp(tcp) => tcp.export(&mut secret, label, context)?,
+            Streams::Tcp(tcp) => tcp.export(&mut secret, label)?,
         }
         Ok(secret)
     }

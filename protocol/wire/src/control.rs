@@ -12,6 +12,7 @@ use crate::card::{Card, Unreadable};
 use crate::id::{AttachId, KeyPin, Ticket};
 use crate::limits::{MAX_ADDRESSES, MAX_NAME, MAX_SENTENCE};
 use crate::output::Outputs;
+use crate::proof::{Challenge, Proof, ProofFailure};
 use crate::receipt::Receipt;
 
 /// How a terminal introduces itself.
@@ -76,6 +77,21 @@ pub enum ToBroker {
     Outputs(Outputs),
     /// Answered by a pong with the same number.
     Ping(u32),
+    /// A person without a card wants to log in. It counts as a card edge: it takes the place of any
+    /// card before it, and ends with `CardRemoved`.
+    Login {
+        /// Counts card edges.
+        seq: u32,
+    },
+    /// The answer to a challenge.
+    Proof(Proof),
+    /// There is no answer to a challenge.
+    NoProof {
+        /// The card edge of the challenge.
+        seq: u32,
+        /// Why.
+        why: ProofFailure,
+    },
 }
 
 /// From the broker to the terminal.
@@ -89,6 +105,8 @@ pub enum ToTerminal {
         site: Text<MAX_NAME>,
         /// Seconds since 1970, for terminals without a clock.
         unix_time_s: u64,
+        /// Whether to offer a login without a card.
+        login: bool,
     },
     /// The terminal is not accepted; the link closes.
     Refused {
@@ -124,6 +142,8 @@ pub enum ToTerminal {
     },
     /// Answer to a ping.
     Pong(u32),
+    /// Let the card prove itself.
+    Prove(Challenge),
 }
 
 /// Where a session is and how to be let in.
@@ -178,6 +198,8 @@ pub enum CardRefusal {
     SessionFailed,
     /// The server can take no more sessions; a retry may help.
     Busy,
+    /// The card, or its owner, did not prove itself; a retry may help.
+    NotProven,
 }
 
 /// Why an attach ended.
@@ -196,6 +218,8 @@ pub enum DetachReason {
     SessionCrashed,
     /// An administrator asked for it.
     ByAdmin,
+    /// The person asked for it, at the terminal or in the session.
+    ByPerson,
     /// The card was revoked.
     CardRevoked,
     /// The link broke.

@@ -20,6 +20,7 @@ pub mod id;
 pub mod input;
 pub mod limits;
 pub mod output;
+pub mod proof;
 pub mod receipt;
 pub mod scene;
 pub mod session;

@@ -43,3 +43,8 @@ pub const MAX_SENTENCE: usize = 512;
 pub const MAX_CARD_ID: usize = 128;
 /// Bytes of an answer-to-reset (ISO 7816-3).
 pub const MAX_ATR: usize = 33;
+/// Bytes of a proof's signature: RSA of 3072 bits.
+pub const MAX_SIGNATURE: usize = 384;
+/// Bytes of a card's certificate. The PIV standard has room for about 3000 on the card, where it may
+/// be compressed.
+pub const MAX_CERTIFICATE: usize = 8192;

@@ -2,11 +2,14 @@
 
 use std::fmt::Debug;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use crate::bounded::Text;
+use crate::id::CardId;
+use crate::limits::MAX_NAME;
 use crate::version::{Link, Preamble};
-use crate::{codec, control, scene, session};
+use crate::{codec, control, proof, scene, session};
 
 fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
     let Ok(message) = codec::decode::<T>(bytes) else {
@@ -27,6 +30,37 @@ fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8])
 pub fn decode_control(bytes: &[u8]) {
     round_trip::<control::ToBroker>(bytes);
     round_trip::<control::ToTerminal>(bytes);
+}
+
+/// What a statement is made of, as far as it is signed.
+type Signed = (
+    proof::Purpose,
+    proof::ProofKey,
+    [u8; 32],
+    [u8; 32],
+    Text<MAX_NAME>,
+    CardId,
+);
+
+/// Any bytes as the makings of two statements: they are equal only where all they are made of is.
+pub fn statements(bytes: &[u8]) {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Two(Signed, Signed);
+    let Ok(Two(one, other)) = codec::decode::<Two>(bytes) else {
+        return;
+    };
+    let make = |signed: &Signed| {
+        let (purpose, key, nonce, exporter, terminal, card) = signed.clone();
+        let challenge = proof::Challenge {
+            seq: 0,
+            nonce,
+            purpose,
+            key,
+            want_certificate: false,
+        };
+        proof::statement(&challenge, &exporter, &terminal, &card)
+    };
+    assert_eq!(make(&one) == make(&other), one == other);
 }
 
 /// Any bytes as session-link messages, both ways.

@@ -131,10 +131,15 @@ async fn greet(connection: &Connection) -> Result<(Control, Hello), LinkError> {
 
 async fn converse(connection: &Connection, main: Control, hello: Hello, link: LinkId, hub: &ToHub) {
     let (to_link, orders) = mpsc::channel(MAX_WAITING);
+    let exporter = match connection.exporter() {
+        Ok(exporter) => exporter,
+        Err(error) => return connection.close_for(&error),
+    };
     let hello = Event::Hello {
         link,
         key: connection.peer(),
         address: connection.remote_address(),
+        exporter,
         hello,
     };
     if hub

@@ -201,6 +201,7 @@ fn reason_name(reason: &DetachReason) -> &'static str {
         DetachReason::SessionEnded => "SessionEnded",
         DetachReason::SessionCrashed => "SessionCrashed",
         DetachReason::ByAdmin => "ByAdmin",
+        DetachReason::ByPerson => "ByPerson",
         DetachReason::CardRevoked => "CardRevoked",
         DetachReason::LinkLost => "LinkLost",
         DetachReason::ProtocolViolation => "ProtocolViolation",

@@ -86,6 +86,7 @@ fn broker(identity: &Identity) -> (SocketAddr, UnboundedReceiver<Carrier>) {
                     terminal_name: "desk".into(),
                     site: "Test".into(),
                     unix_time_s: 0,
+                    login: false,
                 })
                 .await?;
                 let _ = came.send(connection.carrier());

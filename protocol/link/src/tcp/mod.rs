@@ -212,20 +212,15 @@ impl Connection {
         self.handle.shared.stats()
     }
 
-    pub(crate) fn export(
-        &self,
-        secret: &mut [u8; 32],
-        label: &[u8],
-        context: &[u8],
-    ) -> Result<(), LinkError> {
+    pub(crate) fn export(&self, secret: &mut [u8; 32], label: &[u8]) -> Result<(), LinkError> {
         let exported = match &*self.handle.shared.tls() {
             Some(TlsStream::Client(tls)) => {
                 let session = tls.get_ref().1;
-                session.export_keying_material(secret, label, Some(context))
+                session.export_keying_material(secret, label, Some(b""))
             }
             Some(TlsStream::Server(tls)) => {
                 let session = tls.get_ref().1;
-                session.export_keying_material(secret, label, Some(context))
+                session.export_keying_material(secret, label, Some(b""))
             }
             None => return Err(LinkError::Protocol("the link has no secret to export")),
         };

@@ -34,21 +34,26 @@ async fn each_end_knows_the_key_that_the_other_has_proven(over: Carrier) {
     let address = server.local_addr().unwrap();
     let dialer = heliostat_link::Dialer::new(identity());
     let pins = [identity().pin(), key.pin()];
-    let (near, far) = within(async {
-        tokio::join!(
-            dialer.dial_over(over, address, Link::Session, &pins),
-            async { server.accept().await.unwrap().complete().await },
-        )
-    })
-    .await;
-    let (near, far) = (near.unwrap(), far.unwrap());
-    assert_eq!(near.peer(), key.pin());
-    assert_eq!(far.peer(), dialer.identity().pin());
-    let label = b"heliostat test";
-    assert_eq!(
-        near.exporter(label, b"x").unwrap(),
-        far.exporter(label, b"x").unwrap()
+    let mut secrets = Vec::new();
+    for _ in 0..2 {
+        let (near, far) = within(async {
+            tokio::join!(
+                dialer.dial_over(over, address, Link::Session, &pins),
+                async { server.accept().await.unwrap().complete().await },
+            )
+        })
+        .await;
+        let (near, far) = (near.unwrap(), far.unwrap());
+        assert_eq!(near.peer(), key.pin());
+        assert_eq!(far.peer(), dialer.identity().pin());
+        assert_eq!(near.exporter().unwrap(), far.exporter().unwrap());
+        secrets.push(near.exporter().unwrap());
+    }
+    assert_ne!(
+        secrets[0], secrets[1],
+        "links of the same ends have secrets of their own"
     );
+    assert_ne!(secrets[0], [0; 32]);
 }
 
 async fn a_receiver_that_is_cancelled_over_and_over_loses_nothing(over: Carrier) {

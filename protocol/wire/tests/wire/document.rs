@@ -96,7 +96,7 @@ fn reference(named: &OwnedNamedType, nested: &mut Vec<OwnedNamedType>) -> String
 }
 
 fn limits_table() -> String {
-    let rows: [(&str, usize); 19] = [
+    let rows: [(&str, usize); 21] = [
         ("bytes of a message", limits::MAX_MESSAGE),
         ("bytes of a frame header", limits::MAX_FRAME_HEADER),
         ("bytes of a frame's tile batch", limits::MAX_FRAME_CONTENT),
@@ -125,6 +125,8 @@ fn limits_table() -> String {
         ("bytes of a sentence for people", limits::MAX_SENTENCE),
         ("bytes of a card id", limits::MAX_CARD_ID),
         ("bytes of an answer-to-reset", limits::MAX_ATR),
+        ("bytes of a proof's signature", limits::MAX_SIGNATURE),
+        ("bytes of a certificate", limits::MAX_CERTIFICATE),
     ];
     let mut table = String::from("| limit | value |\n|---|---|\n");
     for (what, value) in rows {

@@ -206,6 +206,22 @@ proptest! {
         oracle::decode_session(&bytes);
         oracle::decode_frame(&bytes);
         oracle::preamble(&bytes);
+        oracle::statements(&bytes);
+    }
+
+    #[test]
+    fn statements_differ_where_anything_they_say_does(
+        (purposes, keys) in ([0u8..3, 0u8..3], [0u8..2, 0u8..2]),
+        secrets in any::<[bool; 4]>(),
+        names in [["a{0,2}", "a{0,2}"], ["a{0,2}", "a{0,2}"]],
+    ) {
+        // Values that are often equal, and names that run into each other.
+        let signed = |n: usize| {
+            let secret = |byte: bool| [u8::from(byte); 32];
+            let fixed = (purposes[n], keys[n], secret(secrets[n]), secret(secrets[2 + n]));
+            (fixed, names[n].clone())
+        };
+        oracle::statements(&postcard::to_stdvec(&(signed(0), signed(1))).unwrap());
     }
 }
 

@@ -10,6 +10,7 @@ use heliostat_wire::id::{
 };
 use heliostat_wire::input::{AxisSource, InputBatch, InputEvent, KeyboardState, Leds};
 use heliostat_wire::output::{Output, Outputs, Size};
+use heliostat_wire::proof::{Algorithm, Challenge, Proof, ProofFailure, ProofKey, Purpose};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect, SceneOp, Transform};
 use heliostat_wire::session::{Capabilities, CellHash, Cursor, ToSession, ToTerminal};
@@ -76,6 +77,7 @@ fn reason() -> impl Strategy<Value = DetachReason> {
             DetachReason::SessionEnded,
             DetachReason::SessionCrashed,
             DetachReason::ByAdmin,
+            DetachReason::ByPerson,
             DetachReason::CardRevoked,
             DetachReason::LinkLost,
             DetachReason::ProtocolViolation,
@@ -100,6 +102,54 @@ fn receipt() -> impl Strategy<Value = Receipt> {
         attach_id: AttachId(id),
         stages,
     })
+}
+
+fn proof() -> impl Strategy<Value = Proof> {
+    let algorithm = prop::sample::select(vec![
+        Algorithm::EcdsaP256Sha256,
+        Algorithm::EcdsaP384Sha384,
+        Algorithm::Rsa2048Sha256,
+        Algorithm::Rsa3072Sha256,
+    ]);
+    (
+        any::<u32>(),
+        algorithm,
+        list(any::<u8>()),
+        list(any::<u8>()),
+    )
+        .prop_map(|(seq, algorithm, signature, certificate)| Proof {
+            seq,
+            algorithm,
+            signature,
+            certificate,
+        })
+}
+
+fn proof_failure() -> impl Strategy<Value = ProofFailure> {
+    prop::sample::select(vec![
+        ProofFailure::NoKey,
+        ProofFailure::NoPin,
+        ProofFailure::PinWrong,
+        ProofFailure::PinBlocked,
+        ProofFailure::TornOut,
+        ProofFailure::CardFailed,
+        ProofFailure::Unsupported,
+    ])
+}
+
+fn challenge() -> impl Strategy<Value = Challenge> {
+    let purpose = prop::sample::select(vec![Purpose::Attach, Purpose::Enrol, Purpose::Unlock]);
+    let keys = vec![ProofKey::CardAuthentication, ProofKey::PivAuthentication];
+    let key = prop::sample::select(keys);
+    (any::<(u32, [u8; 32], bool)>(), purpose, key).prop_map(
+        |((seq, nonce, want_certificate), purpose, key)| Challenge {
+            seq,
+            nonce,
+            purpose,
+            key,
+            want_certificate,
+        },
+    )
 }
 
 /// Terminal to broker.
@@ -136,6 +186,9 @@ pub fn to_broker() -> impl Strategy<Value = ToBroker> {
         receipt().prop_map(ToBroker::Receipt),
         outputs().prop_map(ToBroker::Outputs),
         any::<u32>().prop_map(ToBroker::Ping),
+        any::<u32>().prop_map(|seq| ToBroker::Login { seq }),
+        proof().prop_map(ToBroker::Proof),
+        (any::<u32>(), proof_failure()).prop_map(|(seq, why)| ToBroker::NoProof { seq, why }),
     ]
 }
 
@@ -157,15 +210,17 @@ pub fn control_to_terminal() -> impl Strategy<Value = ControlToTerminal> {
         CardRefusal::NoAccount,
         CardRefusal::SessionFailed,
         CardRefusal::Busy,
+        CardRefusal::NotProven,
     ]);
     prop_oneof![
-        (text(), text(), any::<u64>()).prop_map(|(terminal_name, site, unix_time_s)| {
-            ControlToTerminal::Welcome {
+        (text(), text(), any::<(u64, bool)>()).prop_map(
+            |(terminal_name, site, (unix_time_s, login))| ControlToTerminal::Welcome {
                 terminal_name,
                 site,
                 unix_time_s,
+                login,
             }
-        }),
+        ),
         (text(), any::<u32>()).prop_map(|(text, retry_after_s)| ControlToTerminal::Refused {
             text,
             retry_after_s,
@@ -197,6 +252,7 @@ pub fn control_to_terminal() -> impl Strategy<Value = ControlToTerminal> {
             reason,
         }),
         any::<u32>().prop_map(ControlToTerminal::Pong),
+        challenge().prop_map(ControlToTerminal::Prove),
     ]
 }
 

@@ -16,6 +16,7 @@ use heliostat_wire::id::{
 };
 use heliostat_wire::input::{AxisSource, InputBatch, InputEvent, KeyboardState, Leds};
 use heliostat_wire::output::{Output, Outputs, Size};
+use heliostat_wire::proof::{self, Algorithm, Challenge, Proof, ProofFailure, ProofKey, Purpose};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect, SceneOp, Transform};
 use heliostat_wire::session::{Capabilities, CellHash, Cursor, ToSession, ToTerminal};
@@ -26,20 +27,26 @@ use serde::de::DeserializeOwned;
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, message: T) {
     let mut bytes = Vec::new();
     codec::encode(&message, &mut bytes).unwrap();
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join(format!("tests/golden/{}/{name}.bin", version::MAX));
-    if !path.exists() && std::env::var_os("BLESS_GOLDEN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &bytes).unwrap();
-    }
-    let golden = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(bytes, golden, "{name} encodes differently now");
+    let golden = check_bytes(name, &bytes);
     let body = codec::body_range(&golden, limits::MAX_MESSAGE);
     assert_eq!(
         codec::decode::<T>(&golden[body.unwrap().unwrap()]).unwrap(),
         message,
         "{name}"
     );
+}
+
+/// Compares with the golden vector, and returns that.
+fn check_bytes(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("tests/golden/{}/{name}.bin", version::MAX));
+    if !path.exists() && std::env::var_os("BLESS_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let golden = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(bytes, golden, "{name} encodes differently now");
+    golden
 }
 
 fn some_outputs() -> Outputs {
@@ -118,6 +125,41 @@ fn control_messages_keep_their_bytes() {
     );
     check("control-outputs", ToBroker::Outputs(some_outputs()));
     check("control-ping", ToBroker::Ping(9));
+    check("control-login", ToBroker::Login { seq: 4 });
+    check(
+        "control-proof",
+        ToBroker::Proof(Proof {
+            seq: 3,
+            algorithm: Algorithm::EcdsaP384Sha384,
+            signature: List::truncated(vec![0x30, 0x06, 0x02, 0x01, 0x05, 0x02, 0x01, 0x07]),
+            certificate: List::truncated(vec![0x30, 0x82]),
+        }),
+    );
+    let why = ProofFailure::PinBlocked;
+    check("control-no-proof", ToBroker::NoProof { seq: 3, why });
+}
+
+fn some_challenge() -> Challenge {
+    Challenge {
+        seq: 3,
+        nonce: [0x44; 32],
+        purpose: Purpose::Enrol,
+        key: ProofKey::PivAuthentication,
+        want_certificate: true,
+    }
+}
+
+#[test]
+fn statement_of_a_proof_keeps_its_bytes() {
+    let exporter = [0x55; 32];
+    let terminal = "52:54:00:00:00:0a".into();
+    let card = "piv:00112233445566778899aabbccddeeff".into();
+    let statement = proof::statement(&some_challenge(), &exporter, &terminal, &card);
+    check_bytes("proof-statement", &statement);
+    let mut attach = some_challenge();
+    (attach.purpose, attach.key) = (Purpose::Attach, ProofKey::CardAuthentication);
+    let nothing = proof::statement(&attach, &exporter, &"".into(), &"".into());
+    check_bytes("proof-statement-without-names", &nothing);
 }
 
 #[test]
@@ -128,6 +170,7 @@ fn control_answers_keep_their_bytes() {
             terminal_name: "desk-a".into(),
             site: "Lab".into(),
             unix_time_s: 1_800_000_000,
+            login: true,
         },
     );
     let text = "too many terminals".into();
@@ -190,6 +233,7 @@ fn control_answers_keep_their_bytes() {
         },
     );
     check("control-pong", ControlToTerminal::Pong(9));
+    check("control-prove", ControlToTerminal::Prove(some_challenge()));
 }
 
 #[test]

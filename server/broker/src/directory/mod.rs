@@ -106,6 +106,7 @@ impl Directory {
                 key,
                 address,
                 hello,
+                ..
             } => self.hello(now, Online { link, address }, key, hello),
             Event::Terminal { link, message } => self.terminal_says(now, link, message),
             Event::LinkDown { link } => self.link_down(now, link),

@@ -53,6 +53,7 @@ impl Directory {
             terminal_name: name.as_str().into(),
             site: self.site.as_str().into(),
             unix_time_s: now.unix_ms / 1000,
+            login: false,
         };
         self.act(Action::ToTerminal(online.link, welcome));
         self.audit(now, "terminal_online", at(&id), online.address.to_string());
@@ -151,6 +152,10 @@ impl Directory {
             }
             ToBroker::Receipt(receipt) => self.receipt(&id, receipt),
             ToBroker::Outputs(outputs) => self.outputs(&id, outputs),
+            ToBroker::Login { .. } => self.violation(link, "no login was offered"),
+            ToBroker::Proof(_) | ToBroker::NoProof { .. } => {
+                self.violation(link, "no proof was asked for");
+            }
             ToBroker::Ping(number) => self.act(Action::ToTerminal(link, ToTerminal::Pong(number))),
         }
     }

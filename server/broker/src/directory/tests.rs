@@ -87,6 +87,7 @@ impl Site {
             link,
             key: KeyPin([boot; 32]),
             address: ([127, 0, 0, 1], 1).into(),
+            exporter: [self.links as u8; 32],
             hello,
         });
         (link, actions)

@@ -286,6 +286,8 @@ pub enum Event {
         key: KeyPin,
         /// Where it is.
         address: SocketAddr,
+        /// What ties a proof to this link.
+        exporter: [u8; 32],
         /// What it said.
         hello: Hello,
     },
