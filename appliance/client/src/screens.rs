@@ -179,6 +179,14 @@ fn unreadable(why: Unreadable) -> Words {
 }
 
 fn refused(reason: CardRefusal, text: &str) -> Words {
+    if reason == CardRefusal::Locked {
+        return (
+            text.to_owned(),
+            "Press Enter.".to_owned(),
+            None,
+            Picture::CardIn,
+        );
+    }
     let (headline, code) = match reason {
         CardRefusal::Unknown => ("This card is not known here", Code::CardUnknown),
         CardRefusal::Revoked => ("This card has been revoked", Code::CardRefused),
@@ -186,7 +194,9 @@ fn refused(reason: CardRefusal, text: &str) -> Words {
         CardRefusal::NoAccount => ("There is no account for this card", Code::CardRefused),
         CardRefusal::SessionFailed => ("Your desktop did not start", Code::SessionFailed),
         CardRefusal::Busy => ("The server is full", Code::SessionFailed),
-        CardRefusal::NotProven => ("Your card could not be checked", Code::CardRefused),
+        CardRefusal::NotProven | CardRefusal::Locked => {
+            ("Your card could not be checked", Code::CardRefused)
+        }
     };
     let retry = matches!(
         reason,
@@ -221,6 +231,11 @@ fn parted(reason: &DetachReason) -> Words {
         DetachReason::ByPerson => plain(
             "Your desktop runs on",
             "Press Enter to have it here again, or take your card.",
+        ),
+        DetachReason::Locked => plain("Your desktop is locked", "Press Enter to unlock it."),
+        DetachReason::ByPolicy => plain(
+            "Your desktop was ended after a long time away",
+            "Take your card, or press Enter to start a new desktop.",
         ),
         DetachReason::CardRevoked => trouble(
             "This card has been revoked",

@@ -105,8 +105,8 @@ pub enum ToTerminal {
         site: Text<MAX_NAME>,
         /// Seconds since 1970, for terminals without a clock.
         unix_time_s: u64,
-        /// Whether to offer a login without a card.
-        login: bool,
+        /// Whether people may log in without a card.
+        login: LoginOffer,
     },
     /// The terminal is not accepted; the link closes.
     Refused {
@@ -144,6 +144,18 @@ pub enum ToTerminal {
     Pong(u32),
     /// Let the card prove itself.
     Prove(Challenge),
+}
+
+/// Whether people may log in without a card at a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
+pub enum LoginOffer {
+    /// They may not.
+    None,
+    /// They may; the idle screen says how.
+    Offered,
+    /// The terminal asks by itself whenever it has no card, as one does that shows a single
+    /// program to everybody.
+    Now,
 }
 
 /// Where a session is and how to be let in.
@@ -200,6 +212,8 @@ pub enum CardRefusal {
     Busy,
     /// The card, or its owner, did not prove itself; a retry may help.
     NotProven,
+    /// The desktop is locked; a retry unlocks it.
+    Locked,
 }
 
 /// Why an attach ended.
@@ -220,6 +234,10 @@ pub enum DetachReason {
     ByAdmin,
     /// The person asked for it, at the terminal or in the session.
     ByPerson,
+    /// The desktop was locked, by the person or because nobody was there.
+    Locked,
+    /// The site's policy lets it last no longer.
+    ByPolicy,
     /// The card was revoked.
     CardRevoked,
     /// The link broke.

@@ -46,6 +46,9 @@ pub struct Expect {
     pub terminal_name: String,
     /// Milliseconds from now after which the ticket is void.
     pub expires_ms: u32,
+    /// Seconds without input after which the session says [`Ask::Idle`]; never where absent.
+    #[serde(default)]
+    pub idle_s: Option<u32>,
 }
 
 /// From the session to the broker.
@@ -72,11 +75,27 @@ pub enum FromSession {
     },
     /// Answer to [`ToSession::Stats`].
     Stats(SessionStats),
+    /// The session's person, or their absence, asks for something that the broker decides.
+    Asks(Ask),
     /// The session is about to exit.
     Ending {
         /// Why.
         reason: DetachReason,
     },
+}
+
+/// What a session asks of the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// Part from the terminal; the session runs on.
+    Detach,
+    /// Part from the terminal, and ask for a proof before it is attached again.
+    Lock,
+    /// Lock, since there was no input for [`Expect::idle_s`].
+    Idle,
+    /// End the session.
+    LogOut,
 }
 
 /// What a session is.
@@ -118,13 +137,14 @@ mod tests {
             terminal_key_sha256: Hex([2; 32]),
             terminal_name: "a".to_owned(),
             expires_ms: 10_000,
+            idle_s: Some(600),
         });
         let line = String::from_utf8(lines::encode(&expect)).unwrap();
         assert_eq!(
             line,
             format!(
                 "{{\"kind\":\"expect\",\"attach_id\":7,\"ticket_sha256\":\"{}\",\
-                 \"terminal_key_sha256\":\"{}\",\"terminal_name\":\"a\",\"expires_ms\":10000}}\n",
+                 \"terminal_key_sha256\":\"{}\",\"terminal_name\":\"a\",\"expires_ms\":10000,\"idle_s\":600}}\n",
                 "01".repeat(32),
                 "02".repeat(32)
             )

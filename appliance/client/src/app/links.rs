@@ -202,6 +202,8 @@ fn reason_name(reason: &DetachReason) -> &'static str {
         DetachReason::SessionCrashed => "SessionCrashed",
         DetachReason::ByAdmin => "ByAdmin",
         DetachReason::ByPerson => "ByPerson",
+        DetachReason::Locked => "Locked",
+        DetachReason::ByPolicy => "ByPolicy",
         DetachReason::CardRevoked => "CardRevoked",
         DetachReason::LinkLost => "LinkLost",
         DetachReason::ProtocolViolation => "ProtocolViolation",

@@ -3,7 +3,7 @@ use std::sync::{Arc, mpsc};
 
 use heliostat_link::{Budget, Identity, Server};
 use heliostat_wire::List;
-use heliostat_wire::control::Hello;
+use heliostat_wire::control::{Hello, LoginOffer};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::*;
@@ -86,7 +86,7 @@ fn broker(identity: &Identity) -> (SocketAddr, UnboundedReceiver<Carrier>) {
                     terminal_name: "desk".into(),
                     site: "Test".into(),
                     unix_time_s: 0,
-                    login: false,
+                    login: LoginOffer::None,
                 })
                 .await?;
                 let _ = came.send(connection.carrier());

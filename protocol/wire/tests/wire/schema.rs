@@ -7,7 +7,7 @@ use postcard_schema::schema::owned::OwnedNamedType;
 
 /// The hash of each version's schema. Add a line with a new version; never change an old one once
 /// it has been released.
-const HASHES: &[(u16, u64)] = &[(1, 0x31e8_0835_9909_16c7)];
+const HASHES: &[(u16, u64)] = &[(1, 0xeaf7_0c55_c48f_ba2f)];
 
 fn schema_text() -> String {
     [

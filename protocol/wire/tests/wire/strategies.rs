@@ -2,7 +2,7 @@
 
 use heliostat_wire::card::{Card, CardKind, Unreadable};
 use heliostat_wire::control::{
-    Address, Attach, CardRefusal, DetachReason, Hello, Host, ToBroker,
+    Address, Attach, CardRefusal, DetachReason, Hello, Host, LoginOffer, ToBroker,
     ToTerminal as ControlToTerminal,
 };
 use heliostat_wire::id::{
@@ -78,6 +78,8 @@ fn reason() -> impl Strategy<Value = DetachReason> {
             DetachReason::SessionCrashed,
             DetachReason::ByAdmin,
             DetachReason::ByPerson,
+            DetachReason::Locked,
+            DetachReason::ByPolicy,
             DetachReason::CardRevoked,
             DetachReason::LinkLost,
             DetachReason::ProtocolViolation,
@@ -211,9 +213,11 @@ pub fn control_to_terminal() -> impl Strategy<Value = ControlToTerminal> {
         CardRefusal::SessionFailed,
         CardRefusal::Busy,
         CardRefusal::NotProven,
+        CardRefusal::Locked,
     ]);
+    let login = prop::sample::select(vec![LoginOffer::None, LoginOffer::Offered, LoginOffer::Now]);
     prop_oneof![
-        (text(), text(), any::<(u64, bool)>()).prop_map(
+        (text(), text(), (any::<u64>(), login)).prop_map(
             |(terminal_name, site, (unix_time_s, login))| ControlToTerminal::Welcome {
                 terminal_name,
                 site,

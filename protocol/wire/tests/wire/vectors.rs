@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use heliostat_wire::card::{Card, CardKind, Unreadable};
 use heliostat_wire::control::{
-    Address, Attach, CardRefusal, DetachReason, Hello, Host, ToBroker,
+    Address, Attach, CardRefusal, DetachReason, Hello, Host, LoginOffer, ToBroker,
     ToTerminal as ControlToTerminal,
 };
 use heliostat_wire::id::{
@@ -170,7 +170,7 @@ fn control_answers_keep_their_bytes() {
             terminal_name: "desk-a".into(),
             site: "Lab".into(),
             unix_time_s: 1_800_000_000,
-            login: true,
+            login: LoginOffer::Offered,
         },
     );
     let text = "too many terminals".into();

@@ -103,6 +103,7 @@ mod tests {
             terminal_key_sha256: Hex(KEY.0),
             terminal_name: "a".to_owned(),
             expires_ms: 10_000,
+            idle_s: None,
         }
     }
 

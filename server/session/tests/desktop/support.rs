@@ -147,6 +147,7 @@ impl Desktop {
             terminal_key_sha256: Hex(self.key.pin().0),
             terminal_name: terminal.to_owned(),
             expires_ms: 10_000,
+            idle_s: None,
         });
         self.broker
             .write_all(&lines::encode(&expect))
