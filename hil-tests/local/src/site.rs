@@ -27,6 +27,8 @@ pub struct SiteOptions {
     pub session_toml: String,
     /// More lines for the broker's configuration.
     pub more: String,
+    /// The site's policy.
+    pub policy: String,
 }
 
 impl Default for SiteOptions {
@@ -37,6 +39,7 @@ impl Default for SiteOptions {
             session_ports: (4500, 4599),
             session_toml: String::new(),
             more: String::new(),
+            policy: "[default]\nproof = \"none\"\n".to_owned(),
         }
     }
 }
@@ -67,6 +70,8 @@ impl Site {
             std::os::unix::fs::PermissionsExt::from_mode(0o644),
         )?;
         std::fs::write(&config, broker_toml(folder.path(), options))?;
+        // Cards that a line of text inserts have no keys.
+        std::fs::write(folder.path().join("policy.toml"), &options.policy)?;
         let pin = site_key(&config)?;
         let broker = spawn_broker(&config)?;
         let mut site = Self {
@@ -205,9 +210,10 @@ fn broker_toml(folder: &Path, options: &SiteOptions) -> String {
          run_dir = \"{folder}/run\"\n\
          session_ports = \"{first}-{last}\"\n\
          session_config = \"{folder}/session.toml\"\n\
+         policy = \"{folder}/policy.toml\"\n\
          {more}\n\
-         [cards]\n\
-         unproven = \"allow\"\n",
+         [greeter]\n\
+         command = []\n",
         listen = SocketAddr::new(options.address, options.port),
         folder = folder.display(),
         more = options.more,

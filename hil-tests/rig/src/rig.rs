@@ -74,7 +74,7 @@ impl Rig {
         let site = Site::start(options, &known)?;
         for person in PEOPLE {
             let card = Card::id_of(person.name);
-            site.ctl(&["card", "add", &card, "--person", person.name])?;
+            site.ctl(&["card", "add", &card, "--person", person.name, "--first-use"])?;
         }
         let mut terminals = BTreeMap::new();
         for hardware in hardware {

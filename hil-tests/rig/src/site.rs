@@ -45,10 +45,14 @@ impl Site {
              state_dir = \"{}/state\"\n\
              run_dir = \"/run/heliostat\"\n\
              session_config = \"{SESSION_TOML}\"\n\
-             [cards]\n\
-             unproven = \"allow\"\n",
+             policy = \"{}/policy.toml\"\n\
+             [greeter]\n\
+             command = []\n",
+            folder.display(),
             folder.display(),
         );
+        // Each virtual card's keys are bound to it when they are seen first.
+        std::fs::write(folder.join("policy.toml"), "[default]\nproof = \"card\"\n")?;
         // A site of its own, whose logs outlive it.
         let state = folder.join("state");
         if state.exists() {

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use heliostat_control::admin::{Failure, Reply, Request, Status, Why};
+use heliostat_control::admin::{CardKeys, Failure, Reply, Request, Status, Why};
+use heliostat_control::hex;
 use heliostat_control::lines::{self, LineError, LineReader};
 use nix::unistd::{Group, Uid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,8 +17,9 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use crate::accounts;
-use crate::directory::Changed;
+use crate::directory::{Changed, Keys, Standing};
 use crate::hub::{Hub, Incoming, ToHub};
+use crate::proof::EnrolledKey;
 use crate::survey::Form;
 
 /// Bytes of a request.
@@ -169,6 +171,33 @@ impl Hub {
                 let rows = self.store.audit_rows(limit.min(MAX_ROWS));
                 tokio::spawn(pass(rows, answer, Reply::Audit));
             }
+            Request::CardShow { card } => {
+                let rows = self.directory.card_rows();
+                let _ = answer.send(match rows.into_iter().find(|row| row.card == card) {
+                    Some(row) => {
+                        let policy =
+                            self.directory
+                                .explain(Some(&card), None, row.terminal.as_deref());
+                        Reply::Card(row, policy)
+                    }
+                    None => Reply::Failed(Failure {
+                        why: Why::NotFound,
+                        text: format!("there is no card {card}; see heliostatctl card list"),
+                    }),
+                });
+            }
+            Request::PolicyExplain {
+                card,
+                person,
+                terminal,
+            } => {
+                let (card, person) = (card.as_deref(), person.as_deref());
+                let explained = self.directory.explain(card, person, terminal.as_deref());
+                let _ = answer.send(Reply::Policy(explained));
+            }
+            Request::PolicyCheck => {
+                let _ = answer.send(Reply::Warnings(self.directory.policy_warnings()));
+            }
             change => self.change(change, answer),
         }
     }
@@ -181,7 +210,19 @@ impl Hub {
                 card,
                 person,
                 label,
-            } => directory.add_card(now, card, person, label),
+                first_use,
+                keys,
+            } => {
+                let standing = match first_use {
+                    true => Standing::FirstUse,
+                    false => Standing::Good,
+                };
+                read_keys(keys)
+                    .and_then(|keys| directory.add_card(now, card, person, label, standing, keys))
+            }
+            Request::CardAlias { card, alias } => directory.alias_card(now, card, alias),
+            Request::CardApprove { card } => directory.approve_card(now, card),
+            Request::SessionLock { session } => directory.lock_session(now, session),
             Request::CardRevoke { card } => directory.revoke_card(now, card),
             Request::PersonAdd { person } => directory.add_person(now, person),
             Request::SessionEnd { session } => directory.end_session(now, session),
@@ -232,6 +273,26 @@ impl Hub {
             cards: counts.cards,
         }
     }
+}
+
+/// Keys as an administrator's tool has read them off a card.
+fn read_keys(keys: &CardKeys) -> Result<Keys, Failure> {
+    let key = |digits: &Option<String>| -> Result<Option<EnrolledKey>, Failure> {
+        let Some(digits) = digits else {
+            return Ok(None);
+        };
+        let bad = |why: String| Failure {
+            why: Why::BadRequest,
+            text: format!("that is no key of a card: {why}"),
+        };
+        let bytes = hex::bytes(digits).map_err(|error| bad(error.to_string()))?;
+        let key = EnrolledKey::from_spki(&bytes).map_err(|error| bad(error.to_string()))?;
+        Ok(Some(key))
+    };
+    Ok(Keys {
+        card: key(&keys.card)?,
+        owner: key(&keys.owner)?,
+    })
 }
 
 /// Passes an answer on when it comes.

@@ -141,6 +141,7 @@ mod tests {
     fn one_terminal_cannot_wash_the_trail_away_and_is_counted() {
         let line = |event: &str, terminal: &str, at_ms| AuditRow {
             at_ms,
+            outcome: "ok".to_owned(),
             event: event.to_owned(),
             person: String::new(),
             terminal: terminal.to_owned(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use heliostat_link::Budget;
 use serde::{Deserialize, Deserializer};
 
-use crate::directory::Policy;
+use crate::directory::Setup;
 
 /// An hour. Who has to wait longer for an attempt is shut out.
 const MAX_REFILL_MS: u64 = 3_600_000;
@@ -43,8 +43,14 @@ pub struct Config {
     pub min_uid: u32,
     /// Members of this group may use the admin socket, besides root.
     pub admin_group: Option<String>,
-    /// Which cards open sessions.
+    /// Who needs what where; what is built in where there is no such file.
+    pub policy: PathBuf,
+    /// This server's name, as policies have it; the host's name where empty.
+    pub server_name: String,
+    /// What is known of cards beforehand.
     pub cards: Cards,
+    /// Where people log in.
+    pub greeter: Greeter,
     /// What strangers may cost.
     pub throttle: Throttle,
     /// Figures for Prometheus.
@@ -69,7 +75,10 @@ impl Default for Config {
             max_sessions: 64,
             min_uid: 1000,
             admin_group: None,
+            policy: "/etc/heliostat/policy.toml".into(),
+            server_name: String::new(),
             cards: Cards::default(),
+            greeter: Greeter::default(),
             throttle: Throttle::default(),
             metrics: Metrics::default(),
         }
@@ -77,22 +86,38 @@ impl Default for Config {
 }
 
 /// The `[cards]` table.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cards {
-    /// What becomes of cards that do not prove themselves.
-    pub unproven: Unproven,
+    /// Files with certificates (PEM) of those who may vouch for cards' keys. A card whose
+    /// certificate one of them has signed, and that names the card, needs no enrolment of its key.
+    pub authorities: Vec<PathBuf>,
 }
 
-/// What becomes of cards that do not prove themselves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Unproven {
-    /// They open nothing.
-    #[default]
-    Deny,
-    /// They open their person's session: whoever can copy a card's id has the desktop.
-    Allow,
+/// The `[greeter]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Greeter {
+    /// The greeter and its arguments; beside the broker's own program where absent, and none at
+    /// all where empty.
+    pub command: Option<Vec<String>>,
+    /// The system user it runs as.
+    pub user: String,
+    /// Greeters at once.
+    pub max: usize,
+    /// The PAM service of logins.
+    pub service: String,
+}
+
+impl Default for Greeter {
+    fn default() -> Self {
+        Self {
+            command: None,
+            user: "heliostat-greeter".to_owned(),
+            max: 32,
+            service: "heliostat".to_owned(),
+        }
+    }
 }
 
 /// The `[metrics]` table.
@@ -264,11 +289,19 @@ impl Config {
     }
 
     /// What the directory needs of it.
-    pub fn policy(&self) -> Policy {
-        Policy {
-            unproven_cards: self.cards.unproven == Unproven::Allow,
+    pub fn setup(&self) -> Setup {
+        let no_greeter = self.greeter.command.as_ref().is_some_and(Vec::is_empty);
+        let host = || nix::unistd::gethostname().unwrap_or_default();
+        Setup {
+            site: self.site.clone(),
+            server: match self.server_name.as_str() {
+                "" => host().to_string_lossy().into_owned(),
+                name => name.to_owned(),
+            },
+            greeter_user: (!no_greeter).then(|| self.greeter.user.clone()),
+            max_greeters: self.greeter.max,
             max_sessions: self.max_sessions,
-            ..Policy::default()
+            ..Setup::default()
         }
     }
 
@@ -309,17 +342,17 @@ mod tests {
     fn an_empty_file_is_the_default_and_denies_cards_without_proof() {
         let config = Config::parse("broker.toml", "").unwrap();
         assert_eq!(config, Config::default());
-        assert!(!config.policy().unproven_cards);
+        assert_eq!(config.policy, PathBuf::from("/etc/heliostat/policy.toml"));
     }
 
     #[test]
     fn a_misspelt_key_is_named_with_its_line_and_what_was_expected() {
-        let text = problem("site = \"x\"\n\n[cards]\nunprovn = \"allow\"\n");
+        let text = problem("site = \"x\"\n\n[cards]\nauthorites = []\n");
         assert!(
-            text.starts_with("broker.toml, line 4: `unprovn = \"allow\"`"),
+            text.starts_with("broker.toml, line 4: `authorites = []`"),
             "{text}"
         );
-        assert!(text.contains("expected `unproven`"), "{text}");
+        assert!(text.contains("expected `authorities`"), "{text}");
     }
 
     #[test]
@@ -330,9 +363,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("expected usize"), "{text}");
-        let text = problem("[cards]\nunproven = \"maybe\"\n");
-        assert!(text.contains("line 2"), "{text}");
-        assert!(text.contains("`deny` or `allow`"), "{text}");
         let text = problem("session_ports = \"4999-4500\"\n");
         assert!(
             text.contains("line 1") && text.contains("\"4500-4999\""),
@@ -394,6 +424,7 @@ mod tests {
         config.session_addresses.clear();
         config.admin_group = None;
         config.metrics.listen = None;
+        config.greeter.command = None;
         assert_eq!(config, Config::default());
     }
 }

@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 use crate::admin::About;
 use crate::audit::AuditBudget;
 use crate::directory::{Action, Directory, Event, LinkId, Moment, Offer};
+use crate::groups;
 use crate::launcher::Launcher;
 use crate::session::{self, Order};
 use crate::store::Store;
@@ -161,6 +162,7 @@ impl Hub {
             ms: self.started.elapsed().as_millis() as u64,
             unix_ms: since_1970.unwrap_or_default().as_millis() as u64,
             fresh: SessionId(random()),
+            nonce: random(),
         }
     }
 
@@ -183,7 +185,9 @@ impl Hub {
                 Action::ToTerminal(link, message) => self.post(link, ToLink::Message(message)),
                 Action::Offer(offer) => self.offer(offer),
                 Action::Close(link, code, text) => self.post(link, ToLink::Close(code, text)),
-                Action::Start { session, person } => self.start(session, person),
+                Action::Start(start) => self.start(start.session, start.person),
+                Action::Greet(..) | Action::DropLogin(_) | Action::Hook(_) => {}
+                Action::LookUp(person) => self.look_up(vec![person]),
                 Action::ToSession(session, message) => self.order(session, Order::Say(message)),
                 Action::Kill(session) => self.order(session, Order::Kill),
                 Action::Keep(record) => self.store.keep(record),
@@ -242,6 +246,7 @@ impl Hub {
             terminal_key_sha256: Hex(offer.terminal_key.0),
             terminal_name: offer.terminal_name,
             expires_ms: TICKET_LIFE.as_millis() as u32,
+            idle_s: offer.idle_s,
         });
         self.order(offer.session, Order::Say(expect));
         let attach = ToTerminal::Attach(Attach {
@@ -264,6 +269,15 @@ impl Hub {
             .chain(more)
             .map(|host| Address { host, port })
             .collect()
+    }
+
+    /// Finds out which groups people are in. The name service may be slow.
+    fn look_up(&self, people: Vec<String>) {
+        let to_hub = self.to_hub.clone();
+        tokio::task::spawn_blocking(move || {
+            let groups = Event::Groups(groups::of(&people));
+            let _ = to_hub.blocking_send(Incoming::Event(groups));
+        });
     }
 
     fn start(&mut self, id: SessionId, person: String) {

@@ -109,6 +109,7 @@ impl Launcher {
             .context("cannot start a process")?;
         let pid = child.id().context("the process ended at once")?;
         let owner = Owner {
+            kind: crate::directory::Kind::Desktop,
             person: person.to_owned(),
             uid: account.uid,
             pid,

@@ -1,7 +1,7 @@
 //! `heliostat-broker`: cards, people, terminals, sessions; who is attached where.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -9,7 +9,7 @@ use heliostat_broker::config::Config;
 use heliostat_broker::exec::ExecSession;
 use heliostat_broker::keep_log::keep_log;
 use heliostat_broker::remove_folder::RemoveFolder;
-use heliostat_broker::run;
+use heliostat_broker::{policy_file, run};
 use tracing_subscriber::EnvFilter;
 
 /// The Heliostat broker: knows cards, people and terminals, and starts people's sessions.
@@ -65,11 +65,7 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
             println!("{}", run::site_key(&load()?)?.pin());
             Ok(())
         }
-        Some(Command::Check) => {
-            load()?;
-            println!("{}: fine", arguments.config.display());
-            Ok(())
-        }
+        Some(Command::Check) => check(&load()?, &arguments.config),
         None => {
             log();
             // Everything is small here; one thread keeps memory and packets few.
@@ -81,6 +77,18 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
             runtime.block_on(run::run(load()?))
         }
     }
+}
+
+/// Reads what the configuration names as well, and says what looks like a slip.
+fn check(config: &Config, file: &Path) -> anyhow::Result<()> {
+    let policy = policy_file::load(&config.policy)?;
+    run::authorities(&config.cards.authorities)?;
+    println!("{}: fine", file.display());
+    println!("{}: fine", config.policy.display());
+    for warning in policy.warnings(&[], &[]) {
+        println!("{}: warning: {warning}", config.policy.display());
+    }
+    Ok(())
 }
 
 fn log() {

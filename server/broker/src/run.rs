@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::UdpSocket;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::admin::{self, About};
 use crate::config::Config;
@@ -20,6 +20,8 @@ use crate::directory::Directory;
 use crate::hub::{Hub, MAX_EVENTS};
 use crate::launcher::Launcher;
 use crate::metrics;
+use crate::policy_file;
+use crate::proof::Authorities;
 use crate::store::Store;
 use crate::terminal;
 
@@ -38,7 +40,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let _lock = lock(&config.state_dir)?;
     let launcher = Arc::new(Launcher::new(&config)?);
     let (store, remembered) = Store::open(&config.state_dir)?;
-    let directory = Directory::new(&config.site, config.policy(), remembered);
+    let policy = policy_file::load(&config.policy)?;
+    let authorities = authorities(&config.cards.authorities)?;
+    let directory = Directory::new(config.setup(), policy, authorities, remembered);
     let admin = admin::listen(
         &config.run_dir.join("admin.sock"),
         config.admin_group.as_deref(),
@@ -59,10 +63,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listen = server.local_addr()?.to_string();
     let tcp = server.listens_on_tcp();
     info!(%listen, tcp, site_key = %identity.pin(), "the broker is up");
-    if !config.policy().unproven_cards {
-        warn!("no card opens a desktop: none can prove itself yet, and cards.unproven is \"deny\"");
-    }
-
     let about = About {
         site: config.site.clone(),
         site_key: identity.pin().to_string(),
@@ -75,12 +75,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut links = tokio::spawn(terminal::accept(server.clone(), to_hub.clone()));
     let with_group = config.admin_group.is_some();
     let admins = tokio::spawn(admin::accept(admin, with_group, to_hub.clone()));
+    let policies = tokio::spawn(policy_file::watch(config.policy.clone(), to_hub.clone()));
     let scrapes = metrics.map(|listener| tokio::spawn(metrics::serve(listener, to_hub)));
     let mut deaf = false;
     let store = hub.run(inbox, end(stop()?, &mut links, &mut deaf)).await;
     info!("leaving; sessions run on");
     links.abort();
     admins.abort();
+    policies.abort();
     scrapes.inspect(JoinHandle::abort);
     server.shutdown(CloseCode::ShuttingDown).await;
     let _ = fs::remove_file(config.run_dir.join("admin.sock"));
@@ -113,6 +115,22 @@ fn stop() -> anyhow::Result<impl Future<Output = ()>> {
             _ = int.recv() => {}
         }
     })
+}
+
+/// Those who may vouch for cards' keys; nothing where nobody may.
+pub fn authorities(files: &[PathBuf]) -> anyhow::Result<Option<Authorities>> {
+    let mut text = String::new();
+    for file in files {
+        let more = fs::read_to_string(file)
+            .with_context(|| format!("cards.authorities: cannot read {}", file.display()))?;
+        text.push_str(&more);
+        text.push('\n');
+    }
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let authorities = Authorities::from_pem(&text).context("cards.authorities")?;
+    Ok(Some(authorities))
 }
 
 /// Two brokers must not share one state.

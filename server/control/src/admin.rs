@@ -21,6 +21,29 @@ pub enum Request {
         person: String,
         /// A word to tell cards apart; may be empty.
         label: String,
+        /// Whether the keys that the card shows first become its keys, without a password.
+        #[serde(default)]
+        first_use: bool,
+        /// Keys that were read off the card.
+        #[serde(default)]
+        keys: CardKeys,
+    },
+    /// Another id opens what a card opens.
+    CardAlias {
+        /// A card that is known.
+        card: String,
+        /// The other id.
+        alias: String,
+    },
+    /// Agree to a card that a person has asked for at a terminal.
+    CardApprove {
+        /// The card id.
+        card: String,
+    },
+    /// One card, and what the policy makes of it.
+    CardShow {
+        /// The card id.
+        card: String,
     },
     /// All cards.
     CardList,
@@ -40,6 +63,22 @@ pub enum Request {
     TerminalList,
     /// All running sessions.
     SessionList,
+    /// Take a desktop off its terminal until its person has shown again that it is they.
+    SessionLock {
+        /// Its id, the beginning of its id, or its person's name.
+        session: String,
+    },
+    /// What the policy says.
+    PolicyExplain {
+        /// Of this card; of nobody's where absent.
+        card: Option<String>,
+        /// Of this person; of the card's where absent.
+        person: Option<String>,
+        /// At this terminal, by id or name.
+        terminal: Option<String>,
+    },
+    /// What the policy does that nobody can have meant.
+    PolicyCheck,
     /// End a session.
     SessionEnd {
         /// Its id, the beginning of its id, or its person's name.
@@ -85,6 +124,37 @@ pub enum Reply {
     Metrics(String),
     /// Answer to [`Request::Audit`].
     Audit(Vec<AuditRow>),
+    /// Answer to [`Request::CardShow`].
+    Card(CardRow, PolicyAnswer),
+    /// Answer to [`Request::PolicyExplain`].
+    Policy(PolicyAnswer),
+    /// Answer to [`Request::PolicyCheck`].
+    Warnings(Vec<String>),
+}
+
+/// Public keys of a card (SubjectPublicKeyInfo, DER), in hexadecimal digits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CardKeys {
+    /// The key for card authentication, 9E.
+    pub card: Option<String>,
+    /// Its owner's key, 9A.
+    pub owner: Option<String>,
+}
+
+/// What the policy says of a card, a person and a terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyAnswer {
+    /// The person that it was asked of; empty where of nobody.
+    pub person: String,
+    /// The person's groups.
+    pub groups: Vec<String>,
+    /// The places that the terminal is in.
+    pub places: Vec<String>,
+    /// What happens there, in words.
+    pub verdict: String,
+    /// Each key, its value, and where that comes from.
+    pub values: Vec<(String, String, String)>,
 }
 
 /// Why a request was not met.
@@ -149,6 +219,12 @@ pub struct CardRow {
     pub added_s: u64,
     /// When it was revoked.
     pub revoked_s: Option<u64>,
+    /// Its keys, each as what it is for and the beginning of its fingerprint.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// `good`, `first use`, `asked` or `revoked`.
+    #[serde(default)]
+    pub standing: String,
     /// The terminal it is in now.
     pub terminal: Option<String>,
 }
@@ -251,6 +327,9 @@ pub struct AuditRow {
     pub at_ms: u64,
     /// What happened, as a word such as `attach` or `card_refused`.
     pub event: String,
+    /// How it came out: `ok`, `refused` or `failed`.
+    #[serde(default)]
+    pub outcome: String,
     /// Whom it concerns; empty where nobody.
     pub person: String,
     /// Which terminal; empty where none.

@@ -15,6 +15,25 @@ pub struct Hex<const N: usize>(pub [u8; N]);
 #[error("expected {0} hex digits")]
 pub struct BadHex(usize);
 
+/// The bytes of an even number of hex digits.
+pub fn bytes(digits: &str) -> Result<Vec<u8>, BadHex> {
+    let bad = BadHex(digits.len().next_multiple_of(2));
+    if digits.len() % 2 != 0 {
+        return Err(bad);
+    }
+    let digit = |c: u8| char::from(c).to_digit(16).ok_or(bad);
+    digits
+        .as_bytes()
+        .chunks_exact(2)
+        .map(|pair| Ok((digit(pair[0])? * 16 + digit(pair[1])?) as u8))
+        .collect()
+}
+
+/// `bytes` as hex digits.
+pub fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl<const N: usize> FromStr for Hex<N> {
     type Err = BadHex;
     fn from_str(text: &str) -> Result<Self, BadHex> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use heliostat_control::admin::Request;
+use heliostat_control::admin::{CardKeys, Request};
 
 use crate::time;
 
@@ -43,6 +43,9 @@ enum Command {
     /// Running desktops.
     #[command(subcommand)]
     Session(Session),
+    /// Who needs what where.
+    #[command(subcommand)]
+    Policy(Policy),
     /// How long attaches took, stage by stage.
     Receipts(Receipts),
     /// How running desktops do: frames, bytes and times, a round every second.
@@ -60,6 +63,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Card {
     /// Give a card to a person.
+    #[command(alias = "enrol")]
     Add {
         /// The card id, as a terminal shows it, such as `piv:00112233445566778899aabbccddeeff`.
         card: String,
@@ -69,6 +73,34 @@ enum Card {
         /// A word to tell the person's cards apart.
         #[arg(long, default_value = "")]
         label: String,
+        /// Believe whoever shows a card of this id first; otherwise its person's password binds its
+        /// keys to it.
+        #[arg(long)]
+        first_use: bool,
+        /// The card's key for card authentication (9E), as hexadecimal digits of its
+        /// SubjectPublicKeyInfo.
+        #[arg(long, value_name = "DIGITS")]
+        card_key: Option<String>,
+        /// The card's key of its owner (9A), likewise.
+        #[arg(long, value_name = "DIGITS")]
+        owner_key: Option<String>,
+    },
+    /// Let another card id open what a card opens.
+    Alias {
+        /// A card that is known.
+        card: String,
+        /// The other card's id.
+        alias: String,
+    },
+    /// Agree to a card that a person has asked for at a terminal.
+    Approve {
+        /// The card id.
+        card: String,
+    },
+    /// Show a card: whose it is, its keys, and what the policy makes of it.
+    Show {
+        /// The card id.
+        card: String,
     },
     /// List all cards.
     List,
@@ -100,11 +132,34 @@ enum Terminal {
 enum Session {
     /// List all running sessions.
     List,
+    /// Take a desktop off its terminal until its person has shown again that it is they.
+    Lock {
+        /// Its id, the beginning of its id, or its person.
+        session: String,
+    },
     /// End a session; its programs are asked to close.
     End {
         /// Its id, the beginning of its id, or its person.
         session: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Policy {
+    /// Say what applies to a card or a person at a terminal, and why.
+    Explain {
+        /// The card id.
+        #[arg(long)]
+        card: Option<String>,
+        /// The person; the card's where absent.
+        #[arg(long)]
+        person: Option<String>,
+        /// The terminal, by id or name.
+        #[arg(long)]
+        terminal: Option<String>,
+    },
+    /// Say what the policy does that nobody can have meant.
+    Check,
 }
 
 #[derive(Debug, Args)]
@@ -152,11 +207,25 @@ impl Arguments {
                 card,
                 person,
                 label,
+                first_use,
+                card_key,
+                owner_key,
             }) => Request::CardAdd {
                 card: card.clone(),
                 person: person.clone(),
                 label: label.clone(),
+                first_use: *first_use,
+                keys: CardKeys {
+                    card: card_key.clone(),
+                    owner: owner_key.clone(),
+                },
             },
+            Command::Card(Card::Alias { card, alias }) => Request::CardAlias {
+                card: card.clone(),
+                alias: alias.clone(),
+            },
+            Command::Card(Card::Approve { card }) => Request::CardApprove { card: card.clone() },
+            Command::Card(Card::Show { card }) => Request::CardShow { card: card.clone() },
             Command::Card(Card::List) => Request::CardList,
             Command::Card(Card::Revoke { card }) => Request::CardRevoke { card: card.clone() },
             Command::Person(Person::Add { person }) => Request::PersonAdd {
@@ -168,6 +237,19 @@ impl Arguments {
             Command::Session(Session::End { session }) => Request::SessionEnd {
                 session: session.clone(),
             },
+            Command::Session(Session::Lock { session }) => Request::SessionLock {
+                session: session.clone(),
+            },
+            Command::Policy(Policy::Explain {
+                card,
+                person,
+                terminal,
+            }) => Request::PolicyExplain {
+                card: card.clone(),
+                person: person.clone(),
+                terminal: terminal.clone(),
+            },
+            Command::Policy(Policy::Check) => Request::PolicyCheck,
             Command::Receipts(receipts) => receipts.request(now_s)?,
             Command::Top(_) => Request::SessionList,
             Command::Metrics => Request::Metrics,

@@ -1,7 +1,7 @@
 //! Replies as tables and as JSON.
 
 use heliostat_control::admin::{
-    AuditRow, CardRow, PersonRow, ReceiptRow, Reply, SessionRow, Status, TerminalRow,
+    AuditRow, CardRow, PersonRow, PolicyAnswer, ReceiptRow, Reply, SessionRow, Status, TerminalRow,
 };
 use heliostat_control::stats::LinkStats;
 use heliostat_wire::receipt::Stage;
@@ -38,6 +38,9 @@ pub fn json(reply: &Reply) -> anyhow::Result<String> {
         Reply::Receipts(rows) => json!({ "receipts": rows, "summary": summary_json(rows) }),
         Reply::Metrics(text) => json!({ "metrics": text }),
         Reply::Audit(rows) => serde_json::to_value(rows)?,
+        Reply::Card(row, policy) => json!({ "card": row, "policy": policy }),
+        Reply::Policy(answer) => serde_json::to_value(answer)?,
+        Reply::Warnings(warnings) => json!({ "warnings": warnings }),
     };
     Ok(format!("{value}\n"))
 }
@@ -55,6 +58,9 @@ pub fn text(reply: &Reply, now_s: u64) -> String {
         Reply::Receipts(rows) => receipts(rows),
         Reply::Metrics(text) => text.clone(),
         Reply::Audit(rows) => audit(rows),
+        Reply::Card(row, answer) => format!("{}\n{}", card(row, now_s), policy(answer)),
+        Reply::Policy(answer) => policy(answer),
+        Reply::Warnings(warnings) => warned(warnings),
     }
 }
 
@@ -76,8 +82,52 @@ fn status(status: &Status) -> String {
     lines.into_iter().map(line).collect()
 }
 
+fn card(row: &CardRow, now_s: u64) -> String {
+    let lines = [
+        ("card", row.card.clone()),
+        ("person", row.person.clone()),
+        ("label", row.label.clone()),
+        ("added", ago(row.added_s, now_s)),
+        ("standing", row.standing.clone()),
+        ("keys", row.keys.join(", ")),
+        ("in", row.terminal.clone().unwrap_or_default()),
+    ];
+    let line = |(name, value): (&str, String)| format!("{name:<10} {value}\n");
+    lines.into_iter().map(line).collect()
+}
+
+fn policy(answer: &PolicyAnswer) -> String {
+    let mut text = String::new();
+    for (name, value) in [
+        ("person", answer.person.clone()),
+        ("groups", answer.groups.join(", ")),
+        ("places", answer.places.join(", ")),
+    ] {
+        if !value.is_empty() {
+            text.push_str(&format!("{name:<10} {value}\n"));
+        }
+    }
+    text.push_str(&format!("{:<10} {}\n\n", "so", answer.verdict));
+    let mut table = Table::new(&["key", "value", "from"]);
+    for (key, value, origin) in &answer.values {
+        table.row([key.clone(), value.clone(), origin.clone()]);
+    }
+    text.push_str(&table.render("nothing is known"));
+    text
+}
+
+fn warned(warnings: &[String]) -> String {
+    match warnings {
+        [] => "fine: nobody is shut out\n".to_owned(),
+        some => some
+            .iter()
+            .map(|warning| format!("warning: {warning}\n"))
+            .collect(),
+    }
+}
+
 fn cards(rows: &[CardRow], now_s: u64) -> String {
-    let mut table = Table::new(&["card", "person", "label", "added", "in", "revoked"]);
+    let mut table = Table::new(&["card", "person", "label", "added", "in", "standing", "keys"]);
     for row in rows {
         table.row([
             row.card.clone(),
@@ -85,7 +135,11 @@ fn cards(rows: &[CardRow], now_s: u64) -> String {
             row.label.clone(),
             ago(row.added_s, now_s),
             row.terminal.clone().unwrap_or_default(),
-            row.revoked_s.map(|s| ago(s, now_s)).unwrap_or_default(),
+            match row.revoked_s {
+                Some(s) => format!("revoked {}", ago(s, now_s)),
+                None => row.standing.clone(),
+            },
+            row.keys.join(", "),
         ]);
     }
     table.render("no cards; add one with heliostatctl card add CARD --person NAME")

@@ -13,7 +13,16 @@ pub type Changed = Result<(String, Vec<Action>), Failure>;
 
 impl Directory {
     /// Gives a card to a person, who is made known if need be.
-    pub fn add_card(&mut self, now: Moment, card: &str, person: &str, label: &str) -> Changed {
+    pub fn add_card(
+        &mut self,
+        now: Moment,
+        card: &str,
+        person: &str,
+        label: &str,
+        standing: Standing,
+        keys: Keys,
+    ) -> Changed {
+        self.now = now;
         check_card(card)?;
         check_person(person)?;
         if label.len() > MAX_NAME || label.chars().any(char::is_control) {
@@ -40,6 +49,8 @@ impl Directory {
             label: label.to_owned(),
             added_s,
             revoked_s: None,
+            keys: self.keys_of(card, person).or(keys),
+            standing,
         };
         self.cards.insert(card.to_owned(), given.clone());
         let who = Who {
@@ -51,6 +62,62 @@ impl Directory {
         self.act(Action::Keep(Record::Card(card.to_owned(), given)));
         self.open_parked(now, card);
         let text = format!("card {card} is {person}'s");
+        Ok((text, std::mem::take(&mut self.actions)))
+    }
+
+    /// The keys by which a card of this person is known already.
+    fn keys_of(&self, card: &str, person: &str) -> Keys {
+        let known = self.cards.get(card).filter(|known| known.person == person);
+        known.map(|known| known.keys.clone()).unwrap_or_default()
+    }
+
+    /// Lets another id open what a card opens.
+    pub fn alias_card(&mut self, now: Moment, card: &str, alias: &str) -> Changed {
+        let Some(known) = self.cards.get(card) else {
+            let text = format!("there is no card {card}; see heliostatctl card list");
+            return fail(Why::NotFound, text);
+        };
+        let (person, label) = (known.person.clone(), known.label.clone());
+        self.add_card(now, alias, &person, &label, Standing::Good, Keys::default())
+    }
+
+    /// Agrees to a card that a person has asked for.
+    pub fn approve_card(&mut self, now: Moment, card: &str) -> Changed {
+        self.now = now;
+        let Some(known) = self.cards.get_mut(card) else {
+            let text = format!("there is no card {card}; see heliostatctl card list");
+            return fail(Why::NotFound, text);
+        };
+        if known.standing != Standing::Asked {
+            return fail(Why::Conflict, format!("nobody has asked for card {card}"));
+        }
+        known.standing = Standing::Good;
+        let kept = known.clone();
+        let who = Who {
+            person: &kept.person,
+            card,
+            terminal: "",
+        };
+        self.audit(now, "card_approved", who, "");
+        self.act(Action::Keep(Record::Card(card.to_owned(), kept.clone())));
+        self.open_parked(now, card);
+        let text = format!("card {card} is {}'s", kept.person);
+        Ok((text, std::mem::take(&mut self.actions)))
+    }
+
+    /// Locks the session that `wanted` names.
+    pub fn lock_session(&mut self, now: Moment, wanted: &str) -> Changed {
+        self.now = now;
+        let id = self.find_session(wanted)?;
+        let session = &self.sessions[&id];
+        let person = session.person.clone();
+        if session.holder.is_none() {
+            let text = format!("{person}'s session is at no terminal, so there is nothing to lock");
+            return fail(Why::Conflict, text);
+        }
+        self.lock(now, id, "asked for by an administrator");
+        self.end_lost_greeters(now);
+        let text = format!("{person}'s session is locked");
         Ok((text, std::mem::take(&mut self.actions)))
     }
 
@@ -68,7 +135,7 @@ impl Directory {
         }
     }
 
-    fn know_person(&mut self, person: &str) -> bool {
+    pub(super) fn know_person(&mut self, person: &str) -> bool {
         let new = self.people.insert(person.to_owned());
         if new {
             self.act(Action::Keep(Record::Person(person.to_owned())));
@@ -96,6 +163,7 @@ impl Directory {
 
     /// A card opens nothing from now on.
     pub fn revoke_card(&mut self, now: Moment, card: &str) -> Changed {
+        self.now = now;
         let Some(known) = self.cards.get_mut(card) else {
             let text = format!("there is no card {card}; see heliostatctl card list");
             return fail(Why::NotFound, text);
@@ -109,6 +177,7 @@ impl Directory {
         };
         self.audit(now, "card_revoked", who, "");
         self.act(Action::Keep(Record::Card(card.to_owned(), kept.clone())));
+        self.graces.retain(|(graced, _), _| graced != card);
         let holding: Vec<String> = self
             .terminals
             .iter()
@@ -138,6 +207,7 @@ impl Directory {
 
     /// Ends the session that `wanted` names: an id, its beginning, or a person.
     pub fn end_session(&mut self, now: Moment, wanted: &str) -> Changed {
+        self.now = now;
         let id = self.find_session(wanted)?;
         let session = &self.sessions[&id];
         let person = session.person.clone();

@@ -4,84 +4,257 @@ use heliostat_wire::control::{CardRefusal, DetachReason, ToTerminal};
 use heliostat_wire::id::{AttachId, SessionId};
 
 use super::*;
+use crate::policy::{Enrol, Given, Outcome, Proof};
+
+/// How a session is come by.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// Whose session.
+    pub person: String,
+    /// What was shown for it.
+    pub shown: Proof,
+    /// The login that can start it.
+    pub login: Option<LoginId>,
+}
 
 impl Directory {
     /// Opens what `edge`'s card opens at `terminal`, whose slot is vacant.
     pub(super) fn open(&mut self, now: Moment, terminal: &str, edge: Edge) {
         let known = self.terminals.get_mut(terminal).expect("a known terminal");
         known.slot = Slot::Parked(edge.clone());
-        let card = match self.cards.get(&edge.card) {
-            None => {
-                let text = format!(
-                    "This card is not known here. Your administrator can add it: {}",
-                    edge.card
-                );
-                return self.refuse(now, terminal, CardRefusal::Unknown, &text);
-            }
-            Some(card) => card,
-        };
+        match self.cards.get(&edge.card).cloned() {
+            None => self.open_unknown(now, terminal, edge),
+            Some(card) => self.open_known(now, terminal, edge, card),
+        }
+    }
+
+    /// A card that is nobody's, or no card at all.
+    fn open_unknown(&mut self, now: Moment, terminal: &str, edge: Edge) {
+        let outcome = self.decide(terminal, edge.id(), None);
+        let may = outcome.enrol != Enrol::No && outcome.needs(kind_of(&edge.card)).is_some();
+        let free = edge.id().is_none() || outcome.proof == Proof::None;
+        if !outcome.kiosk.0.is_empty() && free {
+            let admission = Admission {
+                person: outcome.kiosk_user,
+                shown: Proof::None,
+                login: None,
+            };
+            return self.admit(now, terminal, edge, admission);
+        }
+        if edge.id().is_none() {
+            return match outcome.login {
+                true => self.greet(now, terminal, edge, None),
+                false => {
+                    let text = "Nobody can log in without a card here. Insert your card.";
+                    self.refuse(now, terminal, CardRefusal::Forbidden, text);
+                }
+            };
+        }
+        if may && self.setup.greeter_user.is_some() {
+            return self.greet(now, terminal, edge, None);
+        }
+        let text = format!(
+            "This card is not known here. Your administrator can add it: {}",
+            edge.card
+        );
+        self.refuse(now, terminal, CardRefusal::Unknown, &text);
+    }
+
+    fn open_known(&mut self, now: Moment, terminal: &str, edge: Edge, card: Card) {
         if card.revoked_s.is_some() {
             let text = "This card has been revoked. Ask your administrator for another.";
             return self.refuse(now, terminal, CardRefusal::Revoked, text);
         }
-        if !self.policy.unproven_cards {
-            let text = "This site takes only cards that prove themselves, and this card does not.";
+        if card.standing == Standing::Asked {
+            let text = "An administrator has yet to agree to this card.";
             return self.refuse(now, terminal, CardRefusal::Forbidden, text);
         }
-        let person = card.person.clone();
-        match self.session_of(&person) {
-            Some((id, State::Running(_))) => self.offer(now, id, terminal, edge, vec![], false),
-            Some((id, _)) => self.wait(now, id, terminal, edge),
-            None => self.start(now, terminal, edge, person),
+        if self.policy.asks_for_groups() && !self.groups.contains_key(&card.person) {
+            // A rule that asks for more may be for a group of theirs.
+            self.ungrouped.insert(terminal.to_owned());
+            return self.act(Action::LookUp(card.person));
+        }
+        let outcome = self.decide(terminal, Some(&edge.card), Some(&card.person));
+        let Some(needed) = outcome.needs(kind_of(&edge.card)) else {
+            let text = "This site takes only cards that prove themselves, and this card cannot.";
+            return self.refuse(now, terminal, CardRefusal::Forbidden, text);
+        };
+        let needed = match self.has_grace(now, &edge.card, &card.person) {
+            true => needed.min(Proof::Card),
+            false => needed,
+        };
+        match needed {
+            Proof::None => {
+                let admission = Admission {
+                    person: card.person,
+                    shown: Proof::None,
+                    login: None,
+                };
+                self.admit(now, terminal, edge, admission);
+            }
+            Proof::Card | Proof::CardPin => self.challenge(now, terminal, edge, &card, needed),
+            Proof::Password => self.greet(now, terminal, edge, Some(card.person)),
         }
     }
 
-    /// A person's session that takes terminals or is about to.
+    /// What the policy says of a card and a person at a terminal.
+    pub(super) fn decide(
+        &self,
+        terminal: &str,
+        card: Option<&str>,
+        person: Option<&str>,
+    ) -> Outcome {
+        let name = self
+            .terminals
+            .get(terminal)
+            .map(|known| known.name.as_str());
+        let groups = person.and_then(|person| self.groups.get(person));
+        self.policy.decide(&Given {
+            card,
+            person,
+            groups: groups.map(Vec::as_slice).unwrap_or_default(),
+            terminal,
+            terminal_name: name.unwrap_or_default(),
+        })
+    }
+
+    /// Whether the card's last strong proof still counts.
+    fn has_grace(&self, now: Moment, card: &str, person: &str) -> bool {
+        let until = self.graces.get(&(card.to_owned(), person.to_owned()));
+        until.is_some_and(|until| now.ms < *until)
+    }
+
+    /// Everything that is needed has been shown: brings the person's session to the terminal.
+    pub(super) fn admit(&mut self, now: Moment, terminal: &str, edge: Edge, admission: Admission) {
+        let known = self.terminals.get_mut(terminal).expect("a known terminal");
+        known.slot = Slot::Parked(edge.clone());
+        let outcome = self.decide(terminal, edge.id(), Some(&admission.person));
+        let server = outcome.server.as_str();
+        if !server.is_empty() && server != self.setup.server {
+            self.drop_login(admission.login);
+            let text = format!("Your desktop is on the server {server}, not on this one.");
+            return self.refuse(now, terminal, CardRefusal::Forbidden, &text);
+        }
+        let (kind, admission) = match outcome.kiosk.0.is_empty() {
+            true => (Kind::Desktop, admission),
+            false => {
+                self.drop_login(admission.login);
+                let bound_to = edge.id().unwrap_or(terminal).to_owned();
+                let admission = Admission {
+                    person: outcome.kiosk_user.clone(),
+                    login: None,
+                    ..admission
+                };
+                (Kind::Kiosk(bound_to), admission)
+            }
+        };
+        let found = match &kind {
+            Kind::Desktop => self.session_of(&admission.person),
+            kiosk => self.session_like(|session| session.kind == *kiosk),
+        };
+        let shown = admission.shown;
+        match found.map(|(id, state)| (id, state.clone())) {
+            None => self.start(now, terminal, edge, kind, admission, outcome),
+            Some((id, state)) => {
+                self.drop_login(admission.login);
+                match state {
+                    State::Running(_) => self.offer(now, id, terminal, edge, shown, vec![], false),
+                    _ => self.wait(now, id, terminal, edge, shown),
+                }
+            }
+        }
+    }
+
+    /// A person's desktop that takes terminals or is about to.
     pub(super) fn session_of(&self, person: &str) -> Option<(SessionId, &State)> {
+        self.session_like(|session| session.kind == Kind::Desktop && session.person == person)
+    }
+
+    /// The session of which `wanted` holds and that takes terminals or is about to.
+    fn session_like(&self, wanted: impl Fn(&Session) -> bool) -> Option<(SessionId, &State)> {
         self.sessions
             .iter()
-            .find(|(_, session)| {
-                session.person == person && !matches!(session.state, State::Ending { .. })
-            })
+            .find(|(_, session)| wanted(session) && !matches!(session.state, State::Ending { .. }))
             .map(|(id, session)| (*id, &session.state))
     }
 
-    fn start(&mut self, now: Moment, terminal: &str, edge: Edge, person: String) {
-        if self.sessions.len() >= self.policy.max_sessions {
+    fn start(
+        &mut self,
+        now: Moment,
+        terminal: &str,
+        edge: Edge,
+        kind: Kind,
+        admission: Admission,
+        outcome: Outcome,
+    ) {
+        let desktops = self.sessions.values().filter(|s| s.kind != Kind::Greeter);
+        if desktops.count() >= self.setup.max_sessions {
+            self.drop_login(admission.login);
             let text = "The server can take no more desktops at the moment. Try again later.";
             return self.refuse(now, terminal, CardRefusal::Busy, text);
         }
-        let id = now.fresh;
-        let session = Session {
-            person: person.clone(),
-            uid: 0,
-            pid: 0,
-            started_s: now.unix_ms / 1000,
-            state: State::Starting {
-                until_ms: now.ms + self.policy.start_ms,
-            },
-            holder: None,
-            answers: Answers::default(),
-            first_frame: None,
-        };
-        let kept = Record::SessionStarted(id, person.clone(), session.started_s);
-        self.sessions.insert(id, session);
+        let (id, person) = (now.fresh, admission.person.clone());
         let who = Who {
             person: &person,
             terminal,
             card: &edge.card,
         };
         self.audit(now, "session_start", who, id.to_string());
-        self.act(Action::Start {
+        let started_s = now.unix_ms / 1000;
+        self.launch(now, id, kind, &person, terminal, admission.login, outcome);
+        self.act(Action::Keep(Record::SessionStarted(id, person, started_s)));
+        self.wait(now, id, terminal, edge, admission.shown);
+    }
+
+    /// Has a session's process started.
+    pub(super) fn launch(
+        &mut self,
+        now: Moment,
+        id: SessionId,
+        kind: Kind,
+        person: &str,
+        terminal: &str,
+        login: Option<LoginId>,
+        outcome: Outcome,
+    ) {
+        let session = Session {
+            kind: kind.clone(),
+            person: person.to_owned(),
+            uid: 0,
+            pid: 0,
+            started_s: now.unix_ms / 1000,
+            state: State::Starting {
+                until_ms: now.ms + self.setup.start_ms,
+            },
+            holder: None,
+            answers: Answers::default(),
+            first_frame: None,
+            vacant: Vacant::new(now, &outcome),
+            placed: None,
+        };
+        self.sessions.insert(id, session);
+        let known = &self.terminals[terminal];
+        let address = known.online.map(|online| online.address.ip().to_string());
+        self.act(Action::Start(Start {
             session: id,
-            person,
-        });
-        self.act(Action::Keep(kept));
-        self.wait(now, id, terminal, edge);
+            kind,
+            person: person.to_owned(),
+            login,
+            outcome: Box::new(outcome),
+            terminal_name: known.name.clone(),
+            address: address.unwrap_or_default(),
+        }));
     }
 
     /// The newest terminal waits; one that waited before is told where the desktop goes.
-    fn wait(&mut self, now: Moment, id: SessionId, terminal: &str, edge: Edge) {
+    pub(super) fn wait(
+        &mut self,
+        now: Moment,
+        id: SessionId,
+        terminal: &str,
+        edge: Edge,
+        shown: Proof,
+    ) {
         if let Some(other) = self.waiting_for(id) {
             let text = format!(
                 "Your desktop was called to {}.",
@@ -90,7 +263,7 @@ impl Directory {
             self.refuse(now, &other, CardRefusal::Busy, &text);
         }
         let session = &self.sessions[&id];
-        if matches!(session.state, State::Starting { .. }) {
+        if matches!(session.state, State::Starting { .. }) && session.kind == Kind::Desktop {
             let message = ToTerminal::Starting {
                 seq: edge.seq,
                 person: session.person.as_str().into(),
@@ -101,7 +274,8 @@ impl Directory {
         known.slot = Slot::Waiting {
             edge,
             session: id,
-            until_ms: now.ms + self.policy.start_ms + 1000,
+            shown,
+            until_ms: now.ms + self.setup.start_ms + 1000,
         };
     }
 
@@ -120,6 +294,7 @@ impl Directory {
         id: SessionId,
         terminal: &str,
         edge: Edge,
+        shown: Proof,
         breaks: Vec<u64>,
         started_session: bool,
     ) {
@@ -133,12 +308,19 @@ impl Directory {
         let name = known.name.clone();
         let attach = AttachId(self.next_attach);
         self.next_attach += 1;
+        let person = self.sessions[&id].person.clone();
+        let outcome = self.decide(terminal, edge.id(), Some(&person));
+        let idle = outcome
+            .idle
+            .0
+            .map(|idle| idle.as_secs().min(u64::from(u32::MAX)) as u32);
         let old = self.sessions[&id].holder.clone();
         if let Some(old) = old.filter(|old| old.terminal != terminal) {
             self.move_away(now, &old, &name);
         }
         let session = self.sessions.get_mut(&id).expect("a known session");
-        let person = session.person.clone();
+        session.vacant.limit_ms = Vacant::new(now, &outcome).limit_ms;
+        let desktop = session.kind == Kind::Desktop;
         let offer = Offer {
             link: online.link,
             seq: edge.seq,
@@ -146,9 +328,15 @@ impl Directory {
             session: id,
             port: door.port,
             pin: door.pin,
-            person: person.clone(),
+            // A greeter's or a kiosk's user is nobody to be greeted by name.
+            person: if desktop {
+                person.clone()
+            } else {
+                String::new()
+            },
             terminal_name: name,
             terminal_key: key,
+            idle_s: idle.filter(|_| desktop),
         };
         session.holder = Some(Holder {
             terminal: terminal.to_owned(),
@@ -162,11 +350,13 @@ impl Directory {
             terminal: terminal.to_owned(),
             key,
             edge: edge.clone(),
+            shown,
             started_session,
         };
         let known = self.terminals.get_mut(terminal).expect("a known terminal");
         known.slot = Slot::Joined(Join {
             edge: edge.clone(),
+            shown,
             session: id,
             attach,
             breaks,
@@ -178,7 +368,7 @@ impl Directory {
             terminal,
             card: &edge.card,
         };
-        self.audit(now, "attach", who, attach.to_string());
+        self.audit(now, "attach", who, format!("{attach} by {shown}"));
         self.attaches.insert(attach, record);
         self.forget_attaches();
     }

@@ -8,15 +8,21 @@
 //!
 //! ```text
 //! Empty ──edge──► Parked            card refused
+//!            ├──► Proving ──proof──► Waiting, Joined, or Parked
 //!            ├──► Waiting ──ready──► Joined ──moved, ended──► Parked
 //!            └──► Joined             │ ▲ link broken: offered again
 //! Parked ──retry, edge──► as above   └─┘
+//! Joined to a greeter ──logged in──► Proving, Waiting, Joined, or Parked
 //! Joined ──control link back──► Resumable ──same edge──► Joined
 //! any ──card pulled──► Empty
 //! ```
 
 mod admin;
 mod cards;
+mod explain;
+mod greeting;
+mod places;
+mod proving;
 mod sessions;
 mod stats;
 mod terminals;
@@ -30,6 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use heliostat_control::admin::AuditRow;
 use heliostat_control::session::ToSession;
 use heliostat_control::stats::SessionStats;
+use heliostat_wire::card::CardKind;
 use heliostat_wire::control::{CardRefusal, DetachReason, ToTerminal};
 use heliostat_wire::id::{AttachId, SessionId};
 
@@ -37,6 +44,9 @@ pub use admin::Changed;
 pub use stats::Answers;
 pub use types::*;
 pub use view::Counts;
+
+use crate::policy::Policy;
+use crate::proof::Authorities;
 
 /// Attaches whose receipts may still come.
 const MAX_ATTACHES: usize = 1024;
@@ -46,8 +56,18 @@ const MAX_TERMINALS: usize = 4096;
 /// See the module.
 #[derive(Debug)]
 pub struct Directory {
+    setup: Setup,
     policy: Policy,
-    site: String,
+    /// Whose certificates count, where any do.
+    authorities: Option<Authorities>,
+    /// The groups of people, as far as they are known.
+    groups: BTreeMap<String, Vec<String>>,
+    /// Terminals whose card waits until its person's groups are known.
+    ungrouped: BTreeSet<String>,
+    /// Until when a card's last strong proof still counts, by card and person.
+    graces: BTreeMap<(String, String), u64>,
+    /// The moment of the event that is being handled.
+    now: Moment,
     people: BTreeSet<String>,
     cards: BTreeMap<String, Card>,
     terminals: BTreeMap<String, Terminal>,
@@ -77,15 +97,25 @@ pub struct Remembered {
 
 impl Directory {
     /// The directory of a site, starting from what is remembered.
-    pub fn new(site: &str, policy: Policy, remembered: Remembered) -> Self {
+    pub fn new(
+        setup: Setup,
+        policy: Policy,
+        authorities: Option<Authorities>,
+        remembered: Remembered,
+    ) -> Self {
         let attaches = remembered
             .attaches
             .into_iter()
             .map(|record| (record.attach, record))
             .collect();
         Self {
+            setup,
             policy,
-            site: site.to_owned(),
+            authorities,
+            groups: BTreeMap::new(),
+            ungrouped: BTreeSet::new(),
+            graces: BTreeMap::new(),
+            now: Moment::default(),
             people: remembered.people,
             cards: remembered.cards,
             terminals: remembered.terminals,
@@ -100,23 +130,76 @@ impl Directory {
 
     /// Takes an event in and gives out what is to be done, in order.
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        self.now = now;
         match event {
             Event::Hello {
                 link,
                 key,
                 address,
+                exporter,
                 hello,
-                ..
-            } => self.hello(now, Online { link, address }, key, hello),
+            } => {
+                let online = Online {
+                    link,
+                    address,
+                    exporter,
+                };
+                self.hello(now, online, key, hello);
+            }
             Event::Terminal { link, message } => self.terminal_says(now, link, message),
             Event::LinkDown { link } => self.link_down(now, link),
             Event::SessionStarted { session, pid, uid } => self.started(session, pid, uid),
             Event::SessionReady { session, ready } => self.ready(now, session, ready),
             Event::Session { session, message } => self.session_says(now, session, message),
             Event::SessionGone { session, how } => self.gone(now, session, how),
+            Event::LoggedIn(said) => self.logged_in(now, said),
+            Event::LoginFailed {
+                greeter,
+                person,
+                text,
+            } => self.login_failed(now, greeter, &person, &text),
+            Event::Groups(groups) => self.groups_are(now, groups),
+            Event::Policy(policy) => self.policy_changed(now, *policy),
+            Event::PolicyRefused(why) => self.audit(now, "policy_refused", Who::default(), why),
             Event::Tick => self.tick(now),
         }
+        self.end_lost_greeters(now);
         std::mem::take(&mut self.actions)
+    }
+
+    /// Opens what had to wait until it was known which groups a person is in.
+    fn groups_are(&mut self, now: Moment, groups: BTreeMap<String, Vec<String>>) {
+        self.groups.extend(groups);
+        for terminal in std::mem::take(&mut self.ungrouped) {
+            if let Some(Slot::Parked(edge)) = self.slot_mut(&terminal) {
+                let edge = edge.clone();
+                self.open(now, &terminal, edge);
+            }
+        }
+    }
+
+    /// People whose groups are known, and may have changed.
+    pub fn grouped(&self) -> Vec<String> {
+        self.groups.keys().cloned().collect()
+    }
+
+    fn policy_changed(&mut self, now: Moment, policy: Policy) {
+        self.policy = policy;
+        // What was shown under the old one may not be enough under the new.
+        self.graces.clear();
+        self.audit(now, "policy_changed", Who::default(), "");
+    }
+
+    /// Greeters from which their terminal has turned away.
+    fn end_lost_greeters(&mut self, now: Moment) {
+        let alone = |session: &Session| session.kind == Kind::Greeter && session.holder.is_none();
+        let sessions = self.sessions.iter().filter(|(_, session)| alone(session));
+        let alone: Vec<SessionId> = sessions.map(|(id, _)| *id).collect();
+        for id in alone {
+            if self.waiting_for(id).is_none() {
+                self.end_greeter(now, id);
+            }
+        }
     }
 
     /// When [`Event::Tick`] is due next, in milliseconds of the clock that never goes back.
@@ -124,6 +207,7 @@ impl Directory {
         let sessions = self.sessions.values().filter_map(|session| session.until());
         let slots = self.terminals.values().filter_map(|t| match t.slot {
             Slot::Waiting { until_ms, .. } => Some(until_ms),
+            Slot::Proving(ref proving) => Some(proving.until_ms),
             _ => None,
         });
         sessions.chain(slots).min()
@@ -142,10 +226,18 @@ impl Directory {
         let tired: Vec<_> = self
             .terminals
             .iter()
-            .filter(|(_, t)| matches!(t.slot, Slot::Waiting { until_ms, .. } if until_ms <= now.ms))
+            .filter(|(_, t)| match &t.slot {
+                Slot::Waiting { until_ms, .. } => *until_ms <= now.ms,
+                Slot::Proving(proving) => proving.until_ms <= now.ms,
+                _ => false,
+            })
             .map(|(id, _)| id.clone())
             .collect();
         for terminal in tired {
+            if matches!(self.terminals[&terminal].slot, Slot::Proving(_)) {
+                self.proving_overdue(now, &terminal);
+                continue;
+            }
             let text = "Your desktop does not answer. Try again, or ask your administrator.";
             self.refuse(now, &terminal, CardRefusal::SessionFailed, text);
         }
@@ -170,6 +262,7 @@ impl Directory {
         let row = AuditRow {
             at_ms: now.unix_ms,
             event: event.to_owned(),
+            outcome: outcome_of(event).to_owned(),
             person: who.person.to_owned(),
             terminal: name(who.terminal),
             card: who.card.to_owned(),
@@ -200,24 +293,33 @@ impl Directory {
 
     /// Leaves the card in its reader without a session. The caller sees to the session.
     fn park(&mut self, terminal: &str) -> Option<Edge> {
-        let slot = &mut self.terminals.get_mut(terminal)?.slot;
-        let edge = slot.edge()?.clone();
-        *slot = Slot::Parked(edge.clone());
+        let edge = self.terminals.get(terminal)?.slot.edge()?.clone();
+        self.replace(terminal, Slot::Parked(edge.clone()));
         Some(edge)
+    }
+
+    /// Puts a slot in the place of another; a login that was to go on there goes nowhere then.
+    fn replace(&mut self, terminal: &str, slot: Slot) -> Slot {
+        let Some(known) = self.terminals.get_mut(terminal) else {
+            return Slot::Empty;
+        };
+        let old = std::mem::replace(&mut known.slot, slot);
+        if let Slot::Proving(proving) = &old {
+            self.drop_login(proving.login);
+        }
+        old
     }
 
     /// Parts a terminal from whatever its card led to and tells the session why.
     fn vacate(&mut self, terminal: &str, reason: DetachReason) {
-        let Some(known) = self.terminals.get_mut(terminal) else {
-            return;
-        };
-        let slot = std::mem::replace(&mut known.slot, Slot::Empty);
+        let slot = self.replace(terminal, Slot::Empty);
         let (Slot::Joined(join) | Slot::Resumable(join)) = slot else {
             return;
         };
         if let Some(session) = self.sessions.get_mut(&join.session) {
             session.holder = None;
         }
+        self.vacated(terminal, &join);
         let detach = ToSession::Detach {
             attach_id: Some(join.attach),
             reason,
@@ -247,6 +349,7 @@ impl Directory {
                         State::Starting { .. } | State::Adopting { .. }
                     ));
                 }
+                Slot::Proving(_) => assert!(terminal.online.is_some(), "nobody to answer"),
                 Slot::Empty | Slot::Parked(_) => {}
             }
             if let Some(online) = terminal.online {
@@ -269,12 +372,34 @@ impl Directory {
         let mut people = BTreeSet::new();
         for session in self.sessions.values() {
             let ending = matches!(session.state, State::Ending { .. });
-            assert!(ending || people.insert(&session.person), "two desktops");
+            let desktop = session.kind == Kind::Desktop;
+            assert!(
+                !desktop || ending || people.insert(&session.person),
+                "two desktops"
+            );
         }
         for (link, terminal) in &self.links {
             let online = self.terminals[terminal].online;
             assert_eq!(online.map(|online| online.link), Some(*link));
         }
+    }
+}
+
+/// How an event came out, for whoever reads the audit.
+fn outcome_of(event: &str) -> &'static str {
+    match event {
+        "card_refused" | "proof_refused" | "no_proof" | "policy_refused" => "refused",
+        "login_failed" | "session_crashed" | "card_unreadable" | "hook_failed" => "failed",
+        _ => "ok",
+    }
+}
+
+/// What sort of card an id names. Terminals say it as well, but the id is what was added.
+pub fn kind_of(card: &str) -> CardKind {
+    match card.split(':').next() {
+        Some("uid") => CardKind::ContactlessUid,
+        Some("atr") => CardKind::AtrSerial,
+        _ => CardKind::Piv,
     }
 }
 
@@ -292,6 +417,7 @@ impl Slot {
         match self {
             Self::Empty => None,
             Self::Parked(edge) | Self::Waiting { edge, .. } => Some(edge),
+            Self::Proving(proving) => Some(&proving.edge),
             Self::Joined(join) | Self::Resumable(join) => Some(&join.edge),
         }
     }
@@ -308,6 +434,7 @@ impl Session {
                 _,
             ) => Some(*until_ms),
             (State::Running(_), Some(Phase::Lost { until_ms })) => Some(until_ms),
+            (State::Running(_), None) => self.vacant.until(),
             _ => None,
         }
     }

@@ -17,24 +17,31 @@ impl Directory {
     /// second one of the same person, left over from an end that was cut short, is ended; so the
     /// newest is to be adopted first.
     pub fn adopt(&mut self, now: Moment, id: SessionId, owner: &Owner) -> Vec<Action> {
-        let second = self.session_of(&owner.person).is_some();
+        self.now = now;
+        let second = owner.kind == Kind::Desktop && self.session_of(&owner.person).is_some();
+        let outcome = self.decide("", None, Some(&owner.person));
         let session = Session {
+            kind: owner.kind.clone(),
             person: owner.person.clone(),
             uid: owner.uid,
             pid: owner.pid,
             started_s: owner.started_s,
             state: State::Adopting {
-                until_ms: now.ms + self.policy.start_ms,
+                until_ms: now.ms + self.setup.start_ms,
             },
             holder: None,
             answers: Answers::default(),
             first_frame: None,
+            vacant: Vacant::new(now, &outcome),
+            placed: None,
         };
         self.sessions.insert(id, session);
         match second {
             true => self.end_second(now, id),
             false => self.rejoin(id),
         }
+        // Who was logging in begins anew: the greeter's way to a broker that is gone is gone too.
+        self.end_lost_greeters(now);
         std::mem::take(&mut self.actions)
     }
 
@@ -53,11 +60,13 @@ impl Directory {
         let Some(terminal) = self.terminals.get_mut(&last.terminal) else {
             return;
         };
-        if terminal.slot != Slot::Empty || terminal.key != Some(last.key) {
+        let greeter = self.sessions[&id].kind == Kind::Greeter;
+        if greeter || terminal.slot != Slot::Empty || terminal.key != Some(last.key) {
             return;
         }
         terminal.slot = Slot::Resumable(Join {
             edge: last.edge,
+            shown: last.shown,
             session: id,
             attach: last.attach,
             breaks: Vec::new(),
@@ -98,8 +107,11 @@ impl Directory {
         let Some(terminal) = self.waiting_for(id) else {
             return;
         };
+        let Slot::Waiting { shown, .. } = self.terminals[&terminal].slot else {
+            return;
+        };
         if let Some(edge) = self.park(&terminal) {
-            self.offer(now, id, &terminal, edge, vec![], started);
+            self.offer(now, id, &terminal, edge, shown, vec![], started);
         }
     }
 
@@ -119,7 +131,8 @@ impl Directory {
         match (&known.slot, known.online) {
             (Slot::Joined(join), Some(_)) => {
                 let (edge, breaks) = (join.edge.clone(), join.breaks.clone());
-                self.offer(now, id, &terminal, edge, breaks, false);
+                let shown = join.shown;
+                self.offer(now, id, &terminal, edge, shown, breaks, false);
             }
             _ => self.vacate(&terminal, DetachReason::LinkLost),
         }
@@ -141,6 +154,7 @@ impl Directory {
                 }
             }
             FromSession::Ending { reason } => self.ending(now, id, reason),
+            FromSession::Asks(ask) => self.asks(now, id, ask),
         }
     }
 
@@ -148,6 +162,9 @@ impl Directory {
         let holder = self.sessions.get_mut(&id).and_then(|s| s.holder.as_mut());
         if let Some(holder) = holder.filter(|holder| holder.attach == attach) {
             holder.phase = phase;
+            if phase == Phase::Live {
+                self.arrived(id);
+            }
         }
     }
 
@@ -203,7 +220,7 @@ impl Directory {
 
     /// The session ends, by its own or our wish; whoever has it is told.
     pub(super) fn ending(&mut self, now: Moment, id: SessionId, reason: DetachReason) {
-        let until_ms = now.ms + self.policy.end_ms;
+        let until_ms = now.ms + self.setup.end_ms;
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -215,6 +232,7 @@ impl Directory {
             reason: reason.clone(),
         };
         let holder = session.holder.take();
+        self.departed(id);
         if let Some(holder) = holder {
             self.park(&holder.terminal);
             let message = ToTerminal::Detach {
@@ -231,11 +249,14 @@ impl Directory {
 
     pub(super) fn overdue(&mut self, now: Moment, id: SessionId) {
         let session = self.sessions.get_mut(&id).expect("a known session");
-        if session.is_lost() && matches!(session.state, State::Running(_)) {
-            return self.still_lost(now, id);
+        if matches!(session.state, State::Running(_)) {
+            return match session.is_lost() {
+                true => self.still_lost(now, id),
+                false => self.vacant_too_long(now, id),
+            };
         }
         // Its process being gone is an event of its own; this deadline shall not pass again.
-        let far = now.ms + self.policy.end_ms;
+        let far = now.ms + self.setup.end_ms;
         if let State::Starting { until_ms }
         | State::Adopting { until_ms }
         | State::Ending { until_ms, .. } = &mut session.state

@@ -1,7 +1,7 @@
 //! What terminals say.
 
 use heliostat_wire::close::CloseCode;
-use heliostat_wire::control::{CardRefusal, DetachReason, Hello, ToBroker, ToTerminal};
+use heliostat_wire::control::{CardRefusal, DetachReason, Hello, LoginOffer, ToBroker, ToTerminal};
 use heliostat_wire::id::{AttachId, KeyPin};
 use heliostat_wire::receipt::Receipt;
 
@@ -51,13 +51,26 @@ impl Directory {
         }
         let welcome = ToTerminal::Welcome {
             terminal_name: name.as_str().into(),
-            site: self.site.as_str().into(),
+            site: self.setup.site.as_str().into(),
             unix_time_s: now.unix_ms / 1000,
-            login: false,
+            login: self.login_at(&id),
         };
         self.act(Action::ToTerminal(online.link, welcome));
         self.audit(now, "terminal_online", at(&id), online.address.to_string());
         self.act(Action::Keep(Record::Terminal(id, kept)));
+    }
+
+    /// What a terminal is told of logins without a card.
+    fn login_at(&self, id: &str) -> LoginOffer {
+        let outcome = self.decide(id, None, None);
+        match (
+            outcome.kiosk.0.is_empty(),
+            outcome.login && self.setup.greeter_user.is_some(),
+        ) {
+            (false, _) => LoginOffer::Now,
+            (true, true) => LoginOffer::Offered,
+            (true, false) => LoginOffer::None,
+        }
     }
 
     /// Whether a live link with another key has this id. Ids are no secrets, so whoever names one
@@ -81,11 +94,10 @@ impl Directory {
 
     /// After a broken link the terminal repeats its card edge if the card is still there.
     fn make_resumable(&mut self, id: &str) {
-        let slot = &mut self.terminals.get_mut(id).expect("just inserted").slot;
-        *slot = match std::mem::replace(slot, Slot::Empty) {
-            Slot::Joined(join) | Slot::Resumable(join) => Slot::Resumable(join),
-            Slot::Empty | Slot::Parked(_) | Slot::Waiting { .. } => Slot::Empty,
-        };
+        let old = self.replace(id, Slot::Empty);
+        if let Slot::Joined(join) | Slot::Resumable(join) = old {
+            self.replace(id, Slot::Resumable(join));
+        }
     }
 
     /// Forgets the terminal that has been away longest where there are too many.
@@ -112,8 +124,8 @@ impl Directory {
         let terminal = self.terminals.get_mut(&id).expect("links name terminals");
         terminal.online = None;
         terminal.seen_s = now.unix_ms / 1000;
-        if matches!(terminal.slot, Slot::Parked(_) | Slot::Waiting { .. }) {
-            terminal.slot = Slot::Empty;
+        if !matches!(terminal.slot, Slot::Joined(_) | Slot::Resumable(_)) {
+            self.replace(&id, Slot::Empty);
         }
         self.drop_lost(&id);
         self.audit(now, "terminal_offline", at(&id), "");
@@ -152,10 +164,9 @@ impl Directory {
             }
             ToBroker::Receipt(receipt) => self.receipt(&id, receipt),
             ToBroker::Outputs(outputs) => self.outputs(&id, outputs),
-            ToBroker::Login { .. } => self.violation(link, "no login was offered"),
-            ToBroker::Proof(_) | ToBroker::NoProof { .. } => {
-                self.violation(link, "no proof was asked for");
-            }
+            ToBroker::Login { seq } => self.inserted(now, &id, seq, ""),
+            ToBroker::Proof(signed) => self.proof(now, &id, &signed),
+            ToBroker::NoProof { seq, why } => self.no_proof(now, &id, seq, why),
             ToBroker::Ping(number) => self.act(Action::ToTerminal(link, ToTerminal::Pong(number))),
         }
     }
@@ -178,6 +189,7 @@ impl Directory {
         match &terminal.slot {
             Slot::Joined(join) if same(&join.edge) => return,
             Slot::Waiting { edge, .. } if same(edge) => return,
+            Slot::Proving(proving) if same(&proving.edge) => return,
             Slot::Resumable(join) if same(&join.edge) => {
                 let (session, join) = (join.session, join.clone());
                 terminal.slot = Slot::Joined(join);
@@ -282,8 +294,9 @@ impl Directory {
             return;
         }
         let (session, edge, breaks) = (join.session, join.edge.clone(), join.breaks.clone());
+        let shown = join.shown;
         if matches!(self.sessions[&session].state, State::Running(_)) {
-            self.offer(now, session, id, edge, breaks, false);
+            self.offer(now, session, id, edge, shown, breaks, false);
         }
     }
 

@@ -23,17 +23,21 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let policy = Policy {
-            unproven_cards: true,
-            max_sessions: 3,
-            ..Policy::default()
-        };
-        Self::with(policy, Remembered::default())
+        Self::with("default.proof = \"none\"", Remembered::default())
     }
 
-    fn with(policy: Policy, remembered: Remembered) -> Self {
+    /// A site of this policy.
+    fn with(policy: &str, remembered: Remembered) -> Self {
+        let setup = Setup {
+            site: "Site".to_owned(),
+            greeter_user: Some("greeter".to_owned()),
+            max_sessions: 3,
+            max_greeters: 2,
+            ..Setup::default()
+        };
+        let policy = Policy::parse("policy.toml", policy).unwrap();
         let mut site = Self {
-            directory: Directory::new("Site", policy, remembered),
+            directory: Directory::new(setup, policy, None, remembered),
             ms: 1_000,
             links: 0,
             sessions: 0,
@@ -43,7 +47,9 @@ impl Site {
             ("c-alice-2", "alice"),
             ("c-bob", "bob"),
         ] {
-            site.admin(|directory, now| directory.add_card(now, card, person, ""));
+            site.admin(|directory, now| {
+                directory.add_card(now, card, person, "", Standing::Good, Keys::default())
+            });
         }
         site
     }
@@ -55,6 +61,7 @@ impl Site {
             ms: self.ms,
             unix_ms: 1_000_000 + self.ms,
             fresh: SessionId([self.sessions; 16]),
+            nonce: [self.sessions; 32],
         }
     }
 
@@ -155,9 +162,16 @@ fn inserted(seq: u32, card: &str) -> ToBroker {
     }
 }
 
+fn started(actions: &[Action]) -> impl Iterator<Item = &Start> {
+    actions.iter().filter_map(|action| match action {
+        Action::Start(start) => Some(start),
+        _ => None,
+    })
+}
+
 fn start_of(actions: &[Action]) -> Option<SessionId> {
     actions.iter().find_map(|action| match action {
-        Action::Start { session, .. } => Some(*session),
+        Action::Start(start) => Some(start.session),
         _ => None,
     })
 }
@@ -292,12 +306,12 @@ fn cards_that_open_nothing_say_why() {
 }
 
 #[test]
-fn cards_without_proof_open_nothing_unless_policy_says_so() {
-    let mut site = Site::with(Policy::default(), Remembered::default());
+fn cards_without_bound_keys_open_a_greeter_and_nothing_else() {
+    let mut site = Site::with("", Remembered::default());
     let (a, _) = site.online("a", 1);
     let actions = site.insert(a, 1, "c-alice");
-    assert_eq!(refusal(&actions), Some((a, CardRefusal::Forbidden)));
-    assert_eq!(start_of(&actions), None);
+    let started: Vec<_> = started(&actions).map(|start| start.kind.clone()).collect();
+    assert_eq!(started, [Kind::Greeter]);
 }
 
 #[test]
@@ -305,7 +319,9 @@ fn an_unknown_card_in_a_reader_opens_as_soon_as_it_is_added() {
     let mut site = Site::new();
     let (a, _) = site.online("a", 1);
     site.insert(a, 1, "c-new");
-    let actions = site.admin(|directory, now| directory.add_card(now, "c-new", "carol", ""));
+    let actions = site.admin(|directory, now| {
+        directory.add_card(now, "c-new", "carol", "", Standing::Good, Keys::default())
+    });
     assert!(start_of(&actions).is_some());
 }
 
@@ -328,10 +344,14 @@ fn a_revoked_card_parts_its_terminal_at_once() {
 fn a_card_is_not_given_to_another_person_in_passing() {
     let mut site = Site::new();
     let now = site.now();
-    let taken = site.directory.add_card(now, "c-alice", "bob", "");
+    let taken = site
+        .directory
+        .add_card(now, "c-alice", "bob", "", Standing::Good, Keys::default());
     assert!(taken.unwrap_err().text.contains("alice"));
     site.admin(|directory, now| directory.revoke_card(now, "c-alice"));
-    site.admin(|directory, now| directory.add_card(now, "c-alice", "bob", ""));
+    site.admin(|directory, now| {
+        directory.add_card(now, "c-alice", "bob", "", Standing::Good, Keys::default())
+    });
     for (card, person) in [
         ("", "x"),
         ("a b", "x"),
@@ -339,7 +359,9 @@ fn a_card_is_not_given_to_another_person_in_passing() {
         ("c", "../x"),
         ("c", "-x"),
     ] {
-        let bad = site.directory.add_card(now, card, person, "");
+        let bad = site
+            .directory
+            .add_card(now, card, person, "", Standing::Good, Keys::default());
         assert!(bad.is_err(), "{card:?} {person:?}");
     }
 }
@@ -399,8 +421,12 @@ fn a_session_that_never_gets_ready_is_ended_at_its_deadline() {
 #[test]
 fn a_full_server_says_so() {
     let mut site = Site::new();
-    site.admin(|directory, now| directory.add_card(now, "c-carol", "carol", ""));
-    site.admin(|directory, now| directory.add_card(now, "c-dave", "dave", ""));
+    site.admin(|directory, now| {
+        directory.add_card(now, "c-carol", "carol", "", Standing::Good, Keys::default())
+    });
+    site.admin(|directory, now| {
+        directory.add_card(now, "c-dave", "dave", "", Standing::Good, Keys::default())
+    });
     for (id, card) in [("a", "c-alice"), ("b", "c-bob"), ("c", "c-carol")] {
         site.attached(id, 1, card);
     }
@@ -534,9 +560,10 @@ fn remembered(attaches: &[AttachRecord]) -> Remembered {
 
 fn restarted(site: &Site, session: SessionId) -> Site {
     let attaches: Vec<_> = site.directory.attaches.values().cloned().collect();
-    let mut second = Site::with(site.directory.policy, remembered(&attaches));
+    let mut second = Site::with("default.proof = \"none\"", remembered(&attaches));
     second.links = 100;
     let owner = Owner {
+        kind: Kind::Desktop,
         person: "alice".to_owned(),
         uid: 1000,
         pid: 42,
@@ -584,6 +611,7 @@ fn of_two_sessions_of_one_person_that_are_found_the_older_is_ended() {
     let mut second = restarted(&site, session);
     let older = SessionId([200; 16]);
     let owner = Owner {
+        kind: Kind::Desktop,
         person: "alice".to_owned(),
         uid: 1000,
         pid: 43,
@@ -794,7 +822,7 @@ impl Seen {
         let mut newer = BTreeSet::new();
         for action in actions {
             match action {
-                Action::Start { session, .. } => self.sessions.push(*session),
+                Action::Start(start) => self.sessions.push(start.session),
                 Action::Offer(offer) => {
                     assert!(
                         self.attaches.iter().all(|old| *old < offer.attach),
@@ -875,7 +903,9 @@ fn perform(site: &mut Site, seen: &mut Seen, op: Op) -> Vec<Action> {
             let now = site.now();
             let person = ["alice", "alice", "bob", "carol"][usize::from(card)];
             let card = CARDS[usize::from(card)];
-            let changed = site.directory.add_card(now, card, person, "");
+            let changed =
+                site.directory
+                    .add_card(now, card, person, "", Standing::Good, Keys::default());
             changed.map(|(_, actions)| actions).unwrap_or_default()
         }
         Op::End(session) => {

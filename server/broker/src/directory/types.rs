@@ -1,16 +1,21 @@
 //! What the directory knows, hears and asks for.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use heliostat_control::admin::AuditRow;
+use heliostat_control::greetd::GreeterContext;
 use heliostat_control::session::{FromSession, Ready, ToSession};
 use heliostat_wire::close::CloseCode;
 use heliostat_wire::control::{DetachReason, Hello, ToBroker, ToTerminal};
 use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 use heliostat_wire::output::Outputs;
+use heliostat_wire::proof::{Challenge, ProofKey};
 use heliostat_wire::receipt::Receipt;
 
 use super::Answers;
+use crate::policy::{Outcome, Proof};
+use crate::proof::EnrolledKey;
 
 /// One control link; never reused while the broker runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,14 +30,22 @@ pub struct Moment {
     pub unix_ms: u64,
     /// A random id, for a session if one is started.
     pub fresh: SessionId,
+    /// Random bytes, for a challenge if one is made.
+    pub nonce: [u8; 32],
 }
 
-/// What the site's configuration lets happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Whether cards that prove nothing open sessions.
-    pub unproven_cards: bool,
-    /// Sessions at once.
+/// What the site's configuration says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setup {
+    /// The site's name.
+    pub site: String,
+    /// This server's name, as policies have it.
+    pub server: String,
+    /// The user that greeters run as; nothing where there is no greeter.
+    pub greeter_user: Option<String>,
+    /// Greeters at once.
+    pub max_greeters: usize,
+    /// Sessions at once, greeters not counted.
     pub max_sessions: usize,
     /// Milliseconds a session has to get ready, or to answer when it was found running.
     pub start_ms: u64,
@@ -40,13 +53,27 @@ pub struct Policy {
     pub end_ms: u64,
 }
 
-impl Default for Policy {
+impl Default for Setup {
     fn default() -> Self {
         Self {
-            unproven_cards: false,
+            site: "Heliostat".to_owned(),
+            server: "localhost".to_owned(),
+            greeter_user: None,
+            max_greeters: 32,
             max_sessions: 64,
             start_ms: 20_000,
             end_ms: 10_000,
+        }
+    }
+}
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self {
+            ms: 0,
+            unix_ms: 0,
+            fresh: SessionId([0; 16]),
+            nonce: [0; 32],
         }
     }
 }
@@ -62,6 +89,31 @@ pub struct Card {
     pub added_s: u64,
     /// When it was revoked.
     pub revoked_s: Option<u64>,
+    /// Its keys, as far as they are bound to it.
+    pub keys: Keys,
+    /// What is still to happen before it opens anything.
+    pub standing: Standing,
+}
+
+/// The keys that a card has to show, by what they say about who is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Card authentication (9E): the card is here.
+    pub card: Option<EnrolledKey>,
+    /// PIV authentication (9A): its owner is here as well.
+    pub owner: Option<EnrolledKey>,
+}
+
+/// Whether a card may be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It may.
+    #[default]
+    Good,
+    /// It may, and the keys that it shows first become its keys.
+    FirstUse,
+    /// A person has asked for it, and an administrator has yet to agree.
+    Asked,
 }
 
 /// A terminal, online or not.
@@ -92,14 +144,16 @@ pub struct Online {
     pub link: LinkId,
     /// Where the terminal is.
     pub address: SocketAddr,
+    /// What ties a proof to this link.
+    pub exporter: [u8; 32],
 }
 
-/// A card in a reader.
+/// A card in a reader, or a person without one who wants to log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
     /// The terminal's number of this card edge.
     pub seq: u32,
-    /// The card id.
+    /// The card id; empty where there is no card.
     pub card: String,
     /// When it came, in milliseconds since 1970.
     pub at_ms: u64,
@@ -112,12 +166,16 @@ pub enum Slot {
     Empty,
     /// A card that opens nothing at present: refused, moved elsewhere, ended.
     Parked(Edge),
+    /// A card that has been asked to prove itself.
+    Proving(Box<Proving>),
     /// A card whose session is not ready yet.
     Waiting {
         /// The card.
         edge: Edge,
         /// The session.
         session: SessionId,
+        /// What was shown for it.
+        shown: Proof,
         /// When waiting has been long enough.
         until_ms: u64,
     },
@@ -128,11 +186,36 @@ pub enum Slot {
     Resumable(Join),
 }
 
+/// A challenge that a terminal has yet to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proving {
+    /// The card.
+    pub edge: Edge,
+    /// Whose it is, or is to be.
+    pub person: String,
+    /// What was asked; its nonce is good this once.
+    pub challenge: Challenge,
+    /// When the answer has taken too long.
+    pub until_ms: u64,
+    /// What was shown so far.
+    pub shown: Option<Proof>,
+    /// Keys that are to be bound after this one.
+    pub then: Vec<ProofKey>,
+    /// The login that led here.
+    pub login: Option<LoginId>,
+}
+
+/// A login that a PAM worker has brought to success and holds open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoginId(pub u64);
+
 /// A card's session on a terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Join {
     /// The card.
     pub edge: Edge,
+    /// What was shown for it.
+    pub shown: Proof,
     /// The session.
     pub session: SessionId,
     /// The attach.
@@ -141,9 +224,23 @@ pub struct Join {
     pub breaks: Vec<u64>,
 }
 
-/// A person's running desktop.
+/// What a session is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Kind {
+    /// A person's desktop.
+    #[default]
+    Desktop,
+    /// Where people log in, on one terminal.
+    Greeter,
+    /// One command, of the card or terminal named here.
+    Kiosk(String),
+}
+
+/// A running session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
+    /// What it is for.
+    pub kind: Kind,
     /// Whose it is.
     pub person: String,
     /// The user it runs as; unknown until it has said so.
@@ -160,6 +257,34 @@ pub struct Session {
     pub answers: Answers,
     /// The attach whose first frame it has reported.
     pub first_frame: Option<AttachId>,
+    /// Since when it has had no terminal, and after how many milliseconds that ends it.
+    pub vacant: Vacant,
+    /// Where its person was last told to be, and what is to be run when that is over.
+    pub placed: Option<Placed>,
+}
+
+/// How long a session has been without a terminal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Vacant {
+    /// Since when, in milliseconds of the clock that never goes back.
+    pub since_ms: u64,
+    /// For how many milliseconds it may be.
+    pub limit_ms: Option<u64>,
+}
+
+/// A person's place, as hooks are told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The terminal's id.
+    pub terminal: String,
+    /// Its name.
+    pub terminal_name: String,
+    /// Its places, as the policy names them.
+    pub places: Vec<String>,
+    /// Its address, while it was online.
+    pub address: String,
+    /// What to run when the person leaves.
+    pub on_detach: Vec<String>,
 }
 
 /// ```text
@@ -242,6 +367,8 @@ pub struct AttachRecord {
     pub key: KeyPin,
     /// The card edge.
     pub edge: Edge,
+    /// What was shown for it.
+    pub shown: Proof,
     /// Whether the session had to be started for it.
     pub started_session: bool,
 }
@@ -249,6 +376,9 @@ pub struct AttachRecord {
 /// Who started a session, kept beside its socket.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Owner {
+    /// What it is for.
+    #[serde(default)]
+    pub kind: Kind,
     /// The person.
     pub person: String,
     /// The user it runs as.
@@ -333,8 +463,74 @@ pub enum Event {
         /// How.
         how: Gone,
     },
+    /// Somebody has logged in at a greeter.
+    LoggedIn(LoggedIn),
+    /// A login at a greeter has failed.
+    LoginFailed {
+        /// The greeter's session.
+        greeter: SessionId,
+        /// The name that was given.
+        person: String,
+        /// What PAM said.
+        text: String,
+    },
+    /// The groups of people, as the name service has them.
+    Groups(BTreeMap<String, Vec<String>>),
+    /// The policy file has changed.
+    Policy(Box<crate::policy::Policy>),
+    /// The policy file has changed, and is none: why.
+    PolicyRefused(String),
     /// A deadline has passed.
     Tick,
+}
+
+/// Somebody has logged in at a greeter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// The greeter's session.
+    pub greeter: SessionId,
+    /// Who, as PAM has it.
+    pub person: String,
+    /// The groups they are in.
+    pub groups: Vec<String>,
+    /// What holds the login open.
+    pub login: LoginId,
+    /// Whether the card in the reader shall be theirs.
+    pub enrol: bool,
+}
+
+/// What starting a session takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Its id.
+    pub session: SessionId,
+    /// What it is for.
+    pub kind: Kind,
+    /// Whose.
+    pub person: String,
+    /// The login by which the person came; the card's proof stands for one where there is none.
+    pub login: Option<LoginId>,
+    /// What it may use, and what it runs.
+    pub outcome: Box<Outcome>,
+    /// The terminal's name.
+    pub terminal_name: String,
+    /// The terminal's address.
+    pub address: String,
+}
+
+/// A command that is run as a person when they come or go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The person.
+    pub person: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// `attach` or `detach`.
+    pub event: &'static str,
+    /// The session.
+    pub session: SessionId,
+    /// Where.
+    pub placed: Placed,
 }
 
 /// What the directory asks for.
@@ -347,12 +543,15 @@ pub enum Action {
     /// Close a control link.
     Close(LinkId, CloseCode, String),
     /// Start a session's process.
-    Start {
-        /// Its id.
-        session: SessionId,
-        /// Whose.
-        person: String,
-    },
+    Start(Start),
+    /// Tell a greeter what it is to show.
+    Greet(SessionId, GreeterContext),
+    /// Let a login go that leads nowhere.
+    DropLogin(LoginId),
+    /// Run a command as a person.
+    Hook(Hook),
+    /// Find out which groups a person is in.
+    LookUp(String),
     /// Tell a session something.
     ToSession(SessionId, ToSession),
     /// End a session's process, whatever it says.
@@ -384,6 +583,8 @@ pub struct Offer {
     pub terminal_name: String,
     /// The key that the terminal must prove to the session.
     pub terminal_key: KeyPin,
+    /// After how many seconds without input the session asks to be locked.
+    pub idle_s: Option<u32>,
 }
 
 /// What the store keeps.

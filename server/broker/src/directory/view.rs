@@ -39,6 +39,14 @@ impl Directory {
             label: card.label.clone(),
             added_s: card.added_s,
             revoked_s: card.revoked_s,
+            keys: card.keys.in_words(),
+            standing: match (card.revoked_s, card.standing) {
+                (Some(_), _) => "revoked",
+                (None, Standing::Good) => "good",
+                (None, Standing::FirstUse) => "first use",
+                (None, Standing::Asked) => "asked",
+            }
+            .to_owned(),
             terminal: self.terminal_with(id),
         };
         self.cards.iter().map(row).collect()
@@ -86,7 +94,7 @@ impl Directory {
             Slot::Joined(join) | Slot::Resumable(join) => {
                 Some(self.sessions[&join.session].person.clone())
             }
-            Slot::Empty | Slot::Parked(_) | Slot::Waiting { .. } => None,
+            Slot::Empty | Slot::Parked(_) | Slot::Proving(_) | Slot::Waiting { .. } => None,
         }
     }
 

@@ -58,6 +58,11 @@ const STEPS: &[&str] = &[
          card text not null,
          detail text not null
      ) strict;",
+    "alter table cards add column card_key blob;
+     alter table cards add column owner_key blob;
+     alter table cards add column standing integer not null default 0;
+     alter table audit add column outcome text not null default '';
+     alter table attaches add column shown text not null default 'none';",
 ];
 
 /// Sets the connection up and brings the tables up to date.

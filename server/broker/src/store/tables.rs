@@ -5,7 +5,11 @@ use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 use heliostat_wire::receipt::{Receipt, Stage};
 use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
 
-use crate::directory::{AttachRecord, Card, Edge, Record, Remembered, Slot, Terminal};
+use crate::directory::{
+    AttachRecord, Card, Edge, Keys, Record, Remembered, Slot, Standing, Terminal,
+};
+use crate::policy::Proof;
+use crate::proof::EnrolledKey;
 
 /// Attach ids of one run of the broker; the next run begins a thousand thousand higher.
 const ATTACHES_A_RUN: u64 = 1_000_000;
@@ -110,8 +114,17 @@ fn run(transaction: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) 
 fn keep_card(transaction: &Transaction<'_>, id: &str, card: &Card) -> Result<()> {
     run(
         transaction,
-        "insert or replace into cards values (?, ?, ?, ?, ?)",
-        params![id, card.person, card.label, card.added_s, card.revoked_s],
+        "insert or replace into cards values (?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            id,
+            card.person,
+            card.label,
+            card.added_s,
+            card.revoked_s,
+            card.keys.card.as_ref().map(EnrolledKey::spki),
+            card.keys.owner.as_ref().map(EnrolledKey::spki),
+            card.standing as u8,
+        ],
     )
 }
 
@@ -134,7 +147,7 @@ fn keep_terminal(transaction: &Transaction<'_>, id: &str, terminal: &Terminal) -
 fn keep_attach(transaction: &Transaction<'_>, record: &AttachRecord) -> Result<()> {
     run(
         transaction,
-        "insert or replace into attaches values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert or replace into attaches values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             record.attach.0,
             record.session.0,
@@ -145,6 +158,7 @@ fn keep_attach(transaction: &Transaction<'_>, record: &AttachRecord) -> Result<(
             record.edge.card,
             record.edge.at_ms,
             record.started_session,
+            record.shown.to_string(),
         ],
     )
 }
@@ -175,14 +189,15 @@ fn keep_receipt(
 pub fn keep_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<()> {
     run(
         transaction,
-        "insert into audit values (null, ?, ?, ?, ?, ?, ?)",
+        "insert into audit values (null, ?, ?, ?, ?, ?, ?, ?)",
         params![
             row.at_ms,
             row.event,
             row.person,
             row.terminal,
             row.card,
-            row.detail
+            row.detail,
+            row.outcome,
         ],
     )
 }
@@ -211,8 +226,23 @@ fn card(row: &Row<'_>) -> Result<(String, Card)> {
         label: row.get("label")?,
         added_s: row.get("added_s")?,
         revoked_s: row.get("revoked_s")?,
+        keys: Keys {
+            card: key(row, "card_key")?,
+            owner: key(row, "owner_key")?,
+        },
+        standing: match row.get::<_, u8>("standing")? {
+            1 => Standing::FirstUse,
+            2 => Standing::Asked,
+            _ => Standing::Good,
+        },
     };
     Ok((row.get("card")?, card))
+}
+
+/// A key that was kept; one that is none any more is not bound any more.
+fn key(row: &Row<'_>, column: &str) -> Result<Option<EnrolledKey>> {
+    let spki: Option<Vec<u8>> = row.get(column)?;
+    Ok(spki.and_then(|spki| EnrolledKey::from_spki(&spki).ok()))
 }
 
 fn terminal(row: &Row<'_>) -> Result<(String, Terminal)> {
@@ -243,6 +273,12 @@ fn attach(row: &Row<'_>) -> Result<AttachRecord> {
             at_ms: row.get("at_ms")?,
         },
         started_session: row.get("started_session")?,
+        shown: match row.get::<_, String>("shown")?.as_str() {
+            "card" => Proof::Card,
+            "card+pin" => Proof::CardPin,
+            "password" => Proof::Password,
+            _ => Proof::None,
+        },
     })
 }
 
@@ -262,6 +298,7 @@ fn audit(row: &Row<'_>) -> Result<AuditRow> {
     Ok(AuditRow {
         at_ms: row.get("at_ms")?,
         event: row.get("event")?,
+        outcome: row.get("outcome")?,
         person: row.get("person")?,
         terminal: row.get("terminal")?,
         card: row.get("card")?,

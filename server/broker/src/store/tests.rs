@@ -4,7 +4,8 @@ use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 
 use super::*;
-use crate::directory::{AttachRecord, Card, Edge};
+use crate::directory::{AttachRecord, Card, Edge, Keys, Standing};
+use crate::policy::Proof;
 
 fn attach(number: u64) -> AttachRecord {
     AttachRecord {
@@ -18,6 +19,7 @@ fn attach(number: u64) -> AttachRecord {
             card: "piv:00".to_owned(),
             at_ms: 1_000 + number,
         },
+        shown: Proof::CardPin,
         started_session: true,
     }
 }
@@ -34,6 +36,8 @@ fn what_was_kept_is_remembered_by_the_next_run_and_attach_ids_never_repeat() {
         label: "blue".to_owned(),
         added_s: 5,
         revoked_s: Some(6),
+        keys: Keys::default(),
+        standing: Standing::Asked,
     };
     let (store, first) = Store::open(dir.path()).unwrap();
     assert!(first.cards.is_empty());
@@ -80,6 +84,7 @@ fn audit_lines_are_in_the_store_and_in_the_file() {
     for at_ms in 0..5 {
         store.audit(AuditRow {
             at_ms,
+            outcome: "ok".to_owned(),
             event: "attach".to_owned(),
             person: "alice".to_owned(),
             terminal: "a".to_owned(),

@@ -182,7 +182,7 @@ async fn cards_that_open_nothing_say_why_and_start_nothing() {
 
 #[tokio::test]
 async fn cards_without_proof_are_refused_where_the_site_says_so() {
-    let broker = Broker::with("[cards]\nunproven = \"deny\"", &[]);
+    let broker = Broker::with("# strict", &[]);
     broker.add_card("c1", &people()[0]);
     let mut terminal = broker.terminal("a").await;
     terminal.insert("c1").await;

@@ -69,14 +69,17 @@ impl Broker {
         let first = port + 12_000;
         let mut command = vec![program.to_owned()];
         command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let cards = match more.contains("[cards]") {
+        // Cards of terminals that are no terminals have no keys.
+        let policy = match more.contains("# strict") {
             true => "",
-            false => "[cards]\nunproven = \"allow\"\n",
+            false => "default.proof = \"none\"\n",
         };
+        std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
         let more = format!(
             "site = \"Test\"\nlisten = \"127.0.0.1:{port}\"\nsession_ports = \"{first}-{last}\"\n\
              session_command = {command:?}\nmin_uid = 1\n\
-             state_dir = \"{folder}/state\"\nrun_dir = \"{folder}/run\"\n{more}\n{cards}",
+             state_dir = \"{folder}/state\"\nrun_dir = \"{folder}/run\"\n\
+             policy = \"{folder}/policy.toml\"\n{more}\n[greeter]\ncommand = []\n",
             last = first + 20,
             folder = folder.path().display(),
         );
@@ -160,6 +163,8 @@ impl Broker {
             card: card.to_owned(),
             person: person.to_owned(),
             label: String::new(),
+            first_use: false,
+            keys: Default::default(),
         });
         assert!(matches!(reply, Reply::Done(_)), "{reply:?}");
     }

@@ -1,0 +1,105 @@
+//! The policy as administrators ask about it.
+
+use heliostat_control::admin::PolicyAnswer;
+
+use super::*;
+use crate::policy::{Enrol, Given, Outcome, Proof, Somebody};
+
+impl Directory {
+    /// What the policy says of a card, a person and a terminal.
+    pub fn explain(
+        &self,
+        card: Option<&str>,
+        person: Option<&str>,
+        terminal: Option<&str>,
+    ) -> PolicyAnswer {
+        let wanted = terminal.unwrap_or_default();
+        let named = self
+            .terminals
+            .iter()
+            .find(|(id, known)| *id == wanted || known.name == wanted);
+        let (id, name) = match named {
+            Some((id, known)) => (id.as_str(), known.name.as_str()),
+            None => (wanted, wanted),
+        };
+        let person = person.or_else(|| card.and_then(|card| self.person_of(card)));
+        let groups = person.and_then(|person| self.groups.get(person));
+        let groups = groups.cloned().unwrap_or_default();
+        let outcome = self.policy.decide(&Given {
+            card,
+            person,
+            groups: &groups,
+            terminal: id,
+            terminal_name: name,
+        });
+        let places = self.policy.places_of(id, name);
+        PolicyAnswer {
+            person: person.unwrap_or_default().to_owned(),
+            places: places.into_iter().map(str::to_owned).collect(),
+            verdict: self.verdict(card, &outcome),
+            values: outcome
+                .explain()
+                .into_iter()
+                .map(|value| (value.key.to_owned(), value.value, value.origin.to_string()))
+                .collect(),
+            groups,
+        }
+    }
+
+    /// What happens to a card under this outcome, in words.
+    fn verdict(&self, card: Option<&str>, outcome: &Outcome) -> String {
+        if !outcome.kiosk.0.is_empty() {
+            return format!("shows {} and nothing else", outcome.kiosk);
+        }
+        let Some(id) = card else {
+            return match outcome.login {
+                true => "people may log in without a card".to_owned(),
+                false => "nobody may log in without a card".to_owned(),
+            };
+        };
+        let unbound =
+            |card: &Card| card.keys == Keys::default() && card.standing != Standing::FirstUse;
+        match (self.cards.get(id), outcome.needs(kind_of(id))) {
+            (Some(card), _) if card.revoked_s.is_some() => "opens nothing: revoked",
+            (_, None) => "opens nothing: it has no key, and keyless is false",
+            (None, _) => match outcome.enrol {
+                Enrol::No => "opens nothing: nobody has it",
+                Enrol::Offer => "whoever logs in with it may make it theirs",
+                Enrol::Approval => {
+                    "whoever logs in with it may ask for it; you agree by card approve"
+                }
+            },
+            (Some(card), Some(Proof::Card | Proof::CardPin)) if unbound(card) => {
+                "opens the desktop after a password, which binds its keys; then after its proof"
+            }
+            (Some(_), Some(Proof::None)) => "opens the desktop by its id alone",
+            (Some(_), Some(Proof::Card)) => {
+                "opens the desktop once it has proven that it holds its key"
+            }
+            (Some(_), Some(Proof::CardPin)) => {
+                "opens the desktop once it has proven its key after its PIN"
+            }
+            (Some(_), Some(Proof::Password)) => "opens the desktop after a password",
+        }
+        .to_owned()
+    }
+
+    /// What the policy does that nobody can have meant.
+    pub fn policy_warnings(&self) -> Vec<String> {
+        let people = self.people.iter().map(|person| {
+            let cards = self.cards.iter();
+            let cards =
+                cards.filter(|(_, card)| card.person == *person && card.revoked_s.is_none());
+            Somebody {
+                person: person.clone(),
+                groups: self.groups.get(person).cloned().unwrap_or_default(),
+                cards: cards.map(|(id, _)| (id.clone(), kind_of(id))).collect(),
+            }
+        });
+        let terminals = self.terminals.iter();
+        let terminals = terminals.map(|(id, known)| (id.clone(), known.name.clone()));
+        let terminals: Vec<_> = terminals.collect();
+        let people: Vec<_> = people.collect();
+        self.policy.warnings(&people, &terminals)
+    }
+}
