@@ -24,16 +24,36 @@ impl Status {
     pub const OK: Self = Self(0x90, 0x00);
     /// The lengths contradict each other.
     pub const WRONG_LENGTH: Self = Self(0x67, 0x00);
+    /// A chain of commands was expected to go on.
+    pub const CHAIN_BROKEN: Self = Self(0x68, 0x83);
+    /// This command cannot come in parts.
+    pub const NO_CHAINING: Self = Self(0x68, 0x84);
+    /// Not allowed without the PIN, or at all.
+    pub const SECURITY: Self = Self(0x69, 0x82);
+    /// No tries are left.
+    pub const BLOCKED: Self = Self(0x69, 0x83);
+    /// The data is malformed.
+    pub const WRONG_DATA: Self = Self(0x6a, 0x80);
     /// No such file or application.
     pub const NOT_FOUND: Self = Self(0x6a, 0x82);
-    /// Such a class is not supported.
-    pub const NO_CLASS: Self = Self(0x6e, 0x00);
-    /// Such an instruction is not supported.
-    pub const NO_INSTRUCTION: Self = Self(0x6d, 0x00);
     /// The parameters are wrong.
     pub const WRONG_PARAMETERS: Self = Self(0x6a, 0x86);
-    /// Not allowed without the PIN.
-    pub const SECURITY: Self = Self(0x69, 0x82);
+    /// No such key or PIN.
+    pub const NO_REFERENCE: Self = Self(0x6a, 0x88);
+    /// Such an instruction is not supported.
+    pub const NO_INSTRUCTION: Self = Self(0x6d, 0x00);
+    /// Such a class is not supported.
+    pub const NO_CLASS: Self = Self(0x6e, 0x00);
+
+    /// The PIN was wrong, or was not verified yet; so many tries are left, 15 at most.
+    pub fn tries_left(tries: u8) -> Self {
+        Self(0x63, 0xc0 | tries.min(15))
+    }
+
+    /// More of the response is waiting: so many bytes, as far as one byte can say.
+    pub fn more(bytes: usize) -> Self {
+        Self(0x61, u8::try_from(bytes).unwrap_or(0))
+    }
 }
 
 impl<'a> Command<'a> {
