@@ -188,7 +188,7 @@ async fn cards_without_proof_are_refused_where_the_site_says_so() {
     terminal.insert("c1").await;
     let (refusal, text) = terminal.refused().await;
     assert_eq!(refusal, CardRefusal::Forbidden);
-    assert!(text.contains("prove"), "{text}");
+    assert!(text.contains("password"), "{text}");
 }
 
 #[tokio::test]
