@@ -1,37 +1,162 @@
 //! One virtual card on the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::Parser;
-use hil_card::{Card, Reader};
+use clap::{Args, Parser, ValueEnum};
+use hil_card::{Algorithm, Reader, Recipe, Slot, TestCa, WhenSigning};
 
 /// Puts a virtual PIV card into a reader until the program ends.
 #[derive(Parser)]
-struct Args {
-    /// The card's name; the same name is the same card
-    #[arg(long, default_value = "alice")]
-    name: String,
+struct Arguments {
     /// The socket of QEMU's card device
     #[arg(long, value_name = "SOCKET", conflicts_with = "vpcd")]
     qemu: Option<PathBuf>,
     /// The address of vsmartcard's reader
     #[arg(long, value_name = "HOST:PORT")]
     vpcd: Option<String>,
+    /// Print the certificate of the authority that certifies cards, and do nothing else
+    #[arg(long)]
+    authority: bool,
+    #[command(flatten)]
+    card: CardArguments,
+}
+
+#[derive(Args)]
+struct CardArguments {
+    /// The card's name; the same name is the same card
+    #[arg(long, default_value = "alice")]
+    name: String,
+    /// Pretend to be the card of this name, without having its keys
+    #[arg(long, value_name = "NAME")]
+    id_of: Option<String>,
+    /// Show the certificates of the card of this name, without having its keys
+    #[arg(long, value_name = "NAME")]
+    certificates_of: Option<String>,
+    /// What sort of keys it has
+    #[arg(long, value_enum, default_value = "p256")]
+    keys: Keys,
+    /// Leave this slot empty
+    #[arg(long, value_enum, value_name = "SLOT")]
+    without: Vec<SlotName>,
+    /// Let each key vouch for itself
+    #[arg(long)]
+    self_signed: bool,
+    /// Give it certificates that have expired
+    #[arg(long)]
+    expired: bool,
+    /// Pack its certificates with gzip
+    #[arg(long)]
+    packed: bool,
+    /// Its PIN: six to eight digits
+    #[arg(long, default_value = "123456")]
+    pin: String,
+    /// What unblocks it
+    #[arg(long, default_value = "12345678")]
+    puk: String,
+    /// How often the PIN may be wrong from now on
+    #[arg(long, default_value_t = 3)]
+    tries_left: u8,
+    /// How long a signature takes
+    #[arg(long, value_name = "MS", conflicts_with_all = ["mute", "torn_out"])]
+    slow: Option<u64>,
+    /// Never answer when asked to sign
+    #[arg(long, conflicts_with = "torn_out")]
+    mute: bool,
+    /// Be torn out when asked to sign
+    #[arg(long)]
+    torn_out: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Keys {
+    P256,
+    P384,
+    Rsa2048,
+    Rsa3072,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SlotName {
+    #[value(name = "9a")]
+    PivAuthentication,
+    #[value(name = "9c")]
+    Signature,
+    #[value(name = "9d")]
+    KeyManagement,
+    #[value(name = "9e")]
+    CardAuthentication,
+}
+
+impl CardArguments {
+    fn recipe(&self) -> Recipe {
+        let mut recipe = Recipe::new(&self.name)
+            .algorithm(match self.keys {
+                Keys::P256 => Algorithm::P256,
+                Keys::P384 => Algorithm::P384,
+                Keys::Rsa2048 => Algorithm::Rsa2048,
+                Keys::Rsa3072 => Algorithm::Rsa3072,
+            })
+            .pin(&self.pin)
+            .puk(&self.puk)
+            .tries_left(self.tries_left)
+            .when_signing(self.when_signing());
+        if let Some(name) = &self.id_of {
+            recipe = recipe.id_of(name);
+        }
+        if let Some(name) = &self.certificates_of {
+            recipe = recipe.certificates_of(name);
+        }
+        for slot in &self.without {
+            recipe = recipe.without(match slot {
+                SlotName::PivAuthentication => Slot::PivAuthentication,
+                SlotName::Signature => Slot::Signature,
+                SlotName::KeyManagement => Slot::KeyManagement,
+                SlotName::CardAuthentication => Slot::CardAuthentication,
+            });
+        }
+        for (wanted, change) in [
+            (
+                self.self_signed,
+                Recipe::self_signed as fn(Recipe) -> Recipe,
+            ),
+            (self.expired, Recipe::expired),
+            (self.packed, Recipe::packed),
+        ] {
+            if wanted {
+                recipe = change(recipe);
+            }
+        }
+        recipe
+    }
+
+    fn when_signing(&self) -> WhenSigning {
+        match self.slow {
+            Some(ms) => WhenSigning::After(Duration::from_millis(ms)),
+            None if self.mute => WhenSigning::NeverAnswer,
+            None if self.torn_out => WhenSigning::TornOut,
+            None => WhenSigning::Sign,
+        }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
-    let card = Card::named(&args.name);
-    println!("{}", Card::id_of(&args.name));
-    match (args.qemu, args.vpcd) {
+    let arguments = Arguments::parse();
+    if arguments.authority {
+        print!("{}", TestCa::of_cards().pem());
+        return Ok(());
+    }
+    let recipe = arguments.card.recipe();
+    println!("{}", recipe.id());
+    match (arguments.qemu, arguments.vpcd) {
         (Some(socket), _) => {
             let reader = Reader::connect(&socket)?;
-            reader.insert(card)?;
+            reader.insert(recipe.make())?;
             println!("inserted; press Enter to pull it");
             std::io::stdin().read_line(&mut String::new())?;
             reader.pull()
         }
-        (None, Some(address)) => hil_card::vpcd::serve(address, card),
+        (None, Some(address)) => hil_card::vpcd::serve(address, recipe.make()),
         (None, None) => anyhow::bail!("say where the reader is: --qemu SOCKET or --vpcd HOST:PORT"),
     }
 }

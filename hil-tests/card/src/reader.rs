@@ -5,11 +5,12 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::Card;
+use crate::{Answer, Card};
 
 mod kind {
     pub const INIT: u32 = 1;
@@ -19,6 +20,10 @@ mod kind {
     pub const APDU: u32 = 7;
 }
 
+/// What a transfer gives whose card is torn out. A real reader reports the broken transfer. QEMU's
+/// waits minutes for an answer, also when it is told of the removal while a transfer is under way;
+/// so the transfers fail first and [`Reader::pull`] reports the removal.
+const BROKEN: [u8; 2] = [0x6f, 0x00];
 /// Longer messages are not QEMU's.
 const MAX_MESSAGE: u32 = 1 << 16;
 
@@ -26,15 +31,67 @@ const MAX_MESSAGE: u32 = 1 << 16;
 #[derive(Debug)]
 pub struct Reader {
     stream: UnixStream,
-    card: Arc<Mutex<Slot>>,
+    slot: Arc<Slot>,
 }
 
-/// What is in the reader.
+/// What is in the reader, and word of every change of it.
 #[derive(Debug, Default)]
 struct Slot {
+    content: Mutex<Content>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Content {
     card: Option<Card>,
     /// Commands after which the card is torn out, answering nothing more.
     torn_after: Option<u32>,
+    /// Counts cards in and out.
+    changes: u64,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().expect("no card panics")
+    }
+
+    fn put(&self, card: Option<Card>, torn_after: Option<u32>) {
+        let mut content = self.lock();
+        *content = Content {
+            card,
+            torn_after,
+            changes: content.changes + 1,
+        };
+        self.changed.notify_all();
+    }
+
+    /// What the reader says to a command; nothing where the card never answers.
+    fn transfer(&self, command: &[u8]) -> Option<Vec<u8>> {
+        let mut content = self.lock();
+        if content.torn_after == Some(0) {
+            content.card = None;
+            return Some(BROKEN.to_vec());
+        }
+        content.torn_after = content.torn_after.map(|left| left - 1);
+        match content.card.as_mut()?.answer(command) {
+            Answer::After(Duration::ZERO, response) => Some(response),
+            Answer::After(time, response) => {
+                let before = content.changes;
+                let same = |content: &mut Content| content.changes == before;
+                let waited = self.changed.wait_timeout_while(content, time, same);
+                match waited.expect("no card panics").1.timed_out() {
+                    true => Some(response),
+                    false => Some(BROKEN.to_vec()),
+                }
+            }
+            Answer::Never => None,
+            Answer::TornOut => {
+                content.card = None;
+                content.torn_after = Some(0);
+                Some(BROKEN.to_vec())
+            }
+        }
+    }
 }
 
 impl Reader {
@@ -42,61 +99,53 @@ impl Reader {
     pub fn connect(socket: &Path) -> anyhow::Result<Self> {
         let stream = UnixStream::connect(socket)
             .with_context(|| format!("connect to the card device {}", socket.display()))?;
-        let card = Arc::new(Mutex::new(Slot::default()));
+        let slot = Arc::new(Slot::default());
         let mut init = b"VSCD".to_vec();
         init.extend(2u32.to_be_bytes());
         init.extend(0u32.to_be_bytes());
         send(&stream, kind::INIT, &init)?;
         send(&stream, kind::READER_ADD, b"Heliostat\0")?;
-        let (served, slot) = (stream.try_clone()?, card.clone());
+        let (served, theirs) = (stream.try_clone()?, slot.clone());
         std::thread::Builder::new()
             .name("card".to_owned())
             .spawn(move || {
                 // The machine is gone when its socket is.
-                let _ = serve(served, &slot);
+                let _ = serve(served, &theirs);
             })?;
-        Ok(Self { stream, card })
+        Ok(Self { stream, slot })
     }
 
     /// Puts a card in.
     pub fn insert(&self, card: Card) -> anyhow::Result<()> {
-        self.put(Slot {
-            card: Some(card),
-            torn_after: None,
-        })
+        self.put(card, None)
     }
 
     /// Puts a card in that is torn out after so many commands: from then on every transfer fails,
     /// until [`Reader::pull`] moves the slot's switch too.
     pub fn insert_and_tear(&self, card: Card, commands: u32) -> anyhow::Result<()> {
-        self.put(Slot {
-            card: Some(card),
-            torn_after: Some(commands),
-        })
+        self.put(card, Some(commands))
     }
 
-    /// Whether a card is in; one that tears itself out is gone some time after its insertion.
+    /// Whether a card is in; one that is torn out is gone some time after its insertion.
     pub fn has_card(&self) -> bool {
-        self.card.lock().expect("no card panics").card.is_some()
+        self.slot.lock().card.is_some()
     }
 
-    fn put(&self, mut slot: Slot) -> anyhow::Result<()> {
-        let atr = slot.card.as_mut().map(|card| {
-            card.reset();
-            card.atr().to_vec()
-        });
-        *self.card.lock().expect("no card panics") = slot;
-        send(&self.stream, kind::ATR, &atr.unwrap_or_default()).context("insert the card")
+    fn put(&self, mut card: Card, torn_after: Option<u32>) -> anyhow::Result<()> {
+        card.reset();
+        let atr = card.atr().to_vec();
+        self.slot.put(Some(card), torn_after);
+        send(&self.stream, kind::ATR, &atr).context("insert the card")
     }
 
     /// Pulls the card.
     pub fn pull(&self) -> anyhow::Result<()> {
-        *self.card.lock().expect("no card panics") = Slot::default();
+        self.slot.put(None, None);
         send(&self.stream, kind::CARD_REMOVE, &[]).context("pull the card")
     }
 }
 
-fn serve(mut stream: UnixStream, slot: &Mutex<Slot>) -> io::Result<()> {
+fn serve(mut stream: UnixStream, slot: &Slot) -> io::Result<()> {
     loop {
         let mut header = [0; 12];
         stream.read_exact(&mut header)?;
@@ -115,17 +164,7 @@ fn serve(mut stream: UnixStream, slot: &Mutex<Slot>) -> io::Result<()> {
         if message != kind::APDU {
             continue;
         }
-        let mut slot = slot.lock().expect("no card panics");
-        if slot.torn_after == Some(0) {
-            slot.card = None;
-            // A real reader reports the broken transfer. QEMU's waits minutes for an answer, also
-            // when it is told of the removal while a transfer is under way; so the transfers fail
-            // first and `pull` reports the removal.
-            send(&stream, kind::APDU, &[0x6f, 0x00])?;
-            continue;
-        }
-        slot.torn_after = slot.torn_after.map(|left| left - 1);
-        if let Some(response) = slot.card.as_mut().and_then(|card| card.respond(&data)) {
+        if let Some(response) = slot.transfer(&data) {
             send(&stream, kind::APDU, &response)?;
         }
     }

@@ -7,9 +7,9 @@ use std::net::{TcpStream, ToSocketAddrs};
 
 use anyhow::Context;
 
-use crate::Card;
+use crate::{Answer, Card};
 
-/// Serves one card until the reader closes the connection.
+/// Serves one card until the reader closes the connection, or the card is torn out.
 pub fn serve(reader: impl ToSocketAddrs, mut card: Card) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(reader).context("connect to the virtual reader")?;
     loop {
@@ -22,14 +22,20 @@ pub fn serve(reader: impl ToSocketAddrs, mut card: Card) -> anyhow::Result<()> {
         let answer = match data[..] {
             [0x00..=0x02] => {
                 card.reset();
-                None
+                continue;
             }
-            [0x04] => Some(card.atr().to_vec()),
-            _ => card.respond(&data),
+            [0x04] => card.atr().to_vec(),
+            _ => match card.answer(&data) {
+                Answer::After(time, response) => {
+                    // Nobody can pull this card but by ending the program.
+                    std::thread::sleep(time);
+                    response
+                }
+                Answer::Never => continue,
+                Answer::TornOut => return Ok(()),
+            },
         };
-        if let Some(answer) = answer {
-            stream.write_all(&(answer.len() as u16).to_be_bytes())?;
-            stream.write_all(&answer)?;
-        }
+        stream.write_all(&(answer.len() as u16).to_be_bytes())?;
+        stream.write_all(&answer)?;
     }
 }
