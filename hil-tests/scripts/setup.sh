@@ -35,7 +35,11 @@ rig      iproute2            network namespaces and taps
 windows  qemu-system-gui     the terminals' windows on your desktop
 cards    pcscd               the card service, for tests without a virtual machine
 cards    vsmartcard-vpcd     a virtual reader for it
-cards    opensc              reads our virtual cards as a third party
+cards    opensc              reads our virtual cards as a third party, and signs with them
+cards    opensc-pkcs11       the same through PKCS #11
+cards    yubico-piv-tool     another third party
+cards    openssl             checks certificates and signatures
+cards    iproute2            a loopback interface for each test
 peers    tigervnc-standalone-server  Xvnc, which the bench compares with
 peers    sway                a compositor without a screen, for the two below
 peers    wayvnc              VNC out of it

@@ -10,9 +10,14 @@ use crate::objects::guid_of;
 use crate::piv::{Piv, Plastic};
 use crate::recipe::{Recipe, WhenSigning};
 
-/// A card whose protocol is T=0; readers of the emulator have trouble with T=1.
+/// An answer-to-reset that offers T=0 only; QEMU's reader has trouble with T=1.
 const ATR: &[u8] = &[
     0x3b, 0x7b, 0x18, 0x00, 0x00, 0x00, 0x31, 0xc0, 0x64, 0x77, 0xe3, 0x03, 0x00, 0x82, 0x90, 0x00,
+];
+/// One that offers T=0 and T=1, without which some software does not talk to a card.
+const ATR_OF_BOTH: &[u8] = &[
+    0x3b, 0xfb, 0x18, 0x00, 0x00, 0x80, 0x01, 0x00, 0x31, 0xc0, 0x64, 0x77, 0xe3, 0x03, 0x00, 0x82,
+    0x90, 0x00, 0x72,
 ];
 
 /// The named cards of this process: who pulls one and inserts it again has the same plastic, with
@@ -93,9 +98,14 @@ impl Card {
         }
     }
 
-    /// The answer-to-reset.
+    /// The answer-to-reset of a card that speaks T=0.
     pub fn atr(&self) -> &[u8] {
         ATR
+    }
+
+    /// The answer-to-reset of a card that speaks T=0 and T=1.
+    pub fn atr_of_both_protocols(&self) -> &[u8] {
+        ATR_OF_BOTH
     }
 
     /// Power was taken away and came back.

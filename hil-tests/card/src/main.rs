@@ -156,7 +156,7 @@ fn main() -> anyhow::Result<()> {
             std::io::stdin().read_line(&mut String::new())?;
             reader.pull()
         }
-        (None, Some(address)) => hil_card::vpcd::serve(address, recipe.make()),
+        (None, Some(address)) => hil_card::vpcd::insert(address, recipe.make())?.wait(),
         (None, None) => anyhow::bail!("say where the reader is: --qemu SOCKET or --vpcd HOST:PORT"),
     }
 }
