@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
-use hil_card::{Algorithm, Reader, Recipe, Slot, TestCa, WhenSigning};
+use hil_card::{Algorithm, Card, Kind, Reader, Recipe, Slot, TestCa, WhenSigning};
 
-/// Puts a virtual PIV card into a reader until the program ends.
+/// Puts a virtual card into a reader until the program ends: a PIV card unless told otherwise.
 #[derive(Parser)]
 struct Arguments {
     /// The socket of QEMU's card device
@@ -18,6 +18,9 @@ struct Arguments {
     /// Print the certificate of the authority that certifies cards, and do nothing else
     #[arg(long)]
     authority: bool,
+    /// Insert a card that is no PIV card instead
+    #[arg(long, value_enum)]
+    odd: Option<Odd>,
     #[command(flatten)]
     card: CardArguments,
 }
@@ -49,7 +52,7 @@ struct CardArguments {
     #[arg(long)]
     packed: bool,
     /// Its PIN: six to eight digits
-    #[arg(long, default_value = "123456")]
+    #[arg(long, default_value = "123456", value_parser = parse_pin)]
     pin: String,
     /// What unblocks it
     #[arg(long, default_value = "12345678")]
@@ -66,6 +69,16 @@ struct CardArguments {
     /// Be torn out when asked to sign
     #[arg(long)]
     torn_out: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Odd {
+    /// It has a UID, as contactless cards have
+    Uid,
+    /// It answers every command with nonsense
+    Garbage,
+    /// It never answers
+    Silent,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -140,23 +153,46 @@ impl CardArguments {
     }
 }
 
+impl Odd {
+    fn card(self) -> Card {
+        Card::new(match self {
+            Self::Uid => Kind::Uid(vec![0x04, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc]),
+            Self::Garbage => Kind::Garbage,
+            Self::Silent => Kind::Silent,
+        })
+    }
+}
+
+fn parse_pin(text: &str) -> Result<String, &'static str> {
+    let is_pin = (6..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_pin
+        .then(|| text.to_owned())
+        .ok_or("a PIN has six to eight digits")
+}
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if arguments.authority {
         print!("{}", TestCa::of_cards().pem());
         return Ok(());
     }
-    let recipe = arguments.card.recipe();
-    println!("{}", recipe.id());
+    let card = match arguments.odd {
+        Some(odd) => odd.card(),
+        None => {
+            let recipe = arguments.card.recipe();
+            println!("{}", recipe.id());
+            recipe.make()
+        }
+    };
     match (arguments.qemu, arguments.vpcd) {
         (Some(socket), _) => {
             let reader = Reader::connect(&socket)?;
-            reader.insert(recipe.make())?;
+            reader.insert(card)?;
             println!("inserted; press Enter to pull it");
             std::io::stdin().read_line(&mut String::new())?;
             reader.pull()
         }
-        (None, Some(address)) => hil_card::vpcd::insert(address, recipe.make())?.wait(),
+        (None, Some(address)) => hil_card::vpcd::insert(address, card)?.wait(),
         (None, None) => anyhow::bail!("say where the reader is: --qemu SOCKET or --vpcd HOST:PORT"),
     }
 }

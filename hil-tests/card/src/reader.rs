@@ -20,7 +20,7 @@ mod kind {
     pub const APDU: u32 = 7;
 }
 
-/// What a transfer gives whose card is torn out. A real reader reports the broken transfer. QEMU's
+/// What a transfer gives whose card is gone. A real reader reports the broken transfer. QEMU's
 /// waits minutes for an answer, also when it is told of the removal while a transfer is under way;
 /// so the transfers fail first and [`Reader::pull`] reports the removal.
 const BROKEN: [u8; 2] = [0x6f, 0x00];
@@ -73,7 +73,10 @@ impl Slot {
             return Some(BROKEN.to_vec());
         }
         content.torn_after = content.torn_after.map(|left| left - 1);
-        match content.card.as_mut()?.answer(command) {
+        let Some(card) = content.card.as_mut() else {
+            return Some(BROKEN.to_vec());
+        };
+        match card.answer(command) {
             Answer::After(Duration::ZERO, response) => Some(response),
             Answer::After(time, response) => {
                 let before = content.changes;
