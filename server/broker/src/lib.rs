@@ -10,6 +10,7 @@ pub mod audit;
 pub mod config;
 pub mod directory;
 pub mod exec;
+pub mod greetd;
 pub mod groups;
 pub mod hub;
 pub mod keep_log;
