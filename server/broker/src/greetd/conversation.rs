@@ -53,7 +53,7 @@ pub enum Input {
     Closed(ConnectionId),
     /// The worker of the present login says something.
     Worker(FromWorker),
-    /// The worker of the present login could not be started, or is gone; why.
+    /// The worker of the present login could not be started; why.
     WorkerGone(String),
     /// The deadline has passed.
     Tick,

@@ -29,12 +29,12 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The broker's side of a PAM worker, as far as a login needs it. Dropped, it ends the worker.
 pub trait LoginWorker: Send + 'static {
-    /// Says what was typed.
-    fn answer(&mut self, text: Option<Secret>) -> impl Future<Output = io::Result<()>> + Send;
+    /// Says what was typed. What goes wrong with it is heard next.
+    fn answer(&mut self, text: Option<Secret>) -> impl Future<Output = ()> + Send;
 
-    /// The next word; the error says in words for the person why there is none. May be dropped and
-    /// called again without a word being lost.
-    fn hear(&mut self) -> impl Future<Output = Result<FromWorker, String>> + Send;
+    /// The next word. A worker that dies or hangs has [`FromWorker::Failed`], and is asked no more
+    /// after it. May be dropped and called again without a word being lost.
+    fn hear(&mut self) -> impl Future<Output = FromWorker> + Send;
 }
 
 /// Starts workers.
@@ -141,13 +141,12 @@ pub async fn serve<L: LoginWorkers>(
                 continue;
             }
             Some(said) = asked.recv() => said.into_input(&mut connections),
-            word = heard(&mut logins.worker) => match word {
-                Ok(word) => Input::Worker(word),
-                Err(why) => {
+            word = heard(&mut logins.worker) => {
+                if matches!(word, FromWorker::Failed { .. }) {
                     logins.worker = None;
-                    Input::WorkerGone(why)
                 }
-            },
+                Input::Worker(word)
+            }
             () = until(logins.conversation.deadline()) => Input::Tick,
         };
         let context = context.borrow().clone();
@@ -156,7 +155,7 @@ pub async fn serve<L: LoginWorkers>(
 }
 
 /// What the present worker says; never comes where there is none.
-async fn heard<W: LoginWorker>(worker: &mut Option<W>) -> Result<FromWorker, String> {
+async fn heard<W: LoginWorker>(worker: &mut Option<W>) -> FromWorker {
     match worker {
         Some(worker) => worker.hear().await,
         None => std::future::pending().await,
@@ -204,11 +203,8 @@ impl<L: LoginWorkers> Logins<L> {
                 }
             },
             Output::Tell(text) => {
-                if let Some(worker) = &mut self.worker
-                    && let Err(problem) = worker.answer(text).await
-                {
-                    // That it is gone is heard, with the reason.
-                    debug!(session = %self.session, %problem, "a worker takes no answer");
+                if let Some(worker) = &mut self.worker {
+                    worker.answer(text).await;
                 }
             }
             Output::Failed { person, text } => self.say(Outcome::Failed { person, text }).await,

@@ -1,4 +1,3 @@
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ struct Scripted {
 }
 
 impl LoginWorker for Scripted {
-    async fn answer(&mut self, text: Option<Secret>) -> io::Result<()> {
+    async fn answer(&mut self, text: Option<Secret>) {
         let say = self.say.take().expect("it asks once");
         let right = text.is_some_and(|text| text.reveal() == "secret");
         let _ = say.send(match right {
@@ -35,11 +34,11 @@ impl LoginWorker for Scripted {
         if right {
             self.say = Some(say);
         }
-        Ok(())
     }
 
-    async fn hear(&mut self) -> Result<FromWorker, String> {
-        self.words.recv().await.ok_or_else(|| "gone".to_owned())
+    async fn hear(&mut self) -> FromWorker {
+        let word = self.words.recv().await;
+        word.unwrap_or_else(|| failed("gone"))
     }
 }
 
