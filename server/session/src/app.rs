@@ -25,7 +25,6 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
 use smithay::utils::{Clock, Monotonic};
 use smithay::wayland::compositor::CompositorClientState;
-use smithay::wayland::shell::xdg::ToplevelSurface;
 use smithay::wayland::socket::ListeningSocketSource;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
@@ -40,14 +39,16 @@ use crate::input::InputState;
 use crate::link::{LinkEvent, NewAttach};
 use crate::outputs::{self, Desk};
 use crate::presentation::Wanted;
-use crate::protocols::Protocols;
+use crate::protocols::{Offered, Protocols};
 use crate::squeeze::Squeeze;
 use crate::stats::Counters;
 use crate::surface::Surfaces;
 use crate::sys;
 use crate::titles::Titles;
+use crate::toplevel::Toplevel;
 use crate::videos::{Done, Videos};
 use crate::window::{WindowId, Windows};
+use crate::x11::X11;
 
 /// How long clients have to close when the session ends.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -75,14 +76,14 @@ pub struct App {
     pub(crate) config: Config,
     pub(crate) protocols: Protocols,
     pub(crate) seat_state: SeatState<Self>,
-    _seat: Seat<Self>,
+    pub(crate) seat: Seat<Self>,
     pub(crate) keyboard: KeyboardHandle<Self>,
     pub(crate) pointer: PointerHandle<Self>,
     pub(crate) touch: TouchHandle<Self>,
     pub(crate) popups: PopupManager,
     pub(crate) surfaces: Surfaces,
     pub(crate) windows: Windows,
-    pub(crate) toplevels: BTreeMap<WindowId, ToplevelSurface>,
+    pub(crate) toplevels: BTreeMap<WindowId, Toplevel>,
     pub(crate) titles: Titles,
     pub(crate) drag_icon: Option<WlSurface>,
     pub(crate) cursors: Cursors,
@@ -101,6 +102,8 @@ pub struct App {
     pub(crate) broker: UnboundedSender<FromSession>,
     pub(crate) feedback: Wanted,
     pub(crate) visible: Vec<WlSurface>,
+    pub(crate) x11: Option<X11>,
+    pub(crate) offered: Offered,
     pub(crate) callbacks: Callbacks,
     ending: Option<(DetachReason, Instant)>,
 }
@@ -154,10 +157,11 @@ impl Session {
         let socket = ListeningSocketSource::new_auto()
             .context("open a Wayland socket (is XDG_RUNTIME_DIR set and writable?)")?;
         let name = socket.socket_name().to_string_lossy().into_owned();
-        let session = Self::without_socket(config, broker, &name)?;
+        let mut session = Self::without_socket(config, broker, &name)?;
         let handle = session.event_loop.handle();
         let result = handle.insert_source(socket, |stream, (), app: &mut App| app.let_in(stream));
         result.map_err(|error| anyhow!("listen on the Wayland socket: {error}"))?;
+        session.app.open_x11(handle);
         Ok(session)
     }
 
@@ -259,7 +263,7 @@ impl App {
             config,
             protocols,
             seat_state,
-            _seat: seat,
+            seat,
             keyboard,
             pointer,
             touch,
@@ -283,11 +287,27 @@ impl App {
             broker,
             feedback: Wanted::default(),
             visible: Vec::new(),
+            x11: None,
+            offered: Offered::default(),
             callbacks: Callbacks::default(),
             ending: None,
         };
         app.set_outputs(&[outputs::before_any_terminal()]);
         Ok(app)
+    }
+
+    /// X11 programs may come from now on, where the session has a place for them.
+    fn open_x11(&mut self, handle: LoopHandle<'static, Self>) {
+        if !self.config.xwayland {
+            return;
+        }
+        match X11::open(handle) {
+            Ok(x11) => {
+                self.children.set_display(x11.name());
+                self.x11 = Some(x11);
+            }
+            Err(error) => info!("the session takes no X11 programs: {error:#}"),
+        }
     }
 
     /// A client has connected.
@@ -460,7 +480,7 @@ impl App {
         });
         self.toplevels
             .values()
-            .for_each(ToplevelSurface::send_close);
+            .for_each(Toplevel::send_close);
         self.ending = Some((reason, Instant::now() + CLOSING));
     }
 
@@ -481,7 +501,7 @@ impl App {
         let clients = self
             .toplevels
             .values()
-            .filter_map(|toplevel| toplevel.wl_surface().client());
+            .filter_map(|toplevel| toplevel.surface()?.client());
         let clients: std::collections::HashSet<_> = clients.map(|client| client.id()).collect();
         clients.len() as u32
     }

@@ -17,6 +17,7 @@ use crate::sys;
 pub struct Children {
     wayland_display: String,
     bus: Option<String>,
+    display: Option<String>,
     events: Sender<Event>,
     groups: Arc<Mutex<Vec<u32>>>,
 }
@@ -27,9 +28,15 @@ impl Children {
         Self {
             wayland_display: wayland_display.to_owned(),
             bus: None,
+            display: None,
             events,
             groups: Arc::default(),
         }
+    }
+
+    /// X11 programs find this display.
+    pub fn set_display(&mut self, display: String) {
+        self.display = Some(display);
     }
 
     /// Starts the message bus; [`Event::Bus`] comes when it listens, or when there is none.
@@ -88,6 +95,9 @@ impl Children {
             .stdin(Stdio::null())
             .process_group(0);
         sys::end_with_parent(&mut command);
+        if let Some(display) = &self.display {
+            command.env("DISPLAY", display);
+        }
         if let Some(bus) = &self.bus {
             command.env("DBUS_SESSION_BUS_ADDRESS", bus);
         }

@@ -21,6 +21,8 @@ pub struct Config {
     /// No pixel is ever shown otherwise than it was drawn: no films as videos, no likenesses of
     /// photographs.
     pub always_exact: bool,
+    /// Whether X11 programs find a display, where Xwayland is installed.
+    pub xwayland: bool,
     /// The keyboard.
     pub keyboard: Keyboard,
     /// The mouse pointer.
@@ -62,6 +64,7 @@ impl Default for Config {
             background: 0x2e_4057,
             terminal: "foot".to_owned(),
             always_exact: false,
+            xwayland: true,
             keyboard: Keyboard::default(),
             cursor: Cursor::default(),
             shortcuts: Shortcuts::default(),
@@ -77,6 +80,7 @@ struct File {
     background: Option<Colour>,
     terminal: Option<String>,
     always_exact: Option<bool>,
+    xwayland: Option<bool>,
     keyboard: Keyboard,
     cursor: Cursor,
     shortcuts: BTreeMap<Action, Chords>,
@@ -190,6 +194,7 @@ impl Config {
         take(&mut self.background, file.background.map(|colour| colour.0));
         take(&mut self.terminal, file.terminal);
         take(&mut self.always_exact, file.always_exact);
+        take(&mut self.xwayland, file.xwayland);
         let (own, theirs) = (&mut self.keyboard, file.keyboard);
         own.layout = theirs.layout.or(own.layout.take());
         own.variant = theirs.variant.or(own.variant.take());

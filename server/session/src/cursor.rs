@@ -100,6 +100,13 @@ impl Cursors {
         loaded.unwrap_or_else(|| arrow(scale))
     }
 
+    /// The default cursor as X servers take it: bytes of blue, green, red and alpha, size, hotspot.
+    pub fn for_x11(&self, scale: f64) -> (Vec<u8>, Size, (i32, i32)) {
+        let image = self.named(CursorIcon::Default, scale);
+        let bytes = image.pixels.iter().flat_map(|pixel| pixel.to_le_bytes());
+        (bytes.collect(), image.size, image.hotspot)
+    }
+
     /// The id of an image, and how it is made known where the terminal does not know it.
     fn id_of(&mut self, image: Image) -> (CursorId, Option<ToTerminal>) {
         if let Some(at) = self.known.iter().position(|(_, known)| *known == image) {

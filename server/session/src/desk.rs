@@ -10,7 +10,10 @@ use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::shell::xdg::{ToplevelState, ToplevelSurface};
 
 use crate::app::App;
+use crate::focus::KeyFocus;
+use crate::outputs;
 use crate::quota::Quota;
+use crate::toplevel::Toplevel;
 use crate::window::{Area, Mode, Rect, Side, WindowId, Wish};
 
 /// How often a terminal may change its screens: clients are told of every change, and an output
@@ -64,6 +67,7 @@ impl App {
     /// The outputs are those of a terminal now: windows are fitted to them.
     pub(crate) fn set_outputs(&mut self, outputs: &[WireOutput]) {
         let handle = self.handle.clone();
+        self.rescale_x11(outputs::largest_scale(outputs));
         self.desk.configure(&handle, outputs);
         self.arrange();
         self.keep_pointer_on_desk();
@@ -94,20 +98,27 @@ impl App {
 
     /// Which window a toplevel's surface is.
     pub(crate) fn window_of(&self, surface: &WlSurface) -> Option<WindowId> {
-        let is_it =
-            |(_, toplevel): &(&WindowId, &ToplevelSurface)| toplevel.wl_surface() == surface;
-        self.toplevels.iter().find(is_it).map(|(id, _)| *id)
+        let is_it = |toplevel: &Toplevel| match toplevel {
+            Toplevel::Xdg(toplevel) => toplevel.wl_surface() == surface,
+            Toplevel::X11(window) => window.wl_surface().as_ref() == Some(surface),
+        };
+        let found = self.toplevels.iter().find(|(_, toplevel)| is_it(toplevel));
+        found.map(|(id, _)| *id)
     }
 
     /// Tells windows what has been decided, and the seat who has the keyboard.
     pub(crate) fn configure_windows(&mut self) {
         for (id, toplevel) in &self.toplevels {
-            if !toplevel.is_initial_configure_sent() {
+            let Some(wish) = self.windows.wish(*id) else {
                 continue;
-            }
-            if let Some(wish) = self.windows.wish(*id) {
-                toplevel.with_pending_state(|state| apply(state, &wish));
-                toplevel.send_pending_configure();
+            };
+            match toplevel {
+                Toplevel::Xdg(toplevel) if toplevel.is_initial_configure_sent() => {
+                    toplevel.with_pending_state(|state| apply(state, &wish));
+                    toplevel.send_pending_configure();
+                }
+                Toplevel::Xdg(_) => {}
+                Toplevel::X11(window) => self.configure_x11(*id, window, &wish),
             }
         }
         self.give_keyboard();
@@ -123,11 +134,13 @@ impl App {
             .windows
             .focused()
             .and_then(|id| self.toplevels.get(&id));
-        let wanted = bar.or_else(|| window.map(|toplevel| toplevel.wl_surface().clone()));
-        let wanted = wanted.or_else(|| self.input.bar_focus());
+        let wanted = bar.map(KeyFocus::from);
+        let wanted = wanted.or_else(|| window.and_then(Toplevel::focus));
+        let wanted = wanted.or_else(|| self.input.bar_focus().map(KeyFocus::from));
         if self.keyboard.current_focus() != wanted {
             let keyboard = self.keyboard.clone();
             keyboard.set_focus(self, wanted, SERIAL_COUNTER.next_serial());
+            self.raise_x11();
             self.dirty.layout = true;
         }
     }

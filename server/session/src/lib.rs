@@ -18,6 +18,7 @@ pub mod config;
 pub mod content;
 mod cursor;
 mod desk;
+mod focus;
 mod frames;
 mod healing;
 mod input;
@@ -40,8 +41,10 @@ mod surface;
 #[allow(unsafe_code)]
 mod sys;
 mod titles;
+mod toplevel;
 mod videos;
 mod window;
+pub mod x11;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use heliostat_control::hex::Hex;
 use heliostat_session::app::{Event, Session};
 use heliostat_session::config::Config;
 use heliostat_session::link::{self, LinkOptions};
+use heliostat_session::x11;
 use heliostat_wire::id::SessionId;
 use tracing_subscriber::EnvFilter;
 
@@ -44,9 +45,14 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
 }
 
 fn main() -> anyhow::Result<()> {
+    if x11::shim::is_meant(std::env::args_os().next().as_ref()) {
+        return Err(x11::shim::become_xwayland());
+    }
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("HELIOSTAT_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,smithay=warn"));
+    // It calls Xwayland's crash an error, which is none of ours; we say it ourselves.
+    let filter = filter.add_directive("smithay::xwayland::xserver=off".parse()?);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)

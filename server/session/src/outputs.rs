@@ -185,6 +185,11 @@ fn scale_of(output: &WireOutput) -> f64 {
     ((dpi / PLAIN_DPI * 4.0).round() / 4.0).clamp(1.25, 3.0)
 }
 
+/// The scale of the densest screen.
+pub fn largest_scale(outputs: &[WireOutput]) -> f64 {
+    outputs.iter().map(scale_of).fold(1.0, f64::max)
+}
+
 /// Places on the desk: the terminal gives them in pixels, and scales differ, so outputs are put
 /// beside and below each other in the order in which they stand.
 fn layout(outputs: &[&WireOutput]) -> Vec<Rect> {

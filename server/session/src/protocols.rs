@@ -21,6 +21,7 @@ use smithay::wayland::presentation::PresentationState;
 use smithay::wayland::relative_pointer::RelativePointerManagerState;
 use smithay::wayland::selection::data_device::DataDeviceState;
 use smithay::wayland::selection::primary_selection::PrimarySelectionState;
+use smithay::wayland::selection::wlr_data_control::DataControlState;
 use smithay::wayland::shell::wlr_layer::WlrLayerShellState;
 use smithay::wayland::shell::xdg::XdgShellState;
 use smithay::wayland::shell::xdg::decoration::XdgDecorationState;
@@ -29,6 +30,9 @@ use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
 use smithay::wayland::text_input::TextInputManagerState;
 use smithay::wayland::viewporter::ViewporterState;
 use smithay::wayland::xdg_activation::XdgActivationState;
+use smithay::wayland::xwayland_shell::XWaylandShellState;
+
+pub use selection::Offered;
 
 use crate::app::App;
 
@@ -42,6 +46,8 @@ pub struct Protocols {
     pub(crate) data_device: DataDeviceState,
     pub(crate) primary_selection: PrimarySelectionState,
     pub(crate) activation: XdgActivationState,
+    pub(crate) data_control: DataControlState,
+    pub(crate) xwayland_shell: XWaylandShellState,
     /// Those that need no looking after.
     _others: Others,
 }
@@ -67,13 +73,16 @@ const CLOCK: u32 = 1;
 impl Protocols {
     /// Announces all of them.
     pub fn new(handle: &DisplayHandle) -> Self {
+        let primary_selection = PrimarySelectionState::new::<App>(handle);
         Self {
             compositor: CompositorState::new_v6::<App>(handle),
             shm: ShmState::new::<App>(handle, []),
             xdg_shell: XdgShellState::new::<App>(handle),
             layer_shell: WlrLayerShellState::new::<App>(handle),
             data_device: DataDeviceState::new::<App>(handle),
-            primary_selection: PrimarySelectionState::new::<App>(handle),
+            data_control: DataControlState::new::<App, _>(handle, Some(&primary_selection), |_| true),
+            primary_selection,
+            xwayland_shell: XWaylandShellState::new::<App>(handle),
             activation: XdgActivationState::new::<App>(handle),
             _others: Others {
                 _decoration: XdgDecorationState::new::<App>(handle),

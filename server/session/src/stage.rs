@@ -14,6 +14,7 @@ use smithay::wayland::shell::xdg::SurfaceCachedState;
 use crate::app::App;
 use crate::scene::Standing;
 use crate::surface::Surfaces;
+use crate::toplevel::Toplevel;
 use crate::window::{Edges, Mode, Rect, WindowId};
 
 /// How far outside a window its border can be taken hold of.
@@ -72,16 +73,21 @@ impl App {
                     window: Some(id),
                 });
             }
-            let Some(toplevel) = self.toplevels.get(&id) else {
+            let Some(surface) = self.toplevels.get(&id).and_then(Toplevel::surface) else {
                 continue;
             };
             let origin = Point::from((window.rect.x, window.rect.y));
-            self.with_popups(toplevel.wl_surface(), origin, Some(id), &mut items);
+            self.with_popups(&surface, origin, Some(id), &mut items);
         }
-        match fullscreen {
-            true => self.bars(&[Layer::Overlay], &mut items),
-            false => self.bars(&[Layer::Top, Layer::Overlay], &mut items),
+        if !fullscreen {
+            self.bars(&[Layer::Top], &mut items);
         }
+        for loose in self.x11.iter().flat_map(|x11| &x11.loose) {
+            if let Some(surface) = loose.wl_surface() {
+                tree(&self.surfaces, &surface, loose.geometry().loc, None, &mut items);
+            }
+        }
+        self.bars(&[Layer::Overlay], &mut items);
         if let Some(icon) = &self.drag_icon {
             let at = self.pointer.current_location().to_i32_round();
             tree(&self.surfaces, icon, at, None, &mut items);

@@ -24,6 +24,7 @@ use tracing::warn;
 
 use crate::content::{Content, Hint};
 use crate::sys;
+use crate::x11;
 
 /// Pixels that one surface may have: 8192×8192.
 const MAX_SURFACE_PIXELS: u64 = 1 << 26;
@@ -160,6 +161,7 @@ impl Surfaces {
     pub fn commit(&mut self, surface: &WlSurface, states: &SurfaceData) -> Changes {
         let mut cached = states.cached_state.get::<SurfaceAttributes>();
         let attributes = cached.current();
+        let shrunk = surface.client().map_or(1.0, |client| x11::scale_of(&client));
         let mut changes = Changes {
             callbacks: !attributes.frame_callbacks.is_empty(),
             ..Changes::default()
@@ -171,7 +173,7 @@ impl Surfaces {
                 let damage = Attached {
                     damage,
                     scale: attributes.buffer_scale,
-                    plain: is_plain(states, attributes),
+                    plain: is_plain(states, attributes) && shrunk == 1.0,
                 };
                 match self.read(surface, &buffer, damage) {
                     Ok(reshaped) => {
@@ -185,7 +187,7 @@ impl Surfaces {
             None => {}
         }
         if let Some(known) = self.surfaces.get_mut(&surface.id()) {
-            let view = View::of(states, attributes, known.content.size());
+            let view = View::of(states, attributes, known.content.size()).shrunk(shrunk);
             changes.layout |= known.view != view;
             known.view = view;
             known.content.set_hint(hint_of(states));
@@ -395,6 +397,16 @@ impl View {
             opaque: Vec::new(),
             input: None,
         }
+    }
+
+    /// Of an X11 program, whose logical pixels are those of the screen.
+    fn shrunk(mut self, scale: f64) -> Self {
+        if scale != 1.0 {
+            let side = |side: i32| ((f64::from(side) / scale).round() as i32).max(1);
+            self.size = (side(self.size.w), side(self.size.h)).into();
+            self.opaque.clear();
+        }
+        self
     }
 
     fn of(states: &SurfaceData, attributes: &SurfaceAttributes, size: Size) -> Self {

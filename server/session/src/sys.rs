@@ -98,6 +98,29 @@ pub fn end_with_parent(command: &mut Command) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// A descriptor that programs inherit which are started while this lives.
+#[derive(Debug)]
+pub struct Inheritable<'a>(std::os::fd::BorrowedFd<'a>);
+
+impl<'a> Inheritable<'a> {
+    /// Of something that is ours.
+    pub fn new(fd: &'a impl std::os::fd::AsFd) -> std::io::Result<Self> {
+        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+        Ok(Self(fd.as_fd()))
+    }
+
+    /// Its number, which is the same in those programs.
+    pub fn number(&self) -> RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.0)
+    }
+}
+
+impl Drop for Inheritable<'_> {
+    fn drop(&mut self) {
+        let _ = rustix::io::fcntl_setfd(self.0, rustix::io::FdFlags::CLOEXEC);
+    }
+}
+
 /// Takes a descriptor that the parent process left for this one; nothing where it is not open.
 pub fn take_inherited(fd: RawFd) -> Option<OwnedFd> {
     // SAFETY: `fcntl` with F_GETFD reads a flag of whatever number it is given.

@@ -10,13 +10,12 @@ use heliostat_tiles::Rect as TileRect;
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{Crop, Transform};
 use smithay::utils::{Logical, Point};
-use smithay::wayland::compositor::with_states;
-use smithay::wayland::shell::xdg::XdgToplevelSurfaceData;
 use tracing::warn;
 
 use crate::app::App;
 use crate::content::Content;
 use crate::surface::{Surface, View};
+use crate::toplevel::Toplevel;
 use crate::window::{TITLE_HEIGHT, WindowId};
 
 /// Width of a button, in logical pixels.
@@ -162,25 +161,7 @@ impl App {
     }
 
     fn title_of(&self, id: WindowId) -> String {
-        let Some(toplevel) = self.toplevels.get(&id) else {
-            return String::new();
-        };
-        with_states(toplevel.wl_surface(), |states| {
-            let data = states
-                .data_map
-                .get::<XdgToplevelSurfaceData>()?
-                .lock()
-                .ok()?;
-            let title = data.title.clone().or_else(|| data.app_id.clone())?;
-            Some(
-                title
-                    .chars()
-                    .filter(|c| !c.is_control())
-                    .take(256)
-                    .collect(),
-            )
-        })
-        .unwrap_or_default()
+        self.toplevels.get(&id).map(Toplevel::title).unwrap_or_default()
     }
 }
 

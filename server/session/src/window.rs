@@ -383,6 +383,15 @@ impl Windows {
         self.shown_or_minimised().count()
     }
 
+    /// A window has chosen a size by itself, and may go on to.
+    pub fn choose(&mut self, id: WindowId) {
+        if let Some(window) = self.windows.get_mut(&id)
+            && window.mode == Mode::Floating
+        {
+            window.asked = None;
+        }
+    }
+
     /// What a window is to be told.
     pub fn wish(&self, id: WindowId) -> Option<Wish> {
         let window = self.windows.get(&id)?;

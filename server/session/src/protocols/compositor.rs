@@ -12,10 +12,12 @@ use smithay::wayland::compositor::{
     is_sync_subsurface, with_surface_tree_upward,
 };
 use smithay::wayland::shm::{ShmHandler, ShmState};
+use smithay::xwayland::XWaylandClientData;
 use smithay::{delegate_compositor, delegate_shm};
 
 use super::limits::{MAX_SURFACES, is_tree_too_deep};
 use crate::app::{App, ClientState};
+use crate::x11::client_state;
 
 impl CompositorHandler for App {
     fn compositor_state(&mut self) -> &mut CompositorState {
@@ -23,6 +25,9 @@ impl CompositorHandler for App {
     }
 
     fn client_compositor_state<'a>(&self, client: &'a Client) -> &'a CompositorClientState {
+        if let Some(xwayland) = client.get_data::<XWaylandClientData>() {
+            return &xwayland.compositor_state;
+        }
         let state = client.get_data::<ClientState>();
         &state
             .expect("every client is let in with its state")
@@ -49,7 +54,7 @@ impl CompositorHandler for App {
         let Some(client) = surface.client() else {
             return;
         };
-        let known = client.get_data::<ClientState>();
+        let known = client_state(&client);
         let count = known.map_or(0, |known| known.surfaces.fetch_add(1, Ordering::Relaxed));
         if count >= MAX_SURFACES {
             self.send_away(client.id(), "it has too many surfaces");
@@ -66,7 +71,7 @@ impl CompositorHandler for App {
         let client = surface.client();
         if let Some(known) = client
             .as_ref()
-            .and_then(|client| client.get_data::<ClientState>())
+            .and_then(client_state)
         {
             known.surfaces.fetch_sub(1, Ordering::Relaxed);
         }
@@ -115,6 +120,7 @@ impl App {
         if let Some(id) = self.window_of(root) {
             self.toplevel_committed(id);
         }
+        self.x11_committed(root);
         self.popup_committed(surface);
         self.layer_committed(root);
         if self.cursor_surface().as_ref() == Some(root) {

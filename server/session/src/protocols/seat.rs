@@ -15,9 +15,10 @@ use smithay::{
 use heliostat_wire::input::Leds;
 
 use crate::app::App;
+use crate::focus::KeyFocus;
 
 impl SeatHandler for App {
-    type KeyboardFocus = WlSurface;
+    type KeyboardFocus = KeyFocus;
     type PointerFocus = WlSurface;
     type TouchFocus = WlSurface;
 
@@ -25,8 +26,8 @@ impl SeatHandler for App {
         &mut self.seat_state
     }
 
-    fn focus_changed(&mut self, seat: &Seat<Self>, focused: Option<&WlSurface>) {
-        let client = focused.and_then(Resource::client);
+    fn focus_changed(&mut self, seat: &Seat<Self>, focused: Option<&KeyFocus>) {
+        let client = focused.and_then(|focus| focus.surface().client());
         set_data_device_focus(&self.handle, seat, client.clone());
         set_primary_focus(&self.handle, seat, client);
     }

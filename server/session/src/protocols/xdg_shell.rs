@@ -21,6 +21,8 @@ use smithay::wayland::shell::xdg::{
 
 use super::limits::{self, is_popup_too_deep};
 use crate::app::App;
+use crate::focus::KeyFocus;
+use crate::toplevel::Toplevel;
 use crate::window::{Edges, Mode, Point, Size, WindowId};
 
 /// Windows that all clients together may have.
@@ -32,7 +34,7 @@ impl XdgShellHandler for App {
     }
 
     fn new_toplevel(&mut self, surface: ToplevelSurface) {
-        let own = self.toplevels.values().map(ToplevelSurface::wl_surface);
+        let own = self.toplevels.values().filter_map(Toplevel::surface);
         let own = own.filter(|other| other.id().same_client_as(&surface.wl_surface().id()));
         if own.count() >= limits::MAX_WINDOWS {
             return self.send_away_owner(surface.wl_surface(), "it has too many windows");
@@ -42,7 +44,7 @@ impl XdgShellHandler for App {
         }
         // It is configured when it has committed, mapped when it has pixels.
         let id = self.windows.add();
-        self.toplevels.insert(id, surface);
+        self.toplevels.insert(id, Toplevel::Xdg(surface));
     }
 
     fn toplevel_destroyed(&mut self, surface: ToplevelSurface) {
@@ -85,7 +87,7 @@ impl XdgShellHandler for App {
         let Ok(root) = find_popup_root_surface(&popup) else {
             return;
         };
-        let Ok(mut grab) = self.popups.grab_popup(root, popup, &seat, serial) else {
+        let Ok(mut grab) = self.popups.grab_popup(KeyFocus::from(root), popup, &seat, serial) else {
             return;
         };
         let ours = |held: bool, has: bool, before: bool| !held || has || before;
@@ -171,7 +173,7 @@ impl XdgShellHandler for App {
 impl App {
     /// A window has committed: it is configured first, then mapped, then it may change its size.
     pub(crate) fn toplevel_committed(&mut self, id: WindowId) {
-        let Some(toplevel) = self.toplevels.get(&id).cloned() else {
+        let Some(toplevel) = self.toplevels.get(&id).and_then(Toplevel::xdg).cloned() else {
             return;
         };
         let surface = toplevel.wl_surface();
@@ -296,7 +298,7 @@ impl App {
         self.window_of(surface.wl_surface()).filter(|_| same)
     }
 
-    fn pointer_place(&self) -> Point {
+    pub(crate) fn pointer_place(&self) -> Point {
         let at = self.pointer.current_location();
         Point {
             x: at.x.floor() as i32,
@@ -305,7 +307,7 @@ impl App {
     }
 
     /// The client loses the pointer while its window is dragged.
-    fn take_pointer(&mut self, serial: Serial) {
+    pub(crate) fn take_pointer(&mut self, serial: Serial) {
         let time = self.clock.now().as_millis();
         let pointer = self.pointer.clone();
         pointer.unset_grab(self, serial, time);

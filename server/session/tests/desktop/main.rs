@@ -9,6 +9,7 @@ mod model;
 #[expect(dead_code, reason = "the link's own tests use more of it")]
 mod relay;
 mod support;
+mod x11;
 
 use std::time::{Duration, Instant};
 

@@ -48,8 +48,12 @@ impl Runtime {
 }
 
 pub fn foot_is_installed() -> bool {
+    is_installed("foot")
+}
+
+pub fn is_installed(program: &str) -> bool {
     std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .any(|folder| folder.join("foot").is_file())
+        .any(|folder| folder.join(program).is_file())
 }
 
 pub fn size(w: u32, h: u32) -> Size {
@@ -185,6 +189,35 @@ impl Desktop {
     pub fn client(&self) -> Client {
         let path = self._folder.path().join(&self.ready.wayland_display);
         Client::new(std::os::unix::net::UnixStream::connect(path).unwrap())
+    }
+
+    /// A program of this session, that was started by hand.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("XDG_RUNTIME_DIR", self._folder.path())
+            .env("WAYLAND_DISPLAY", &self.ready.wayland_display)
+            .env("DISPLAY", self.x_display().unwrap_or_default())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// The X display of the session, if it has one.
+    fn x_display(&self) -> Option<String> {
+        let names = std::fs::read_dir(self._folder.path()).unwrap();
+        let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.find_map(|name| Some(format!(":{}", name.strip_prefix("heliostat-x11-")?)))
+    }
+
+    /// Kills a program that the session itself has started.
+    pub fn kill_child(&self, name: &str) {
+        let parent = self.process.id().expect("it runs").to_string();
+        let status = std::process::Command::new("pkill")
+            .args(["-KILL", "-P", &parent, "-x", name])
+            .status();
+        assert!(status.unwrap().success(), "{name} runs");
     }
 
     /// Where the session's link is.
@@ -479,6 +512,33 @@ impl Terminal {
             raw: None,
         };
         self.input(vec![motion]).await;
+    }
+
+    pub async fn press(&mut self, code: u16) {
+        self.input(vec![InputEvent::Button {
+            code,
+            pressed: true,
+        }])
+        .await;
+    }
+
+    pub async fn release(&mut self, code: u16) {
+        self.input(vec![InputEvent::Button {
+            code,
+            pressed: false,
+        }])
+        .await;
+    }
+
+    /// Shows frames while something else goes on.
+    pub async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        tokio::pin!(other);
+        loop {
+            tokio::select! {
+                value = &mut other => return value,
+                step = self.step() => step.unwrap(),
+            }
+        }
     }
 
     pub async fn input(&mut self, events: Vec<InputEvent>) {

@@ -1,0 +1,105 @@
+//! What the keyboard speaks to: a surface, and the X11 window that it belongs to.
+//!
+//! An X11 client hears keys only where the X server has given it the input focus, so for its
+//! windows both are set.
+
+use std::borrow::Cow;
+
+use smithay::backend::input::KeyState;
+use smithay::desktop::PopupKind;
+use smithay::input::Seat;
+use smithay::input::keyboard::{KeyboardTarget, KeysymHandle, ModifiersState};
+use smithay::reexports::wayland_server::Resource;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::{IsAlive, Serial};
+use smithay::wayland::seat::WaylandFocus;
+use smithay::xwayland::X11Surface;
+
+use crate::app::App;
+
+/// Something that gets keys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyFocus {
+    surface: WlSurface,
+    x11: Option<X11Surface>,
+}
+
+impl KeyFocus {
+    /// Of a surface, and of its X11 window where it has one.
+    pub fn new(surface: WlSurface, x11: Option<X11Surface>) -> Self {
+        Self { surface, x11 }
+    }
+
+    /// The surface.
+    pub fn surface(&self) -> &WlSurface {
+        &self.surface
+    }
+}
+
+impl From<WlSurface> for KeyFocus {
+    fn from(surface: WlSurface) -> Self {
+        Self::new(surface, None)
+    }
+}
+
+impl From<PopupKind> for KeyFocus {
+    fn from(popup: PopupKind) -> Self {
+        popup.wl_surface().clone().into()
+    }
+}
+
+impl From<KeyFocus> for WlSurface {
+    fn from(focus: KeyFocus) -> Self {
+        focus.surface
+    }
+}
+
+impl IsAlive for KeyFocus {
+    fn alive(&self) -> bool {
+        self.surface.is_alive() && self.x11.as_ref().is_none_or(X11Surface::alive)
+    }
+}
+
+impl WaylandFocus for KeyFocus {
+    fn wl_surface(&self) -> Option<Cow<'_, WlSurface>> {
+        Some(Cow::Borrowed(&self.surface))
+    }
+}
+
+impl KeyboardTarget<App> for KeyFocus {
+    fn enter(&self, seat: &Seat<App>, app: &mut App, keys: Vec<KeysymHandle<'_>>, serial: Serial) {
+        match &self.x11 {
+            Some(window) => KeyboardTarget::enter(window, seat, app, keys, serial),
+            None => KeyboardTarget::enter(&self.surface, seat, app, keys, serial),
+        }
+    }
+
+    fn leave(&self, seat: &Seat<App>, app: &mut App, serial: Serial) {
+        match &self.x11 {
+            Some(window) => KeyboardTarget::leave(window, seat, app, serial),
+            None => KeyboardTarget::leave(&self.surface, seat, app, serial),
+        }
+    }
+
+    fn key(
+        &self,
+        seat: &Seat<App>,
+        app: &mut App,
+        key: KeysymHandle<'_>,
+        state: KeyState,
+        serial: Serial,
+        time: u32,
+    ) {
+        match &self.x11 {
+            Some(window) => KeyboardTarget::key(window, seat, app, key, state, serial, time),
+            None => KeyboardTarget::key(&self.surface, seat, app, key, state, serial, time),
+        }
+    }
+
+    fn modifiers(&self, seat: &Seat<App>, app: &mut App, modifiers: ModifiersState, serial: Serial) {
+        match &self.x11 {
+            Some(window) => KeyboardTarget::modifiers(window, seat, app, modifiers, serial),
+            None => KeyboardTarget::modifiers(&self.surface, seat, app, modifiers, serial),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! X11 programs: real ones, on the real Xwayland.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use heliostat_wire::id::OutputId;
+use tokio::process::{Child, Command};
+
+use crate::support::{Desktop, Terminal, is_installed, size};
+use crate::{KEY_A, run};
+
+/// A session that starts nothing, where these programs and Xwayland are installed.
+fn with_x11(programs: &[&str], test: impl AsyncFnOnce(&mut Desktop)) {
+    let missing = programs.iter().chain(&["Xwayland"]).find(|program| !is_installed(program));
+    if let Some(missing) = missing {
+        return eprintln!("skipped: {missing} is not installed (hil-tests/scripts/setup.sh desktop)");
+    }
+    run("background = \"#123456\"\nautostart = []\n", test);
+}
+
+const XTERM: [&str; 9] = ["-fn", "fixed", "-bg", "#204060", "-cr", "#204060", "+bc", "-e", "cat"];
+
+async fn xterm(desktop: &Desktop, terminal: &mut Terminal) -> Child {
+    let child = desktop.command("xterm").args(XTERM).spawn().unwrap();
+    terminal
+        .until_picture("xterm is shown", |picture| covers(picture, 0x20_4060) > 1000)
+        .await;
+    terminal.quiet(Duration::from_millis(300)).await;
+    child
+}
+
+fn covers(picture: &[u32], colour: u32) -> usize {
+    picture.iter().filter(|pixel| **pixel & 0xff_ffff == colour).count()
+}
+
+async fn output(command: &mut Command) -> String {
+    let output = tokio::time::timeout(Duration::from_secs(30), command.output());
+    let output = output.await.expect("it ends").unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn xterm_is_a_window_with_a_title_and_a_typed_key_changes_it() {
+    with_x11(&["xterm"], async |desktop| {
+        let mut terminal = desktop.attach("a", size(1280, 800)).await;
+        let mut child = xterm(desktop, &mut terminal).await;
+        let layers = terminal.model.layers.len();
+        assert!(layers >= 2, "a window and its title bar: {layers}");
+        let before = terminal.picture();
+        terminal.key(KEY_A, true).await;
+        terminal.key(KEY_A, false).await;
+        terminal
+            .until_picture("the key changes xterm", |picture| *picture != before)
+            .await;
+        child.kill().await.unwrap();
+        terminal
+            .until("the window goes", |model| model.pixel(OutputId(0), 640, 400) == 0x12_3456)
+            .await;
+    });
+}
+
+#[test]
+fn menu_of_an_x11_program_opens_at_the_pointer() {
+    with_x11(&["xterm"], async |desktop| {
+        let mut terminal = desktop.attach("a", size(1280, 800)).await;
+        let mut child = xterm(desktop, &mut terminal).await;
+        let before = terminal.model.layers.len();
+        terminal.motion(640, 400).await;
+        // xterm's menu comes with Ctrl and the left button, and stays while that is held.
+        terminal.key(29, true).await;
+        terminal.press(272).await;
+        terminal
+            .until("the menu is a layer", |model| model.layers.len() > before)
+            .await;
+        terminal.quiet(Duration::from_millis(200)).await;
+        let output = &terminal.model.outputs[&OutputId(0)];
+        let menu = output.stack.last().unwrap().dst;
+        assert!((menu.x - 640).abs() < 200 && (menu.y - 400).abs() < 30, "{menu:?}");
+        terminal.release(272).await;
+        terminal.key(29, false).await;
+        terminal
+            .until("the menu closes", |model| model.layers.len() <= before)
+            .await;
+        child.kill().await.unwrap();
+    });
+}
+
+#[test]
+fn text_goes_from_x11_to_wayland_and_back() {
+    with_x11(&["xclip", "wl-copy"], async |desktop| {
+        let mut terminal = desktop.attach("a", size(800, 600)).await;
+        for selection in ["clipboard", "primary"] {
+            let x11 = ["-selection", selection];
+            let wayland: &[&str] = if selection == "primary" { &["--primary"] } else { &[] };
+            let text = format!("from X11 by {selection}");
+            let mut copy = desktop.command("xclip").args(x11).stdin(Stdio::piped()).spawn().unwrap();
+            give(&mut copy, &text).await;
+            let read = output(desktop.command("wl-paste").args(wayland).arg("--no-newline"));
+            assert_eq!(terminal.beside(read).await, text);
+            let text = format!("from Wayland by {selection}, {}", "ä".repeat(100_000));
+            let mut copy = desktop.command("wl-copy").args(wayland).stdin(Stdio::piped()).spawn().unwrap();
+            give(&mut copy, &text).await;
+            let read = output(desktop.command("xclip").args(x11).args(["-out", "-target", "UTF8_STRING"]));
+            assert!(terminal.beside(read).await == text, "{selection}: the text is another");
+        }
+    });
+}
+
+async fn give(child: &mut Child, text: &str) {
+    use tokio::io::AsyncWriteExt;
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).await.unwrap();
+    drop(stdin);
+    let status = tokio::time::timeout(Duration::from_secs(30), child.wait());
+    assert!(status.await.expect("it forks").unwrap().success());
+}
+
+#[test]
+fn session_outlives_xwayland_and_the_next_program_starts_it_anew() {
+    with_x11(&["xterm"], async |desktop| {
+        let mut terminal = desktop.attach("a", size(1280, 800)).await;
+        let mut first = xterm(desktop, &mut terminal).await;
+        desktop.kill_child("Xwayland");
+        terminal
+            .until("the window goes", |model| model.pixel(OutputId(0), 640, 400) == 0x12_3456)
+            .await;
+        assert!(!first.wait().await.unwrap().success());
+        let mut second = xterm(desktop, &mut terminal).await;
+        second.kill().await.unwrap();
+    });
+}
