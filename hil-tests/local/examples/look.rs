@@ -1,8 +1,8 @@
-//! A desktop to look at where there is no screen: a broker, a session by the given session.toml and
-//! a headless terminal. Control lines of the terminal (docs/book/src/headless.md) go in, its events
+//! A desktop to look at where there is no screen: a broker, a session with the desktop that is
+//! shipped (or by the given session.toml) and a headless terminal. Control lines of the terminal (docs/book/src/headless.md) go in, its events
 //! come out; `{"screenshot": "/tmp/a.png"}` is the one to begin with.
 //!
-//! `cargo run -p hil-local --example look -- SESSION_TOML [WIDTHxHEIGHT]`
+//! `cargo run -p hil-local --example look -- SESSION_TOML|desktop [WIDTHxHEIGHT]`
 
 use std::io::BufRead;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const CARD: &str = "piv:00000000000000000000000000001007";
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let toml = arguments.next().context("look SESSION_TOML [WIDTHxHEIGHT]")?;
+    let toml = arguments.next().context("look SESSION_TOML|desktop [WIDTHxHEIGHT]")?;
     let size = arguments.next().unwrap_or_else(|| "1280x800".to_owned());
     let (w, h) = size.split_once('x').context("a size such as 1280x800")?;
     let person = match Uid::effective().is_root() {
@@ -26,7 +26,11 @@ fn main() -> anyhow::Result<()> {
         false => User::from_uid(Uid::effective())?.context("you have no name")?.name,
     };
     let options = SiteOptions {
-        session_toml: std::fs::read_to_string(&toml).with_context(|| toml.clone())?,
+        session_toml: match toml.as_str() {
+            "desktop" => String::new(),
+            path => std::fs::read_to_string(path).with_context(|| toml.clone())?,
+        },
+        desktop: toml == "desktop",
         more: format!("min_uid = {}\n", Uid::effective().as_raw().clamp(1, 1000)),
         ..SiteOptions::default()
     };

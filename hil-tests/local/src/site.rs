@@ -25,6 +25,8 @@ pub struct SiteOptions {
     pub session_ports: (u16, u16),
     /// A session.toml for all sessions.
     pub session_toml: String,
+    /// The desktop that `make install` ships, with these lines before it.
+    pub desktop: bool,
     /// More lines for the broker's configuration.
     pub more: String,
     /// The site's policy.
@@ -38,6 +40,7 @@ impl Default for SiteOptions {
             port: 4460,
             session_ports: (4500, 4599),
             session_toml: String::new(),
+            desktop: false,
             more: String::new(),
             policy: "[default]\nproof = \"none\"\n".to_owned(),
         }
@@ -64,7 +67,11 @@ impl Site {
         )?;
         let config = folder.path().join("broker.toml");
         let session_toml = folder.path().join("session.toml");
-        std::fs::write(&session_toml, &options.session_toml)?;
+        let mut text = options.session_toml.clone();
+        if options.desktop {
+            text += &hil_rig::desktop::write(&folder.path().join("desktop"))?;
+        }
+        std::fs::write(&session_toml, text)?;
         std::fs::set_permissions(
             &session_toml,
             std::os::unix::fs::PermissionsExt::from_mode(0o644),

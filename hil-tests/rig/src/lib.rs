@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod desktop;
 pub mod image;
 pub mod keys;
 pub mod machine;

@@ -212,6 +212,13 @@ async fn exchange(
 fn heard(session: SessionId, message: FromSession) -> Event {
     match message {
         FromSession::Ready(ready) => Event::SessionReady { session, ready },
+        FromSession::Asks(ask) => {
+            tracing::info!(%session, ?ask, "the person asks from within their session");
+            Event::Session {
+                session,
+                message: FromSession::Asks(ask),
+            }
+        }
         message => Event::Session { session, message },
     }
 }

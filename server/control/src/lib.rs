@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod ask;
 pub mod greetd;
 pub mod hex;
 pub mod lines;

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use heliostat_control::session::{Attached, FromSession};
+use heliostat_control::session::{Ask, Attached, FromSession};
 use heliostat_tiles::Encoder;
 use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::AttachId;
@@ -30,6 +30,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use crate::attach::Attachment;
+use crate::autostart;
 use crate::callbacks::Callbacks;
 use crate::children::Children;
 use crate::config::Config;
@@ -39,7 +40,8 @@ use crate::input::InputState;
 use crate::link::{LinkEvent, NewAttach};
 use crate::outputs::{self, Desk};
 use crate::presentation::Wanted;
-use crate::protocols::{Offered, Protocols};
+use crate::parts::Parts;
+use crate::protocols::{Lists, Lock, Offered, Protocols};
 use crate::squeeze::Squeeze;
 use crate::stats::Counters;
 use crate::surface::Surfaces;
@@ -54,6 +56,8 @@ use crate::x11::X11;
 const CLOSING: Duration = Duration::from_secs(3);
 /// Cells of which is remembered that a terminal keeps them; 40 bytes each here, 16 KiB there.
 const MOST_KEPT_CELLS: u32 = 1 << 14;
+/// The part that locks the screen.
+pub(crate) const LOCKER: &str = "locker";
 /// zstd level of frames on a link of which nothing is known.
 const LEVEL: i32 = 1;
 
@@ -104,6 +108,9 @@ pub struct App {
     pub(crate) visible: Vec<WlSurface>,
     pub(crate) x11: Option<X11>,
     pub(crate) offered: Offered,
+    pub(crate) lists: Lists,
+    pub(crate) lock: Lock,
+    pub(crate) parts: Parts,
     pub(crate) callbacks: Callbacks,
     ending: Option<(DetachReason, Instant)>,
 }
@@ -175,7 +182,8 @@ impl Session {
         let display = Display::new().context("make a Wayland display")?;
         let handle = event_loop.handle();
         let (events, receiver) = channel::channel();
-        let children = Children::new(wayland_display, events.clone());
+        let mut children = Children::new(wayland_display, events.clone());
+        children.set_environment(&config.environment);
         let app = App::new(display.handle(), config, broker, children, events.clone())?;
         let wayland_display = wayland_display.to_owned();
         watch_clients(&handle, display)?;
@@ -289,6 +297,9 @@ impl App {
             visible: Vec::new(),
             x11: None,
             offered: Offered::default(),
+            lists: Lists::default(),
+            lock: Lock::default(),
+            parts: Parts::default(),
             callbacks: Callbacks::default(),
             ending: None,
         };
@@ -328,13 +339,61 @@ impl App {
             Event::Link(LinkEvent::Detach(id, reason)) => self.detach(id, reason),
             Event::Link(LinkEvent::End(reason)) => self.end(reason),
             Event::Link(LinkEvent::Stats) => self.report_stats(),
-            Event::ChildEnded(name, how) => info!("{name} has ended: {how}"),
+            Event::Link(LinkEvent::Asked(ask)) => self.ask(ask),
+            Event::ChildEnded(name, how) => self.child_ended(&name, &how),
             Event::Film(done) => self.film_encoded(done),
-            Event::Bus(address) => {
-                let autostart = self.config.autostart.clone();
-                self.children.start(address, &autostart);
+            Event::Bus(address) => self.start_desktop(address),
+        }
+    }
+
+    /// There is a message bus, or will be none: programs may start.
+    fn start_desktop(&mut self, bus: Option<String>) {
+        self.children.set_bus(bus);
+        let now = Instant::now();
+        for (name, command) in &self.config.parts {
+            self.parts.want(name, command, now);
+        }
+        self.start_due_parts(now);
+        let mut commands = self.config.autostart.clone();
+        if self.config.xdg_autostart {
+            commands.extend(autostart::commands());
+        }
+        commands.iter().for_each(|command| self.children.run(command));
+    }
+
+    fn start_due_parts(&mut self, now: Instant) {
+        if self.ending.is_some() {
+            return;
+        }
+        for (name, command) in self.parts.take_due(now) {
+            if !self.children.run_named(&name, &command) {
+                self.parts.ended(&name, now);
             }
         }
+    }
+
+    fn child_ended(&mut self, name: &str, how: &str) {
+        if name == LOCKER && !self.lock.is_locked() {
+            self.parts.forget(LOCKER);
+        }
+        match self.parts.ended(name, Instant::now()) {
+            Some(wait) => warn!("{name} has ended ({how}), it is started again in {wait:?}"),
+            None => info!("{name} has ended: {how}"),
+        }
+    }
+
+    /// The person wants to leave, or to lock.
+    pub(crate) fn ask(&mut self, ask: Ask) {
+        info!(?ask, "the person asks");
+        if ask == Ask::Lock && !self.lock.is_locked() {
+            match &self.config.locker {
+                Some(locker) => {
+                    self.parts.want(LOCKER, locker, Instant::now());
+                }
+                None => info!("nothing locks the screen: session.toml names no locker"),
+            }
+        }
+        self.tell_broker(FromSession::Asks(ask));
     }
 
     fn attach(&mut self, attach: NewAttach) {
@@ -528,6 +587,7 @@ impl App {
             self.frame_deadline(now),
             self.callbacks_deadline(now),
             self.film_deadline(now),
+            self.parts.deadline().filter(|_| self.ending.is_none()),
         ]
         .into_iter()
         .flatten()
@@ -543,11 +603,16 @@ impl App {
             self.release_all_keys();
         }
         self.take_outputs_if_due(now);
+        self.start_due_parts(now);
         self.configure_windows();
+        if self.dirty.layout {
+            self.tell_lists();
+        }
         self.check_lock();
         self.tell_cursor();
         self.tend_films(now);
         self.send_frame_if_due(now);
+        self.confirm_lock();
         self.fire_callbacks_if_due(now);
         self.observe_progress(now);
         if let Err(error) = self.handle.flush_clients() {

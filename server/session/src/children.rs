@@ -1,7 +1,10 @@
 //! The session's programs: the message bus, what starts with the session, what shortcuts start.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +13,7 @@ use smithay::reexports::calloop::channel::Sender;
 use tracing::{info, warn};
 
 use crate::app::Event;
+use crate::autostart;
 use crate::sys;
 
 /// Starts programs and tells when they end.
@@ -18,8 +22,10 @@ pub struct Children {
     wayland_display: String,
     bus: Option<String>,
     display: Option<String>,
+    environment: Vec<(String, String)>,
     events: Sender<Event>,
     groups: Arc<Mutex<Vec<u32>>>,
+    path: OsString,
 }
 
 impl Children {
@@ -29,8 +35,10 @@ impl Children {
             wayland_display: wayland_display.to_owned(),
             bus: None,
             display: None,
+            environment: Vec::new(),
             events,
             groups: Arc::default(),
+            path: path(),
         }
     }
 
@@ -77,21 +85,39 @@ impl Children {
         });
     }
 
-    /// Starts these commands, on a message bus of this address.
-    pub fn start(&mut self, bus: Option<String>, commands: &[String]) {
+    /// Programs find the message bus at this address.
+    pub fn set_bus(&mut self, bus: Option<String>) {
         self.bus = bus;
-        commands.iter().for_each(|command| self.run(command));
+    }
+
+    /// What programs find in their environment besides.
+    pub fn set_environment(&mut self, environment: &BTreeMap<String, String>) {
+        let sound = |(name, value): &(&String, &String)| {
+            !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
+        };
+        let (good, bad): (Vec<_>, Vec<_>) = environment.iter().partition(sound);
+        for (name, _) in bad {
+            warn!("{name:?} is no name of a variable, or its value is none");
+        }
+        self.environment = good.into_iter().map(|(n, v)| (n.clone(), v.clone())).collect();
     }
 
     /// Starts a command, as a shell understands it.
     pub fn run(&self, line: &str) {
+        self.run_named(line, line);
+    }
+
+    /// Starts a command that has a name. Returns whether it did; how it ended is told by that name.
+    pub fn run_named(&self, name: &str, line: &str) -> bool {
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", &format!("exec {line}")])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("WAYLAND_DISPLAY", &self.wayland_display)
             .env("XDG_SESSION_TYPE", "wayland")
-            .env("XDG_CURRENT_DESKTOP", "heliostat")
+            .env("XDG_CURRENT_DESKTOP", autostart::DESKTOP)
             .env_remove("DISPLAY")
+            .env("PATH", &self.path)
             .stdin(Stdio::null())
             .process_group(0);
         sys::end_with_parent(&mut command);
@@ -104,9 +130,13 @@ impl Children {
         match command.spawn() {
             Ok(child) => {
                 info!(pid = child.id(), "started: {line}");
-                self.watch(line.to_owned(), child);
+                self.watch(name.to_owned(), child);
+                true
             }
-            Err(error) => warn!("cannot start {line:?}: {error}"),
+            Err(error) => {
+                warn!("cannot start {line:?}: {error}");
+                false
+            }
         }
     }
 
@@ -132,6 +162,16 @@ impl Children {
             }
         }
     }
+}
+
+/// Where programs are looked for: also beside this one, where `heliostat-leave` lies.
+fn path() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let mut folders: Vec<_> = std::env::split_paths(&path).collect();
+    let own = std::env::current_exe().ok();
+    let own = own.as_deref().and_then(Path::parent).map(Path::to_owned);
+    folders.extend(own.filter(|own| !folders.contains(own)));
+    std::env::join_paths(folders).unwrap_or(path)
 }
 
 fn locked(groups: &Mutex<Vec<u32>>) -> std::sync::MutexGuard<'_, Vec<u32>> {

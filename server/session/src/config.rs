@@ -1,23 +1,40 @@
 //! session.toml: what a site and a person choose for their sessions.
 
+mod file;
+
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::Error as _;
 use tracing::warn;
 
-use crate::keys::{Action, Chord, Shortcuts};
+use crate::keys::Shortcuts;
+
+/// Bytes of a file: more is no session.toml.
+const MAX_FILE: u64 = 256 << 10;
 
 /// What a session is to be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// Keys that a person's file may not have: a table's name, or one of its keys as `table.key`.
+    pub locked: Vec<String>,
     /// Commands started with the session.
     pub autostart: Vec<String>,
+    /// Whether what programs have put into the XDG autostart folders is started as well.
+    pub xdg_autostart: bool,
+    /// Commands of the desktop's parts, by name. They are started again when they end.
+    pub parts: BTreeMap<String, String>,
+    /// What programs find in their environment.
+    pub environment: BTreeMap<String, String>,
     /// The colour of the desk, 0xRRGGBB.
     pub background: u32,
     /// The command of the terminal emulator.
     pub terminal: String,
+    /// The command that offers programs to start.
+    pub launcher: Option<String>,
+    /// The command that locks the screen, and ends when it is unlocked.
+    pub locker: Option<String>,
     /// No pixel is ever shown otherwise than it was drawn: no films as videos, no likenesses of
     /// photographs.
     pub always_exact: bool,
@@ -60,70 +77,21 @@ pub struct Cursor {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            locked: Vec::new(),
             autostart: vec!["foot".to_owned()],
+            xdg_autostart: false,
+            parts: BTreeMap::new(),
+            environment: BTreeMap::new(),
             background: 0x2e_4057,
             terminal: "foot".to_owned(),
+            launcher: None,
+            locker: None,
             always_exact: false,
             xwayland: true,
             keyboard: Keyboard::default(),
             cursor: Cursor::default(),
             shortcuts: Shortcuts::default(),
         }
-    }
-}
-
-/// What one file may say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    autostart: Option<Vec<String>>,
-    background: Option<Colour>,
-    terminal: Option<String>,
-    always_exact: Option<bool>,
-    xwayland: Option<bool>,
-    keyboard: Keyboard,
-    cursor: Cursor,
-    shortcuts: BTreeMap<Action, Chords>,
-}
-
-/// `#RRGGBB`.
-#[derive(Debug, Clone, Copy)]
-struct Colour(u32);
-
-impl<'de> Deserialize<'de> for Colour {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6);
-        let colour = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        let wrong = || D::Error::custom(format!("{text:?} is no colour: expected \"#RRGGBB\""));
-        colour.map(Self).ok_or_else(wrong)
-    }
-}
-
-/// One chord or several.
-#[derive(Debug)]
-struct Chords(Vec<Chord>);
-
-impl<'de> Deserialize<'de> for Chords {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(
-            untagged,
-            expecting = "expected a chord such as \"Super+Return\", or a list of them"
-        )]
-        enum OneOrMore {
-            One(String),
-            More(Vec<String>),
-        }
-        let texts = match OneOrMore::deserialize(deserializer)? {
-            OneOrMore::One(text) => vec![text],
-            OneOrMore::More(texts) => texts,
-        };
-        let chords: Result<_, _> = texts
-            .iter()
-            .map(|text| text.parse().map_err(D::Error::custom))
-            .collect();
-        Ok(Self(chords?))
     }
 }
 
@@ -149,66 +117,74 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// The defaults, then the site's file, then the person's. A file that is wrong is passed over
-    /// with a warning: a slip of the pen must not cost a person their session.
+    /// The defaults, then the site's file, then the person's. The site's is passed over with a
+    /// warning where it is wrong, of the person's only what is wrong is: a slip of the pen must not
+    /// cost a person their session.
     pub fn load(site: Option<&Path>) -> Self {
         let mut config = Self::default();
         let site = site.unwrap_or(Path::new("/etc/heliostat/session.toml"));
+        match config.clone().with_site_file(site) {
+            Ok(with) => config = with,
+            Err(error) => warn!("this file is not used: {error}"),
+        }
         let home = std::env::var_os("HOME").map(PathBuf::from);
-        let person = home.map(|home| home.join(".config/heliostat/session.toml"));
-        for path in std::iter::once(site).chain(person.as_deref()) {
-            match config.clone().with_file(path) {
-                Ok(with) => config = with,
-                Err(error) => warn!("this file is not used: {error}"),
-            }
-        }
-        config
-    }
-
-    /// This with what a file says; a file that does not exist says nothing.
-    pub fn with_file(self, path: &Path) -> Result<Self, ConfigError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(self),
-            Err(source) => {
-                return Err(ConfigError::Unreadable {
-                    path: path.to_owned(),
-                    source,
-                });
-            }
+        let Some(person) = home.map(|home| home.join(".config/heliostat/session.toml")) else {
+            return config;
         };
-        self.with_text(&text).map_err(|source| ConfigError::Wrong {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })
-    }
-
-    fn with_text(mut self, text: &str) -> Result<Self, toml::de::Error> {
-        let file: File = toml::from_str(text)?;
-        fn take<T>(target: &mut T, value: Option<T>) {
-            if let Some(value) = value {
-                *target = value;
+        match config.clone().with_person_file(&person) {
+            Ok((with, refused)) => {
+                for what in refused {
+                    warn!("{}: not used: {what}", person.display());
+                }
+                with
+            }
+            Err(error) => {
+                warn!("this file is not used: {error}");
+                config
             }
         }
-        take(&mut self.autostart, file.autostart);
-        take(&mut self.background, file.background.map(|colour| colour.0));
-        take(&mut self.terminal, file.terminal);
-        take(&mut self.always_exact, file.always_exact);
-        take(&mut self.xwayland, file.xwayland);
-        let (own, theirs) = (&mut self.keyboard, file.keyboard);
-        own.layout = theirs.layout.or(own.layout.take());
-        own.variant = theirs.variant.or(own.variant.take());
-        own.options = theirs.options.or(own.options.take());
-        own.repeat_delay = theirs.repeat_delay.or(own.repeat_delay);
-        own.repeat_rate = theirs.repeat_rate.or(own.repeat_rate);
-        self.cursor.theme = file.cursor.theme.or(self.cursor.theme);
-        self.cursor.size = file.cursor.size.or(self.cursor.size);
-        let chords = file
-            .shortcuts
-            .into_iter()
-            .map(|(action, chords)| (action, chords.0));
-        self.shortcuts = self.shortcuts.with(&chords.collect());
-        Ok(self)
+    }
+
+    /// This with what the site's file says; a file that does not exist says nothing.
+    pub fn with_site_file(self, path: &Path) -> Result<Self, ConfigError> {
+        match read(path)? {
+            Some(text) => self.with_site(&text).map_err(|source| wrong(path, source)),
+            None => Ok(self),
+        }
+    }
+
+    /// This with what a person's file says, and what of it is not taken.
+    pub fn with_person_file(self, path: &Path) -> Result<(Self, Vec<String>), ConfigError> {
+        match read(path)? {
+            Some(text) => self.with_person(&text).map_err(|source| wrong(path, source)),
+            None => Ok((self, Vec::new())),
+        }
+    }
+}
+
+/// The text of a file, if it exists.
+fn read(path: &Path) -> Result<Option<String>, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = String::new();
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
+    match text.len() as u64 > MAX_FILE {
+        true => Err(unreadable(std::io::Error::other("larger than a session.toml may be (256 KiB)"))),
+        false => Ok(Some(text)),
+    }
+}
+
+fn wrong(path: &Path, source: toml::de::Error) -> ConfigError {
+    ConfigError::Wrong {
+        path: path.to_owned(),
+        source: Box::new(source),
     }
 }
 
@@ -219,21 +195,21 @@ mod tests {
     #[test]
     fn file_changes_what_it_names_and_nothing_else() {
         let config = Config::default()
-            .with_text("background = \"#102030\"\n[keyboard]\nlayout = \"de\"\n[shortcuts]\nclose = \"Super+q\"")
+            .with_site("background = \"#102030\"\n[keyboard]\nlayout = \"de\"\n[shortcuts]\nclose = \"Super+q\"")
             .unwrap();
         assert_eq!(config.background, 0x10_2030);
         assert_eq!(config.keyboard.layout.as_deref(), Some("de"));
         assert_eq!(config.autostart, ["foot"]);
         assert_ne!(config.shortcuts, Shortcuts::default());
         let config = config
-            .with_text("autostart = []\n[keyboard]\nvariant = \"neo\"")
+            .with_site("autostart = []\n[keyboard]\nvariant = \"neo\"")
             .unwrap();
         assert!(config.autostart.is_empty());
         assert_eq!(config.keyboard.layout.as_deref(), Some("de"));
     }
 
     #[test]
-    fn slip_of_the_pen_is_named_with_line_key_and_what_was_expected() {
+    fn slip_of_the_pen_in_the_sites_file_is_named_with_line_key_and_what_was_expected() {
         for (text, expected) in [
             (
                 "\nautostrat = [\"foot\"]",
@@ -249,8 +225,9 @@ mod tests {
                 ["line 2", "clsoe", "close"],
             ),
             ("[cursor]\nsize = \"big\"", ["line 2", "size", "u8"]),
+            ("locked = [\"colour\"]", ["locked", "colour", "no key"]),
         ] {
-            let error = Config::default().with_text(text).unwrap_err().to_string();
+            let error = Config::default().with_site(text).unwrap_err().to_string();
             for part in expected {
                 assert!(error.contains(part), "{part:?} is missing in: {error}");
             }
@@ -258,12 +235,47 @@ mod tests {
     }
 
     #[test]
+    fn slip_of_the_pen_in_a_persons_file_costs_them_that_key_and_no_more() {
+        let text = "background = \"#010203\"\nautostrat = []\n[shortcuts]\nclose = \"Alt+F444\"\nmaximise = \"Super+m\"";
+        let (config, refused) = Config::default().with_person(text).unwrap();
+        assert_eq!(config.background, 0x01_0203);
+        assert_ne!(config.shortcuts, Shortcuts::default(), "the good chord counts");
+        assert_eq!(refused.len(), 2, "{refused:?}");
+        let all = refused.join("\n");
+        for part in ["line 2: autostrat", "autostart", "line 4: shortcuts.close", "F444"] {
+            assert!(all.contains(part), "{part:?} is missing in: {all}");
+        }
+    }
+
+    #[test]
+    fn person_cannot_change_what_the_site_has_locked() {
+        let site = "locked = [\"locker\", \"keyboard.options\", \"parts\"]\nlocker = \"swaylock\"\n[parts]\npanel = \"waybar\"";
+        let site = Config::default().with_site(site).unwrap();
+        let person = "locker = \"true\"\nlocked = []\n[keyboard]\nlayout = \"de\"\noptions = \"ctrl:nocaps\"\n[parts]\npanel = \"\"";
+        let (config, refused) = site.clone().with_person(person).unwrap();
+        assert_eq!(config.locker, site.locker);
+        assert_eq!(config.parts, site.parts);
+        assert_eq!(config.keyboard.options, None);
+        assert_eq!(config.keyboard.layout.as_deref(), Some("de"));
+        assert_eq!(refused.len(), 4, "{refused:?}");
+    }
+
+    #[test]
+    fn part_without_a_command_is_not_wanted() {
+        let site = Config::default().with_site("[parts]\npanel = \"waybar\"\nwallpaper = \"swaybg\"").unwrap();
+        let (config, refused) = site.with_person("[parts]\npanel = \"\"").unwrap();
+        assert!(refused.is_empty());
+        assert_eq!(config.parts.keys().collect::<Vec<_>>(), ["wallpaper"]);
+    }
+
+    #[test]
     fn missing_file_says_nothing_and_an_unreadable_one_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let config = Config::default()
-            .with_file(&folder.path().join("none.toml"))
+            .with_site_file(&folder.path().join("none.toml"))
             .unwrap();
         assert_eq!(config, Config::default());
-        assert!(Config::default().with_file(folder.path()).is_err());
+        assert!(Config::default().with_site_file(folder.path()).is_err());
+        assert!(Config::default().with_person_file(folder.path()).is_err());
     }
 }

@@ -70,6 +70,7 @@ impl App {
         self.rescale_x11(outputs::largest_scale(outputs));
         self.desk.configure(&handle, outputs);
         self.arrange();
+        self.fit_lock();
         self.keep_pointer_on_desk();
     }
 
@@ -126,6 +127,9 @@ impl App {
 
     /// Gives the keyboard to the focused window, unless a bar has it or a popup has grabbed it.
     fn give_keyboard(&mut self) {
+        if self.lock.is_locked() {
+            return self.focus_keyboard(self.lock_focus().map(KeyFocus::from));
+        }
         if self.keyboard.is_grabbed() {
             return;
         }
@@ -136,7 +140,10 @@ impl App {
             .and_then(|id| self.toplevels.get(&id));
         let wanted = bar.map(KeyFocus::from);
         let wanted = wanted.or_else(|| window.and_then(Toplevel::focus));
-        let wanted = wanted.or_else(|| self.input.bar_focus().map(KeyFocus::from));
+        self.focus_keyboard(wanted.or_else(|| self.input.bar_focus().map(KeyFocus::from)));
+    }
+
+    fn focus_keyboard(&mut self, wanted: Option<KeyFocus>) {
         if self.keyboard.current_focus() != wanted {
             let keyboard = self.keyboard.clone();
             keyboard.set_focus(self, wanted, SERIAL_COUNTER.next_serial());

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use heliostat_control::session::Ask;
 use heliostat_wire::id::OutputId;
 use heliostat_wire::input::{InputBatch, InputEvent, KeyboardState, Leds};
 use heliostat_wire::session::ToTerminal;
@@ -25,7 +26,7 @@ use tracing::{debug, warn};
 
 use crate::app::App;
 use crate::config::{Config, Keyboard};
-use crate::keys::Action;
+use crate::keys::{Action, Meaning};
 use crate::stage::Hit;
 use crate::window::{Mode, Side, WindowId};
 use pointer::whole;
@@ -246,8 +247,10 @@ impl App {
         let action = keyboard.input(self, keycode, state, serial, time, |app, modifiers, key| {
             app.filter_key(code, pressed, modifiers, &key)
         });
-        if let Some(Some(action)) = action {
-            self.act(action);
+        match action.flatten() {
+            Some(Meaning::Act(action)) => self.act(action),
+            Some(Meaning::Start(command)) => self.children.run(&command),
+            None => {}
         }
     }
 
@@ -257,7 +260,7 @@ impl App {
         pressed: bool,
         modifiers: &ModifiersState,
         key: &KeysymHandle<'_>,
-    ) -> FilterResult<Option<Action>> {
+    ) -> FilterResult<Option<Meaning>> {
         if !pressed {
             return match self.input.kept.remove(&code) {
                 true => FilterResult::Intercept(None),
@@ -266,10 +269,13 @@ impl App {
         }
         let mut syms: Vec<Keysym> = key.raw_syms();
         syms.extend(key.raw_latin_sym_or_raw_current_sym());
-        match self.config.shortcuts.action(modifiers, &syms) {
-            Some(action) => {
+        let meaning = self.config.shortcuts.meaning(modifiers, &syms);
+        // A locked session has a keyboard layout, and nothing else.
+        let locked = self.lock.is_locked();
+        match meaning.filter(|meaning| !locked || *meaning == Meaning::Act(Action::NextLayout)) {
+            Some(meaning) => {
                 self.input.kept.insert(code);
-                FilterResult::Intercept(Some(action))
+                FilterResult::Intercept(Some(meaning))
             }
             None => FilterResult::Forward,
         }
@@ -282,6 +288,13 @@ impl App {
             (Action::NextWindow, _) => self.windows.cycle(true),
             (Action::PreviousWindow, _) => self.windows.cycle(false),
             (Action::Terminal, _) => self.children.run(&self.config.terminal),
+            (Action::Launcher, _) => {
+                if let Some(launcher) = &self.config.launcher {
+                    self.children.run(launcher);
+                }
+            }
+            (Action::Lock, _) => self.ask(Ask::Lock),
+            (Action::NextLayout, _) => self.next_layout(),
             (_, None) => {}
             (Action::Close, Some(id)) => self.close(id),
             (Action::Maximise, Some(id)) => self.windows.toggle_mode(id, Mode::Maximised),
@@ -293,7 +306,12 @@ impl App {
         self.dirty.layout = true;
     }
 
-    fn close(&self, id: WindowId) {
+    fn next_layout(&mut self) {
+        let keyboard = self.keyboard.clone();
+        keyboard.with_xkb_state(self, |mut state| state.cycle_next_layout());
+    }
+
+    pub(crate) fn close(&self, id: WindowId) {
         if let Some(toplevel) = self.toplevels.get(&id) {
             toplevel.send_close();
         }

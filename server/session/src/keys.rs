@@ -27,10 +27,25 @@ pub enum Action {
     Fullscreen,
     /// Starts the terminal emulator.
     Terminal,
+    /// Offers programs to start.
+    Launcher,
+    /// Locks the screen.
+    Lock,
+    /// Takes the next of the keyboard's layouts.
+    NextLayout,
+}
+
+/// What keys do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meaning {
+    /// Something that the session does.
+    Act(Action),
+    /// Something that it starts.
+    Start(String),
 }
 
 /// A key with modifiers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Chord {
     ctrl: bool,
     alt: bool,
@@ -97,12 +112,15 @@ impl Chord {
 
 /// All shortcuts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shortcuts(Vec<(Chord, Action)>);
+pub struct Shortcuts {
+    actions: Vec<(Chord, Action)>,
+    commands: BTreeMap<Chord, String>,
+}
 
 impl Default for Shortcuts {
     fn default() -> Self {
         let chord = |text: &str| text.parse::<Chord>().expect("our own shortcuts are chords");
-        Self(vec![
+        let actions = vec![
             (chord("Alt+F4"), Action::Close),
             (chord("Alt+Tab"), Action::NextWindow),
             (chord("Alt+Shift+Tab"), Action::PreviousWindow),
@@ -112,24 +130,42 @@ impl Default for Shortcuts {
             (chord("Super+Down"), Action::Minimise),
             (chord("Super+f"), Action::Fullscreen),
             (chord("Super+Return"), Action::Terminal),
-        ])
+            (chord("Super+d"), Action::Launcher),
+            (chord("Super+l"), Action::Lock),
+            (chord("Super+space"), Action::NextLayout),
+        ];
+        Self {
+            actions,
+            commands: BTreeMap::new(),
+        }
     }
 }
 
 impl Shortcuts {
-    /// These in place of the default ones of the same action.
+    /// These in place of the ones of the same action.
     pub fn with(mut self, own: &BTreeMap<Action, Vec<Chord>>) -> Self {
-        self.0.retain(|(_, action)| !own.contains_key(action));
+        self.actions.retain(|(_, action)| !own.contains_key(action));
         for (action, chords) in own {
-            self.0.extend(chords.iter().map(|chord| (*chord, *action)));
+            self.actions.extend(chords.iter().map(|chord| (*chord, *action)));
         }
         self
     }
 
-    /// What a key does with these modifiers; `syms` are its symbols without them.
-    pub fn action(&self, modifiers: &ModifiersState, syms: &[Keysym]) -> Option<Action> {
-        let found = self.0.iter().find(|(chord, _)| chord.is(modifiers, syms));
-        found.map(|(_, action)| *action)
+    /// These commands besides; an empty one gives its chord back to programs.
+    pub fn with_commands(mut self, commands: BTreeMap<Chord, String>) -> Self {
+        self.commands.extend(commands);
+        self.commands.retain(|_, command| !command.trim().is_empty());
+        self
+    }
+
+    /// What a key means with these modifiers; `syms` are its symbols without them.
+    pub fn meaning(&self, modifiers: &ModifiersState, syms: &[Keysym]) -> Option<Meaning> {
+        let started = self.commands.iter().find(|(chord, _)| chord.is(modifiers, syms));
+        if let Some((_, command)) = started {
+            return Some(Meaning::Start(command.clone()));
+        }
+        let found = self.actions.iter().find(|(chord, _)| chord.is(modifiers, syms));
+        found.map(|(_, action)| Meaning::Act(*action))
     }
 }
 
@@ -145,10 +181,10 @@ mod tests {
             ..ModifiersState::default()
         };
         let more = ModifiersState { ctrl: true, ..alt };
-        assert_eq!(shortcuts.action(&alt, &[Keysym::F4]), Some(Action::Close));
-        assert_eq!(shortcuts.action(&more, &[Keysym::F4]), None);
+        assert_eq!(shortcuts.meaning(&alt, &[Keysym::F4]), Some(Meaning::Act(Action::Close)));
+        assert_eq!(shortcuts.meaning(&more, &[Keysym::F4]), None);
         assert_eq!(
-            shortcuts.action(&ModifiersState::default(), &[Keysym::F4]),
+            shortcuts.meaning(&ModifiersState::default(), &[Keysym::F4]),
             None
         );
     }
@@ -174,11 +210,26 @@ mod tests {
             logo: true,
             ..ModifiersState::default()
         };
-        assert_eq!(shortcuts.action(&alt, &[Keysym::F4]), None);
-        assert_eq!(shortcuts.action(&logo, &[Keysym::q]), Some(Action::Close));
+        assert_eq!(shortcuts.meaning(&alt, &[Keysym::F4]), None);
+        assert_eq!(shortcuts.meaning(&logo, &[Keysym::q]), Some(Meaning::Act(Action::Close)));
         assert_eq!(
-            shortcuts.action(&alt, &[Keysym::Tab]),
-            Some(Action::NextWindow)
+            shortcuts.meaning(&alt, &[Keysym::Tab]),
+            Some(Meaning::Act(Action::NextWindow))
         );
+    }
+
+    #[test]
+    fn command_goes_before_what_its_chord_would_do() {
+        let logo = ModifiersState {
+            logo: true,
+            ..ModifiersState::default()
+        };
+        let chord = || "Super+Return".parse::<Chord>().unwrap();
+        let own = Shortcuts::default().with_commands([(chord(), "xterm".to_owned())].into());
+        let started = Some(Meaning::Start("xterm".to_owned()));
+        assert_eq!(own.meaning(&logo, &[Keysym::Return]), started);
+        let given_back = own.with_commands([(chord(), String::new())].into());
+        let terminal = Some(Meaning::Act(Action::Terminal));
+        assert_eq!(given_back.meaning(&logo, &[Keysym::Return]), terminal);
     }
 }

@@ -12,6 +12,7 @@
 mod allowance;
 pub mod app;
 mod attach;
+mod autostart;
 mod callbacks;
 mod children;
 pub mod config;
@@ -26,6 +27,7 @@ mod keys;
 pub mod link;
 mod offset;
 mod outputs;
+mod parts;
 mod pace;
 mod presentation;
 mod progress;

@@ -4,6 +4,7 @@
 //! ([`ToTerminalTask`]), one for the broker.
 
 mod broker;
+mod person;
 mod terminal;
 mod tickets;
 
@@ -18,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use heliostat_control::hex::Hex;
-use heliostat_control::session::{FromSession, Ready};
+use heliostat_control::session::{Ask, FromSession, Ready};
 use heliostat_link::{Budget, CloseCode, Connection, Identity, Link, Server};
 use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::{AttachId, SessionId};
@@ -51,6 +52,8 @@ pub enum LinkEvent {
     End(DetachReason),
     /// The broker asks how things are.
     Stats,
+    /// The person asks for something, by `heliostat-leave`.
+    Asked(Ask),
 }
 
 /// A terminal that was let in.
@@ -193,6 +196,7 @@ async fn serve(
         post: post.clone(),
     });
     tokio::spawn(signals(post.clone()));
+    tokio::spawn(person::serve(options.wayland_display.clone(), post.clone()));
     tokio::select! {
         () = broker::serve(control, ready, words, tickets, post) => {}
         () = terminal::accept(&server, door) => {}

@@ -3,10 +3,12 @@
 mod compositor;
 mod constraints;
 mod decoration;
+mod foreign_toplevel;
 mod layer_shell;
 mod limits;
 mod seat;
 mod selection;
+mod session_lock;
 mod small;
 mod xdg_shell;
 
@@ -22,6 +24,7 @@ use smithay::wayland::relative_pointer::RelativePointerManagerState;
 use smithay::wayland::selection::data_device::DataDeviceState;
 use smithay::wayland::selection::primary_selection::PrimarySelectionState;
 use smithay::wayland::selection::wlr_data_control::DataControlState;
+use smithay::wayland::session_lock::SessionLockManagerState;
 use smithay::wayland::shell::wlr_layer::WlrLayerShellState;
 use smithay::wayland::shell::xdg::XdgShellState;
 use smithay::wayland::shell::xdg::decoration::XdgDecorationState;
@@ -32,7 +35,9 @@ use smithay::wayland::viewporter::ViewporterState;
 use smithay::wayland::xdg_activation::XdgActivationState;
 use smithay::wayland::xwayland_shell::XWaylandShellState;
 
+pub use foreign_toplevel::Lists;
 pub use selection::Offered;
+pub use session_lock::Lock;
 
 use crate::app::App;
 
@@ -48,6 +53,7 @@ pub struct Protocols {
     pub(crate) activation: XdgActivationState,
     pub(crate) data_control: DataControlState,
     pub(crate) xwayland_shell: XWaylandShellState,
+    pub(crate) session_lock: SessionLockManagerState,
     /// Those that need no looking after.
     _others: Others,
 }
@@ -74,6 +80,7 @@ impl Protocols {
     /// Announces all of them.
     pub fn new(handle: &DisplayHandle) -> Self {
         let primary_selection = PrimarySelectionState::new::<App>(handle);
+        foreign_toplevel::announce(handle);
         Self {
             compositor: CompositorState::new_v6::<App>(handle),
             shm: ShmState::new::<App>(handle, []),
@@ -82,6 +89,7 @@ impl Protocols {
             data_device: DataDeviceState::new::<App>(handle),
             data_control: DataControlState::new::<App, _>(handle, Some(&primary_selection), |_| true),
             primary_selection,
+            session_lock: SessionLockManagerState::new::<App, _>(handle, |_| true),
             xwayland_shell: XWaylandShellState::new::<App>(handle),
             activation: XdgActivationState::new::<App>(handle),
             _others: Others {

@@ -55,6 +55,15 @@ impl App {
     /// Everything that can be seen, lowest first.
     pub fn items(&self) -> Vec<Item> {
         let mut items = Vec::new();
+        if self.lock.is_locked() {
+            for screen in self.desk.screens() {
+                if let Some(surface) = self.lock.surface_on(&screen.output) {
+                    let corner = (screen.rect.x, screen.rect.y).into();
+                    tree(&self.surfaces, surface, corner, None, &mut items);
+                }
+            }
+            return items;
+        }
         let fullscreen = self
             .windows
             .shown()

@@ -378,6 +378,16 @@ impl Windows {
             .filter(|id| self.windows.get(id).is_some_and(|window| window.mapped))
     }
 
+    /// The windows that have content, put away or not.
+    pub fn all(&self) -> impl Iterator<Item = WindowId> {
+        self.shown_or_minimised()
+    }
+
+    /// The mouse lets go of a window where it is.
+    pub fn drop_drag(&mut self) {
+        self.drag = None;
+    }
+
     /// Windows that have content.
     pub fn mapped(&self) -> usize {
         self.shown_or_minimised().count()

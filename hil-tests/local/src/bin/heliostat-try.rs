@@ -32,6 +32,7 @@ fn main() -> anyhow::Result<()> {
     let person = person()?;
     println!("starting a broker for {person}");
     let options = SiteOptions {
+        desktop: true,
         more: lowest_user(),
         ..SiteOptions::default()
     };

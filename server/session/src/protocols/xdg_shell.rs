@@ -80,6 +80,9 @@ impl XdgShellHandler for App {
     }
 
     fn grab(&mut self, surface: PopupSurface, seat: WlSeat, serial: Serial) {
+        if self.lock.is_locked() {
+            return surface.send_popup_done();
+        }
         let Some(seat) = Seat::<Self>::from_resource(&seat) else {
             return;
         };
@@ -159,6 +162,10 @@ impl XdgShellHandler for App {
     }
 
     fn title_changed(&mut self, _surface: ToplevelSurface) {
+        self.dirty.layout = true;
+    }
+
+    fn app_id_changed(&mut self, _surface: ToplevelSurface) {
         self.dirty.layout = true;
     }
 

@@ -33,10 +33,13 @@ fn covers(picture: &[u32], colour: u32) -> usize {
     picture.iter().filter(|pixel| **pixel & 0xff_ffff == colour).count()
 }
 
-async fn output(command: &mut Command) -> String {
-    let output = tokio::time::timeout(Duration::from_secs(30), command.output());
-    let output = output.await.expect("it ends").unwrap();
-    String::from_utf8(output.stdout).unwrap()
+fn output(command: &mut Command) -> impl Future<Output = String> + use<> {
+    let output = command.output();
+    async {
+        let output = tokio::time::timeout(Duration::from_secs(30), output);
+        let output = output.await.expect("it ends").unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
 }
 
 #[test]
@@ -74,7 +77,7 @@ fn menu_of_an_x11_program_opens_at_the_pointer() {
             .await;
         terminal.quiet(Duration::from_millis(200)).await;
         let output = &terminal.model.outputs[&OutputId(0)];
-        let menu = output.stack.last().unwrap().dst;
+        let menu = output.1.last().unwrap().dst;
         assert!((menu.x - 640).abs() < 200 && (menu.y - 400).abs() < 30, "{menu:?}");
         terminal.release(272).await;
         terminal.key(29, false).await;
