@@ -23,6 +23,7 @@ use crate::desk::{Action, Desk, DeskEvent};
 use crate::display::Display;
 use crate::events::{AppEvent, NetEvent};
 use crate::init_link::InitLink;
+use crate::keep::Keeper;
 use crate::libinput::Devices;
 use crate::net::{Net, NetCommand, Site};
 use crate::receipt::Timeline;
@@ -50,6 +51,7 @@ pub struct App {
     around: Surroundings,
     seat: Seat,
     attached: Option<Attached>,
+    keeper: Keeper,
     timeline: Timeline,
     fonts: Fonts,
     own: OwnScreens,
@@ -89,6 +91,7 @@ impl App {
             around: parts.around,
             seat: Seat::default(),
             attached: None,
+            keeper: Keeper::default(),
             timeline: Timeline::default(),
             fonts: Fonts::load(),
             own: OwnScreens::default(),
@@ -129,11 +132,13 @@ impl App {
     /// When the next tick is wanted.
     pub fn next_tick(&self) -> Option<Duration> {
         let attached = self.attached.is_some();
-        match (attached && self.seat.is_key_down(), &self.init) {
+        let regular = match (attached && self.seat.is_key_down(), &self.init) {
             (true, _) => Some(HEARTBEAT),
             (false, Some(_)) => Some(ALIVE),
             (false, None) => attached.then_some(ALIVE),
-        }
+        };
+        let kept = self.keeper.left(Self::now_ns());
+        regular.into_iter().chain(kept).min()
     }
 
     fn handle_net(&mut self, event: NetEvent) {
@@ -166,6 +171,7 @@ impl App {
             Action::Send(message) => self.net.command(NetCommand::ToBroker(message)),
             Action::Join(attach) => self.join(*attach),
             Action::Leave(reason) => self.leave(reason),
+            Action::Forget => self.keeper.forget(),
             Action::Mark(stage) => self.timeline.mark(stage, monotonic_us()),
             Action::BeginReceipt => {
                 // A retry has no card edge of its own; a real edge begins the timeline itself.
@@ -188,6 +194,7 @@ impl App {
     }
 
     fn tick(&mut self) {
+        self.keeper.tick(Self::now_ns());
         if self.seat.is_key_down() {
             self.to_session(heliostat_wire::session::ToSession::Heartbeat);
         }
@@ -204,6 +211,7 @@ impl App {
         if self.attached.is_some() {
             self.leave(heliostat_wire::control::DetachReason::CardRemoved);
         }
+        self.keeper.forget();
         self.ended = true;
     }
 

@@ -46,9 +46,14 @@ struct Progress {
 impl Attached {
     /// Nothing has been drawn yet.
     pub fn new(id: AttachId, outputs: &Outputs, budget: Budget) -> Self {
+        Self::with(id, outputs, Scene::new(outputs, budget))
+    }
+
+    /// Nothing is shown yet; the session may go on from `scene`.
+    pub fn with(id: AttachId, outputs: &Outputs, scene: Scene) -> Self {
         let mut attached = Self {
             id,
-            scene: Scene::new(outputs, budget),
+            scene,
             cursors: Cursors::default(),
             newest: 0,
             last_input: 0,
@@ -81,6 +86,11 @@ impl Attached {
             progress.damage.add_all(&self.scene.take_damage(*id));
         }
         Ok(())
+    }
+
+    /// What is left when the attach is over: the serial of the last frame, and what it has drawn.
+    pub fn into_scene(self) -> (u32, Scene) {
+        (self.newest, self.scene)
     }
 
     /// Whether another frame would be more than `offered` that are not acknowledged.

@@ -52,8 +52,10 @@ pub enum Action {
     Send(ToBroker),
     /// Open the session link.
     Join(Box<Attach>),
-    /// Leave the session at once, blank the screen, forget the pixels.
+    /// Leave the session at once, blank the screen, forget the pixels or put them away.
     Leave(DetachReason),
+    /// Forget pixels that were put away.
+    Forget,
     /// A stage of the attach has been reached now.
     Mark(ReceiptStage),
     /// Start a new receipt now.
@@ -306,8 +308,9 @@ impl Desk {
 
     fn starting(&mut self, person: &str, actions: &mut Vec<Action>) {
         if let Some(card) = self.present().cloned() {
-            // A session that is being started is not the one on the screen.
+            // A session that is being started is not the one on the screen, nor the last one.
             self.leave(DetachReason::SessionCrashed, actions);
+            actions.push(Action::Forget);
             self.stage = Stage::Asked {
                 card,
                 starting: Some(person.to_owned()),
@@ -335,6 +338,7 @@ impl Desk {
             return;
         };
         self.leave(DetachReason::CardRevoked, actions);
+        actions.push(Action::Forget);
         self.stage = Stage::Refused {
             card,
             reason,

@@ -21,6 +21,7 @@ fn attach(seq: u32, id: u64) -> Attach {
         pin: KeyPin([0; 32]),
         ticket: Ticket([0; 32]),
         person: "alice".into(),
+        keep_pixels_s: 0,
     }
 }
 
@@ -143,7 +144,8 @@ fn failed_session_is_tried_again_only_when_the_person_asks() {
     };
     assert_eq!(
         handle(&mut desk, DeskEvent::FromBroker(Box::new(refused))),
-        []
+        [Action::Forget],
+        "nothing of an earlier session stays where a card is refused"
     );
     assert!(matches!(desk.stage(), Stage::Refused { .. }));
     let retry = handle(&mut desk, DeskEvent::Retry);
@@ -206,7 +208,7 @@ proptest! {
                         joined = false;
                     }
                     Action::Send(_) => prop_assert!(desk.control().is_ok()),
-                    Action::Mark(_) | Action::BeginReceipt => {}
+                    Action::Mark(_) | Action::BeginReceipt | Action::Forget => {}
                 }
             }
             prop_assert_eq!(joined, desk.attach().is_some());

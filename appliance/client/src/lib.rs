@@ -20,6 +20,7 @@ mod display;
 mod events;
 mod geometry;
 mod init_link;
+mod keep;
 mod libinput;
 mod net;
 mod receipt;

@@ -126,7 +126,7 @@ impl Default for Budget {
     }
 }
 
-/// The scene of one attach.
+/// The scene of one attach, or of several of the same session.
 pub struct Scene {
     layers: HashMap<LayerId, Layer>,
     outputs: BTreeMap<OutputId, OutputScene>,
@@ -144,6 +144,16 @@ const MAX_MADE: u64 = 2;
 
 fn bytes_of(size: Size) -> u64 {
     u64::from(size.w) * u64::from(size.h) * 4
+}
+
+impl std::fmt::Debug for Scene {
+    /// Without the pixels, which are nobody's business.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scene")
+            .field("layers", &self.layers.len())
+            .field("outputs", &self.outputs.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Scene {
@@ -222,7 +232,15 @@ impl Scene {
     /// Forgets and overwrites every pixel.
     pub fn wipe(&mut self) {
         self.clear();
-        self.decoder = Some(Decoder::keeping(self.budget.cells));
+    }
+
+    /// Keeps the layers and the kept cells, and nothing of how and where they are shown.
+    pub fn rest(&mut self) {
+        self.videos.clear();
+        self.outputs.clear();
+        self.layers
+            .values_mut()
+            .for_each(|layer| layer.opaque.clear());
     }
 
     /// Applies a frame. After an error the scene is in no state to be shown.
@@ -244,6 +262,7 @@ impl Scene {
     fn apply_op(&mut self, op: &SceneOp, content: &mut &[u8]) -> Result<(), SceneError> {
         match op {
             SceneOp::Clear => self.clear(),
+            SceneOp::ForgetCells => self.forget_cells(),
             SceneOp::CreateLayer { layer, size, alpha } => {
                 return self.create(*layer, *size, *alpha);
             }
@@ -330,7 +349,12 @@ impl Scene {
             .ok_or(SceneError::UnknownOutput(id))
     }
 
+    fn forget_cells(&mut self) {
+        self.decoder = Some(Decoder::keeping(self.budget.cells));
+    }
+
     fn clear(&mut self) {
+        self.forget_cells();
         self.videos.clear();
         self.layers.clear();
         self.bytes = 0;

@@ -107,7 +107,7 @@ pub fn measure_video() -> anyhow::Result<Vec<Figure>> {
 /// From the card to the whole picture, at a terminal that has not shown it before.
 pub fn measure_connect() -> anyhow::Result<Vec<Figure>> {
     let link = Link::lay(Profile::Loopback)?;
-    let run = measure::measure_connect(System::Heliostat, &link, false)?;
+    let run = measure::measure_connect(System::Heliostat, &link, measure::Viewing::Anew)?;
     Ok(vec![Figure {
         name: "connect_exact_ms",
         value: run.exact_after_ms.unwrap_or(f64::INFINITY),

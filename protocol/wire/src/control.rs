@@ -173,6 +173,9 @@ pub struct Attach {
     pub ticket: Ticket,
     /// The person's name.
     pub person: Text<MAX_NAME>,
+    /// For how many seconds the terminal may keep the session's pixels, off the screen, when the
+    /// attach is over; it never keeps them for more than [`crate::limits::MAX_KEEP_S`].
+    pub keep_pixels_s: u32,
 }
 
 /// A UDP address.

@@ -27,6 +27,8 @@ pub const MAX_VIDEO_UNIT: usize = 8 * 1024 * 1024;
 pub const MAX_OUTPUTS: usize = 16;
 /// Cells of which a terminal says in one message what it holds.
 pub const MAX_CELL_HASHES: usize = 16;
+/// Seconds for which a terminal keeps the pixels of a session that has gone from its screen.
+pub const MAX_KEEP_S: u32 = 3600;
 /// Input events in one batch.
 pub const MAX_INPUT_EVENTS: usize = 64;
 /// Keys held down at once.

@@ -112,7 +112,7 @@ pub struct Placement {
 /// One step of a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub enum SceneOp {
-    /// Forget every layer and placement.
+    /// Forget every layer, placement and kept cell.
     Clear,
     /// A new layer, transparent black (opaque black without alpha) until tiles fill it.
     CreateLayer {
@@ -206,4 +206,6 @@ pub enum SceneOp {
         /// The video.
         video: VideoId,
     },
+    /// Forget every kept cell.
+    ForgetCells,
 }

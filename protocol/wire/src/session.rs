@@ -11,7 +11,7 @@ use crate::bounded::{Bytes, List, Text};
 use crate::control::DetachReason;
 use crate::id::{AttachId, CursorId, LayerId, OutputId, SessionId, Ticket};
 use crate::input::{InputBatch, KeyboardState, Leds};
-use crate::limits::{MAX_CELL_HASHES, MAX_MESSAGE, MAX_NAME};
+use crate::limits::{MAX_CELL_HASHES, MAX_LAYERS, MAX_MESSAGE, MAX_NAME};
 use crate::output::{Outputs, Size};
 
 /// What a terminal can hold.
@@ -34,6 +34,29 @@ pub struct Capabilities {
     pub max_video_pixels: u32,
 }
 
+/// What a terminal still holds of an earlier attach of the same session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Kept {
+    /// That attach.
+    pub attach_id: AttachId,
+    /// Serial of the last frame of it that was applied.
+    pub serial: u32,
+    /// All layers as that frame has left them, but for their opaque parts and placements, of which
+    /// there are none any more.
+    pub layers: List<KeptLayer, MAX_LAYERS>,
+}
+
+/// A layer that a terminal still holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct KeptLayer {
+    /// Its id.
+    pub layer: LayerId,
+    /// Its size.
+    pub size: Size,
+    /// Whether its alpha counts.
+    pub alpha: bool,
+}
+
 /// From the terminal to the session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub enum ToSession {
@@ -52,6 +75,8 @@ pub enum ToSession {
         /// The terminal's keyboard layout as an XKB `layout` or `layout(variant)`; empty where it
         /// has none.
         layout: Text<MAX_NAME>,
+        /// What the terminal still holds of an earlier attach of this session.
+        kept: Option<Kept>,
     },
     /// Input.
     Input(InputBatch),

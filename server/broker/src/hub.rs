@@ -247,6 +247,7 @@ impl Hub {
             terminal_name: offer.terminal_name,
             expires_ms: TICKET_LIFE.as_millis() as u32,
             idle_s: offer.idle_s,
+            keep_pixels_s: offer.keep_pixels_s,
         });
         self.order(offer.session, Order::Say(expect));
         let attach = ToTerminal::Attach(Attach {
@@ -256,6 +257,7 @@ impl Hub {
             pin: offer.pin,
             ticket: Ticket(ticket),
             person: offer.person.as_str().into(),
+            keep_pixels_s: offer.keep_pixels_s,
         });
         self.post(offer.link, ToLink::Message(attach));
     }

@@ -49,6 +49,9 @@ pub struct Expect {
     /// Seconds without input after which the session says [`Ask::Idle`]; never where absent.
     #[serde(default)]
     pub idle_s: Option<u32>,
+    /// Seconds that the terminal was told to keep the session's pixels when the attach is over.
+    #[serde(default)]
+    pub keep_pixels_s: u32,
 }
 
 /// From the session to the broker.
@@ -138,13 +141,15 @@ mod tests {
             terminal_name: "a".to_owned(),
             expires_ms: 10_000,
             idle_s: Some(600),
+            keep_pixels_s: 300,
         });
         let line = String::from_utf8(lines::encode(&expect)).unwrap();
         assert_eq!(
             line,
             format!(
                 "{{\"kind\":\"expect\",\"attach_id\":7,\"ticket_sha256\":\"{}\",\
-                 \"terminal_key_sha256\":\"{}\",\"terminal_name\":\"a\",\"expires_ms\":10000,\"idle_s\":600}}\n",
+                 \"terminal_key_sha256\":\"{}\",\"terminal_name\":\"a\",\"expires_ms\":10000,\
+                 \"idle_s\":600,\"keep_pixels_s\":300}}\n",
                 "01".repeat(32),
                 "02".repeat(32)
             )

@@ -1,7 +1,6 @@
 //! The compositor's thread: one loop, which only hands on what comes.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -42,6 +41,7 @@ use crate::outputs::{self, Desk};
 use crate::presentation::Wanted;
 use crate::parts::Parts;
 use crate::protocols::{Lists, Lock, Offered, Protocols};
+use crate::resume::Gone;
 use crate::squeeze::Squeeze;
 use crate::stats::Counters;
 use crate::surface::Surfaces;
@@ -54,8 +54,6 @@ use crate::x11::X11;
 
 /// How long clients have to close when the session ends.
 const CLOSING: Duration = Duration::from_secs(3);
-/// Cells of which is remembered that a terminal keeps them; 40 bytes each here, 16 KiB there.
-const MOST_KEPT_CELLS: u32 = 1 << 14;
 /// The part that locks the screen.
 pub(crate) const LOCKER: &str = "locker";
 /// zstd level of frames on a link of which nothing is known.
@@ -94,6 +92,7 @@ pub struct App {
     pub(crate) input: InputState,
     pub(crate) desk: Desk,
     pub(crate) terminal: Option<Attachment>,
+    pub(crate) gone: Option<Gone>,
     pub(crate) encoder: Encoder,
     pub(crate) squeeze: Squeeze,
     pub(crate) motion_room: MotionRoom,
@@ -283,6 +282,7 @@ impl App {
             drag_icon: None,
             desk: Desk::default(),
             terminal: None,
+            gone: None,
             encoder,
             squeeze,
             motion_room: MotionRoom::default(),
@@ -400,32 +400,20 @@ impl App {
         if let Some(old) = self.terminal.take() {
             let terminal = attach.terminal.as_str().into();
             old.bye(DetachReason::MovedElsewhere { terminal });
-            self.parted(
-                &old,
-                DetachReason::MovedElsewhere {
-                    terminal: attach.terminal.as_str().into(),
-                },
-            );
+            let terminal = attach.terminal.as_str().into();
+            self.parted(old, DetachReason::MovedElsewhere { terminal });
         }
         self.tell_broker(FromSession::Attached(Attached {
             attach_id: attach.id,
             terminal: attach.terminal.clone(),
         }));
-        self.surfaces
-            .all_mut()
-            .for_each(|surface| surface.content.forget());
-        self.titles
-            .all_mut()
-            .for_each(|title| title.content.forget());
-        let kept = attach.capabilities.max_kept_cells.min(MOST_KEPT_CELLS);
+        let start = self.begin(&attach);
         let lossy = !self.config.always_exact;
         self.videos.reset(lossy.then_some(&attach.capabilities));
-        let secret = RandomState::new().build_hasher().finish();
-        self.encoder.start_keeping(kept, secret);
         self.set_layout_hint(&attach.layout);
         self.set_outputs(&attach.outputs);
         let keyboard = attach.keyboard.clone();
-        self.terminal = Some(Attachment::new(attach, Instant::now()));
+        self.terminal = Some(Attachment::new(attach, start, Instant::now()));
         self.sync_keyboard(&keyboard);
         self.cursors.forget();
         self.show_cursor();
@@ -454,12 +442,7 @@ impl App {
                     terminal = terminal.terminal,
                     "the terminal's copy of the scene is damaged, it is sent anew"
                 );
-                self.surfaces
-                    .all_mut()
-                    .for_each(|surface| surface.content.forget());
-                self.titles
-                    .all_mut()
-                    .for_each(|title| title.content.forget());
+                self.forget_contents();
                 self.dirty.pixels = true;
                 self.dirty.layout = true;
             }
@@ -498,7 +481,7 @@ impl App {
 
     fn link_ended(&mut self, id: AttachId, reason: DetachReason) {
         if let Some(terminal) = self.terminal.take_if(|terminal| terminal.id == id) {
-            self.parted(&terminal, reason);
+            self.parted(terminal, reason);
             self.rest();
         }
     }
@@ -507,16 +490,9 @@ impl App {
         let meant = |terminal: &mut Attachment| id.is_none_or(|id| id == terminal.id);
         if let Some(terminal) = self.terminal.take_if(meant) {
             terminal.bye(reason.clone());
-            self.parted(&terminal, reason);
+            self.parted(terminal, reason);
             self.rest();
         }
-    }
-
-    fn parted(&mut self, terminal: &Attachment, reason: DetachReason) {
-        self.tell_broker(FromSession::Detached {
-            attach_id: terminal.id,
-            reason,
-        });
     }
 
     /// Nobody watches: no key is held, no frame is asked for.
@@ -524,9 +500,6 @@ impl App {
         self.release_all_keys();
         self.callbacks.rest();
         self.videos.reset(None);
-        self.surfaces
-            .all_mut()
-            .for_each(|surface| surface.content.end_video());
     }
 
     fn end(&mut self, reason: DetachReason) {
@@ -584,6 +557,7 @@ impl App {
             ending,
             keys,
             outputs,
+            self.gone_deadline(),
             self.frame_deadline(now),
             self.callbacks_deadline(now),
             self.film_deadline(now),
@@ -602,6 +576,7 @@ impl App {
             warn!("keys are held and the terminal is silent: they are released");
             self.release_all_keys();
         }
+        self.forget_gone_if_due(now);
         self.take_outputs_if_due(now);
         self.start_due_parts(now);
         self.configure_windows();

@@ -28,6 +28,7 @@ use crate::offset::Offset;
 use crate::pace::{Due, Pace};
 use crate::presentation::{Feedback, Retraces, supersede};
 use crate::progress::Lossless;
+use crate::resume::Start;
 use crate::rhythm::Rhythm;
 use crate::scene::{Budget, Scene};
 use crate::squeeze::{Frame, Squeeze};
@@ -57,6 +58,10 @@ pub struct Attachment {
     pub terminal: String,
     /// What it has been told of.
     pub told: Scene,
+    /// What its first frame makes it forget before anything else.
+    forget: Option<SceneOp>,
+    /// For how long it may keep what it holds when the attach is over.
+    pub keep: Duration,
     /// When frames go out.
     pub pace: Pace,
     /// Serial of the last input batch.
@@ -125,11 +130,13 @@ pub struct Shown {
 
 impl Attachment {
     /// Of a terminal that was let in.
-    pub fn new(attach: NewAttach, now: Instant) -> Self {
+    pub fn new(attach: NewAttach, start: Start, now: Instant) -> Self {
         Self {
             id: attach.id,
             terminal: attach.terminal,
-            told: Scene::default(),
+            told: start.told,
+            forget: start.forget,
+            keep: attach.keep,
             pace: Pace::new(attach.capabilities.max_frames_in_flight),
             last_input: 0,
             lossless: Lossless::default(),
@@ -164,6 +171,16 @@ impl Attachment {
             layers: layers.min(MAX_PLACED).min(MAX_LAYERS),
             bytes: self.capabilities.max_layer_bytes,
         }
+    }
+
+    /// What it can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// What it is to forget first, once.
+    pub fn take_forget(&mut self) -> Option<SceneOp> {
+        self.forget.take()
     }
 
     /// Sends a message.

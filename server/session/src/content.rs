@@ -193,7 +193,7 @@ impl Content {
         self.cells.resize_with(self.cell_count(), || Base::Same);
         self.sent.clear();
         self.sent.resize(self.cell_count(), None);
-        self.account.reset(self.cell_count());
+        self.account.reshape(self.cell_count());
         self.films.forget(self.columns(), self.cell_count());
         // Had the terminal missed an earlier change, its common part would be another one.
         if !known {

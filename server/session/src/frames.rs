@@ -10,7 +10,7 @@ use smithay::wayland::fractional_scale::with_fractional_scale;
 
 use crate::allowance::SMALLEST;
 use crate::app::{App, Dirty};
-use crate::attach::MAX_FRAME_PIXELS;
+use crate::attach::{Attachment, MAX_FRAME_PIXELS};
 use crate::content::Room;
 use crate::pace::Due;
 use crate::scene::{self, Scene, bytes_of};
@@ -85,7 +85,10 @@ impl App {
         let films = self.film_part(&wanted, if has_room { room } else { 0 });
         self.dirty.pixels |= self.videos.is_ready();
         let more = self.dirty.pixels;
-        let ops = [films.before, changes, films.after].concat();
+        let terminal = self.terminal.as_mut();
+        let forget = terminal.and_then(Attachment::take_forget);
+        let first = forget.into_iter().collect();
+        let ops = [first, films.before, changes, films.after].concat();
         if let Some(terminal) = self.terminal.as_mut().filter(|_| more) {
             terminal.more_to_come();
         }

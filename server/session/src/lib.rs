@@ -33,6 +33,7 @@ mod presentation;
 mod progress;
 mod protocols;
 mod quota;
+mod resume;
 mod rhythm;
 pub mod scene;
 mod sight;

@@ -26,7 +26,7 @@ use heliostat_wire::id::{AttachId, SessionId};
 use heliostat_wire::input::KeyboardState;
 use heliostat_wire::output::Outputs;
 use heliostat_wire::scene::FrameHeader;
-use heliostat_wire::session::{Capabilities, ToSession, ToTerminal};
+use heliostat_wire::session::{Capabilities, Kept, ToSession, ToTerminal};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tracing::info;
@@ -71,6 +71,10 @@ pub struct NewAttach {
     pub keyboard: KeyboardState,
     /// Its keyboard layout; empty where it has none.
     pub layout: String,
+    /// What it holds of an earlier attach, as it says.
+    pub kept: Option<Kept>,
+    /// For how long it may keep what it holds when this attach is over.
+    pub keep: Duration,
     /// Bytes of its frames that have been delivered.
     pub delivered: Arc<AtomicU64>,
     /// Where messages and frames for it go.

@@ -139,6 +139,11 @@ impl Pace {
         Some(now.saturating_duration_since(sent.at))
     }
 
+    /// The serial of the last frame that was sent; 0 where there was none.
+    pub fn last_serial(&self) -> u32 {
+        self.next.wrapping_sub(1)
+    }
+
     /// Whether `serial` was sent at all.
     pub fn has_sent(&self, serial: u32) -> bool {
         (1..self.next).contains(&serial)

@@ -8,6 +8,7 @@ mod hostile;
 mod pointer;
 mod presentation;
 mod progress;
+mod resume;
 mod shells;
 
 use heliostat_wire::input::InputEvent;
@@ -239,6 +240,8 @@ enum Op {
     Close(usize),
     Move(usize, i32, i32),
     Attach(u32, u32),
+    ComeBack(u32, u32),
+    CutOff,
     Refresh,
     Detach,
 }
@@ -253,6 +256,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<usize>().prop_map(Op::Close),
         3 => (any::<usize>(), -200i32..700, -200i32..500).prop_map(|(n, x, y)| Op::Move(n, x, y)),
         1 => (320u32..900, 240u32..700).prop_map(|(w, h)| Op::Attach(w, h)),
+        3 => (320u32..900, 240u32..700).prop_map(|(w, h)| Op::ComeBack(w, h)),
+        2 => Just(Op::CutOff),
         1 => Just(Op::Refresh),
         1 => Just(Op::Detach),
     ]
@@ -261,9 +266,10 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn terminal_shows_what_clients_draw_whatever_happens(ops in prop::collection::vec(op(), 1..25), late in 0usize..40) {
+    fn terminal_shows_what_clients_draw_whatever_happens(ops in prop::collection::vec(op(), 1..30), late in 0usize..40) {
         let mut fixture = Fixture::new();
         fixture.say_cells(late);
+        fixture.let_keep(std::time::Duration::from_secs(60));
         let mut windows = Vec::new();
         fixture.attach("a", (640, 480));
         for op in ops {
@@ -289,14 +295,15 @@ proptest! {
                     fixture.drag(window, x, y);
                 },
                 Op::Attach(w, h) => fixture.attach("b", (w, h)),
+                Op::ComeBack(w, h) => fixture.come_back((w, h)),
+                Op::CutOff => fixture.cut_off(),
                 Op::Refresh => fixture.refresh(),
                 Op::Detach => fixture.detach(),
             }
             fixture.turn();
         }
-        if !fixture.is_attached() {
-            fixture.attach("c", (640, 480));
-        }
+        // Frames that are lost come again at the next attach only.
+        fixture.come_back((640, 480));
         fixture.settle();
         fixture.assert_shows(&windows);
         prop_assert_eq!(fixture.stats().cells_wrong, 0);

@@ -14,6 +14,7 @@ use crate::attached::Attached;
 use crate::clock::monotonic_us;
 use crate::cursor::CursorError;
 use crate::desk::DeskEvent;
+use crate::keep::Kept;
 use crate::net::NetCommand;
 
 /// Frames the terminal takes unacknowledged.
@@ -80,7 +81,13 @@ impl App {
     pub(super) fn join(&mut self, attach: Attach) {
         let outputs = self.display.outputs();
         let budget = Self::budget();
-        self.attached = Some(Attached::new(attach.attach_id, &outputs, budget));
+        let kept = self.keeper.begin(&attach, Self::now_ns());
+        let told = kept.as_ref().map(Kept::told);
+        let id = attach.attach_id;
+        self.attached = Some(match kept {
+            Some(kept) => Attached::with(id, &outputs, kept.scene),
+            None => Attached::new(id, &outputs, budget),
+        });
         self.seat.begin_attach();
         let first = ToSession::Attach {
             attach_id: attach.attach_id,
@@ -97,25 +104,29 @@ impl App {
             },
             keyboard: self.seat.keyboard(),
             layout: self.layout.as_str().into(),
+            kept: told,
         };
         let (attach, first) = (Box::new(attach), Box::new(first));
         self.net.command(NetCommand::Join { attach, first });
     }
 
-    /// The picture goes first; the pixels are wiped, not only forgotten.
+    /// The picture goes first; the pixels are wiped, not only forgotten, or kept for a while where
+    /// that is allowed.
     pub(super) fn leave(&mut self, reason: DetachReason) {
-        let Some(mut attached) = self.attached.take() else {
+        let Some(attached) = self.attached.take() else {
             return;
         };
         self.redraw();
-        attached.scene.wipe();
+        let id = attached.id;
+        let left = attached.into_scene();
+        self.keeper.end(id, left, &reason, Self::now_ns());
         let event = json!({
-            "attach": attached.id.0,
+            "attach": id.0,
             "reason": reason_name(&reason),
             "at_us": monotonic_us(),
         });
         self.announcer.say("detached", event);
-        self.net.command(NetCommand::Leave(attached.id, reason));
+        self.net.command(NetCommand::Leave(id, reason));
     }
 
     pub(super) fn session_ended(&mut self, id: AttachId, reason: DetachReason, why: &str) {

@@ -52,10 +52,10 @@ fn main() -> anyhow::Result<()> {
                 report.note(*system, &link, &name, run)?;
             }
         }
-        for again in [false, true] {
-            let name = measure::connect_name(again);
+        for viewing in measure::Viewing::ALL {
+            let name = viewing.name();
             for system in systems.iter().filter(|_| wanted(name)) {
-                let run = || measure::measure_connect(*system, &link, again);
+                let run = || measure::measure_connect(*system, &link, viewing);
                 report.note(*system, &link, name, run)?;
             }
         }

@@ -20,7 +20,7 @@ use crate::play::Play;
 use crate::workload::{Pace, Workload};
 
 pub use commit::{Commit, measure as measure_commits};
-pub use connect::{measure as measure_connect, name as connect_name};
+pub use connect::{Viewing, measure as measure_connect};
 pub use meter::Meter;
 
 const STEP: Duration = Duration::from_secs(20);
@@ -46,7 +46,10 @@ pub struct Stage {
 impl Stage {
     /// Starts everything.
     pub fn set(system: System, link: &Link, workload: Workload) -> anyhow::Result<Self> {
-        let mut running = system.start(workload, link)?;
+        Self::of(system.start(workload, link)?, link, workload)
+    }
+
+    fn of(mut running: Running, link: &Link, workload: Workload) -> anyhow::Result<Self> {
         let mut viewer = running.desktop.connect()?;
         let drawing = Drawing::connect(&running.socket)?;
         viewer

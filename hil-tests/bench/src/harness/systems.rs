@@ -49,6 +49,9 @@ const TIGERVNC_QUALITY: u8 = 8;
 /// wayvnc 0.5 knows only the lowest and the highest quality, and sends no JPEG for those between.
 const WAYVNC_QUALITY: u8 = 9;
 
+/// Longer than any bench leaves a terminal alone.
+const KEEP: &str = "keep_pixels = \"5min\"\n";
+
 /// How far a viewer is to be kept from seeing a desktop that runs.
 pub trait Desktop: Any {
     /// Starts a viewer and returns it when it is connected.
@@ -105,7 +108,7 @@ impl System {
     pub fn start(self, workload: Workload, link: &Link) -> anyhow::Result<Running> {
         let socket = meeting_place()?;
         match self {
-            Self::Heliostat => heliostat::start(workload, link, &socket),
+            Self::Heliostat => heliostat::start(workload, link, &socket, ""),
             Self::Tigervnc => vnc::start_tigervnc(workload, link, &socket, Some(TIGERVNC_QUALITY)),
             Self::TigervncExact => vnc::start_tigervnc(workload, link, &socket, None),
             Self::Wayvnc => vnc::start_wayvnc(workload, link, &socket, Some(WAYVNC_QUALITY)),
@@ -118,6 +121,11 @@ impl System {
         }
         .with_context(|| format!("start {}", self.name()))
     }
+}
+
+/// Starts Heliostat, and lets its terminals keep what they hold.
+pub fn start_keeping(workload: Workload, link: &Link) -> anyhow::Result<Running> {
+    heliostat::start(workload, link, &meeting_place()?, KEEP)
 }
 
 /// Where harness and drawing client meet; /run is the namespace's own.

@@ -96,7 +96,7 @@ fn reference(named: &OwnedNamedType, nested: &mut Vec<OwnedNamedType>) -> String
 }
 
 fn limits_table() -> String {
-    let rows: [(&str, usize); 21] = [
+    let rows: [(&str, usize); 22] = [
         ("bytes of a message", limits::MAX_MESSAGE),
         ("bytes of a frame header", limits::MAX_FRAME_HEADER),
         ("bytes of a frame's tile batch", limits::MAX_FRAME_CONTENT),
@@ -117,6 +117,10 @@ fn limits_table() -> String {
         ("cursors at once", limits::MAX_CURSORS),
         ("outputs of a terminal", limits::MAX_OUTPUTS),
         ("cells of a `Cells`", limits::MAX_CELL_HASHES),
+        (
+            "seconds that a terminal keeps pixels",
+            limits::MAX_KEEP_S as usize,
+        ),
         ("events of an input batch", limits::MAX_INPUT_EVENTS),
         ("keys held down", limits::MAX_PRESSED),
         ("addresses of an attach", limits::MAX_ADDRESSES),

@@ -13,7 +13,9 @@ use heliostat_wire::output::{Output, Outputs, Size};
 use heliostat_wire::proof::{Algorithm, Challenge, Proof, ProofFailure, ProofKey, Purpose};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect, SceneOp, Transform};
-use heliostat_wire::session::{Capabilities, CellHash, Cursor, ToSession, ToTerminal};
+use heliostat_wire::session::{
+    Capabilities, CellHash, Cursor, Kept, KeptLayer, ToSession, ToTerminal,
+};
 use heliostat_wire::{List, Text};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -236,9 +238,10 @@ pub fn control_to_terminal() -> impl Strategy<Value = ControlToTerminal> {
             list(address()),
             any::<[u8; 32]>(),
             any::<[u8; 32]>(),
-            text()
+            text(),
+            any::<u32>(),
         )
-            .prop_map(|((seq, id), addresses, pin, ticket, person)| {
+            .prop_map(|((seq, id), addresses, pin, ticket, person, keep)| {
                 ControlToTerminal::Attach(Attach {
                     seq,
                     attach_id: AttachId(id),
@@ -246,6 +249,7 @@ pub fn control_to_terminal() -> impl Strategy<Value = ControlToTerminal> {
                     pin: KeyPin(pin),
                     ticket: Ticket(ticket),
                     person,
+                    keep_pixels_s: keep,
                 })
             }),
         (any::<u32>(), refusal, text()).prop_map(|(seq, reason, text)| {
@@ -327,18 +331,22 @@ pub fn to_session() -> impl Strategy<Value = ToSession> {
         capabilities,
         keyboard(),
         text(),
+        prop::option::of(kept()),
     );
     prop_oneof![
-        attach.prop_map(|((id, ticket), outputs, capabilities, keyboard, layout)| {
-            ToSession::Attach {
-                attach_id: AttachId(id),
-                ticket: Ticket(ticket),
-                outputs,
-                capabilities,
-                keyboard,
-                layout,
+        attach.prop_map(
+            |((id, ticket), outputs, capabilities, keyboard, layout, kept)| {
+                ToSession::Attach {
+                    attach_id: AttachId(id),
+                    ticket: Ticket(ticket),
+                    outputs,
+                    capabilities,
+                    keyboard,
+                    layout,
+                    kept,
+                }
             }
-        }),
+        ),
         (any::<i64>(), list(input_event()))
             .prop_map(|(after_us, events)| { ToSession::Input(InputBatch { after_us, events }) }),
         keyboard().prop_map(ToSession::Keyboard),
@@ -351,6 +359,19 @@ pub fn to_session() -> impl Strategy<Value = ToSession> {
         (any::<u32>(), list(cell_hash()))
             .prop_map(|(serial, cells)| ToSession::Cells { serial, cells }),
     ]
+}
+
+fn kept() -> impl Strategy<Value = Kept> {
+    let layer = any::<([u32; 3], bool)>().prop_map(|([layer, w, h], alpha)| KeptLayer {
+        layer: LayerId(layer),
+        size: Size { w, h },
+        alpha,
+    });
+    (any::<(u64, u32)>(), list(layer)).prop_map(|((id, serial), layers)| Kept {
+        attach_id: AttachId(id),
+        serial,
+        layers,
+    })
 }
 
 fn cell_hash() -> impl Strategy<Value = CellHash> {
@@ -413,6 +434,7 @@ fn scene_op() -> impl Strategy<Value = SceneOp> {
     let crop = any::<(u32, u32, u32, u32)>().prop_map(|(x, y, w, h)| Crop { x, y, w, h });
     prop_oneof![
         Just(SceneOp::Clear),
+        Just(SceneOp::ForgetCells),
         (layer.clone(), size(), any::<bool>())
             .prop_map(|(layer, size, alpha)| SceneOp::CreateLayer { layer, size, alpha }),
         (layer.clone(), size(), any::<bool>())

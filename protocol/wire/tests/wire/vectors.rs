@@ -19,7 +19,9 @@ use heliostat_wire::output::{Output, Outputs, Size};
 use heliostat_wire::proof::{self, Algorithm, Challenge, Proof, ProofFailure, ProofKey, Purpose};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect, SceneOp, Transform};
-use heliostat_wire::session::{Capabilities, CellHash, Cursor, ToSession, ToTerminal};
+use heliostat_wire::session::{
+    Capabilities, CellHash, Cursor, Kept, KeptLayer, ToSession, ToTerminal,
+};
 use heliostat_wire::{List, codec, limits, version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -210,6 +212,7 @@ fn control_answers_keep_their_bytes() {
             pin: KeyPin([0x11; 32]),
             ticket: Ticket([0x22; 32]),
             person: "alice".into(),
+            keep_pixels_s: 300,
         }),
     );
     let reason = CardRefusal::Unknown;
@@ -264,6 +267,15 @@ fn session_messages_keep_their_bytes() {
             },
             keyboard: keyboard.clone(),
             layout: "ch(fr)".into(),
+            kept: Some(Kept {
+                attach_id: AttachId(6),
+                serial: 1000,
+                layers: List::truncated(vec![KeptLayer {
+                    layer: LayerId(3),
+                    size: Size { w: 800, h: 600 },
+                    alpha: true,
+                }]),
+            }),
         },
     );
     let output = OutputId(1);
@@ -390,6 +402,7 @@ fn frame_headers_keep_their_bytes() {
     let size = Size { w: 800, h: 600 };
     let ops = vec![
         SceneOp::Clear,
+        SceneOp::ForgetCells,
         SceneOp::CreateLayer {
             layer,
             size,

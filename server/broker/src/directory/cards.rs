@@ -2,6 +2,7 @@
 
 use heliostat_wire::control::{CardRefusal, DetachReason, ToTerminal};
 use heliostat_wire::id::{AttachId, SessionId};
+use heliostat_wire::limits::MAX_KEEP_S;
 
 use super::*;
 use crate::policy::{Enrol, Given, Outcome, Proof};
@@ -314,6 +315,7 @@ impl Directory {
             .idle
             .0
             .map(|idle| idle.as_secs().min(u64::from(u32::MAX)) as u32);
+        let keep = u32::try_from(outcome.keep_pixels.0.as_secs()).unwrap_or(u32::MAX);
         let old = self.sessions[&id].holder.clone();
         if let Some(old) = old.filter(|old| old.terminal != terminal) {
             self.move_away(now, &old, &name);
@@ -337,6 +339,7 @@ impl Directory {
             terminal_name: name,
             terminal_key: key,
             idle_s: idle.filter(|_| desktop),
+            keep_pixels_s: if desktop { keep.min(MAX_KEEP_S) } else { 0 },
         };
         session.holder = Some(Holder {
             terminal: terminal.to_owned(),

@@ -154,7 +154,6 @@ impl Directory {
                 }
             }
             // It was logged when it came; what becomes of it is for the policy to say.
-            FromSession::Asks(_) => {}
             FromSession::Ending { reason } => self.ending(now, id, reason),
             FromSession::Asks(ask) => self.asks(now, id, ask),
         }

@@ -585,6 +585,8 @@ pub struct Offer {
     pub terminal_key: KeyPin,
     /// After how many seconds without input the session asks to be locked.
     pub idle_s: Option<u32>,
+    /// Seconds that the terminal may keep its pixels when the attach is over.
+    pub keep_pixels_s: u32,
 }
 
 /// What the store keeps.

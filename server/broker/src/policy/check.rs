@@ -1,5 +1,7 @@
 //! What a policy would do that nobody can have meant.
 
+use heliostat_wire::limits::MAX_KEEP_S;
+
 use super::values::{Command, Enrol};
 use super::*;
 
@@ -11,6 +13,10 @@ impl Policy {
         for (origin, settings) in tables {
             if settings.kiosk_user.as_deref() == Some("root") {
                 return Some(format!("{origin}: a kiosk does not run as root"));
+            }
+            let keep = settings.keep_pixels.map(|keep| keep.0.as_secs());
+            if keep.is_some_and(|keep| keep > u64::from(MAX_KEEP_S)) {
+                return Some(format!("{origin}: keep_pixels: at most \"1h\""));
             }
             if settings.tasks.is_some_and(|tasks| tasks < 64) {
                 return Some(format!("{origin}: tasks: a desktop needs at least 64"));

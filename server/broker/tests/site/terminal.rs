@@ -189,6 +189,7 @@ impl Terminal {
             attach_id: attach.attach_id,
             ticket: attach.ticket.clone(),
             outputs: List::default(),
+            kept: None,
             capabilities: Capabilities {
                 max_layers: 1,
                 max_layer_bytes: 1 << 20,

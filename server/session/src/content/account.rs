@@ -17,6 +17,19 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// The layer gets other cells, whose pixels are known as well as those before them.
+    pub(super) fn reshape(&mut self, cells: usize) {
+        let newest = self.newest();
+        self.changed.clear();
+        self.changed.resize(cells, newest);
+    }
+
+    /// The last frame that changed the layer.
+    fn newest(&self) -> u32 {
+        let changed = self.changed.iter().copied().max();
+        changed.unwrap_or(0).max(self.shaped)
+    }
+
     /// Nothing was sent of any cell.
     pub(super) fn reset(&mut self, cells: usize) {
         self.changed.clear();
@@ -56,6 +69,25 @@ impl Content {
         }
         let pixels = self.view().sub(self.cell_rect(cell))?;
         Some(diff::digest(seed, pixels) == hash)
+    }
+
+    /// The terminal is back. It has applied `serial` of the former attach, and perhaps nothing more,
+    /// so that nobody knows what it holds of that which was sent later.
+    pub fn go_on_after(&mut self, serial: u32) {
+        let is_lost = |changed: &u32| *changed > serial;
+        let lost = self.account.changed.iter().any(is_lost);
+        // Copies that wait would spread what is not known.
+        if self.account.shaped > serial || lost && !self.waiting.is_empty() {
+            return self.forget();
+        }
+        for (base, changed) in self.cells.iter_mut().zip(&self.account.changed) {
+            if is_lost(changed) {
+                self.dirty += usize::from(!base.is_dirty());
+                *base = Base::Unknown;
+            }
+        }
+        self.account.shaped = 0;
+        self.account.changed.fill(0);
     }
 
     /// The terminal holds something else of a cell than was sent: it goes again, as a whole.

@@ -13,7 +13,7 @@ use heliostat_link::{
 use heliostat_wire::bounded::Text;
 use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::{AttachId, SessionId};
-use heliostat_wire::limits::MAX_NAME;
+use heliostat_wire::limits::{MAX_KEEP_S, MAX_NAME};
 use heliostat_wire::scene::FrameHeader;
 use heliostat_wire::session::{ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -49,7 +49,7 @@ impl SharedTickets {
     }
 
     /// Redeems a ticket, waiting a moment for its announcement.
-    async fn redeem(&self, presented: Presented<'_>) -> Result<String, TicketError> {
+    async fn redeem(&self, presented: Presented<'_>) -> Result<Expect, TicketError> {
         let (tickets, news) = &*self.0;
         let redeem = || {
             let mut tickets = tickets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,6 +121,7 @@ impl Door {
             capabilities,
             keyboard,
             layout,
+            kept,
         } = first
         else {
             return Err(LinkError::Protocol("the first message is not an attach").into());
@@ -130,11 +131,12 @@ impl Door {
             ticket: &ticket,
             key: connection.peer(),
         };
-        let terminal = self
+        let expected = self
             .tickets
             .redeem(presented)
             .await
             .map_err(Refusal::Ticket)?;
+        let terminal = expected.terminal_name;
         connection.authenticated();
         let carrier = connection.carrier().as_str();
         info!(attach = %attach_id, terminal, carrier, "attached");
@@ -147,6 +149,8 @@ impl Door {
             capabilities,
             keyboard,
             layout: layout.to_string(),
+            kept,
+            keep: Duration::from_secs(u64::from(expected.keep_pixels_s.min(MAX_KEEP_S))),
             delivered: delivered.clone(),
             sender,
             connection: Some(connection.clone()),

@@ -55,12 +55,12 @@ impl Tickets {
         self.0.insert(expect.attach_id, (expect, now + lives));
     }
 
-    /// A terminal shows a ticket. Returns the terminal's name; the ticket is used then.
+    /// A terminal shows a ticket. Returns what was announced of it; the ticket is used then.
     pub fn redeem(
         &mut self,
         presented: Presented<'_>,
         now: Instant,
-    ) -> Result<String, TicketError> {
+    ) -> Result<Expect, TicketError> {
         self.0.retain(|_, (_, until)| *until > now);
         let (expect, _) = self.0.get(&presented.attach).ok_or(TicketError::Unknown)?;
         let digest: [u8; 32] = Sha256::digest(presented.ticket.0).into();
@@ -74,7 +74,7 @@ impl Tickets {
             .0
             .remove(&presented.attach)
             .ok_or(TicketError::Unknown)?;
-        Ok(expect.terminal_name)
+        Ok(expect)
     }
 }
 
@@ -104,6 +104,7 @@ mod tests {
             terminal_name: "a".to_owned(),
             expires_ms: 10_000,
             idle_s: None,
+            keep_pixels_s: 300,
         }
     }
 
@@ -120,7 +121,7 @@ mod tests {
         let now = Instant::now();
         let mut tickets = Tickets::default();
         tickets.expect(expect(1), now);
-        assert_eq!(tickets.redeem(presented(1), now), Ok("a".to_owned()));
+        assert_eq!(tickets.redeem(presented(1), now), Ok(expect(1)));
         assert_eq!(tickets.redeem(presented(1), now), Err(TicketError::Unknown));
     }
 

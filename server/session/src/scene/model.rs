@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use heliostat_tiles::{Decoder, Limits, PixelsRef, Rect as TileRect, TILE, TileSink, diff};
-use heliostat_wire::id::{LayerId, OutputId, VideoId};
+use heliostat_wire::bounded::List;
+use heliostat_wire::id::{AttachId, LayerId, OutputId, VideoId};
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{FrameHeader, Placement, Rect, SceneOp, Transform};
-use heliostat_wire::session::CellHash;
+use heliostat_wire::session::{CellHash, Kept, KeptLayer};
 
 /// What a terminal holds.
 #[derive(Default)]
@@ -73,15 +74,34 @@ impl Model {
         self.decoder = Some(decoder);
     }
 
+    /// Keeps what a terminal keeps when an attach is over. Returns what it says of it.
+    pub(crate) fn rest(&mut self, attach_id: AttachId) -> Kept {
+        self.outputs.clear();
+        self.films.clear();
+        self.layers
+            .values_mut()
+            .for_each(|layer| layer.opaque.clear());
+        let layer = |(id, layer): (&LayerId, &Layer)| KeptLayer {
+            layer: *id,
+            size: layer.size,
+            alpha: layer.alpha,
+        };
+        Kept {
+            attach_id,
+            serial: std::mem::take(&mut self.serial),
+            layers: List::truncated(self.layers.iter().map(layer).collect()),
+        }
+    }
+
     pub(crate) fn apply(&mut self, op: &SceneOp) {
         match op.clone() {
             SceneOp::Clear => {
                 *self = Self {
                     serial: self.serial,
-                    decoder: self.decoder.take(),
                     ..Self::default()
                 }
             }
+            SceneOp::ForgetCells => self.decoder = None,
             SceneOp::CreateLayer { layer, size, alpha } => {
                 let before = self.layers.insert(layer, Layer::new(size, alpha));
                 assert!(before.is_none(), "{layer:?} exists");

@@ -11,7 +11,7 @@ use heliostat_wire::id::{AttachId, OutputId};
 use heliostat_wire::input::{InputBatch, InputEvent, KeyboardState};
 use heliostat_wire::limits::MAX_CELL_HASHES;
 use heliostat_wire::output::{Output, Size};
-use heliostat_wire::session::{Capabilities, Cursor, ToSession, ToTerminal};
+use heliostat_wire::session::{Capabilities, Cursor, Kept, ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::client::{Client, Painting};
@@ -44,6 +44,12 @@ pub struct Fixture {
     videos: u32,
     /// Says after each frame what it holds, and this many words late.
     says_cells: Option<usize>,
+    /// For how long terminals that come may keep what they hold.
+    keep: Duration,
+    /// What the last terminal holds that has gone.
+    left: Option<(AttachId, Model)>,
+    /// Frames do not reach the terminal any more.
+    is_cut_off: bool,
 }
 
 struct Terminal {
@@ -73,6 +79,9 @@ impl Fixture {
             acknowledges: true,
             videos: 4,
             says_cells: None,
+            keep: Duration::ZERO,
+            left: None,
+            is_cut_off: false,
         }
     }
 
@@ -84,8 +93,63 @@ impl Fixture {
         self.attach_to(name, vec![output]);
     }
 
+    /// For how long terminals that come may keep what they hold.
+    pub fn let_keep(&mut self, keep: Duration) {
+        self.keep = keep;
+    }
+
+    /// The terminal that has gone, or is about to, attaches again with what it holds.
+    pub fn come_back(&mut self, size: (u32, u32)) {
+        self.come_back_with(size, |_| {});
+    }
+
+    /// The same, and it says something else of it.
+    pub fn come_back_with(&mut self, (w, h): (u32, u32), change: impl FnOnce(&mut Kept)) {
+        self.put_away();
+        let left = self.left.take().map(|(attach, mut model)| {
+            let mut kept = model.rest(attach);
+            change(&mut kept);
+            (kept, model)
+        });
+        let (kept, model) = left.unzip();
+        let mut output = before_any_terminal();
+        output.size = Size { w, h };
+        output.refresh_mhz = 1_000_000;
+        // Without a frame it would not know what it holds, and has overwritten it.
+        let kept = kept.filter(|kept| kept.serial > 0);
+        let model = model.filter(|_| kept.is_some());
+        self.let_in("back", vec![output], (kept, model.unwrap_or_default()));
+    }
+
+    /// Frames do not reach the terminal any more.
+    pub fn cut_off(&mut self) {
+        self.is_cut_off = true;
+    }
+
+    /// What the terminal holds that has gone, for another day.
+    pub fn take_left(&mut self) -> Option<(AttachId, Model)> {
+        self.left.take()
+    }
+
+    /// The terminal that has gone is that one.
+    pub fn put_left(&mut self, left: Option<(AttachId, Model)>) {
+        self.left = left;
+    }
+
+    fn put_away(&mut self) {
+        if let Some(terminal) = self.terminal.take() {
+            self.left = Some((terminal.id, terminal.model));
+        }
+    }
+
     /// Attaches a terminal with these screens.
     pub fn attach_to(&mut self, name: &str, outputs: Vec<Output>) {
+        self.put_away();
+        self.let_in(name, outputs, (None, Model::default()));
+    }
+
+    fn let_in(&mut self, name: &str, outputs: Vec<Output>, (kept, model): (Option<Kept>, Model)) {
+        self.is_cut_off = false;
         self.attach += 1;
         let (sender, words) = unbounded_channel();
         let attach = NewAttach {
@@ -104,6 +168,8 @@ impl Fixture {
             },
             keyboard: KeyboardState::default(),
             layout: String::new(),
+            kept,
+            keep: self.keep,
             sender,
             connection: None,
         };
@@ -111,7 +177,7 @@ impl Fixture {
         self.terminal = Some(Terminal {
             id: AttachId(self.attach),
             words,
-            model: Model::default(),
+            model,
             heard: Vec::new(),
             said: VecDeque::new(),
             unacknowledged: Vec::new(),
@@ -141,13 +207,10 @@ impl Fixture {
     }
 
     pub fn detach(&mut self) {
-        if let Some(terminal) = self.terminal.take() {
-            self.tell(LinkEvent::Ended(terminal.id, DetachReason::CardRemoved));
+        if let Some(id) = self.terminal.as_ref().map(|terminal| terminal.id) {
+            self.put_away();
+            self.tell(LinkEvent::Ended(id, DetachReason::CardRemoved));
         }
-    }
-
-    pub fn is_attached(&self) -> bool {
-        self.terminal.is_some()
     }
 
     pub fn acknowledge(&mut self, acknowledges: bool) {
@@ -337,6 +400,7 @@ impl Fixture {
         let mut news = false;
         while let Ok(word) = terminal.words.try_recv() {
             match word {
+                ToTerminalTask::Frame(..) if self.is_cut_off => {}
                 ToTerminalTask::Frame(header, content) => {
                     news = true;
                     terminal.model.frame(&header, &content);

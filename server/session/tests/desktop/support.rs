@@ -150,6 +150,7 @@ impl Desktop {
             ticket_sha256: Hex(Sha256::digest(ticket.0).into()),
             terminal_key_sha256: Hex(self.key.pin().0),
             terminal_name: terminal.to_owned(),
+            keep_pixels_s: 0,
             expires_ms: 10_000,
             idle_s: None,
         });
@@ -281,6 +282,7 @@ impl Desktop {
             attach_id,
             ticket: ticket.clone(),
             outputs: List::new(vec![output]).unwrap(),
+            kept: None,
             capabilities: Capabilities {
                 max_layers: 256,
                 max_layer_bytes: 64 << 20,

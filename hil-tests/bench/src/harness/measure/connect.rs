@@ -5,27 +5,53 @@ use hil_local::terminal::monotonic_us;
 
 use super::{Meter, STEP, Stage, patience};
 use crate::harness::figures::{Figures, Times, round};
-use crate::harness::systems::System;
+use crate::harness::systems::{System, start_keeping};
 use crate::link::Link;
 use crate::workload::Workload;
 
 const TIMES: u32 = 8;
-/// The name of the workload, the same viewer `again` or another one.
-pub fn name(again: bool) -> &'static str {
-    if again { "reattach" } else { "connect" }
+
+/// Who connects the next time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Viewing {
+    /// Another viewer.
+    Anew,
+    /// The same one, which has kept nothing.
+    Again,
+    /// The same one, with what it has kept.
+    Kept,
 }
 
-/// Connects several times, the same viewer `again` or another one. `input_ms` is the time to the first whole frame, `exact_after_ms` the
+impl Viewing {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Anew, Self::Again, Self::Kept];
+
+    /// The name of the workload.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anew => "connect",
+            Self::Again => "reattach",
+            Self::Kept => "reattach-kept",
+        }
+    }
+}
+
+/// Connects several times. `input_ms` is the time to the first whole frame, `exact_after_ms` the
 /// median time to the exact picture.
-pub fn measure(system: System, link: &Link, again: bool) -> anyhow::Result<Figures> {
+pub fn measure(system: System, link: &Link, viewing: Viewing) -> anyhow::Result<Figures> {
+    let again = viewing != Viewing::Anew;
     if again {
         ensure!(
             system == System::Heliostat,
             "its viewers keep nothing, so that this is connect"
         );
     }
-    let mut stage = Stage::set(system, link, Workload::Menu)?;
-    let mut figures = Figures::empty(system.name(), &link.profile().name(), name(again));
+    let workload = Workload::Menu;
+    let mut stage = match viewing {
+        Viewing::Kept => Stage::of(start_keeping(workload, link)?, link, workload)?,
+        Viewing::Anew | Viewing::Again => Stage::set(system, link, workload)?,
+    };
+    let mut figures = Figures::empty(system.name(), &link.profile().name(), viewing.name());
     let expected = stage.play.picture(None);
     let (mut first, mut exact) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {

@@ -25,8 +25,14 @@ struct Heliostat {
     waiting: Option<Viewer>,
 }
 
-/// Starts a site whose sessions begin with the drawing client.
-pub fn start(workload: Workload, link: &Link, socket: &Path) -> anyhow::Result<Running> {
+/// Starts a site whose sessions begin with the drawing client; `policy` is laid over its default
+/// policy.
+pub fn start(
+    workload: Workload,
+    link: &Link,
+    socket: &Path,
+    policy: &str,
+) -> anyhow::Result<Running> {
     let draw = programs::find("hil-draw")?;
     let command = format!(
         "{} {} --control {}",
@@ -37,6 +43,7 @@ pub fn start(workload: Workload, link: &Link, socket: &Path) -> anyhow::Result<R
     let options = SiteOptions {
         address: link.server(),
         session_toml: format!("autostart = [\"{command}\"]\n"),
+        policy: format!("[default]\nproof = \"none\"\n{policy}"),
         ..SiteOptions::default()
     };
     let site = Site::start(&options)?;
