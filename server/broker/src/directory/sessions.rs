@@ -153,7 +153,6 @@ impl Directory {
                     session.answers.said(now.ms, stats);
                 }
             }
-            // It was logged when it came; what becomes of it is for the policy to say.
             FromSession::Ending { reason } => self.ending(now, id, reason),
             FromSession::Asks(ask) => self.asks(now, id, ask),
         }

@@ -23,7 +23,7 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        Self::with("default.proof = \"none\"", Remembered::default())
+        Self::with("default.proof = \"none\"\ndefault.keep_pixels = \"5min\"", Remembered::default())
     }
 
     /// A site of this policy.
@@ -246,6 +246,7 @@ fn the_first_card_starts_a_session_and_the_next_one_finds_it() {
     assert_eq!((offer.link, offer.seq, offer.session), (a, 1, session));
     assert_eq!((offer.port, offer.pin), (4500, KeyPin([1; 32])));
     assert_eq!(offer.terminal_key, KeyPin([1; 32]));
+    assert_eq!(offer.keep_pixels_s, 300);
 
     let actions = site.says(a, ToBroker::CardRemoved { seq: 1 });
     assert!(matches!(

@@ -15,6 +15,21 @@ use crate::broker::{Broker, alive, eventually, people};
 use crate::terminal::within;
 
 #[tokio::test]
+async fn terminal_keeps_no_pixels_unless_the_site_lets_it() {
+    for (more, keep_pixels_s) in [("", 0), ("[terminals]\nkeep_pixels_s = 300\n", 300)] {
+        let broker = Broker::with(more, &[]);
+        let [person, _] = people();
+        broker.add_card("c1", &person);
+        let mut terminal = broker.terminal("a").await;
+        terminal.insert("c1").await;
+        assert!(matches!(terminal.recv().await, ToTerminal::Starting { .. }));
+        let attach = terminal.attach().await;
+        assert_eq!(attach.keep_pixels_s, keep_pixels_s);
+        within(terminal.join(&attach)).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_card_opens_a_session_that_runs_as_its_person_and_inherits_nothing() {
     let broker = Broker::start();
     let [person, _] = people();
