@@ -324,11 +324,10 @@ impl Decoder {
                     self.pixels.extend((0..w).map(colour));
                 }
             }
-            Kind::Planes => {
+            Kind::Pixels => {
                 let bytes = data.take(planes::len(area, header.alpha));
-                self.pixels.resize(area, 0);
                 let bytes = bytes.ok_or(DecodeError::Truncated)?;
-                planes::take(bytes, header.alpha, &mut self.pixels);
+                planes::take_together(bytes, header.alpha, &mut self.pixels);
             }
             Kind::Predicted => {
                 let bytes = data.take(planes::len(area, header.alpha));
@@ -340,10 +339,9 @@ impl Decoder {
                 planes::take(&self.planes, header.alpha, &mut self.pixels);
             }
             Kind::Xor => {
-                let bytes = data.take(area * 4).ok_or(DecodeError::Truncated)?;
-                self.pixels.extend((0..area).map(|i| {
-                    u32::from_le_bytes([0, 1, 2, 3].map(|plane| bytes[plane * area + i]))
-                }));
+                let bytes = data.take(planes::len(area, header.alpha));
+                let bytes = bytes.ok_or(DecodeError::Truncated)?;
+                take_xor(bytes, header.alpha, &mut self.pixels);
             }
             Kind::Recall => {
                 let slot = headers.varint().ok_or(DecodeError::Truncated)?;
@@ -389,5 +387,19 @@ impl Decoder {
         }
         sink.damaged(header.layer, rect);
         Ok(())
+    }
+}
+
+/// An exclusive or, the bytes of each pixel together.
+fn take_xor(bytes: &[u8], alpha: bool, pixels: &mut Vec<u32>) {
+    match alpha {
+        true => {
+            let xors = bytes.chunks_exact(4);
+            pixels.extend(xors.map(|p| u32::from_le_bytes([p[0], p[1], p[2], p[3]])));
+        }
+        false => {
+            let xors = bytes.chunks_exact(3);
+            pixels.extend(xors.map(|p| u32::from_le_bytes([p[0], p[1], p[2], 0])));
+        }
     }
 }

@@ -23,6 +23,8 @@ const WORTH_LEARNING: usize = 48;
 const SAMPLE: usize = 128;
 /// Fewer pixels are tried at once.
 const SAMPLED: usize = 1024;
+/// Palettes of more colours have indices of a whole byte, which mean something else in each cell.
+const TIGHT: usize = 16;
 /// Bytes before zstd below which a cell is not worth keeping.
 const WORTH_KEEPING: usize = 1024;
 
@@ -252,8 +254,14 @@ impl Encoder {
                 return;
             }
         }
-        let alpha = self.pixels.iter().fold(u32::MAX, |all, pixel| all & pixel) >> 24 != 0xff;
         let kind = self.choose(rect.w as usize, old.is_some());
+        let alpha = match kind {
+            Kind::Xor => {
+                let pairs = self.pixels.iter().zip(&self.other);
+                pairs.fold(0, |all, (new, old)| all | new ^ old) >> 24 != 0
+            }
+            _ => self.pixels.iter().fold(u32::MAX, |all, pixel| all & pixel) >> 24 != 0xff,
+        };
         // Without the layer's size only an inner cell is known to be whole; that is most of them.
         let whole = rect.w == TILE && rect.h == TILE;
         let header = Header {
@@ -386,16 +394,19 @@ impl Encoder {
             let bits = index_bits(palette.colours().len()) as usize;
             palette.colours().len() * 3 + area * bits / 8 / 2
         });
+        // Of pixels that repeat each other zstd finds most again, in other cells too, whose palettes
+        // would be others.
+        let is_tight = few && palette.colours().len() <= TIGHT;
+        let flat_cost = (!is_tight && is_flat(pixels, w)).then_some(area / 3);
         let xor_cost = has_old.then(|| {
             let pairs = pixels.iter().zip(other.iter());
             let differing: u32 = pairs.map(|(a, b)| u32::from(a != b)).sum();
             8 + differing as usize * 2 + area / 32
         });
-        match (palette_cost, xor_cost) {
-            (Some(palette), Some(xor)) if xor < palette => Kind::Xor,
+        match (flat_cost.or(palette_cost), xor_cost) {
+            (cost, Some(xor)) if xor < cost.unwrap_or(area) => Kind::Xor,
+            _ if flat_cost.is_some() => Kind::Pixels,
             (Some(_), _) => Kind::Palette,
-            (None, Some(xor)) if xor < area => Kind::Xor,
-            (None, _) if is_flat(pixels, w) => Kind::Planes,
             (None, _) => Kind::Predicted,
         }
     }
@@ -450,7 +461,7 @@ impl Encoder {
                 planes::put(colours, header.alpha, data);
                 pack(indices, header.rect.w, index_bits(colours.len()), data);
             }
-            Kind::Planes => planes::put(pixels, header.alpha, data),
+            Kind::Pixels => planes::put_together(pixels, header.alpha, data),
             Kind::Predicted => {
                 scratch.clear();
                 planes::put(pixels, header.alpha, scratch);
@@ -463,19 +474,21 @@ impl Encoder {
                 for (new, old) in pixels.iter_mut().zip(other.iter()) {
                     *new ^= old;
                 }
-                put_xor(pixels, data);
+                put_xor(pixels, header.alpha, data);
             }
             Kind::Recall => unreachable!("recalled cells have no pixels to put"),
         }
     }
 }
 
-/// The planes of an exclusive or: blue, green, red, alpha, without a colour transform, since most
-/// of its bytes are zero as they are.
-fn put_xor(pixels: &[u32], out: &mut Vec<u8>) {
-    for shift in [0, 8, 16, 24] {
-        out.extend(pixels.iter().map(|p| (p >> shift) as u8));
-    }
+/// An exclusive or: blue, green, red and perhaps alpha of each pixel, without a colour transform,
+/// since most of its bytes are zero as they are.
+fn put_xor(pixels: &[u32], alpha: bool, out: &mut Vec<u8>) {
+    let bytes = 3 + usize::from(alpha);
+    let start = out.len();
+    out.resize(start + pixels.len() * bytes, 0);
+    let pairs = pixels.iter().zip(out[start..].chunks_exact_mut(bytes));
+    pairs.for_each(|(pixel, out)| out.copy_from_slice(&pixel.to_le_bytes()[..bytes]));
 }
 
 /// Whether most pixels repeat a neighbour, as in text over a gradient: prediction would only

@@ -11,11 +11,11 @@ pub enum Kind {
     Solid = 0,
     /// Up to 256 colours and indices.
     Palette = 1,
-    /// Planes as they are.
-    Planes = 2,
+    /// Pixels as they are.
+    Pixels = 2,
     /// Planes of what a median predictor missed.
     Predicted = 3,
-    /// Planes of the exclusive or with what the terminal holds.
+    /// The exclusive or with what the terminal holds.
     Xor = 4,
     /// A cell that the terminal has kept.
     Recall = 5,
@@ -26,7 +26,7 @@ impl Kind {
         [
             Self::Solid,
             Self::Palette,
-            Self::Planes,
+            Self::Pixels,
             Self::Predicted,
             Self::Xor,
             Self::Recall,
@@ -43,7 +43,7 @@ const SAME_LAYER: u8 = 1 << 3;
 const NEXT_CELL: u8 = 1 << 4;
 /// The rectangle is all of its cell inside the layer.
 const WHOLE_CELL: u8 = 1 << 5;
-/// Alpha is coded; without it every pixel is opaque.
+/// Alpha is coded; without it every pixel is opaque, or as opaque as before for an exclusive or.
 const ALPHA: u8 = 1 << 6;
 /// The whole cell is kept when the record has been done.
 pub const KEEP: u8 = 1 << 7;
@@ -57,7 +57,7 @@ pub struct Header {
     pub rect: Rect,
     /// The encoding.
     pub kind: Kind,
-    /// Whether alpha is coded.
+    /// Whether alpha is coded; where it is not, it is 255, or as it was for an exclusive or.
     pub alpha: bool,
     /// Whether the whole cell is to be kept.
     pub keep: bool,

@@ -2,7 +2,7 @@
 //!
 //! Pixels are `u32` with the value `0xAARRGGBB`, colour premultiplied by alpha. A rectangle lies
 //! inside one 64×64 cell of its layer. Each is encoded as whatever is cheapest for it (one colour,
-//! a palette, planes, predicted planes, or the difference to what the terminal holds), and all of
+//! a palette, pixels, predicted planes, or the difference to what the terminal holds), and all of
 //! a frame's rectangles go through zstd as one, because batching about doubles the ratio; many of
 //! them as a few parts, so that several processors can share the work. The bytes are specified in
 //! `FORMAT.md` beside this crate.

@@ -24,6 +24,10 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// How long an acknowledgement may wait for company: input that follows saves a packet of its own.
 /// Well under the time of a frame, of which the session sends three before it waits for one.
 const ACK_DELAY: Duration = Duration::from_millis(8);
+/// The same while input comes, of which some is made for each frame: a little more than a frame.
+const ACK_DELAY_IN_INPUT: Duration = Duration::from_millis(20);
+/// Input this long ago says that more of it comes soon.
+const INPUT_COMES: Duration = Duration::from_millis(50);
 
 /// The session link of now.
 pub struct Sessions {
@@ -59,6 +63,7 @@ impl Sessions {
             post: self.post.clone(),
             words,
             held: None,
+            input: None,
             _attachment: self.attached.begin(),
         };
         tokio::spawn(task.run(attach, first, broker));
@@ -90,6 +95,8 @@ struct Task {
     words: UnboundedReceiver<Word>,
     /// An acknowledgement that waits for company, and until when.
     held: Option<(ToSession, Instant)>,
+    /// When input was last sent.
+    input: Option<Instant>,
     /// The control link stays as it is meanwhile.
     _attachment: Attachment,
 }
@@ -227,11 +234,15 @@ impl Task {
         sender: &mut Sender<ToSession>,
         message: ToSession,
     ) -> Result<(), LinkError> {
+        let now = Instant::now();
         if let Some((held, _)) = self.held.take() {
             sender.queue(&held)?;
         } else if may_be_held(&message) {
-            self.held = Some((message, Instant::now() + ACK_DELAY));
+            self.held = Some((message, now + ack_delay(self.input, now)));
             return Ok(());
+        }
+        if matches!(message, ToSession::Input(_)) {
+            self.input = Some(now);
         }
         sender.queue(&message)
     }
@@ -247,6 +258,14 @@ impl Task {
 /// An acknowledgement may be, but for the first of an attach, which is waited for.
 fn may_be_held(message: &ToSession) -> bool {
     matches!(message, ToSession::FrameShown { serial, .. } if *serial > 1)
+}
+
+/// For how long one may be, with the last input then.
+fn ack_delay(input: Option<Instant>, now: Instant) -> Duration {
+    match input.is_some_and(|input| now.saturating_duration_since(input) < INPUT_COMES) {
+        true => ACK_DELAY_IN_INPUT,
+        false => ACK_DELAY,
+    }
 }
 
 /// Waits until then; without a time, for ever.
