@@ -32,6 +32,8 @@ mod transport;
 
 pub use backoff::Backoff;
 pub use connection::{Carrier, Connection, Stats};
+#[cfg(feature = "oracle")]
+pub use copies::hostile_copies;
 pub use dial::Dialer;
 pub use error::{Ended, LinkError};
 pub use frames::{Frame, FrameReceiver, FrameSender, Sent};

@@ -42,6 +42,22 @@ impl Joined {
         self.end > self.streamed
     }
 
+    /// Bytes given out.
+    #[cfg(any(test, feature = "oracle"))]
+    pub(crate) fn given(&self) -> u64 {
+        self.end
+    }
+
+    /// Bytes that wait for their turn.
+    #[cfg(any(test, feature = "oracle"))]
+    pub(crate) fn kept(&self) -> usize {
+        self.early.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Bytes that may.
+    #[cfg(any(test, feature = "oracle"))]
+    pub(crate) const MOST_KEPT: usize = MAX_EARLY * super::word::MAX_PART;
+
     fn take(&mut self, at: u64, bytes: &[u8], out: &mut BytesMut) {
         let known = usize::try_from(self.end - at).unwrap_or(usize::MAX);
         if let Some(new) = bytes.get(known..) {

@@ -11,6 +11,8 @@
 
 mod join;
 mod loss;
+#[cfg(any(test, feature = "oracle"))]
+mod oracle;
 mod tail;
 mod word;
 
@@ -22,6 +24,8 @@ use tokio::sync::Notify;
 
 pub(crate) use join::Joined;
 use loss::Losses;
+#[cfg(feature = "oracle")]
+pub use oracle::hostile_copies;
 pub(crate) use tail::Tail;
 use word::{MAX_WORD, Word};
 
