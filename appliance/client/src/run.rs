@@ -27,6 +27,10 @@ pub fn run(args: ClientArgs) -> anyhow::Result<()> {
         .map(heliostat_sys::fd::take_inherited)
         .transpose();
     let state = state.context("the socket to PID 1")?;
+    // Wiping what is ours is not enough: codecs and links free what they held as it was.
+    if !heliostat_sys::memory::overwrite_what_is_freed() {
+        tracing::debug!("the C library does not overwrite memory that is freed");
+    }
     match args.backend {
         Backend::Kms => fd_loop::run_kms(args, state),
         Backend::Headless => fd_loop::run_headless(args, state),

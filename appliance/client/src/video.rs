@@ -199,8 +199,8 @@ impl Videos {
 }
 
 impl Drop for Video {
-    /// What a person has seen does not stay in memory; the codec's own pictures are freed as they
-    /// are.
+    /// What a person has seen does not stay in memory. The codec's own pictures are overwritten when
+    /// they are freed (`heliostat_sys::memory`).
     fn drop(&mut self) {
         self.begun.fill(0);
     }
