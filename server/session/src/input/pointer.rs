@@ -34,10 +34,14 @@ impl App {
         if self.constrain(&pointer, &relative) {
             return;
         }
+        let mut stays = None;
         if self.windows.is_dragging() {
             self.windows.drag_to(whole(at));
             self.dirty.layout = true;
+        } else {
+            stays = self.confined(&pointer, at);
         }
+        let at = stays.unwrap_or(at);
         let under = self.under(at);
         let serial = SERIAL_COUNTER.next_serial();
         pointer.relative_motion(self, under.clone(), &relative);
@@ -52,6 +56,9 @@ impl App {
         );
         pointer.frame(self);
         self.activate_constraint(&pointer);
+        if stays.is_some() {
+            self.tell_pointer();
+        }
         if self.drag_icon.is_some() {
             self.dirty.layout = true;
         }
@@ -81,6 +88,11 @@ impl App {
     /// The pointer is put somewhere else, here and at the terminal.
     pub(crate) fn warp_pointer(&mut self, at: Point<f64, Logical>) {
         self.put_pointer(at);
+        self.tell_pointer();
+    }
+
+    /// The terminal's pointer is put where ours is.
+    fn tell_pointer(&self) {
         let at = self.pointer.current_location();
         let Some(screen) = self.desk.screen_at(at) else {
             return;

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use wayland_client::backend::WaylandError;
 use wayland_client::protocol::{
-    wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_pointer, wl_registry, wl_seat, wl_shm,
-    wl_shm_pool, wl_surface,
+    wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_pointer, wl_region, wl_registry,
+    wl_seat, wl_shm, wl_shm_pool, wl_surface,
 };
 use wayland_client::{Connection, Dispatch, EventQueue, QueueHandle, delegate_noop};
 use wayland_protocols::wp::pointer_constraints::zv1::client::{
-    zwp_locked_pointer_v1, zwp_pointer_constraints_v1,
+    zwp_confined_pointer_v1, zwp_locked_pointer_v1, zwp_pointer_constraints_v1,
 };
 use wayland_protocols::wp::presentation_time::client::{wp_presentation, wp_presentation_feedback};
 use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel, xdg_wm_base};
@@ -63,6 +63,7 @@ pub enum Told {
 pub struct PointerState {
     pub serial: u32,
     pub locked: bool,
+    pub confined: bool,
 }
 
 /// What the server has said.
@@ -451,7 +452,21 @@ impl Dispatch<zwp_locked_pointer_v1::ZwpLockedPointerV1, ()> for State {
     }
 }
 
+impl Dispatch<zwp_confined_pointer_v1::ZwpConfinedPointerV1, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &zwp_confined_pointer_v1::ZwpConfinedPointerV1,
+        event: zwp_confined_pointer_v1::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        state.pointer.confined = matches!(event, zwp_confined_pointer_v1::Event::Confined);
+    }
+}
+
 delegate_noop!(State: ignore zwp_pointer_constraints_v1::ZwpPointerConstraintsV1);
+delegate_noop!(State: ignore wl_region::WlRegion);
 delegate_noop!(State: ignore wp_presentation::WpPresentation);
 delegate_noop!(State: ignore wl_compositor::WlCompositor);
 delegate_noop!(State: ignore wl_surface::WlSurface);

@@ -1,6 +1,7 @@
 //! Pointers that clients hide or hold.
 
 use heliostat_wire::session::{Cursor, ToTerminal};
+use wayland_client::protocol::wl_compositor::WlCompositor;
 use wayland_client::protocol::{wl_pointer, wl_seat};
 use wayland_protocols::wp::pointer_constraints::zv1::client::zwp_locked_pointer_v1::ZwpLockedPointerV1;
 use wayland_protocols::wp::pointer_constraints::zv1::client::zwp_pointer_constraints_v1::{
@@ -114,4 +115,41 @@ fn another_terminal_learns_that_the_pointer_is_held() {
     fixture.attach("b", (640, 480));
     fixture.settle();
     assert_eq!(fixture.cursor(), Some(Cursor::Locked));
+}
+
+#[test]
+fn pointer_that_is_confined_stays_in_its_region_until_it_is_let_go() {
+    let (mut fixture, window, pointer) = pointed_at();
+    let client = fixture.client(window);
+    let constraints: ZwpPointerConstraintsV1 = client.bind(1);
+    let compositor: WlCompositor = client.bind(4);
+    let region = compositor.create_region(&client.handle(), ());
+    region.add(100, 20, 60, 40);
+    let surface = client.surface.clone().unwrap();
+    let (life, handle) = (Lifetime::Persistent, client.handle());
+    let held = constraints.confine_pointer(&surface, &pointer, Some(&region), life, &handle, ());
+    fixture.settle();
+    let confined = |fixture: &mut Fixture| fixture.client(window).state.pointer.confined;
+    assert!(!confined(&mut fixture), "the pointer is not there yet");
+    let (x, y) = fixture.corner(window);
+    let warp = |fixture: &Fixture| {
+        let mut told = fixture.heard().iter().rev();
+        told.find_map(|told| match told {
+            ToTerminal::WarpPointer { x, y, .. } => Some((x / 256, y / 256)),
+            _ => None,
+        })
+    };
+    fixture.motion(x + 120, y + 30);
+    fixture.settle();
+    assert!(confined(&mut fixture));
+    assert_eq!(warp(&fixture), None, "inside it moves as it likes");
+    fixture.motion(x + 190, y - 300);
+    fixture.settle();
+    assert_eq!(warp(&fixture), Some((x + 159, y + 20)));
+    assert!(confined(&mut fixture));
+    held.destroy();
+    fixture.settle();
+    fixture.motion(x + 190, y + 90);
+    fixture.settle();
+    assert_eq!(warp(&fixture), Some((x + 159, y + 20)), "nobody holds it");
 }
