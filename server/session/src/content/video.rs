@@ -22,6 +22,11 @@ use super::{Base, Content, whole_view};
 
 /// A film that has not changed for this long has stopped.
 pub const STILL: Duration = Duration::from_millis(250);
+/// One that came back after it had stopped has few pictures a second, and may wait longer for the
+/// next one; not so long that a desktop at rest would be inexact for half a second.
+const STILL_AGAIN: Duration = Duration::from_millis(450);
+/// A film that begins so soon after another one has stopped is the same.
+const BACK_SOON: Duration = Duration::from_secs(5);
 
 /// About what a pixel of a photograph takes.
 const BYTES_A_PIXEL: u64 = 2;
@@ -60,6 +65,12 @@ pub(super) struct Films {
     /// Cells that the film shares with the rest of the layer, and whose rest has changed.
     beside: BTreeSet<u32>,
     refused: Refusal,
+    /// When a film stood still for so long that it was over.
+    stopped: Option<Instant>,
+    /// The film has come back after that.
+    is_back: bool,
+    /// Pictures of it; a photograph has one.
+    pictures: u32,
     /// When photographs were looked for last.
     looked: Option<Instant>,
 }
@@ -178,6 +189,9 @@ impl Content {
             }
             self.films.likenesses.remove(&cell);
         }
+        let since = |stopped| now.saturating_duration_since(stopped);
+        self.films.is_back = self.films.stopped.is_some_and(|at| since(at) < BACK_SOON);
+        self.films.pictures = 0;
         self.films.playing = Some(Playing {
             video,
             rect,
@@ -266,13 +280,21 @@ impl Content {
         let playing = self.films.playing.as_mut()?;
         playing.changed = false;
         playing.at = now;
+        self.films.pictures = self.films.pictures.saturating_add(1);
         Some(*playing)
     }
 
     /// When the film has stood still for long enough to be over, if it stands still.
     pub fn still_at(&self) -> Option<Instant> {
         let playing = self.films.playing.filter(|playing| !playing.changed)?;
-        Some(playing.at + STILL)
+        Some(
+            playing.at
+                + if self.films.is_back {
+                    STILL_AGAIN
+                } else {
+                    STILL
+                },
+        )
     }
 
     /// Looks at what has changed for films that have begun or are over; one is not while its picture
@@ -291,7 +313,10 @@ impl Content {
             }
         }
         match self.films.watch.judge(rect, self.films.hint, now) {
-            _ if is_still => self.end_video(),
+            _ if is_still => {
+                self.films.stopped = (self.films.pictures > 1).then_some(now);
+                self.end_video();
+            }
             Verdict::Over if !is_busy => self.end_video(),
             Verdict::Over | Verdict::Same => {}
             Verdict::Film(rect) => self.films.found = Some(rect),

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use wayland_client::backend::WaylandError;
 use wayland_client::protocol::{
-    wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_pointer, wl_region, wl_registry,
-    wl_seat, wl_shm, wl_shm_pool, wl_surface,
+    wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_pointer, wl_registry, wl_seat, wl_shm,
+    wl_shm_pool, wl_surface,
 };
 use wayland_client::{Connection, Dispatch, EventQueue, QueueHandle, delegate_noop};
 use wayland_protocols::wp::pointer_constraints::zv1::client::{
@@ -466,7 +466,6 @@ impl Dispatch<zwp_confined_pointer_v1::ZwpConfinedPointerV1, ()> for State {
 }
 
 delegate_noop!(State: ignore zwp_pointer_constraints_v1::ZwpPointerConstraintsV1);
-delegate_noop!(State: ignore wl_region::WlRegion);
 delegate_noop!(State: ignore wp_presentation::WpPresentation);
 delegate_noop!(State: ignore wl_compositor::WlCompositor);
 delegate_noop!(State: ignore wl_surface::WlSurface);

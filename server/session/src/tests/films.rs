@@ -133,6 +133,24 @@ fn film_ends_with_its_window_s_shape_its_attach_and_a_damaged_terminal() {
 }
 
 #[test]
+fn film_of_few_pictures_a_second_stops_once_and_then_goes_on() {
+    let (mut fixture, window) = with_window();
+    play_until(&mut fixture, window, 1);
+    within("the film is over", || {
+        fixture.turn();
+        fixture.films() == 0
+    });
+    play_until(&mut fixture, window, 1);
+    for time in 100..104 {
+        fixture.client(window).picture(FILM, time);
+        fixture.turn_for(Duration::from_millis(330));
+        assert_eq!(fixture.films(), 1, "picture {time}");
+    }
+    fixture.settle();
+    fixture.assert_shows(&[window]);
+}
+
+#[test]
 fn film_in_a_hidden_window_is_none() {
     let (mut fixture, window) = with_window();
     play_until(&mut fixture, window, 1);

@@ -252,6 +252,10 @@ impl Fixture {
     /// Says that the newest frame has been shown, so long after the time that was told last. Returns
     /// its serial.
     pub fn shown_after(&mut self, after_us: i64) -> u32 {
+        within("a frame comes, and what is being compressed", || {
+            self.turn();
+            self.has_unshown() && !self.session.app().squeeze.is_busy()
+        });
         let terminal = self.terminal.as_mut().expect("attached");
         let serial = std::mem::take(&mut terminal.unacknowledged);
         let serial = *serial.last().expect("a frame has come");
