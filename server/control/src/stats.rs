@@ -110,6 +110,13 @@ pub struct Behind {
     /// Seconds since which the terminal is known to be lossless: nothing is dirty and everything
     /// is acknowledged. None while it is not.
     pub lossless_since_s: Option<u64>,
+    /// Layers that are shown; zero in sessions that do not say.
+    pub layers: u32,
+    /// Those of them that are not known to be exactly the newest pixels.
+    pub layers_behind: u32,
+    /// For how many milliseconds the one of them has not been that was exact the longest ago. None
+    /// where all are exact.
+    pub behind_for_ms: Option<u64>,
 }
 
 #[cfg(test)]

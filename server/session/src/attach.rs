@@ -27,7 +27,7 @@ use crate::link::{NewAttach, ToTerminalTask};
 use crate::offset::Offset;
 use crate::pace::{Due, Pace};
 use crate::presentation::{Feedback, Retraces, supersede};
-use crate::progress::Lossless;
+use crate::progress::{Layers, Lossless};
 use crate::resume::Start;
 use crate::rhythm::Rhythm;
 use crate::scene::{Budget, Scene};
@@ -68,6 +68,8 @@ pub struct Attachment {
     pub last_input: u32,
     /// Since when it holds the newest pixels.
     pub lossless: Lossless,
+    /// The same of each layer that it shows.
+    pub layers: Layers,
     /// Vertical retraces of its outputs.
     pub retraces: Retraces,
     /// Its screens, where they have changed.
@@ -140,6 +142,7 @@ impl Attachment {
             pace: Pace::new(attach.capabilities.max_frames_in_flight),
             last_input: 0,
             lossless: Lossless::default(),
+            layers: Layers::default(),
             retraces: Retraces::default(),
             announced: Announced::new(now),
             healing: Healing::new(now),
@@ -404,6 +407,13 @@ impl Attachment {
     pub fn in_flight(&self) -> (u32, u64) {
         let tiles = self.waiting.iter().map(|frame| frame.tiles).sum();
         (self.waiting.len() as u32, tiles)
+    }
+
+    /// Serial of the last frame that it has shown, with all frames before it.
+    pub fn shown_up_to(&self) -> u32 {
+        let next = self.waiting.front().map(|frame| frame.serial);
+        next.unwrap_or_else(|| self.pace.next_serial())
+            .wrapping_sub(1)
     }
 
     /// Whether it has shown everything that it was sent, and was sent anything.

@@ -6,8 +6,11 @@
 //!      ▲                    the last frame is acknowledged                       │
 //!      └─────────────────────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! The same is known of each layer that is shown, by its pixels alone: a film that plays in one does
+//! not hide that all others are exact.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use heliostat_control::session::FromSession;
@@ -15,6 +18,7 @@ use heliostat_control::stats::{Behind, SessionStats};
 use heliostat_wire::id::LayerId;
 
 use crate::app::App;
+use crate::content::Content;
 
 /// Since when a terminal is known to hold exactly the newest pixels.
 #[derive(Debug, Default)]
@@ -32,23 +36,81 @@ impl Lossless {
     }
 }
 
+/// What is known of the layers that are shown.
+#[derive(Debug, Default)]
+pub struct Layers(BTreeMap<LayerId, State>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The terminal is known to show exactly the newest pixels.
+    Exact(Instant),
+    /// It is not.
+    Behind(Instant),
+}
+
+impl Layers {
+    /// Takes all layers that are shown now, and whether each is exact. What is not shown any more is
+    /// forgotten.
+    pub fn observe(&mut self, shown: impl Iterator<Item = (LayerId, bool)>, now: Instant) {
+        let before = std::mem::take(&mut self.0);
+        let layers = shown.map(|(layer, is_exact)| {
+            let state = match (is_exact, before.get(&layer)) {
+                (true, Some(known @ State::Exact(_))) => *known,
+                (false, Some(known @ State::Behind(_))) => *known,
+                (true, _) => State::Exact(now),
+                (false, _) => State::Behind(now),
+            };
+            (layer, state)
+        });
+        self.0 = layers.collect();
+    }
+
+    /// How many are shown.
+    pub fn count(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    /// How many are not exact, and for how long the one has not been that was exact the longest ago;
+    /// none where all are.
+    pub fn behind(&self, now: Instant) -> (u32, Option<Duration>) {
+        let since = self.0.values().filter_map(|state| match state {
+            State::Behind(since) => Some(*since),
+            State::Exact(_) => None,
+        });
+        let oldest = since.clone().min();
+        let oldest = oldest.map(|since| now.saturating_duration_since(since));
+        (since.count() as u32, oldest)
+    }
+
+    /// For how long a layer has been exact; none where it is not, or is not shown.
+    pub fn exact_for(&self, layer: LayerId, now: Instant) -> Option<Duration> {
+        match self.0.get(&layer)? {
+            State::Exact(since) => Some(now.saturating_duration_since(*since)),
+            State::Behind(_) => None,
+        }
+    }
+}
+
 impl App {
     /// Tiles of what the terminal shows that have changed and were not sent.
     pub(crate) fn dirty_tiles(&mut self) -> u64 {
-        let Some(terminal) = &self.terminal else {
-            return 0;
-        };
-        // A layer that is kept while it is hidden may be dirty for as long as it is.
-        let outputs = terminal.told.outputs.values();
+        let shown = self.shown_contents();
+        shown
+            .map(|content| (content.dirty_cells() + content.film_cells()) as u64)
+            .sum()
+    }
+
+    /// What the terminal shows. A layer that is kept while it is hidden may be dirty for as long as
+    /// it is.
+    fn shown_contents(&mut self) -> impl Iterator<Item = &Content> {
+        let told = self.terminal.as_ref().map(|terminal| &terminal.told);
+        let outputs = told.into_iter().flat_map(|told| told.outputs.values());
         let shown: BTreeSet<LayerId> = outputs
             .flat_map(|output| output.stack.iter().map(|placement| placement.layer))
             .collect();
         let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
         let contents = surfaces.map(|surface| &surface.content);
-        contents
-            .filter(|content| shown.contains(&content.layer()))
-            .map(|content| (content.dirty_cells() + content.film_cells()) as u64)
-            .sum()
+        contents.filter(move |content| shown.contains(&content.layer()))
     }
 
     /// Counts the frame that was just sent; `dirty_before` are the tiles that were dirty before it
@@ -66,8 +128,19 @@ impl App {
 
     /// Notes whether the terminal is lossless, after everything that has happened was settled.
     pub(crate) fn observe_progress(&mut self, now: Instant) {
-        let dirty = self.dirty.layout || self.dirty_tiles() > 0;
+        let Some(terminal) = &mut self.terminal else {
+            return;
+        };
+        let serial = terminal.shown_up_to();
+        let mut layers = std::mem::take(&mut terminal.layers);
+        let (mut dirty, shown) = (self.dirty.layout, self.shown_contents());
+        let states = shown.map(|content| {
+            dirty |= content.is_dirty() || content.film_cells() > 0;
+            (content.layer(), content.is_exact_after(serial))
+        });
+        layers.observe(states, now);
         if let Some(terminal) = &mut self.terminal {
+            terminal.layers = layers;
             let is_lossless = !dirty && terminal.is_acknowledged();
             terminal.lossless.observe(is_lossless, now);
         }
@@ -89,11 +162,15 @@ impl App {
         stats.link = self.terminal.as_ref().map(|terminal| {
             let mut link = terminal.stats();
             let (frames_in_flight, tiles_in_flight) = terminal.in_flight();
+            let (layers_behind, oldest) = terminal.layers.behind(now);
             link.behind = Some(Behind {
                 frames_in_flight,
                 tiles_in_flight,
                 dirty_tiles,
                 lossless_since_s: terminal.lossless.lasted(now).map(|time| time.as_secs()),
+                layers: terminal.layers.count(),
+                layers_behind,
+                behind_for_ms: oldest.map(|time| time.as_millis() as u64),
             });
             link
         });
@@ -118,5 +195,35 @@ mod tests {
         assert_eq!(lossless.lasted(at(5)), None);
         lossless.observe(true, at(6));
         assert_eq!(lossless.lasted(at(6)), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn each_layer_has_a_time_of_its_own_and_loses_it_when_it_is_hidden() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let s = Duration::from_secs;
+        let (text, film, menu) = (LayerId(1), LayerId(2), LayerId(3));
+        let mut layers = Layers::default();
+        assert_eq!((layers.count(), layers.behind(at(0))), (0, (0, None)));
+        layers.observe([(text, true), (film, false)].into_iter(), at(1));
+        layers.observe(
+            [(text, true), (film, false), (menu, false)].into_iter(),
+            at(3),
+        );
+        assert_eq!(layers.exact_for(text, at(4)), Some(s(3)));
+        assert_eq!(layers.exact_for(film, at(4)), None);
+        assert_eq!((layers.count(), layers.behind(at(4))), (3, (2, Some(s(3)))));
+        layers.observe(
+            [(text, false), (film, true), (menu, false)].into_iter(),
+            at(5),
+        );
+        assert_eq!(layers.behind(at(6)), (2, Some(s(3))));
+        layers.observe([(text, true), (film, true)].into_iter(), at(7));
+        assert_eq!((layers.count(), layers.behind(at(7))), (2, (0, None)));
+        assert_eq!(layers.exact_for(text, at(9)), Some(s(2)));
+        assert_eq!(layers.exact_for(film, at(9)), Some(s(4)));
+        layers.observe([(text, true), (menu, true)].into_iter(), at(9));
+        assert_eq!(layers.exact_for(menu, at(9)), Some(s(0)));
+        assert_eq!(layers.exact_for(film, at(9)), None);
     }
 }

@@ -76,7 +76,7 @@ const SESSION: [Family<SessionStats>; 10] = [
 ];
 
 #[rustfmt::skip]
-const LINK: [Family<LinkStats>; 12] = [
+const LINK: [Family<LinkStats>; 15] = [
     family("heliostat_link_round_trip_seconds", Gauge, "Round-trip time, smoothed.",
         |link| Some(seconds(link.rtt_us.into()))),
     family("heliostat_link_sent_bytes_total", Counter, "UDP payload sent since the attach.",
@@ -101,6 +101,12 @@ const LINK: [Family<LinkStats>; 12] = [
         |link| Some(link.behind?.lossless_since_s.is_some().into())),
     family("heliostat_link_lossless_seconds", Gauge, "For how long it has been lossless; absent while it is not.",
         |link| Some(link.behind?.lossless_since_s? as f64)),
+    family("heliostat_link_layers", Gauge, "Layers that the terminal shows: windows, menus, title bars.",
+        |link| Some(link.behind?.layers.into())),
+    family("heliostat_link_layers_behind", Gauge, "Those of them that are not known to be exactly the newest pixels.",
+        |link| Some(link.behind?.layers_behind.into())),
+    family("heliostat_link_layers_behind_seconds", Gauge, "For how long the one of them has not been that was exact the longest ago; absent while all are.",
+        |link| Some(seconds(link.behind?.behind_for_ms?.saturating_mul(1000)))),
 ];
 
 /// The text. `rows` are the sessions; what one last said is left out where that is longer than
@@ -287,6 +293,9 @@ mod tests {
             behind: Some(Behind {
                 frames_in_flight: 2,
                 dirty_tiles: 7,
+                layers: 5,
+                layers_behind: 2,
+                behind_for_ms: Some(1500),
                 ..Behind::default()
             }),
             ..LinkStats::default()
@@ -345,6 +354,9 @@ mod tests {
         assert_eq!(of("heliostat_link_dirty_tiles"), Some(7.0));
         assert_eq!(of("heliostat_link_lossless"), Some(0.0));
         assert_eq!(of("heliostat_link_lossless_seconds"), None);
+        assert_eq!(of("heliostat_link_layers"), Some(5.0));
+        assert_eq!(of("heliostat_link_layers_behind"), Some(2.0));
+        assert_eq!(of("heliostat_link_layers_behind_seconds"), Some(1.5));
         assert_eq!(of("heliostat_session_encode_seconds_sum"), Some(2.5));
         assert_eq!(of("heliostat_link_input_to_photon_seconds"), Some(0.012));
         let rtt = samples.iter().find(|s| s.name.contains("round_trip"));

@@ -80,6 +80,12 @@ pub struct Line {
     pub frames_in_flight: Option<u32>,
     /// Tiles that the terminal lacks: not sent, or not acknowledged.
     pub tiles_behind: Option<u64>,
+    /// Layers that are shown and not exact.
+    pub layers_behind: Option<u32>,
+    /// For how many milliseconds the one of them has not been that was exact the longest ago.
+    pub behind_for_ms: Option<u64>,
+    /// Tiles that the terminal held wrongly since the session began, and that were sent again.
+    pub tiles_mended: Option<u64>,
     /// Seconds since which the terminal is lossless.
     pub lossless_since_s: Option<u64>,
     /// Median time from input to the frame that shows it, in microseconds.
@@ -165,6 +171,11 @@ impl Line {
             frames_in_flight: behind.map(|behind| behind.frames_in_flight),
             tiles_behind: behind
                 .map(|behind| behind.dirty_tiles.saturating_add(behind.tiles_in_flight)),
+            layers_behind: behind
+                .filter(|behind| behind.layers > 0)
+                .map(|behind| behind.layers_behind),
+            behind_for_ms: behind.and_then(|behind| behind.behind_for_ms),
+            tiles_mended: Some(stats.cells_wrong),
             lossless_since_s: behind.and_then(|behind| behind.lossless_since_s),
             input_to_photon_p50_us: link.and_then(|link| link.input_to_photon_p50_us),
             input_to_photon_p99_us: link.and_then(|link| link.input_to_photon_p99_us),
@@ -235,6 +246,9 @@ pub(super) mod tests {
                 tiles_in_flight: 2,
                 dirty_tiles: 3,
                 lossless_since_s: None,
+                layers: 4,
+                layers_behind: 2,
+                behind_for_ms: Some(3100),
             }),
             ..LinkStats::default()
         };
@@ -276,6 +290,8 @@ pub(super) mod tests {
         assert_eq!(line.fps, Some(60.0));
         assert_eq!(line.sent_bytes_per_s, Some(10_000.0));
         assert_eq!(line.tiles_behind, Some(5));
+        assert_eq!(line.layers_behind, Some(2));
+        assert_eq!(line.tiles_mended, Some(0));
     }
 
     #[test]

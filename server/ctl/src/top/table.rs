@@ -29,6 +29,7 @@ pub fn text(round: &Round) -> String {
         "encode p50, p99",
         "rtt",
         "in flight",
+        "mended",
         "input to photon p50, p99",
         "state",
     ]);
@@ -41,6 +42,7 @@ pub fn text(round: &Round) -> String {
             both(line.encode_p50_us, line.encode_p99_us),
             shown(line.rtt_us, milliseconds),
             shown(line.frames_in_flight, |frames| frames.to_string()),
+            shown(line.tiles_mended, |tiles| tiles.to_string()),
             both(line.input_to_photon_p50_us, line.input_to_photon_p99_us),
             state(line),
         ]);
@@ -63,12 +65,25 @@ fn state(line: &Line) -> String {
     ) {
         _ if line.terminal.is_none() => "no terminal".to_owned(),
         (Some(s), ..) => format!("lossless since {}", span(s)),
-        (None, Some(tiles @ 1..), _) => format!("{} behind", count(tiles, "tile", "")),
+        (None, Some(tiles @ 1..), _) => {
+            format!("{}{} behind", count(tiles, "tile", ""), of_layers(line))
+        }
         (None, _, Some(frames @ 1..)) => format!("{} behind", count(frames.into(), "frame", "")),
         (None, Some(0), _) => "about to draw".to_owned(),
         // A session of an older version does not say.
         (None, None, _) => "attached".to_owned(),
     }
+}
+
+/// How many layers are behind, and for how long the first of them has been.
+fn of_layers(line: &Line) -> String {
+    let layers = line.layers_behind.filter(|layers| *layers > 0);
+    let layers = shown(layers, |layers| {
+        format!(" of {}", count(layers.into(), "layer", ""))
+    });
+    // What is behind for less is so in any animation.
+    let long = line.behind_for_ms.filter(|ms| *ms >= 1000);
+    layers + &shown(long, |ms| format!(", {},", span(ms / 1000)))
 }
 
 fn shown<T>(value: Option<T>, form: impl FnOnce(T) -> String) -> String {
@@ -130,7 +145,7 @@ mod tests {
             "de?[2Jsk",
             "60.0",
             "0.4 ms",
-            "5 tiles behind",
+            "5 tiles of 2 layers, 3 s, behind",
         ] {
             assert!(lines[3].contains(cell), "{cell}: {text}");
         }
@@ -161,6 +176,12 @@ mod tests {
             ..running()
         };
         assert_eq!(state(&behind), "1 tile behind");
+        let in_one = Line {
+            layers_behind: Some(1),
+            behind_for_ms: Some(999),
+            ..behind
+        };
+        assert_eq!(state(&in_one), "1 tile of 1 layer behind");
         let moved = Line {
             tiles_behind: Some(0),
             frames_in_flight: Some(2),

@@ -14,6 +14,8 @@ pub(super) struct Account {
     shaped: u32,
     /// Each cell.
     changed: Vec<u32>,
+    /// Any of it.
+    last: u32,
 }
 
 impl Account {
@@ -34,22 +36,31 @@ impl Account {
     pub(super) fn reset(&mut self, cells: usize) {
         self.changed.clear();
         self.changed.resize(cells, 0);
+        self.last = 0;
     }
 
     /// The layer is as it is now from this frame on.
     pub(super) fn shaped(&mut self, serial: u32) {
         self.shaped = serial;
+        self.last = serial;
     }
 
     /// This frame may change a cell.
     pub(super) fn changed(&mut self, cell: u32, serial: u32) {
         if let Some(changed) = self.changed.get_mut(cell as usize) {
             *changed = serial;
+            self.last = serial;
         }
     }
 }
 
 impl Content {
+    /// Whether a terminal that has shown the frame `serial` is sure to show exactly the newest pixels
+    /// of this layer.
+    pub fn is_exact_after(&self, serial: u32) -> bool {
+        self.in_step && !self.is_dirty() && self.film_cells() == 0 && self.account.last <= serial
+    }
+
     /// Whether a terminal that has applied the frame `serial`, and perhaps more, holds exactly the
     /// newest pixels of a cell.
     pub fn is_comparable(&self, cell: u32, serial: u32) -> bool {

@@ -30,11 +30,14 @@ fn terminal_is_lossless_once_everything_is_acknowledged_and_not_before() {
     // 200 by 100 pixels are 4 by 2 tiles.
     assert!(open.tiles_in_flight + open.dirty_tiles >= 8, "{open:?}");
     assert_eq!(open.lossless_since_s, None);
+    assert!(open.layers_behind > 0 && open.behind_for_ms.is_some());
 
     fixture.acknowledge(true);
     fixture.settle();
+    // The window and its title bar.
     let all = Behind {
         lossless_since_s: Some(0),
+        layers: 2,
         ..Behind::default()
     };
     assert_eq!(behind(&mut fixture), all);
@@ -45,9 +48,13 @@ fn terminal_is_lossless_once_everything_is_acknowledged_and_not_before() {
     let one_tile = Behind {
         frames_in_flight: 1,
         tiles_in_flight: 1,
+        layers: 2,
+        layers_behind: 1,
         ..Behind::default()
     };
-    assert_eq!(behind(&mut fixture), one_tile);
+    let mut now = behind(&mut fixture);
+    assert!(now.behind_for_ms.take().is_some());
+    assert_eq!(now, one_tile, "the title bar is exact as before");
     for _ in 0..8 {
         fixture.client(window).invert(0, 0, 5, 5);
         fixture.settle();
