@@ -1,6 +1,6 @@
 //! The session on the screen: its scene, its cursors, and what has been shown of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heliostat_link::Frame;
 use heliostat_wire::List;
@@ -24,7 +24,10 @@ pub struct Attached {
     pub scene: Scene,
     /// What the session has defined.
     pub cursors: Cursors,
+    /// The newest frame that was applied with all before it.
     newest: u32,
+    /// Frames that were applied before others that they have overtaken.
+    ahead: BTreeSet<u32>,
     last_input: u32,
     acknowledged: u32,
     /// When that was scanned out.
@@ -56,6 +59,7 @@ impl Attached {
             scene,
             cursors: Cursors::default(),
             newest: 0,
+            ahead: BTreeSet::new(),
             last_input: 0,
             acknowledged: 0,
             acknowledged_ns: 0,
@@ -80,27 +84,32 @@ impl Attached {
     /// Applies a frame that has arrived.
     pub fn apply(&mut self, frame: &Frame) -> Result<(), SceneError> {
         self.scene.apply(&frame.header, &frame.content)?;
-        self.newest = frame.header.serial;
-        self.last_input = frame.header.last_input;
+        self.ahead.insert(frame.header.serial);
+        while self.ahead.remove(&self.newest.wrapping_add(1)) {
+            self.newest = self.newest.wrapping_add(1);
+        }
+        self.last_input = self.last_input.max(frame.header.last_input);
         for (id, progress) in &mut self.outputs {
             progress.damage.add_all(&self.scene.take_damage(*id));
         }
         Ok(())
     }
 
-    /// What is left when the attach is over: the serial of the last frame, and what it has drawn.
+    /// What is left when the attach is over: the serial of the last frame, and what it has drawn;
+    /// zero where a frame has overtaken one that is missing, so that no serial says what was drawn.
     pub fn into_scene(self) -> (u32, Scene) {
-        (self.newest, self.scene)
+        let serial = if self.ahead.is_empty() { self.newest } else { 0 };
+        (serial, self.scene)
     }
 
     /// Whether another frame would be more than `offered` that are not acknowledged.
     pub fn is_flooded(&self, offered: u32) -> bool {
-        self.newest - self.acknowledged >= offered
+        self.newest - self.acknowledged + self.ahead.len() as u32 >= offered
     }
 
     /// Whether there is anything to show yet.
     pub fn has_picture(&self) -> bool {
-        self.newest > 0
+        self.newest > 0 || !self.ahead.is_empty()
     }
 
     /// More has to be drawn, as where the pointer was.
@@ -218,6 +227,7 @@ mod tests {
             header: FrameHeader {
                 serial,
                 last_input: 0,
+                overtakes: 0,
                 ops: List::default(),
             },
             content: nothing,
@@ -251,5 +261,12 @@ mod tests {
         attached.apply(&frame(2)).unwrap();
         let idle = |_| true;
         assert_eq!(attached.acknowledge(12_000_000, idle), shown(2, 3000));
+        // One that has overtaken two is acknowledged with them.
+        attached.apply(&frame(5)).unwrap();
+        attached.apply(&frame(3)).unwrap();
+        assert_eq!(attached.acknowledge(13_000_000, idle), shown(3, 1000));
+        assert!(!attached.is_flooded(2) && attached.is_flooded(1));
+        attached.apply(&frame(4)).unwrap();
+        assert_eq!(attached.acknowledge(14_000_000, idle), shown(5, 1000));
     }
 }

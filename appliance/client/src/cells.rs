@@ -153,6 +153,7 @@ mod tests {
         let header = FrameHeader {
             serial: 1,
             last_input: 0,
+            overtakes: 0,
             ops: List::new(layers.iter().map(create).collect()).unwrap(),
         };
         let mut nothing = Vec::new();

@@ -230,7 +230,7 @@ proptest! {
         for step in steps {
             let Some((op, content)) = frame(&scene, &step) else { continue };
             let ops = List::truncated(vec![op]);
-            scene.apply(&FrameHeader { serial: 1, last_input: 0, ops }, &content).unwrap();
+            scene.apply(&FrameHeader { serial: 1, last_input: 0, overtakes: 0, ops }, &content).unwrap();
             for rect in scene.take_damage(OUT).rects() {
                 compose(&scene, OUT, *rect, &mut target(&mut screen));
             }
@@ -303,6 +303,7 @@ fn rotation_turns_the_way_wayland_says() {
     let header = FrameHeader {
         serial: 1,
         last_input: 0,
+        overtakes: 0,
         ops: List::truncated(ops),
     };
     scene.apply(&header, &content).unwrap();

@@ -39,6 +39,7 @@ fn apply(scene: &mut Scene, ops: Vec<SceneOp>) -> Result<(), SceneError> {
     let header = FrameHeader {
         serial: 1,
         last_input: 0,
+        overtakes: 0,
         ops: List::truncated(ops),
     };
     scene.apply(&header, &[0, 0, 0])
@@ -96,6 +97,7 @@ fn frame_for_an_unknown_layer_breaks_the_protocol() {
     let header = FrameHeader {
         serial: 1,
         last_input: 0,
+        overtakes: 0,
         ops: List::default(),
     };
     let tile = [0, 1, 6, 0, 9, 0, 0, 1, 2];
@@ -108,6 +110,7 @@ fn tile_outside_its_layer_breaks_the_protocol() {
     let header = FrameHeader {
         serial: 1,
         last_input: 0,
+        overtakes: 0,
         ops: List::truncated(vec![create(10, 10)]),
     };
     // A solid tile of layer 1 in cell (1, 0), which a layer of ten pixels does not have.
@@ -324,6 +327,7 @@ fn picture(scene: &mut Scene, mut ops: Vec<SceneOp>, unit: &[u8]) -> Result<(), 
     let header = FrameHeader {
         serial: 1,
         last_input: 0,
+        overtakes: 0,
         ops: List::truncated(ops),
     };
     let content = [unit, &[0, 0, 0]].concat();
@@ -382,6 +386,7 @@ fn videos_that_break_the_protocol_are_refused() {
     let header = FrameHeader {
         serial: 1,
         last_input: 0,
+        overtakes: 0,
         ops: List::truncated(vec![twice.clone(), twice]),
     };
     assert!(film.apply(&header, &[0, 0, 0]).is_err());
@@ -437,6 +442,7 @@ fn picture_comes_in_as_many_parts_as_the_session_likes_and_not_without_end() {
         let header = FrameHeader {
             serial: 1,
             last_input: 0,
+            overtakes: 0,
             ops: List::truncated(ops),
         };
         let sent = scene.apply(&header, &[content, &[0, 0, 0]].concat());

@@ -21,6 +21,8 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 pub mod priority {
     /// The main stream: input, control, cursors.
     pub const MAIN: i32 = 100;
+    /// Frames that may overtake others: answers to input.
+    pub const AHEAD: i32 = 50;
     /// Frames of the scene.
     pub const FRAME: i32 = 0;
     /// What may wait for everything else.

@@ -2,9 +2,9 @@
 //!
 //! A frame travels on a unidirectional stream of its own: the byte [`STREAM_FRAME`], a
 //! [`FrameHeader`] with its length field, the access units that its operations name, and a batch of
-//! tiles (`heliostat-tiles`) up to the end of the stream. Frames are applied strictly in the order
-//! of their serials, each as a whole: first the operations in order, then the tiles; then it is
-//! shown and acknowledged.
+//! tiles (`heliostat-tiles`) up to the end of the stream. Frames are applied in the order of their
+//! serials, but for those that may overtake others, each as a whole: first the operations in order,
+//! then the tiles; then it is shown and acknowledged.
 
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
@@ -26,8 +26,20 @@ pub struct FrameHeader {
     pub serial: u32,
     /// Serial of the last input batch whose effects this frame may show; 0 for none.
     pub last_input: u32,
+    /// Which of the 32 frames before this one may be applied after it: bit 0 is the one right before
+    /// it. Where it is not 0 the frame has no operations and no copies, keeps and recalls no cells,
+    /// and none of those frames touches what it does.
+    pub overtakes: u32,
     /// The operations, in order.
     pub ops: List<SceneOp, MAX_SCENE_OPS>,
+}
+
+impl FrameHeader {
+    /// Whether this frame may be applied before the frame `other`, which has a smaller serial.
+    pub fn may_overtake(&self, other: u32) -> bool {
+        let between = self.serial.wrapping_sub(other).wrapping_sub(1);
+        self.overtakes.checked_shr(between).unwrap_or(0) & 1 == 1
+    }
 }
 
 /// A rectangle of whole pixels.

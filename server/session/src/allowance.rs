@@ -42,6 +42,9 @@ const CYCLE: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
 /// The multiple where the round trip shows a queue: the best rate of late is a little more than the
 /// way's, so that at just that rate a queue would never empty.
 const EMPTYING: f64 = 0.75;
+/// The multiple while somebody is at work, whose next answer is to find no queue. It is of the best
+/// rate of late, which counts what frames do not: headers, and what is sent again.
+const LEAVING_ROOM: f64 = 0.85;
 /// A round trip longer than the shortest by an eighth and this much has a queue in it.
 const SURE_QUEUE: Duration = Duration::from_millis(10);
 
@@ -57,6 +60,7 @@ pub struct Allowance {
     round: Option<Instant>,
     /// Whether frames were cut short in this round: else it says nothing about the way.
     was_short: bool,
+    leaves_room: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +79,7 @@ impl Default for Allowance {
             state: State::Growing { rate: 0.0, flat: 0 },
             round: None,
             was_short: false,
+            leaves_room: false,
         }
     }
 }
@@ -123,11 +128,17 @@ impl Allowance {
         self.was_short = true;
     }
 
+    /// Whether the way is to be left free for what comes next, rather than filled.
+    pub fn leave_room(&mut self, leave: bool) {
+        self.leaves_room = leave;
+    }
+
     fn gain(&self, way: &Way) -> f64 {
         match self.state {
             State::Growing { .. } => 2.0,
             State::Draining => 0.5,
             State::Cruising { .. } if way.queued => EMPTYING,
+            State::Cruising { phase } if self.leaves_room => CYCLE[phase].min(LEAVING_ROOM),
             State::Cruising { phase } => CYCLE[phase],
         }
     }
@@ -240,6 +251,14 @@ mod tests {
     /// A session with no end of pixels to send; what was carried in the last second, and how long
     /// its frames took, sorted.
     fn saturated(rate: f64, rtt_ms: u64) -> (f64, Vec<Duration>, Link) {
+        saturated_by(Allowance::default(), rate, rtt_ms)
+    }
+
+    fn saturated_by(
+        mut allowance: Allowance,
+        rate: f64,
+        rtt_ms: u64,
+    ) -> (f64, Vec<Duration>, Link) {
         let start = Instant::now();
         let mut link = Link {
             rate,
@@ -249,7 +268,6 @@ mod tests {
             delivered: 0,
             measured: 0.0,
         };
-        let mut allowance = Allowance::default();
         let (mut took, mut before) = (Vec::new(), 0);
         for step in 0..6000 {
             let now = start + Duration::from_millis(step);
@@ -278,6 +296,20 @@ mod tests {
             assert!(carried > rate * 0.85, "{carried} of {rate}");
             let late = took[took.len() * 95 / 100];
             let most = link.rtt + link.rtt / 4 + Duration::from_millis(30);
+            assert!(late < most, "{late:?} at {rate} bytes/s and {:?}", link.rtt);
+        }
+    }
+
+    #[test]
+    fn way_of_somebody_at_work_is_used_without_a_queue() {
+        for (rate, rtt) in [(250e3, 150), (625e3, 60), (2.5e6, 20), (12.5e6, 1)] {
+            let mut allowance = Allowance::default();
+            allowance.leave_room(true);
+            let (carried, took, link) = saturated_by(allowance, rate, rtt);
+            assert!(carried > rate * 0.75, "{carried} of {rate}");
+            // A piece takes its own time on the way.
+            let late = took[took.len() * 95 / 100];
+            let most = link.rtt + Duration::from_millis(12);
             assert!(late < most, "{late:?} at {rate} bytes/s and {:?}", link.rtt);
         }
     }

@@ -119,6 +119,8 @@ pub struct App {
 pub(crate) struct Dirty {
     /// Pixels.
     pub(crate) pixels: bool,
+    /// A few of them, perhaps, that answer input.
+    pub(crate) answer: bool,
     /// Sizes, places, stacking.
     pub(crate) layout: bool,
     /// A client waits for the next frame.
@@ -420,6 +422,7 @@ impl App {
         self.show_leds();
         self.dirty = Dirty {
             pixels: true,
+            answer: false,
             layout: true,
             callbacks: true,
             cursor: true,

@@ -86,6 +86,8 @@ pub struct Attachment {
     capabilities: Capabilities,
     link: NewLink,
     allowance: Allowance,
+    /// The last frame with operations that what comes after must not overtake.
+    in_order: u32,
     since: Instant,
     shown_any: bool,
     batches: VecDeque<(u32, u64)>,
@@ -157,6 +159,7 @@ impl Attachment {
                 connection: attach.connection,
             },
             allowance: Allowance::default(),
+            in_order: 0,
             since: now,
             shown_any: false,
             batches: VecDeque::new(),
@@ -236,6 +239,7 @@ impl Attachment {
     /// Bytes that a frame may have now; nothing where the way is full.
     pub fn allowance(&mut self, now: Instant) -> Option<u64> {
         let delivered = self.link.delivered.load(Ordering::Relaxed);
+        self.allowance.leave_room(self.pace.is_at_work(now));
         match &self.link.connection {
             Some(connection) => self.allowance.bytes(&connection.path(), delivered, now),
             None => Some(u64::MAX),
@@ -284,10 +288,12 @@ impl Attachment {
     }
 
     /// Sends a frame with `units` (access units that its operations name) and what `encoder` holds;
-    /// returns its size in bytes, or what it will be by and large.
+    /// returns its size in bytes, or what it will be by and large. It goes in its turn, or may go
+    /// `ahead` of all frames but
+    /// some.
     pub fn send_frame(
         &mut self,
-        now: Instant,
+        (now, ahead): (Instant, Option<&[u32]>),
         (mut ops, units): (Vec<SceneOp>, Vec<u8>),
         (encoder, squeeze): (&mut Encoder, &Squeeze),
         feedback: Vec<Feedback>,
@@ -295,9 +301,18 @@ impl Attachment {
         debug_assert!(ops.len() <= MAX_SCENE_OPS, "{} operations", ops.len());
         ops.truncate(MAX_SCENE_OPS);
         let ops_bytes = ops.len() * 8;
+        let serial = match ahead {
+            None => self.pace.sent(now),
+            Some(_) => self.pace.sent_answer(now),
+        };
+        if ops.iter().any(is_in_order) {
+            self.in_order = serial;
+        }
+        let overtakes = ahead.map_or(0, |after| self.overtakes(serial, after));
         let header = FrameHeader {
-            serial: self.pace.sent(now),
+            serial,
             last_input: self.last_input,
+            overtakes,
             ops: List::truncated(ops),
         };
         let known = |batch: &&(u32, u64)| batch.0 == self.last_input;
@@ -322,6 +337,18 @@ impl Attachment {
         let bytes = squeeze.send(frame, encoder);
         self.allowance.sent(bytes as u64);
         bytes + ops_bytes
+    }
+
+    /// Which frames under way the frame `serial` may overtake, that has to come after some.
+    fn overtakes(&self, serial: u32, after: &[u32]) -> u32 {
+        let bit = |other: u32| {
+            let between = serial.wrapping_sub(other).wrapping_sub(1);
+            1u32.checked_shl(between).unwrap_or(0)
+        };
+        let under_way = self.waiting.iter().map(|frame| bit(frame.serial));
+        let after = after.iter().chain([&self.in_order]);
+        let kept = after.fold(0, |bits, other| bits | bit(*other));
+        under_way.fold(0, |bits, frame| bits | frame) & !kept
     }
 
     /// A batch of input has come. Returns when it was made, in microseconds of the terminal's clock.
@@ -445,5 +472,25 @@ impl Attachment {
             input_to_photon_sum_us: self.to_photon_sum_us,
             behind: None,
         }
+    }
+}
+
+/// Whether tiles of a later frame would be wrong if they came before this operation. Places are not
+/// about pixels, and the pictures of a film are where no tiles go.
+fn is_in_order(op: &SceneOp) -> bool {
+    match op {
+        SceneOp::SetOpaque { .. }
+        | SceneOp::Place(_)
+        | SceneOp::Move { .. }
+        | SceneOp::Unplace { .. }
+        | SceneOp::Stack { .. }
+        | SceneOp::VideoPart { .. }
+        | SceneOp::Background { .. } => false,
+        SceneOp::Clear
+        | SceneOp::CreateLayer { .. }
+        | SceneOp::ResizeLayer { .. }
+        | SceneOp::DestroyLayer { .. }
+        | SceneOp::StartVideo { .. }
+        | SceneOp::EndVideo { .. } => true,
     }
 }

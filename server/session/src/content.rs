@@ -13,6 +13,7 @@
 //! Cells that a film covers, wholly or in part, stand apart from this (`video.rs`).
 
 mod account;
+mod fresh;
 mod motion;
 mod moving;
 mod video;
@@ -52,6 +53,7 @@ pub struct Content {
     sent: Vec<Option<Instant>>,
     films: video::Films,
     account: account::Account,
+    fresh: fresh::Fresh,
 }
 
 /// What the terminal holds of a cell.
@@ -67,6 +69,16 @@ enum Base {
     Film,
     /// These pixels, rows without gaps.
     Known(Box<[u32]>),
+}
+
+/// Whether the terminal keeps and recalls cells of a frame.
+#[derive(Debug, Clone, Copy)]
+enum Keep {
+    /// It recalls, and keeps those that do not change all the time.
+    IfCalm,
+    /// Slots are counted in the order of the frames, so one that may overtake others leaves them
+    /// alone.
+    Nothing,
 }
 
 /// What a frame may still take.
@@ -120,6 +132,7 @@ impl Content {
             sent: Vec::new(),
             films: video::Films::default(),
             account: account::Account::default(),
+            fresh: fresh::Fresh::default(),
         };
         content.forget();
         content
@@ -166,6 +179,7 @@ impl Content {
         self.sent.resize(self.dirty, None);
         self.account.reset(self.dirty);
         self.films.forget(self.columns(), self.dirty);
+        self.fresh.clear();
     }
 
     /// The terminal is told of the present size and kind in the frame that is being made.
@@ -195,6 +209,7 @@ impl Content {
         self.sent.resize(self.cell_count(), None);
         self.account.reshape(self.cell_count());
         self.films.forget(self.columns(), self.cell_count());
+        self.fresh.clear();
         // Had the terminal missed an earlier change, its common part would be another one.
         if !known {
             self.forget();
@@ -300,6 +315,7 @@ impl Content {
     /// Pushes what the terminal lacks, while there is room. Returns whether all of
     /// it went.
     pub fn encode(&mut self, encoder: &mut Encoder, motion: &mut MotionRoom, room: Room) -> bool {
+        self.fresh.clear();
         if !self.is_dirty() {
             return true;
         }
@@ -325,7 +341,7 @@ impl Content {
                 let base = std::mem::replace(&mut self.cells[cell], Base::Same);
                 self.dirty -= 1;
                 self.account.changed(cell as u32, room.serial);
-                self.push(encoder, cell as u32, base, room.now);
+                self.push(encoder, cell as u32, base, (room.now, Keep::IfCalm));
             }
         }
         true
@@ -340,6 +356,9 @@ impl Content {
                     self.account.changed(cell, serial);
                 }
             }
+            if !self.waiting.is_empty() {
+                self.account.copied(serial);
+            }
             self.waiting.clear();
             return true;
         }
@@ -353,7 +372,13 @@ impl Content {
         true
     }
 
-    fn push(&mut self, encoder: &mut Encoder, number: u32, base: Base, now: Instant) {
+    fn push(
+        &mut self,
+        encoder: &mut Encoder,
+        number: u32,
+        base: Base,
+        (now, keep): (Instant, Keep),
+    ) {
         let cell = self.cell_rect(number);
         self.forget_likeness(number);
         let new = whole_view(&self.pixels, self.size).sub(cell);
@@ -375,10 +400,20 @@ impl Content {
             let pixels = new.sub(changed).expect("changes are inside");
             self.films.watch.note(number, at, pixels);
         }
-        // What changes all the time does not come back.
-        let last = self.sent.get(number as usize).copied().flatten();
-        let calm = last.is_none_or(|last| now.saturating_duration_since(last) > CALM);
-        encoder.push_cell(self.layer.0, (cell, changed), new, old, calm);
+        if let Keep::Nothing = keep {
+            let at = Rect {
+                x: cell.x + changed.x,
+                y: cell.y + changed.y,
+                ..changed
+            };
+            let new = new.sub(changed).expect("changes are inside");
+            encoder.push(self.layer.0, at, new, old.and_then(|old| old.sub(changed)));
+        } else {
+            // What changes all the time does not come back.
+            let last = self.sent.get(number as usize).copied().flatten();
+            let calm = last.is_none_or(|last| now.saturating_duration_since(last) > CALM);
+            encoder.push_cell(self.layer.0, (cell, changed), new, old, calm);
+        }
         if let Some(sent) = self.sent.get_mut(number as usize) {
             *sent = Some(now);
         }
@@ -422,6 +457,7 @@ impl Content {
 
     /// Keeps the pixels of a cell as its base, if they are what the terminal holds.
     fn mark(&mut self, cell: u32) {
+        self.fresh.touch(cell);
         self.forget_likeness(cell);
         if !matches!(self.cells[cell as usize], Base::Same) {
             return;

@@ -32,8 +32,11 @@ impl App {
         }
         match self.terminal.as_ref()?.due(now, self.desk.interval()) {
             Due::Now => Some(now),
-            Due::At(then) => Some(then),
-            Due::OnAck => None,
+            Due::At(then) => [Some(then), self.answer_deadline(now)]
+                .into_iter()
+                .flatten()
+                .min(),
+            Due::OnAck => self.answer_deadline(now),
         }
     }
 
@@ -46,12 +49,16 @@ impl App {
             }
             return;
         }
+        if self.answer_deadline(now).is_some_and(|at| at <= now) && self.send_answer(now) {
+            return;
+        }
         if self.frame_deadline(now).is_some_and(|at| at <= now) {
             self.send_frame(now);
         }
     }
 
     fn send_frame(&mut self, now: Instant) {
+        self.dirty.answer = false;
         let layout = std::mem::take(&mut self.dirty.layout);
         self.dirty.pixels = false;
         self.draw_titles();
@@ -106,7 +113,7 @@ impl App {
             return;
         };
         let encoder = (&mut self.encoder, &self.squeeze);
-        let bytes = terminal.send_frame(now, (ops, films.units), encoder, feedback);
+        let bytes = terminal.send_frame((now, None), (ops, films.units), encoder, feedback);
         terminal.pace.more_to_come(more);
         self.count_frame(bytes, dirty_before, started.elapsed());
     }
@@ -296,6 +303,7 @@ impl Dirty {
     /// Adds what a commit did.
     pub(crate) fn add(&mut self, changes: crate::surface::Changes) {
         self.pixels |= changes.pixels;
+        self.answer |= changes.pixels;
         self.layout |= changes.layout;
         self.callbacks |= changes.callbacks;
     }

@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 mod allowance;
+mod answers;
 pub mod app;
 mod attach;
 mod autostart;

@@ -14,6 +14,10 @@ const MOST: u32 = 32;
 const PIECE: Duration = Duration::from_millis(4);
 /// Input this long ago no longer explains what changes now.
 const INPUT_MEMORY: Duration = Duration::from_millis(120);
+/// Whoever did something this long ago may well do something again.
+const AT_WORK: Duration = Duration::from_secs(1);
+/// One of so many frames that a terminal queues is for answers to input.
+const FOR_ANSWERS: u32 = 8;
 
 /// Frames under way.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub struct Pace {
     next: u32,
     most: u32,
     last: Option<Instant>,
+    /// When the last frame went that was an answer by itself.
+    answered: Option<Instant>,
     input: Option<Instant>,
     /// The last frame was a piece, of which more is to come.
     piece: bool,
@@ -54,6 +60,7 @@ impl Pace {
             next: 1,
             most: most.clamp(1, MOST),
             last: None,
+            answered: None,
             input: None,
             piece: false,
             not_before: None,
@@ -77,7 +84,8 @@ impl Pace {
             interval
         };
         let needed = (rtt.as_micros() / interval.as_micros()).min(u128::from(MOST)) as u32;
-        if self.under_way.len() >= (FEWEST + needed).min(self.most) as usize {
+        let most = self.most - self.most / FOR_ANSWERS;
+        if self.under_way.len() >= (FEWEST + needed).min(most) as usize {
             return Due::OnAck;
         }
         let answers_input = self.input.is_some_and(|input| {
@@ -94,6 +102,28 @@ impl Pace {
     pub fn answers(&self, now: Instant) -> bool {
         let since = self.input.map(|input| now.saturating_duration_since(input));
         since.is_some_and(|since| since < INPUT_MEMORY)
+    }
+
+    /// When a frame may go that is nothing but an answer to input: whatever else waits or is under
+    /// way does not hold it up. None where no input has come of late, or the terminal queues no more.
+    pub fn answer_at(&self, now: Instant) -> Option<Instant> {
+        let may = self.answers(now) && self.under_way.len() < self.most as usize;
+        let next = self.answered.map_or(now, |answered| answered + PIECE);
+        may.then_some(next.max(now))
+    }
+
+    /// Whether somebody is at work, so that the next answer is to find the way free.
+    pub fn is_at_work(&self, now: Instant) -> bool {
+        let since = self.input.map(|input| now.saturating_duration_since(input));
+        since.is_some_and(|since| since < AT_WORK)
+    }
+
+    /// Takes the serial of a frame that is an answer by itself; when others go is not its matter.
+    pub fn sent_answer(&mut self, now: Instant) -> u32 {
+        let last = self.last;
+        let serial = self.sent(now);
+        (self.last, self.answered) = (last, Some(now));
+        serial
     }
 
     /// Takes the serial of the frame that goes now.
@@ -229,6 +259,31 @@ mod tests {
             pace.due(later + PIECE, Duration::ZERO, FRAME),
             Due::At(then)
         );
+    }
+
+    #[test]
+    fn answers_wait_for_neither_a_full_way_nor_the_rate_nor_pictures_that_are_under_way() {
+        let now = Instant::now();
+        let far = Duration::from_secs(1);
+        let mut pace = Pace::new(16);
+        assert_eq!(pace.answer_at(now), None, "nobody has done anything");
+        pace.more_to_come(true);
+        let mut then = now;
+        while pace.due(then, far, FRAME) == Due::Now {
+            pace.sent(then);
+            then += PIECE;
+        }
+        assert_eq!(pace.under_way.len(), 14, "two are left for answers");
+        pace.input(then);
+        assert_eq!(pace.due(then, far, FRAME), Due::OnAck);
+        assert_eq!(pace.answer_at(then), Some(then));
+        pace.full(then);
+        assert_eq!(pace.answer_at(then), Some(then));
+        assert_eq!(pace.sent_answer(then), 15);
+        assert_eq!(pace.answer_at(then), Some(then + PIECE));
+        pace.sent_answer(then + PIECE);
+        assert_eq!(pace.answer_at(then + PIECE * 2), None, "it queues no more");
+        assert!(pace.is_at_work(then) && !pace.is_at_work(then + AT_WORK));
     }
 
     #[test]

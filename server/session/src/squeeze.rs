@@ -4,7 +4,7 @@
 //! needs nothing but the packed bytes. So parts go to the other thread as they fill, and the frame
 //! leaves from there when its last part is done, while the compositor listens to input already.
 //! Small frames are compressed where they are, as long as no frame before them is still elsewhere:
-//! frames leave in the order of their serials.
+//! frames leave in the order of their serials, but for those that may overtake others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,7 +98,8 @@ impl Squeeze {
     /// Sends `frame` with what `encoder` holds, now or when it has been compressed. Returns its
     /// content's bytes, or how many they will be by and large.
     pub fn send(&self, mut frame: Frame, encoder: &mut Encoder) -> usize {
-        if encoder.len() < LARGE && self.under_way.load(Ordering::Acquire) == 0 {
+        let is_its_turn = self.under_way.load(Ordering::Acquire) == 0 || frame.header.overtakes > 0;
+        if encoder.len() < LARGE && is_its_turn {
             let mut content = std::mem::take(&mut frame.units);
             encoder.finish(&mut content);
             let bytes = content.len();
@@ -181,6 +182,7 @@ mod tests {
         let header = FrameHeader {
             serial,
             last_input: 0,
+            overtakes: 0,
             ops: List::truncated(Vec::new()),
         };
         Frame {

@@ -1,5 +1,6 @@
 //! Real clients and a terminal's model around the compositor, all in one thread.
 
+mod answers;
 mod client;
 mod films;
 mod fixture;

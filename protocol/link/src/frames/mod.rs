@@ -5,7 +5,8 @@
 //!                   always read                           read when due, or when there is room
 //! ```
 //!
-//! Streams arrive in any order; frames are given out by serial, from 1 without gaps. A frame that is
+//! Streams arrive in any order; frames are given out by serial, from 1 without gaps, but for those
+//! that may overtake others: they are sent before them as well. A frame that is
 //! due is always read; those before their turn share a bounded buffer and otherwise wait in the
 //! peer. A small frame may come as a copy too ([`crate::copies`]), and is then given out without
 //! waiting for its stream.
@@ -65,7 +66,11 @@ impl FrameSender {
         codec::encode_frame_header(header, &mut self.scratch)?;
         let mut parts = [Bytes::copy_from_slice(&self.scratch), content.clone()];
         let streams = self.connection.streams();
-        let mut stream = streams.open_uni(priority::FRAME).await?;
+        let priority = match header.overtakes {
+            0 => priority::FRAME,
+            _ => priority::AHEAD,
+        };
+        let mut stream = streams.open_uni(priority).await?;
         stream.write_all_chunks(&mut parts).await?;
         stream.finish()?;
         if let Some(copies) = streams.copies() {

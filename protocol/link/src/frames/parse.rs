@@ -173,7 +173,7 @@ mod tests {
         ) {
             let header = FrameHeader {
                 serial,
-                last_input: serial / 2,
+                last_input: serial / 2, overtakes: 0,
                 ops: List::truncated(vec![SceneOp::Clear; ops]),
             };
             let bytes = frame_bytes(&header, &content);
@@ -200,6 +200,7 @@ mod tests {
         let header = FrameHeader {
             serial: 1,
             last_input: 0,
+            overtakes: 0,
             ops: List::default(),
         };
         let mut parser = Parser::new(Vec::new());

@@ -49,6 +49,7 @@ impl Way {
         let header = FrameHeader {
             serial: self.serial,
             last_input: 0,
+            overtakes: 0,
             ops: List::default(),
         };
         let content = Bytes::from(vec![7; bytes]);
@@ -115,6 +116,7 @@ async fn a_message_passes_where_a_gigabit_becomes_a_megabit_in_mid_frame() {
         let header = FrameHeader {
             serial: 1,
             last_input: 0,
+            overtakes: 0,
             ops: List::default(),
         };
         let content = Bytes::from(vec![7; 2_000_000]);
@@ -169,6 +171,7 @@ async fn fill(weather: Weather, seconds: u64) -> f64 {
             let header = FrameHeader {
                 serial,
                 last_input: 0,
+                overtakes: 0,
                 ops: List::default(),
             };
             let content = Bytes::from(vec![7; frame]);

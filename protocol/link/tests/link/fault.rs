@@ -176,6 +176,7 @@ async fn a_small_frame_and_its_acknowledgement_fit_in_300_bytes_on_the_wire_and_
         let header = FrameHeader {
             serial,
             last_input: 0,
+            overtakes: 0,
             ops: List::default(),
         };
         let content = Bytes::from(vec![7; 60]);
@@ -212,6 +213,7 @@ async fn the_first_frame_of_an_attach_does_not_wait_for_more_than_two_round_trip
     let header = FrameHeader {
         serial: 1,
         last_input: 0,
+        overtakes: 0,
         ops: List::default(),
     };
     let started = Instant::now();
@@ -308,6 +310,7 @@ async fn frames_on_loopback_take_no_longer_than_their_bytes(over: Carrier) {
             let header = FrameHeader {
                 serial,
                 last_input: 0,
+                overtakes: 0,
                 ops: List::default(),
             };
             let content = Bytes::from(vec![7; size]);

@@ -14,6 +14,8 @@ fn header(serial: u32) -> FrameHeader {
     FrameHeader {
         serial,
         last_input: serial / 2,
+        overtakes: 0,
+        overtakes: 0,
         ops: List::truncated(vec![SceneOp::Clear; serial as usize % 3]),
     }
 }

@@ -52,6 +52,7 @@ async fn answer(far: Connection, mut heard: Receiver<String>) -> Result<(), Link
             let header = FrameHeader {
                 serial,
                 last_input: serial,
+                overtakes: 0,
                 ops: List::default(),
             };
             let content = Bytes::from(vec![serial as u8; LETTER]);

@@ -24,6 +24,8 @@ fn header(serial: u32) -> FrameHeader {
     FrameHeader {
         serial,
         last_input: 0,
+        overtakes: 0,
+        overtakes: 0,
         ops: List::default(),
     }
 }

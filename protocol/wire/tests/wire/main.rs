@@ -231,6 +231,7 @@ fn messages_cost_what_the_figures_assume() {
     let header = scene::FrameHeader {
         serial: 100_000,
         last_input: 100_000,
+        overtakes: 0,
         ops: List::new(vec![scene::SceneOp::Move {
             layer: id::LayerId(300),
             output: id::OutputId(0),

@@ -485,9 +485,11 @@ fn scene_op() -> impl Strategy<Value = SceneOp> {
 
 /// The header of a frame.
 pub fn frame_header() -> impl Strategy<Value = FrameHeader> {
-    (any::<(u32, u32)>(), list(scene_op())).prop_map(|((serial, last_input), ops)| FrameHeader {
+    let numbers = any::<(u32, u32, u32)>();
+    (numbers, list(scene_op())).prop_map(|((serial, last_input, overtakes), ops)| FrameHeader {
         serial,
         last_input,
+        overtakes,
         ops,
     })
 }

@@ -473,6 +473,7 @@ fn frame_headers_keep_their_bytes() {
         FrameHeader {
             serial: 6,
             last_input: 5,
+            overtakes: 2,
             ops: List::truncated(ops),
         },
     );

@@ -16,6 +16,8 @@ pub(super) struct Account {
     changed: Vec<u32>,
     /// Any of it.
     last: u32,
+    /// By copies, that read other cells than they write.
+    copied: u32,
 }
 
 impl Account {
@@ -36,13 +38,25 @@ impl Account {
     pub(super) fn reset(&mut self, cells: usize) {
         self.changed.clear();
         self.changed.resize(cells, 0);
-        self.last = 0;
+        (self.last, self.copied) = (0, 0);
     }
 
     /// The layer is as it is now from this frame on.
     pub(super) fn shaped(&mut self, serial: u32) {
         self.shaped = serial;
         self.last = serial;
+    }
+
+    /// This frame may copy something.
+    pub(super) fn copied(&mut self, serial: u32) {
+        self.copied = serial;
+    }
+
+    /// The frames that a change of this cell has to come after. Those before them it follows with
+    /// them, where it has to.
+    pub(super) fn before(&self, cell: u32) -> [u32; 3] {
+        let changed = self.changed.get(cell as usize).copied();
+        [changed.unwrap_or(self.last), self.shaped, self.copied]
     }
 
     /// This frame may change a cell.

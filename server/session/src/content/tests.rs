@@ -300,3 +300,107 @@ fn of_a_dragged_picture_only_what_it_uncovers_is_sent() {
         );
     }
 }
+
+/// A frame on its way.
+struct UnderWay {
+    serial: u32,
+    /// What has to come before it; everything where absent.
+    after: Option<Vec<u32>>,
+    shape: Option<(Size, bool)>,
+    batch: Vec<u8>,
+}
+
+fn frame(content: &mut Content, encoder: &mut Encoder, (serial, most): (u32, usize)) -> UnderWay {
+    let shape = (!content.in_step).then_some((content.size(), content.alpha()));
+    content.told(serial);
+    let room = Room {
+        serial,
+        ..room(most)
+    };
+    content.encode(encoder, &mut MotionRoom::default(), room);
+    let mut batch = Vec::new();
+    encoder.finish(&mut batch);
+    UnderWay {
+        serial,
+        after: None,
+        shape,
+        batch,
+    }
+}
+
+fn answer(content: &mut Content, encoder: &mut Encoder, serial: u32) -> Option<UnderWay> {
+    if !content.has_answer() {
+        return None;
+    }
+    let after = content.push_answer(encoder, serial, Instant::now());
+    let mut batch = Vec::new();
+    encoder.finish(&mut batch);
+    Some(UnderWay {
+        serial,
+        after: Some(after),
+        shape: None,
+        batch,
+    })
+}
+
+proptest! {
+    #[test]
+    fn frames_may_come_in_any_order_that_answers_allow(
+        ops in prop::collection::vec((op(), 0u32..4, any::<bool>()), 1..40),
+    ) {
+        let mut content = Content::new(LayerId(0), Size { w: 70, h: 100 }, true);
+        let mut terminal = Layers(vec![Layer::new(70, 100)]);
+        let mut encoder = Encoder::new(1);
+        encoder.start_keeping(3, 7);
+        let mut decoder = Decoder::keeping(3);
+        let (mut under_way, mut serial, mut overtook) = (Vec::<UnderWay>::new(), 1, 0);
+        let last = [(); 2].map(|()| (Op::Encode(usize::MAX), 4, true));
+        for (op, kind, comes) in ops.into_iter().chain(last) {
+            let paint = |content: &mut Content, rect: Rect, colour: u32| {
+                content.update(rect, |_, _, run| { run.fill(colour); true });
+            };
+            match op {
+                Op::Paint(rect, colour) => paint(&mut content, rect, colour % 5 * 0x0101_0101),
+                Op::Draw(rect, x, y) => content.update(rect, |left, top, run| {
+                    for (pixel, at) in run.iter_mut().zip(left..) {
+                        *pixel = (at + x).wrapping_mul(0x9e37_79b9) ^ ((top + y).wrapping_mul(0x85eb_ca6b) >> 9);
+                    }
+                    true
+                }),
+                Op::Reshape(w, h, alpha) => content.reshape(Size { w, h }, alpha),
+                Op::Forget => content.forget(),
+                // Here a key that is typed.
+                Op::Film(rect) => paint(&mut content, Rect { w: 9, h: 9, ..rect }, serial),
+                Op::Encode(most) => {
+                    under_way.push(frame(&mut content, &mut encoder, (serial, most)));
+                    serial += 1;
+                }
+                Op::EndFilm => {}
+            }
+            if kind < 2 && let Some(answer) = answer(&mut content, &mut encoder, serial) {
+                under_way.push(answer);
+                serial += 1;
+            }
+            // Without the oldest one, or with it; what may go ahead of those that wait does.
+            let mut at = usize::from(!comes);
+            while at < under_way.len() {
+                let after = under_way[at].after.as_ref();
+                let must = |other: &UnderWay| after.is_none_or(|all| all.contains(&other.serial));
+                if under_way[..at].iter().any(must) {
+                    at += 1;
+                    continue;
+                }
+                let frame = under_way.remove(at);
+                overtook += usize::from(at > 0);
+                at = usize::from(!comes);
+                if let Some((size, alpha)) = frame.shape {
+                    resize(&mut terminal.0[0], size, alpha);
+                }
+                decoder.decode(&frame.batch, &Limits::default(), &mut terminal).unwrap();
+            }
+        }
+        prop_assert!(under_way.is_empty(), "{overtook} have overtaken others");
+        prop_assert!(!content.is_dirty());
+        prop_assert_eq!(content.pixels(), &terminal.0[0].pixels[..]);
+    }
+}

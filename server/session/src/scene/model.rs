@@ -1,6 +1,6 @@
 //! A terminal's scene as tests need it: every operation is checked as a terminal would.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heliostat_tiles::{Decoder, Limits, PixelsRef, Rect as TileRect, TILE, TileSink, diff};
 use heliostat_wire::bounded::List;
@@ -14,7 +14,10 @@ use heliostat_wire::session::{CellHash, Kept, KeptLayer};
 pub(crate) struct Model {
     pub(crate) layers: BTreeMap<LayerId, Layer>,
     pub(crate) outputs: BTreeMap<OutputId, (u32, Vec<Placement>)>,
+    /// The newest frame that was applied with all before it.
     pub(crate) serial: u32,
+    /// Frames that have overtaken others.
+    pub(crate) ahead: BTreeSet<u32>,
     decoder: Option<Decoder>,
     pub(crate) films: BTreeMap<VideoId, Film>,
 }
@@ -53,8 +56,16 @@ impl Layer {
 impl Model {
     /// Applies a frame as a terminal does.
     pub(crate) fn frame(&mut self, header: &FrameHeader, content: &[u8]) {
-        assert_eq!(header.serial, self.serial + 1, "frames count without gaps");
-        self.serial = header.serial;
+        let mut missing = (self.serial + 1..header.serial).filter(|n| !self.ahead.contains(n));
+        assert!(
+            missing.all(|other| header.may_overtake(other)),
+            "frames come in order"
+        );
+        assert!(header.overtakes == 0 || header.ops.is_empty());
+        self.ahead.insert(header.serial);
+        while self.ahead.remove(&(self.serial + 1)) {
+            self.serial += 1;
+        }
         let mut content = content;
         for op in header.ops.iter() {
             match op {
@@ -98,6 +109,7 @@ impl Model {
             SceneOp::Clear => {
                 *self = Self {
                     serial: self.serial,
+                    ahead: std::mem::take(&mut self.ahead),
                     ..Self::default()
                 }
             }

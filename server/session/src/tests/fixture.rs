@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use heliostat_control::stats::SessionStats;
 use heliostat_wire::bounded::List;
 use heliostat_wire::control::DetachReason;
@@ -11,6 +12,7 @@ use heliostat_wire::id::{AttachId, OutputId};
 use heliostat_wire::input::{InputBatch, InputEvent, KeyboardState};
 use heliostat_wire::limits::MAX_CELL_HASHES;
 use heliostat_wire::output::{Output, Size};
+use heliostat_wire::scene::FrameHeader;
 use heliostat_wire::session::{Capabilities, Cursor, Kept, ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -42,6 +44,7 @@ pub struct Fixture {
     terminal: Option<Terminal>,
     acknowledges: bool,
     videos: u32,
+    frames_in_flight: u32,
     /// Says after each frame what it holds, and this many words late.
     says_cells: Option<usize>,
     /// For how long terminals that come may keep what they hold.
@@ -61,6 +64,26 @@ struct Terminal {
     /// What it has said of its cells and is still on the way.
     said: VecDeque<ToSession>,
     unacknowledged: Vec<u32>,
+    /// Frames that have come, and may not be applied yet.
+    early: BTreeMap<u32, (FrameHeader, Bytes)>,
+    /// The one that is due has been lost on the way, and is still to come again.
+    lost: bool,
+}
+
+impl Terminal {
+    /// The next frame that may be applied.
+    fn next_frame(&mut self) -> Option<(FrameHeader, Bytes)> {
+        let due = self.model.serial + 1;
+        let ahead = &self.model.ahead;
+        let may = |header: &FrameHeader| {
+            let mut missing = (due..header.serial).filter(|other| !ahead.contains(other));
+            let is_lost = header.serial == due && self.lost;
+            !is_lost && missing.all(|other| header.may_overtake(other))
+        };
+        let mut frames = self.early.values();
+        let serial = frames.find(|(header, _)| may(header))?.0.serial;
+        self.early.remove(&serial)
+    }
 }
 
 impl Fixture {
@@ -78,6 +101,7 @@ impl Fixture {
             terminal: None,
             acknowledges: true,
             videos: 4,
+            frames_in_flight: 3,
             says_cells: None,
             keep: Duration::ZERO,
             left: None,
@@ -161,7 +185,7 @@ impl Fixture {
                 max_layers: 64,
                 max_layer_bytes: 64 << 20,
                 max_cursor_side: 64,
-                max_frames_in_flight: 3,
+                max_frames_in_flight: self.frames_in_flight,
                 max_kept_cells: 256,
                 max_videos: self.videos,
                 max_video_pixels: 1920 * 1200,
@@ -181,12 +205,29 @@ impl Fixture {
             heard: Vec::new(),
             said: VecDeque::new(),
             unacknowledged: Vec::new(),
+            early: BTreeMap::new(),
+            lost: false,
         });
     }
 
     /// How many videos the terminals that come decode.
     pub fn offer_videos(&mut self, videos: u32) {
         self.videos = videos;
+    }
+
+    /// How many frames the terminals that come queue.
+    pub fn offer_frames(&mut self, frames: u32) {
+        self.frames_in_flight = frames;
+    }
+
+    /// The next frame in turn is lost on the way to the terminal, or comes at last.
+    pub fn lose_a_frame(&mut self, lost: bool) {
+        self.terminal.as_mut().expect("attached").lost = lost;
+    }
+
+    /// Frames that have come and wait for others.
+    pub fn waiting_frames(&self) -> usize {
+        self.terminal.as_ref().expect("attached").early.len()
     }
 
     /// As with `always_exact` in session.toml.
@@ -406,14 +447,20 @@ impl Fixture {
             match word {
                 ToTerminalTask::Frame(..) if self.is_cut_off => {}
                 ToTerminalTask::Frame(header, content) => {
-                    news = true;
-                    terminal.model.frame(&header, &content);
-                    terminal.unacknowledged.push(header.serial);
+                    terminal.early.insert(header.serial, (header, content));
                 }
                 ToTerminalTask::Message(message) => terminal.heard.push(message),
                 ToTerminalTask::Bye(reason) => {
                     terminal.heard.push(ToTerminal::Bye(reason));
                 }
+            }
+        }
+        while let Some((header, content)) = terminal.next_frame() {
+            news = true;
+            let before = terminal.model.serial;
+            terminal.model.frame(&header, &content);
+            if terminal.model.serial > before {
+                terminal.unacknowledged.push(terminal.model.serial);
             }
         }
         if let Some(late) = self.says_cells {
