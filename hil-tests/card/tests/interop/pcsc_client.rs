@@ -66,7 +66,7 @@ fn signature_is_of_the_named_cards_key() {
 fn slow_card_takes_its_time_for_signatures_only() {
     let name = "pcsc_client::slow_card_takes_its_time_for_signatures_only";
     inside(name, &[], |world| {
-        let time = Duration::from_millis(400);
+        let time = Duration::from_secs(2);
         let recipe = Recipe::new("alice").when_signing(WhenSigning::After(time));
         let inserted = world.insert(recipe.make());
         let card = connect(world);
