@@ -12,16 +12,17 @@ mod picture;
 use std::time::Duration;
 
 use heliostat_terminal_state::ClientReport;
-use heliostat_wire::control::Hello;
+use heliostat_wire::control::{Hello, LoginOffer};
 use heliostat_wire::output::Outputs;
 use heliostat_wire::receipt::Stage as ReceiptStage;
 
 use crate::attached::Attached;
+use crate::card::prover::{Job, Prover};
 use crate::clock::{monotonic_ns, monotonic_us};
 use crate::control_lines::Announcer;
-use crate::desk::{Action, Desk, DeskEvent};
+use crate::desk::{Action, Desk, DeskEvent, Stage};
 use crate::display::Display;
-use crate::events::{AppEvent, NetEvent};
+use crate::events::{AppEvent, NetEvent, Tie};
 use crate::init_link::InitLink;
 use crate::keep::Keeper;
 use crate::libinput::Devices;
@@ -57,6 +58,10 @@ pub struct App {
     own: OwnScreens,
     announcer: Announcer,
     layout: String,
+    /// Makes proofs, where cards come through readers.
+    prover: Option<Prover>,
+    /// What proofs are tied to; nothing before the first control link.
+    tie: Option<Tie>,
     ended: bool,
     screen_shown: bool,
 }
@@ -77,6 +82,8 @@ pub struct Parts {
     pub announcer: Announcer,
     /// The terminal's keyboard layout, if it has one.
     pub layout: String,
+    /// Makes proofs, where cards come through readers.
+    pub prover: Option<Prover>,
 }
 
 impl App {
@@ -97,6 +104,8 @@ impl App {
             own: OwnScreens::default(),
             announcer: parts.announcer,
             layout: parts.layout,
+            prover: parts.prover,
+            tie: None,
             ended: false,
             screen_shown: false,
         };
@@ -146,7 +155,13 @@ impl App {
             NetEvent::ControlUp {
                 terminal_name,
                 site,
-            } => self.control_up(terminal_name, site),
+                login,
+                tie,
+            } => {
+                self.around.login = login;
+                self.tie = Some(tie);
+                self.control_up(terminal_name, site);
+            }
             NetEvent::ControlDown { code, why } => self.control_down(code, why),
             NetEvent::FromBroker(message) => self.desk(DeskEvent::FromBroker(Box::new(message))),
             NetEvent::Linked => self.timeline.mark(ReceiptStage::LinkUp, monotonic_us()),
@@ -160,10 +175,18 @@ impl App {
     fn desk(&mut self, event: DeskEvent) {
         let mut actions = Vec::new();
         self.desk.handle(event, &mut actions);
+        if self.around.login == LoginOffer::Now && self.may_log_in() {
+            self.desk.handle(DeskEvent::Login, &mut actions);
+        }
         for action in actions {
             self.act(action);
         }
         self.redraw();
+    }
+
+    /// Whether a person without a card could begin a login now.
+    fn may_log_in(&self) -> bool {
+        *self.desk.stage() == Stage::Empty && self.desk.control().is_ok()
     }
 
     fn act(&mut self, action: Action) {
@@ -175,10 +198,19 @@ impl App {
             Action::Mark(stage) => self.timeline.mark(stage, monotonic_us()),
             Action::BeginReceipt => {
                 // A retry has no card edge of its own; a real edge begins the timeline itself.
-                if self.timeline.has(ReceiptStage::IdRead) {
+                let used = [ReceiptStage::IdRead, ReceiptStage::AttachReceived];
+                if used.iter().any(|stage| self.timeline.has(*stage)) {
                     self.timeline.begin(monotonic_us());
                 }
             }
+            Action::Prove {
+                number,
+                reader,
+                card,
+                challenge,
+            } => self.prove(number, reader, &card, &challenge),
+            Action::GivePin { number, pin } => self.ask_prover(Job::Pin { number, pin }),
+            Action::StopProof => self.ask_prover(Job::Stop),
         }
     }
 

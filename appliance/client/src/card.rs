@@ -1,10 +1,15 @@
 //! Cards: where they come from, and what is read off them.
 
+mod exchange;
 pub mod identify;
 pub mod pcsc;
+pub mod pin;
+pub mod piv;
+pub mod prover;
 
 use heliostat_wire::List;
 use heliostat_wire::card::{Card, CardKind, Unreadable};
+use heliostat_wire::proof::{Proof, ProofFailure};
 
 /// What a card source reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,22 @@ pub enum CardEvent {
     Another(bool),
     /// The card service is away, or back.
     Service(bool),
+    /// The card wants a PIN for a proof.
+    PinWanted {
+        /// The proof.
+        number: u32,
+        /// How often it may be wrong before the card is blocked.
+        tries: u8,
+        /// Whether one was wrong just now.
+        wrong: bool,
+    },
+    /// A proof was made, or not.
+    Proved {
+        /// The proof.
+        number: u32,
+        /// What came of it.
+        result: Result<Box<Proof>, ProofFailure>,
+    },
 }
 
 /// A card by its id alone, for terminals whose cards are inserted by a line of text.

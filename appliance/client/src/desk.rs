@@ -7,15 +7,22 @@
 //!     │ card pulled       ▼                 ▼  └── Retry ──┐      ▼ link ended         │ moved, ended
 //!     └──────────── Unreadable          Refused ───────────┘     Lost ── Attach ──▶ …  ▼
 //!       (from every state)                                                          Parted
+//!   Empty ── login ──▶ Asked, as a person without a card ── given up, left ──▶ Empty
 //! ```
 //!
 //! The control link comes and goes beside all this: a desktop stays on the screen while the broker
 //! restarts. Pulling the card blanks the screen in the same step, whatever the network does.
 
+mod proving;
+
 use heliostat_wire::card::{Card, Unreadable};
 use heliostat_wire::control::{Attach, CardRefusal, DetachReason, ToBroker, ToTerminal};
-use heliostat_wire::id::AttachId;
+use heliostat_wire::id::{AttachId, CardId};
+use heliostat_wire::proof::{Challenge, Proof, ProofFailure};
 use heliostat_wire::receipt::Stage as ReceiptStage;
+
+use crate::card::pin::Pin;
+pub use proving::{PinEntry, PinKey, Proving};
 
 /// What happens to the desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +50,30 @@ pub enum DeskEvent {
     SessionEnded(AttachId, DetachReason),
     /// The person asks to try again.
     Retry,
+    /// The person asks to log in without a card.
+    Login,
+    /// The person gives up what they began: a PIN, or a login.
+    GiveUp,
+    /// The person leaves the desktop, with the card still there.
+    LeaveSession,
+    /// A key that belongs to a PIN was pressed.
+    PinKey(PinKey),
+    /// The card wants a PIN.
+    PinWanted {
+        /// The proof.
+        number: u32,
+        /// How often it may be wrong before the card is blocked.
+        tries: u8,
+        /// Whether one was wrong just now.
+        wrong: bool,
+    },
+    /// A proof was made, or not.
+    Proved {
+        /// The proof.
+        number: u32,
+        /// What came of it.
+        result: Result<Box<Proof>, ProofFailure>,
+    },
 }
 
 /// What to do.
@@ -60,6 +91,26 @@ pub enum Action {
     Mark(ReceiptStage),
     /// Start a new receipt now.
     BeginReceipt,
+    /// Let the card make a proof, and no other any more.
+    Prove {
+        /// Names it.
+        number: u32,
+        /// The card's reader.
+        reader: String,
+        /// Whose proof it is.
+        card: CardId,
+        /// What the broker wants.
+        challenge: Box<Challenge>,
+    },
+    /// Give the card the PIN.
+    GivePin {
+        /// The proof.
+        number: u32,
+        /// The PIN.
+        pin: Pin,
+    },
+    /// No proof is wanted any more.
+    StopProof,
 }
 
 /// Where the desk is.
@@ -81,15 +132,15 @@ pub enum Stage {
     },
     /// The broker has been asked what the card opens; whose session it starts, if it said so.
     Asked {
-        /// The card.
-        card: Present,
+        /// Whose it is.
+        present: Present,
         /// Whose session is being started.
         starting: Option<String>,
     },
     /// The session link is being opened.
     Attaching {
-        /// The card.
-        card: Present,
+        /// Whose it is.
+        present: Present,
         /// The attach.
         attach: AttachId,
         /// Whose session.
@@ -97,8 +148,8 @@ pub enum Stage {
     },
     /// The desktop is here.
     Attached {
-        /// The card.
-        card: Present,
+        /// Whose it is.
+        present: Present,
         /// The attach.
         attach: AttachId,
         /// Whose session.
@@ -106,8 +157,8 @@ pub enum Stage {
     },
     /// The card opens nothing.
     Refused {
-        /// The card.
-        card: Present,
+        /// Whose it is.
+        present: Present,
         /// Why.
         reason: CardRefusal,
         /// The broker's words.
@@ -115,26 +166,34 @@ pub enum Stage {
     },
     /// The desktop was here; a broken link may bring it back.
     Parted {
-        /// The card.
-        card: Present,
+        /// Whose it is.
+        present: Present,
         /// Why.
         reason: DetachReason,
     },
 }
 
-/// A card that has been read and is still there.
+/// What is at the desk and may open a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Present {
-    /// Its reader.
-    pub reader: String,
-    /// What was read.
-    pub card: Card,
+pub enum Present {
+    /// A card that has been read and is still there.
+    Card {
+        /// Its reader.
+        reader: String,
+        /// What was read.
+        card: Card,
+    },
+    /// A person without a card.
+    Person,
 }
 
 /// The desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desk {
     stage: Stage,
+    proving: Proving,
+    /// Proofs so far.
+    proofs: u32,
     /// Why there is no control link; nothing while there is one.
     control: Result<(), String>,
     /// Card edges so far.
@@ -145,6 +204,8 @@ impl Default for Desk {
     fn default() -> Self {
         Self {
             stage: Stage::Empty,
+            proving: Proving::No,
+            proofs: 0,
             control: Err(String::new()),
             seq: 0,
         }
@@ -174,7 +235,7 @@ impl Desk {
     pub fn handle(&mut self, event: DeskEvent, actions: &mut Vec<Action>) {
         match event {
             DeskEvent::ControlUp => self.control_up(actions),
-            DeskEvent::ControlDown(why) => self.control = Err(why),
+            DeskEvent::ControlDown(why) => self.control_down(why, actions),
             DeskEvent::CardEdge { reader } => self.card_edge(reader, actions),
             DeskEvent::CardRead(card) => self.card_read(*card, actions),
             DeskEvent::CardUnreadable(why) => self.card_unreadable(why, actions),
@@ -183,17 +244,28 @@ impl Desk {
             DeskEvent::SessionAttached(attach) => self.session_attached(attach, actions),
             DeskEvent::SessionEnded(attach, reason) => self.session_ended(attach, reason, actions),
             DeskEvent::Retry => self.retry(actions),
+            DeskEvent::Login => self.login(actions),
+            DeskEvent::GiveUp => self.give_up(actions),
+            DeskEvent::LeaveSession => self.leave_session(actions),
+            DeskEvent::PinKey(key) => self.pin_key(key, actions),
+            DeskEvent::PinWanted {
+                number,
+                tries,
+                wrong,
+            } => self.pin_wanted(number, tries, wrong),
+            DeskEvent::Proved { number, result } => self.proved(number, result, actions),
         }
     }
 
-    fn present(&self) -> Option<&Present> {
+    /// What is at the desk and may open a session.
+    pub fn present(&self) -> Option<&Present> {
         match &self.stage {
             Stage::Empty | Stage::Reading { .. } | Stage::Unreadable { .. } => None,
-            Stage::Asked { card, .. }
-            | Stage::Attaching { card, .. }
-            | Stage::Attached { card, .. }
-            | Stage::Refused { card, .. }
-            | Stage::Parted { card, .. } => Some(card),
+            Stage::Asked { present, .. }
+            | Stage::Attaching { present, .. }
+            | Stage::Attached { present, .. }
+            | Stage::Refused { present, .. }
+            | Stage::Parted { present, .. } => Some(present),
         }
     }
 
@@ -211,14 +283,25 @@ impl Desk {
     }
 
     fn announce(&self, present: &Present) -> ToBroker {
-        ToBroker::CardInserted {
-            seq: self.seq,
-            reader: present.reader.as_str().into(),
-            card: present.card.clone(),
+        let seq = self.seq;
+        match present {
+            Present::Person => ToBroker::Login { seq },
+            Present::Card { reader, card } => ToBroker::CardInserted {
+                seq,
+                reader: reader.as_str().into(),
+                card: card.clone(),
+            },
         }
     }
 
+    fn control_down(&mut self, why: String, actions: &mut Vec<Action>) {
+        // A proof is good on one link only.
+        self.stop_proof(actions);
+        self.control = Err(why);
+    }
+
     fn control_up(&mut self, actions: &mut Vec<Action>) {
+        self.stop_proof(actions);
         self.control = Ok(());
         // A card whose session was ended or moved is not asked for again: that was somebody's will.
         let settled = matches!(&self.stage, Stage::Parted { reason, .. } if is_final(reason));
@@ -241,6 +324,7 @@ impl Desk {
 
     fn card_edge(&mut self, reader: String, actions: &mut Vec<Action>) {
         self.leave(DetachReason::CardRemoved, actions);
+        self.stop_proof(actions);
         self.seq += 1;
         self.stage = Stage::Reading { reader };
         actions.push(Action::BeginReceipt);
@@ -250,14 +334,14 @@ impl Desk {
         let Stage::Reading { reader } = &self.stage else {
             return;
         };
-        let card = Present {
+        let present = Present::Card {
             reader: reader.clone(),
             card,
         };
         actions.push(Action::Mark(ReceiptStage::IdRead));
-        self.send(self.announce(&card), actions);
+        self.send(self.announce(&present), actions);
         self.stage = Stage::Asked {
-            card,
+            present,
             starting: None,
         };
     }
@@ -280,13 +364,48 @@ impl Desk {
     }
 
     fn card_gone(&mut self, actions: &mut Vec<Action>) {
-        if self.stage == Stage::Empty {
-            return;
+        // Who came without a card has none that could go.
+        if self.stage != Stage::Empty && self.present() != Some(&Present::Person) {
+            self.vacate(DetachReason::CardRemoved, actions);
         }
+    }
+
+    /// Nobody is at the desk any more.
+    fn vacate(&mut self, reason: DetachReason, actions: &mut Vec<Action>) {
         // The screen first, the network after.
-        self.leave(DetachReason::CardRemoved, actions);
+        self.leave(reason, actions);
+        self.stop_proof(actions);
         self.send(ToBroker::CardRemoved { seq: self.seq }, actions);
         self.stage = Stage::Empty;
+    }
+
+    fn login(&mut self, actions: &mut Vec<Action>) {
+        if self.stage == Stage::Empty && self.control.is_ok() {
+            self.ask_for(Present::Person, actions);
+        }
+    }
+
+    fn give_up(&mut self, actions: &mut Vec<Action>) {
+        if self.proving.pin().is_some() {
+            return self.give_up_pin(actions);
+        }
+        let person = self.present() == Some(&Present::Person);
+        if person && !matches!(self.stage, Stage::Attached { .. }) {
+            self.vacate(DetachReason::ByPerson, actions);
+        }
+    }
+
+    fn leave_session(&mut self, actions: &mut Vec<Action>) {
+        let Some(attach_id) = self.attach() else {
+            return;
+        };
+        let reason = DetachReason::ByPerson;
+        if self.present() == Some(&Present::Person) {
+            return self.vacate(reason, actions);
+        }
+        self.stop_proof(actions);
+        self.part(reason.clone(), actions);
+        self.send(ToBroker::LinkEnded { attach_id, reason }, actions);
     }
 
     fn handle_broker(&mut self, message: ToTerminal, actions: &mut Vec<Action>) {
@@ -298,6 +417,9 @@ impl Desk {
             ToTerminal::CardRefused { seq, reason, text } if seq == self.seq => {
                 self.refused(reason, &text, actions);
             }
+            ToTerminal::Prove(challenge) if challenge.seq == self.seq && self.control.is_ok() => {
+                self.prove(challenge, actions);
+            }
             ToTerminal::Detach { attach_id, reason } if self.attach() == Some(attach_id) => {
                 self.part(reason, actions);
             }
@@ -307,25 +429,27 @@ impl Desk {
     }
 
     fn starting(&mut self, person: &str, actions: &mut Vec<Action>) {
-        if let Some(card) = self.present().cloned() {
+        if let Some(present) = self.present().cloned() {
             // A session that is being started is not the one on the screen, nor the last one.
             self.leave(DetachReason::SessionCrashed, actions);
+            self.stop_proof(actions);
             actions.push(Action::Forget);
             self.stage = Stage::Asked {
-                card,
+                present,
                 starting: Some(person.to_owned()),
             };
         }
     }
 
     fn join(&mut self, attach: Attach, actions: &mut Vec<Action>) {
-        let Some(card) = self.present().cloned() else {
+        let Some(present) = self.present().cloned() else {
             return;
         };
         self.leave(DetachReason::LinkLost, actions);
+        self.stop_proof(actions);
         let (id, person) = (attach.attach_id, attach.person.to_string());
         self.stage = Stage::Attaching {
-            card,
+            present,
             attach: id,
             person,
         };
@@ -334,13 +458,14 @@ impl Desk {
     }
 
     fn refused(&mut self, reason: CardRefusal, text: &str, actions: &mut Vec<Action>) {
-        let Some(card) = self.present().cloned() else {
+        let Some(present) = self.present().cloned() else {
             return;
         };
         self.leave(DetachReason::CardRevoked, actions);
         actions.push(Action::Forget);
+        self.stop_proof(actions);
         self.stage = Stage::Refused {
-            card,
+            present,
             reason,
             text: text.to_owned(),
         };
@@ -348,16 +473,16 @@ impl Desk {
 
     fn session_attached(&mut self, id: AttachId, actions: &mut Vec<Action>) {
         if let Stage::Attaching {
-            card,
+            present,
             attach,
             person,
         } = &self.stage
             && *attach == id
         {
             actions.push(Action::Mark(ReceiptStage::Attached));
-            let (card, person) = (card.clone(), person.clone());
+            let (present, person) = (present.clone(), person.clone());
             self.stage = Stage::Attached {
-                card,
+                present,
                 attach: id,
                 person,
             };
@@ -379,34 +504,38 @@ impl Desk {
     }
 
     fn part(&mut self, reason: DetachReason, actions: &mut Vec<Action>) {
-        let Some(card) = self.present().cloned() else {
+        let Some(present) = self.present().cloned() else {
             return;
         };
         actions.push(Action::Leave(reason.clone()));
-        self.stage = Stage::Parted { card, reason };
+        self.stage = Stage::Parted { present, reason };
     }
 
     /// Asking for the desktop here again is as good as a new card edge.
     fn ask_anew(&mut self, actions: &mut Vec<Action>) {
-        let Some(card) = self.present().cloned() else {
-            return;
-        };
+        if let Some(present) = self.present().cloned() {
+            self.ask_for(present, actions);
+        }
+    }
+
+    fn ask_for(&mut self, present: Present, actions: &mut Vec<Action>) {
+        self.stop_proof(actions);
         self.seq += 1;
         actions.push(Action::BeginReceipt);
-        self.send(self.announce(&card), actions);
+        self.send(self.announce(&present), actions);
         self.stage = Stage::Asked {
-            card,
+            present,
             starting: None,
         };
     }
 
     fn retry(&mut self, actions: &mut Vec<Action>) {
         match &self.stage {
-            Stage::Refused { card, .. } => {
-                let card = card.clone();
+            Stage::Refused { present, .. } => {
+                let present = present.clone();
                 self.send(ToBroker::Retry { seq: self.seq }, actions);
                 self.stage = Stage::Asked {
-                    card,
+                    present,
                     starting: None,
                 };
             }

@@ -1,6 +1,7 @@
 use heliostat_wire::List;
 use heliostat_wire::card::CardKind;
 use heliostat_wire::id::{KeyPin, Ticket};
+use heliostat_wire::proof::{Algorithm, ProofKey, Purpose};
 use proptest::prelude::*;
 
 use super::*;
@@ -152,6 +153,232 @@ fn failed_session_is_tried_again_only_when_the_person_asks() {
     assert_eq!(retry, [Action::Send(ToBroker::Retry { seq: 1 })]);
 }
 
+fn challenge(seq: u32) -> Challenge {
+    Challenge {
+        seq,
+        nonce: [7; 32],
+        purpose: Purpose::Attach,
+        key: ProofKey::PivAuthentication,
+        want_certificate: false,
+    }
+}
+
+/// A desk whose card is asked for a proof.
+fn proving() -> Desk {
+    let mut desk = Desk::default();
+    let prove = DeskEvent::FromBroker(Box::new(ToTerminal::Prove(challenge(1))));
+    for event in [
+        DeskEvent::ControlUp,
+        edge(),
+        DeskEvent::CardRead(Box::new(card(1))),
+    ] {
+        handle(&mut desk, event);
+    }
+    let actions = handle(&mut desk, prove);
+    assert!(
+        matches!(&actions[..], [Action::Prove { number: 1, .. }]),
+        "{actions:?}"
+    );
+    desk
+}
+
+fn pin_wanted(desk: &mut Desk, wrong: bool) {
+    let (number, tries) = (1, 3);
+    let wanted = DeskEvent::PinWanted {
+        number,
+        tries,
+        wrong,
+    };
+    assert_eq!(handle(desk, wanted), []);
+    assert!(desk.proving().pin().is_some());
+}
+
+fn no_proof(why: ProofFailure) -> Action {
+    Action::Send(ToBroker::NoProof { seq: 1, why })
+}
+
+#[test]
+fn pin_goes_to_the_card_and_the_proof_to_the_broker() {
+    let mut desk = proving();
+    pin_wanted(&mut desk, false);
+    let keys = [1, 2, 3, 4, 5].map(PinKey::Digit);
+    for key in keys {
+        assert_eq!(handle(&mut desk, DeskEvent::PinKey(key)), []);
+    }
+    // Too short for any card.
+    assert_eq!(handle(&mut desk, DeskEvent::PinKey(PinKey::Enter)), []);
+    assert!(desk.proving().pin().unwrap().was_short());
+    handle(&mut desk, DeskEvent::PinKey(PinKey::Digit(6)));
+    let actions = handle(&mut desk, DeskEvent::PinKey(PinKey::Enter));
+    let mut pin = Pin::default();
+    (1..=6).for_each(|digit| pin.push(digit));
+    assert_eq!(actions, [Action::GivePin { number: 1, pin }]);
+    let proof = Box::new(Proof {
+        seq: 1,
+        algorithm: Algorithm::EcdsaP256Sha256,
+        signature: List::default(),
+        certificate: List::default(),
+    });
+    let made = |number| DeskEvent::Proved {
+        number,
+        result: Ok(proof.clone()),
+    };
+    assert_eq!(handle(&mut desk, made(2)), [], "of another challenge");
+    let actions = handle(&mut desk, made(1));
+    let sent = Action::Send(ToBroker::Proof(*proof.clone()));
+    assert_eq!(actions, [Action::Mark(ReceiptStage::ProofMade), sent]);
+    assert_eq!(handle(&mut desk, made(1)), [], "once");
+}
+
+#[test]
+fn person_who_gives_no_pin_is_reported_and_can_say_so_after_a_wrong_one() {
+    for (wrong, why) in [(false, ProofFailure::NoPin), (true, ProofFailure::PinWrong)] {
+        let mut desk = proving();
+        pin_wanted(&mut desk, wrong);
+        let actions = handle(&mut desk, DeskEvent::GiveUp);
+        assert_eq!(actions, [Action::StopProof, no_proof(why)]);
+    }
+}
+
+#[test]
+fn card_pulled_while_it_proves_itself_ends_that_and_nothing_is_answered() {
+    let mut desk = proving();
+    pin_wanted(&mut desk, false);
+    let actions = handle(&mut desk, DeskEvent::CardGone);
+    let gone = Action::Send(ToBroker::CardRemoved { seq: 1 });
+    assert_eq!(actions, [Action::StopProof, gone]);
+}
+
+#[test]
+fn broken_control_link_ends_a_proof_that_was_made_for_it() {
+    let mut desk = proving();
+    let down = DeskEvent::ControlDown(String::new());
+    assert_eq!(handle(&mut desk, down), [Action::StopProof]);
+    let actions = handle(&mut desk, DeskEvent::ControlUp);
+    assert!(matches!(
+        &actions[..],
+        [Action::Send(ToBroker::CardInserted { seq: 1, .. })]
+    ));
+}
+
+#[test]
+fn card_on_the_screen_of_a_session_can_prove_itself_without_parting() {
+    let mut desk = attached();
+    let prove = DeskEvent::FromBroker(Box::new(ToTerminal::Prove(challenge(1))));
+    assert!(matches!(
+        handle(&mut desk, prove)[..],
+        [Action::Prove { .. }]
+    ));
+    pin_wanted(&mut desk, false);
+    assert!(matches!(desk.stage(), Stage::Attached { .. }));
+}
+
+#[test]
+fn digits_are_where_they_are_on_every_keyboard() {
+    let row = [11, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+    let keypad = [82, 79, 80, 81, 75, 76, 77, 71, 72, 73];
+    for (digit, (row, keypad)) in row.into_iter().zip(keypad).enumerate() {
+        for code in [row, keypad] {
+            assert!(
+                PinKey::from_code(code) == Some(PinKey::Digit(digit as u8)),
+                "{code}"
+            );
+        }
+    }
+    let digits = (0..768).filter(|code| matches!(PinKey::from_code(*code), Some(PinKey::Digit(_))));
+    assert_eq!(digits.count(), 20);
+    assert_eq!(format!("{:?}", PinKey::Digit(7)), "PinKey(…)");
+}
+
+/// A desk at which somebody without a card is in the middle of it.
+fn logged_in() -> Desk {
+    let mut desk = Desk::default();
+    handle(&mut desk, DeskEvent::ControlUp);
+    let actions = handle(&mut desk, DeskEvent::Login);
+    assert_eq!(
+        actions,
+        [
+            Action::BeginReceipt,
+            Action::Send(ToBroker::Login { seq: 1 })
+        ]
+    );
+    desk
+}
+
+#[test]
+fn person_without_a_card_logs_in_and_leaves() {
+    let mut desk = logged_in();
+    let gone = Action::Send(ToBroker::CardRemoved { seq: 1 });
+    assert_eq!(handle(&mut desk.clone(), DeskEvent::GiveUp), [gone.clone()]);
+    handle(
+        &mut desk,
+        DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, 7)))),
+    );
+    handle(&mut desk, DeskEvent::SessionAttached(AttachId(7)));
+    // The person's session takes the place of the one in which they logged in.
+    let next = DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, 8))));
+    assert_eq!(
+        handle(&mut desk, next)[0],
+        Action::Leave(DetachReason::LinkLost)
+    );
+    handle(&mut desk, DeskEvent::SessionAttached(AttachId(8)));
+    // Escape is the session's, and there is no card that could go.
+    assert_eq!(handle(&mut desk, DeskEvent::GiveUp), []);
+    assert_eq!(handle(&mut desk, DeskEvent::CardGone), []);
+    let actions = handle(&mut desk, DeskEvent::LeaveSession);
+    assert_eq!(actions, [Action::Leave(DetachReason::ByPerson), gone]);
+    assert_eq!(desk.stage(), &Stage::Empty);
+}
+
+#[test]
+fn session_that_ends_under_a_login_waits_for_what_the_broker_makes_of_it() {
+    let mut desk = logged_in();
+    handle(
+        &mut desk,
+        DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, 7)))),
+    );
+    handle(
+        &mut desk,
+        DeskEvent::SessionEnded(AttachId(7), DetachReason::SessionEnded),
+    );
+    let next = DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, 8))));
+    let actions = handle(&mut desk, next);
+    assert!(matches!(actions[1], Action::Join(_)), "{actions:?}");
+}
+
+#[test]
+fn card_takes_the_place_of_a_person_without_one() {
+    let mut desk = logged_in();
+    handle(
+        &mut desk,
+        DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, 7)))),
+    );
+    let actions = handle(&mut desk, edge());
+    assert_eq!(actions[0], Action::Leave(DetachReason::CardRemoved));
+    let late = DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, 8))));
+    assert_eq!(handle(&mut desk, late), []);
+}
+
+#[test]
+fn desktop_that_its_person_left_comes_back_when_they_ask() {
+    let mut desk = attached();
+    let actions = handle(&mut desk, DeskEvent::LeaveSession);
+    let reason = DetachReason::ByPerson;
+    let (attach_id, why) = (AttachId(7), reason.clone());
+    let told = Action::Send(ToBroker::LinkEnded {
+        attach_id,
+        reason: why,
+    });
+    assert_eq!(actions, [Action::Leave(reason), told]);
+    // Not by itself, even when the broker comes anew.
+    assert_eq!(handle(&mut desk, DeskEvent::ControlUp), []);
+    let actions = handle(&mut desk, DeskEvent::Retry);
+    assert!(matches!(
+        actions[1],
+        Action::Send(ToBroker::CardInserted { seq: 2, .. })
+    ));
+}
+
 fn any_event() -> impl Strategy<Value = DeskEvent> {
     let reason = prop_oneof![
         Just(DetachReason::LinkLost),
@@ -185,6 +412,24 @@ fn any_event() -> impl Strategy<Value = DeskEvent> {
         (0u64..5).prop_map(|id| DeskEvent::SessionAttached(AttachId(id))),
         (0u64..5, reason).prop_map(|(id, reason)| DeskEvent::SessionEnded(AttachId(id), reason)),
         Just(DeskEvent::Retry),
+        Just(DeskEvent::Login),
+        Just(DeskEvent::GiveUp),
+        Just(DeskEvent::LeaveSession),
+        (0u32..5).prop_map(move |seq| from_broker(ToTerminal::Prove(challenge(seq)))),
+        (0u32..5, 2u8..4).prop_map(|(number, tries)| DeskEvent::PinWanted {
+            number,
+            tries,
+            wrong: false
+        }),
+        (0u32..5).prop_map(|number| DeskEvent::Proved {
+            number,
+            result: Err(ProofFailure::CardFailed)
+        }),
+        (0u8..12).prop_map(|key| DeskEvent::PinKey(match key {
+            10 => PinKey::Erase,
+            11 => PinKey::Enter,
+            digit => PinKey::Digit(digit),
+        })),
     ]
 }
 
@@ -196,7 +441,8 @@ proptest! {
         let mut desk = Desk::default();
         let mut joined = false;
         for event in events {
-            let pulled = event == DeskEvent::CardGone;
+            let person = desk.present() == Some(&Present::Person);
+            let pulled = event == DeskEvent::CardGone && !person;
             for action in handle(&mut desk, event) {
                 match action {
                     Action::Join(_) => {
@@ -208,10 +454,19 @@ proptest! {
                         joined = false;
                     }
                     Action::Send(_) => prop_assert!(desk.control().is_ok()),
+                    Action::Prove { .. } => {
+                        prop_assert_ne!(desk.present().unwrap_or(&Present::Person), &Present::Person);
+                    }
+                    Action::GivePin { .. } => prop_assert_ne!(desk.proving(), &Proving::No),
+                    Action::StopProof => {}
                     Action::Mark(_) | Action::BeginReceipt | Action::Forget => {}
                 }
             }
             prop_assert_eq!(joined, desk.attach().is_some());
+            if desk.proving() != &Proving::No {
+                prop_assert_ne!(desk.present().unwrap_or(&Present::Person), &Present::Person);
+                prop_assert!(desk.control().is_ok(), "a proof is good on one link only");
+            }
             if pulled {
                 prop_assert_eq!(desk.stage(), &Stage::Empty);
                 prop_assert!(!joined);

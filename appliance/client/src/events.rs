@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use heliostat_link::Frame;
 use heliostat_terminal_state::{Code, TerminalState};
-use heliostat_wire::control::{self, DetachReason};
+use heliostat_wire::control::{self, DetachReason, LoginOffer};
 use heliostat_wire::id::AttachId;
-use heliostat_wire::session;
+use heliostat_wire::limits::MAX_NAME;
+use heliostat_wire::{Text, session};
 
 use crate::card::CardEvent;
 use crate::control_lines::ControlLine;
@@ -48,6 +49,10 @@ pub enum NetEvent {
         terminal_name: String,
         /// The site.
         site: String,
+        /// Whether a login without a card is offered.
+        login: LoginOffer,
+        /// What ties a proof to this link.
+        tie: Tie,
     },
     /// There is no control link, or no more; it is being tried again.
     ControlDown {
@@ -66,6 +71,15 @@ pub enum NetEvent {
     Frame(AttachId, Frame),
     /// The session link is over.
     SessionEnded(AttachId, DetachReason, String),
+}
+
+/// What a card's proof says of the control link that it is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tie {
+    /// The link's exporter.
+    pub exporter: [u8; 32],
+    /// The terminal's id, as it said hello with.
+    pub terminal: Text<MAX_NAME>,
 }
 
 /// Puts events into the main loop, from any thread.

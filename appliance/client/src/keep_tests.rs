@@ -27,6 +27,7 @@ fn outputs() -> Outputs {
 fn apply(scene: &mut Scene, ops: Vec<SceneOp>) -> Result<(), SceneError> {
     let header = FrameHeader {
         serial: 1,
+        overtakes: 0,
         last_input: 0,
         ops: List::truncated(ops),
     };
@@ -190,6 +191,7 @@ fn cells_are_kept_with_the_layers_until_they_are_to_be_forgotten() {
     assert!(recalled.len() < 16, "{}", recalled.len());
     let header = |ops: Vec<SceneOp>| FrameHeader {
         serial: 1,
+        overtakes: 0,
         last_input: 0,
         ops: List::truncated(ops),
     };

@@ -53,10 +53,14 @@ fn start(
     if args.control {
         read_from_stdin(post.clone())?;
     }
-    if args.card_source == CardSource::Pcsc {
-        let post = post.clone();
-        card::pcsc::watch(move |event| post(AppEvent::Card(event)))?;
-    }
+    let prover = match args.card_source {
+        CardSource::Pcsc => {
+            let report = |post: Post| move |event| post(AppEvent::Card(event));
+            card::pcsc::watch(report(post.clone()))?;
+            Some(card::prover::Prover::start(report(post.clone()))?)
+        }
+        CardSource::Control => None,
+    };
     Ok(App::new(Parts {
         display,
         devices,
@@ -67,6 +71,7 @@ fn start(
             enabled: args.control,
         },
         layout: args.layout.clone(),
+        prover,
     }))
 }
 

@@ -4,10 +4,10 @@
 
 use heliostat_terminal_state::{Code, Stage as BootStage, TerminalState};
 use heliostat_wire::card::Unreadable;
-use heliostat_wire::control::{CardRefusal, DetachReason};
+use heliostat_wire::control::{CardRefusal, DetachReason, LoginOffer};
 
 use crate::compose::Target;
-use crate::desk::{Desk, Stage};
+use crate::desk::{Desk, PinEntry, Present, Proving, Stage};
 use crate::geometry::Rect;
 use crate::text::{Fonts, Weight, blend_pixel};
 
@@ -18,6 +18,10 @@ pub struct Screen {
     pub headline: String,
     /// A sentence under it; may be empty.
     pub detail: String,
+    /// Digits of a PIN that have been typed, where one is asked for.
+    pub digits: Option<usize>,
+    /// What keys do here, in a line near the bottom; may be empty.
+    pub hint: String,
     /// What is wrong, if something is.
     pub code: Option<Code>,
     /// Faults that are no obstacle.
@@ -32,10 +36,21 @@ pub struct Screen {
     pub site: String,
 }
 
+impl Screen {
+    /// The same, as it is before a PIN is typed.
+    pub fn without_digits(&self) -> Self {
+        Self {
+            digits: self.digits.map(|_| 0),
+            ..self.clone()
+        }
+    }
+}
+
 /// The picture in the middle of a screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Picture {
     /// A card above its reader.
+    #[default]
     InsertCard,
     /// A card in its reader.
     CardIn,
@@ -62,26 +77,53 @@ pub struct Surroundings {
     pub card_service: bool,
     /// Whether another card waits in a second reader.
     pub another_card: bool,
+    /// Whether the broker offers a login without a card.
+    pub login: LoginOffer,
 }
 
 /// What to show.
 pub fn plan(desk: &Desk, around: &Surroundings) -> Screen {
     let online = desk.control().is_ok();
+    let pin = desk.proving().pin();
+    let person = desk.present() == Some(&Present::Person);
     let (headline, detail, code, picture) = match desk.stage() {
         _ if !online => offline(around),
+        _ if pin.is_some() => pin.map(type_pin).unwrap_or_default(),
         Stage::Empty => empty(around),
         Stage::Reading { .. } => waiting("Reading your card", ""),
         Stage::Unreadable { why, .. } => unreadable(*why),
-        Stage::Asked { starting: None, .. } => waiting("One moment", ""),
+        Stage::Asked { starting: None, .. } => match desk.proving() {
+            Proving::Working(_) => waiting("Checking your card", ""),
+            _ => waiting("One moment", ""),
+        },
         Stage::Asked {
             starting: Some(person),
             ..
         } => waiting("Starting your desktop", &format!("Welcome, {person}")),
+        // The session in which a person logs in is nobody's.
+        Stage::Attaching { person, .. } | Stage::Attached { person, .. } if person.is_empty() => {
+            waiting("One moment", "")
+        }
         Stage::Attaching { person, .. } | Stage::Attached { person, .. } => {
             waiting("Your desktop is coming", &format!("Welcome, {person}"))
         }
-        Stage::Refused { reason, text, .. } => refused(*reason, text),
-        Stage::Parted { reason, .. } => parted(reason),
+        Stage::Refused { reason, text, .. } => refused(*reason, text, person),
+        Stage::Parted { reason, .. } => match person {
+            true => parted_person(reason),
+            false => parted(reason),
+        },
+    };
+    let hint = match (desk.stage(), picture) {
+        _ if !online => "",
+        _ if pin.is_some() => "Enter: go on     Backspace: take a digit back     Escape: give up",
+        (Stage::Empty, Picture::InsertCard) if around.login == LoginOffer::Offered => {
+            "No card? Press Enter to log in.     Ctrl+Alt+Pause leaves a desktop."
+        }
+        (Stage::Empty, Picture::InsertCard) => "Ctrl+Alt+Pause leaves a desktop.",
+        (Stage::Empty, _) if around.login == LoginOffer::Offered => "Press Enter to log in without a card.",
+        (Stage::Attached { .. }, _) => "",
+        _ if person => "Escape: back",
+        _ => "",
     };
     let useless = matches!(
         desk.stage(),
@@ -104,6 +146,8 @@ pub fn plan(desk: &Desk, around: &Surroundings) -> Screen {
     Screen {
         headline,
         detail,
+        digits: pin.map(PinEntry::typed),
+        hint: hint.to_owned(),
         code,
         also,
         picture,
@@ -178,7 +222,25 @@ fn unreadable(why: Unreadable) -> Words {
     trouble("This card cannot be read", detail, Code::CardUnreadable)
 }
 
-fn refused(reason: CardRefusal, text: &str) -> Words {
+fn type_pin(entry: &PinEntry) -> Words {
+    let detail = match entry {
+        entry if entry.was_short() => "A PIN has six to eight digits.",
+        entry if entry.was_wrong() => "That PIN was wrong.",
+        _ => "Your card asks for it. It goes to your card and nowhere else.",
+    };
+    let tries = match entry.tries() {
+        1 => "You have one try here.".to_owned(),
+        tries => format!("You have {tries} tries here."),
+    };
+    (
+        "Type your PIN".to_owned(),
+        format!("{detail} {tries}"),
+        None,
+        Picture::CardIn,
+    )
+}
+
+fn refused(reason: CardRefusal, text: &str, person: bool) -> Words {
     if reason == CardRefusal::Locked {
         return (
             text.to_owned(),
@@ -188,6 +250,9 @@ fn refused(reason: CardRefusal, text: &str) -> Words {
         );
     }
     let (headline, code) = match reason {
+        CardRefusal::Unknown | CardRefusal::Revoked | CardRefusal::Forbidden if person => {
+            ("You cannot log in here", Code::CardRefused)
+        }
         CardRefusal::Unknown => ("This card is not known here", Code::CardUnknown),
         CardRefusal::Revoked => ("This card has been revoked", Code::CardRefused),
         CardRefusal::Forbidden => ("This card may not be used here", Code::CardRefused),
@@ -257,6 +322,22 @@ fn parted(reason: &DetachReason) -> Words {
     }
 }
 
+/// Who came without a card is not there any more, as far as the terminal knows.
+fn parted_person(reason: &DetachReason) -> Words {
+    let headline = match reason {
+        DetachReason::SessionEnded => "You are logged out",
+        DetachReason::ByPerson => "You have left your desktop",
+        _ => return parted(reason),
+    };
+    let detail = "Insert your card, or press Enter to log in.";
+    (
+        headline.to_owned(),
+        detail.to_owned(),
+        None,
+        Picture::InsertCard,
+    )
+}
+
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or(String::new(), |first| {
@@ -268,9 +349,13 @@ const NIGHT: u32 = 0x10_1a_2b;
 const DUSK: u32 = 0x1d_33_4a;
 const PALE: u32 = 0xee_f2_f6;
 const SOFT: u32 = 0x9f_b2_c6;
+const DIM: u32 = 0x4a_60_7a;
 const SUN: u32 = 0xf6_b7_3c;
 const CALM: u32 = 0x5f_c9_8f;
 const ALERT: u32 = 0xf0_7f_6a;
+
+/// Digits that a PIN may have.
+const MAX_DIGITS: usize = crate::card::pin::LONGEST;
 
 /// Paints a screen over all of `target`.
 pub fn draw(screen: &Screen, fonts: &Fonts, target: &mut Target<'_>) {
@@ -290,6 +375,10 @@ pub fn draw(screen: &Screen, fonts: &Fonts, target: &mut Target<'_>) {
         PALE,
     );
     y += unit * 1.2;
+    if let Some(digits) = screen.digits {
+        draw_digits(target, (middle, y + unit * 1.4), unit, digits);
+        y += unit * 4.4;
+    }
     let width = (w as f32 * 0.8).min(unit * 76.0);
     for line in fonts
         .wrap(&screen.detail, width, unit * 2.1, Weight::Regular)
@@ -316,6 +405,7 @@ pub fn draw(screen: &Screen, fonts: &Fonts, target: &mut Target<'_>) {
             ALERT,
         );
     }
+    draw_hint(screen, fonts, target, unit);
     draw_foot(screen, fonts, target, unit);
 }
 
@@ -342,6 +432,32 @@ fn centred(
     let width = fonts.width(text, style.0, style.1);
     fonts.draw(target, text, (middle - width / 2.0, y), style, rgb);
     y + style.0 * 1.35
+}
+
+/// A place for each digit that a PIN may have; those that were typed are lit.
+fn draw_digits(target: &mut Target<'_>, (middle, y): (f32, f32), unit: f32, typed: usize) {
+    for place in 0..MAX_DIGITS {
+        let x = middle + (place as f32 - (MAX_DIGITS - 1) as f32 / 2.0) * unit * 3.6;
+        match place < typed {
+            true => disc(target, (x, y), unit * 1.0, SUN),
+            false => disc(target, (x, y), unit * 0.5, DIM),
+        }
+    }
+}
+
+/// What keys do, in one line above the foot, or in two where it is narrow.
+fn draw_hint(screen: &Screen, fonts: &Fonts, target: &mut Target<'_>, unit: f32) {
+    let (w, h) = (target.bounds.w as f32, target.bounds.h as f32);
+    let style = (unit * 1.9, Weight::Regular);
+    let mut y = h - unit * 11.0;
+    let parts: Vec<&str> = match fonts.width(&screen.hint, style.0, style.1) <= w * 0.9 {
+        true => vec![&screen.hint],
+        false => screen.hint.split("     ").collect(),
+    };
+    y -= (parts.len() - 1) as f32 * style.0 * 1.35;
+    for part in parts {
+        y = centred(fonts, target, part, (w / 2.0, y), style, SOFT);
+    }
 }
 
 /// Name and link state at the bottom left, the site at the bottom right.

@@ -1,8 +1,9 @@
-use heliostat_wire::control::ToTerminal;
+use heliostat_wire::control::{LoginOffer, ToTerminal};
+use heliostat_wire::proof::{Challenge, ProofKey, Purpose};
 
 use super::*;
 use crate::card::card_from_id;
-use crate::desk::DeskEvent;
+use crate::desk::{DeskEvent, PinKey};
 
 fn around() -> Surroundings {
     Surroundings {
@@ -16,6 +17,7 @@ fn around() -> Surroundings {
         readers: Some(1),
         card_service: true,
         another_card: false,
+        login: LoginOffer::None,
     }
 }
 
@@ -112,6 +114,61 @@ fn refusals_offer_a_retry_only_where_one_may_help() {
     assert_eq!(refused(CardRefusal::Unknown).code, Some(Code::CardUnknown));
 }
 
+fn asking_for_a_pin(wrong: bool, digits: u8) -> Desk {
+    let challenge = Challenge {
+        seq: 1,
+        nonce: [0; 32],
+        purpose: Purpose::Attach,
+        key: ProofKey::PivAuthentication,
+        want_certificate: false,
+    };
+    let mut desk = with_card(ToTerminal::Prove(challenge));
+    let (number, tries) = (1, if wrong { 2 } else { 3 });
+    let wanted = DeskEvent::PinWanted {
+        number,
+        tries,
+        wrong,
+    };
+    desk.handle(wanted, &mut Vec::new());
+    for digit in 1..=digits {
+        let key = DeskEvent::PinKey(PinKey::Digit(digit));
+        desk.handle(key, &mut Vec::new());
+    }
+    desk
+}
+
+#[test]
+fn screen_for_a_pin_shows_how_many_digits_there_are_and_how_many_tries() {
+    let screen = plan(&asking_for_a_pin(false, 4), &around());
+    assert_eq!(
+        (screen.headline.as_str(), screen.digits),
+        ("Type your PIN", Some(4))
+    );
+    assert!(screen.detail.contains("2 tries"), "{}", screen.detail);
+    let empty = plan(&asking_for_a_pin(false, 0), &around());
+    assert_ne!(screen, empty);
+    assert_eq!(screen.without_digits(), empty.without_digits());
+    let wrong = plan(&asking_for_a_pin(true, 0), &around());
+    assert!(wrong.detail.contains("wrong") && wrong.detail.contains("one try"));
+}
+
+#[test]
+fn login_is_offered_only_where_the_broker_does() {
+    let offering = Surroundings {
+        login: LoginOffer::Offered,
+        ..around()
+    };
+    let idle = desk(vec![DeskEvent::ControlUp]);
+    assert!(plan(&idle, &offering).hint.contains("log in"));
+    assert!(!plan(&idle, &around()).hint.contains("log in"));
+    let readerless = Surroundings {
+        readers: Some(0),
+        ..offering.clone()
+    };
+    assert!(plan(&idle, &readerless).hint.contains("log in"));
+    assert_eq!(plan(&Desk::default(), &offering).hint, "");
+}
+
 #[test]
 fn every_screen_fits_every_size() {
     let text = "a rather long sentence that has to be broken into several lines ".repeat(6);
@@ -125,6 +182,8 @@ fn every_screen_fits_every_size() {
         Desk::default(),
         desk(vec![DeskEvent::ControlUp]),
         with_card(long),
+        asking_for_a_pin(true, 5),
+        desk(vec![DeskEvent::ControlUp, DeskEvent::Login]),
     ] {
         let screen = plan(&desk, &around());
         for (w, h) in [(1, 1), (64, 48), (640, 480), (480, 800), (1920, 1080)] {

@@ -91,6 +91,8 @@ pub enum SeatEvent {
 #[derive(Debug, Default)]
 pub struct Seat {
     pressed: BTreeSet<u16>,
+    /// Keys that are down and no session's business.
+    withheld: BTreeSet<u16>,
     leds: Leds,
     outputs: Vec<Output>,
     output: Option<OutputId>,
@@ -136,6 +138,17 @@ impl Seat {
         !self.pressed.is_empty()
     }
 
+    /// Whether one of these keys is down.
+    pub fn is_any_down(&self, codes: &[u16]) -> bool {
+        codes.iter().any(|code| self.pressed.contains(code))
+    }
+
+    /// Keeps a key to ourselves until it is up again: a PIN's digit that is still down when a session
+    /// is attached would be told to it.
+    pub fn withhold(&mut self, code: u16) {
+        self.withheld.insert(code);
+    }
+
     /// The lock lights are so.
     pub fn set_leds(&mut self, leds: Leds) {
         self.leds = leds;
@@ -174,6 +187,12 @@ impl Seat {
                 code,
                 pressed,
             } => {
+                if self.withheld.contains(&code) {
+                    if !pressed {
+                        self.withheld.remove(&code);
+                    }
+                    return None;
+                }
                 let changed = match pressed {
                     true => self.pressed.insert(code),
                     false => self.pressed.remove(&code),
@@ -401,6 +420,21 @@ mod tests {
         assert!(seat.handle(press(false)).is_some());
         assert_eq!(seat.handle(press(false)), None);
         assert!(!seat.is_key_down());
+    }
+
+    #[test]
+    fn withheld_key_is_nobodys_until_it_is_pressed_anew() {
+        let mut seat = seat();
+        let press = |pressed| SeatEvent::Key {
+            time_us: 1,
+            code: 5,
+            pressed,
+        };
+        seat.withhold(5);
+        assert_eq!(seat.handle(press(true)), None);
+        assert!(seat.keyboard().pressed.is_empty() && !seat.is_key_down());
+        assert_eq!(seat.handle(press(false)), None);
+        assert!(seat.handle(press(true)).is_some());
     }
 
     #[test]

@@ -148,8 +148,8 @@ fn forbidden(from: &Crate, to: &Crate, dev: bool) -> Option<String> {
         "hil-tests" => return None,
         _ => &[],
     };
-    // The probe clients are test programs of the server's and the terminal's own tests.
-    if dev && to.dir == "hil-tests/probe" {
+    // The probe clients and the virtual cards are parts of the server's and the terminal's own tests.
+    if dev && ["hil-tests/probe", "hil-tests/card"].contains(&to.dir.as_str()) {
         return None;
     }
     (!allowed.contains(&top(&to.dir))).then(|| {

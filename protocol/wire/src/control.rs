@@ -147,9 +147,12 @@ pub enum ToTerminal {
 }
 
 /// Whether people may log in without a card at a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Schema,
+)]
 pub enum LoginOffer {
     /// They may not.
+    #[default]
     None,
     /// They may; the idle screen says how.
     Offered,

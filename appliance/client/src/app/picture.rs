@@ -36,10 +36,12 @@ impl App {
     /// Draws whatever is out of date and may be drawn now.
     pub(super) fn redraw(&mut self) {
         let outputs = self.display.outputs();
-        let scene = self
+        let picture = self
             .attached
             .as_ref()
             .is_some_and(|attached| attached.has_picture());
+        // A PIN is asked for on the terminal's own screen, whatever the session shows.
+        let scene = picture && self.desk.proving().pin().is_none();
         if scene {
             self.leave_own_screens();
         } else {
@@ -73,6 +75,13 @@ impl App {
     fn plan_own_screen(&mut self) {
         let screen = screens::plan(&self.desk, &self.around);
         if self.own.screen.as_ref() == Some(&screen) {
+            return;
+        }
+        // How many digits have been typed is not announced.
+        let told = self.own.screen.as_ref().map(Screen::without_digits);
+        if told == Some(screen.without_digits()) {
+            self.own.forget();
+            self.own.screen = Some(screen);
             return;
         }
         let event = json!({
@@ -186,7 +195,7 @@ impl App {
         let attached = self
             .attached
             .as_ref()
-            .filter(|attached| attached.has_picture());
+            .filter(|attached| attached.has_picture() && self.desk.proving().pin().is_none());
         let image: Option<&CursorImage> = attached.and_then(|attached| attached.cursors.shown());
         self.display.set_cursor(output, image, (x, y));
     }

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Attached, Site};
-use crate::events::{AppEvent, NetEvent, Post};
+use crate::events::{AppEvent, NetEvent, Post, Tie};
 
 /// A broker that has not welcomed us by then is as good as none.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -128,7 +128,7 @@ impl Keeper {
             // What was meant for an earlier link is told anew by the desk.
             while self.messages.try_recv().is_ok() {}
             let welcome = link.receiver.recv().await?;
-            self.welcome(welcome, link.connection.carrier())?;
+            self.welcome(welcome, &link.connection)?;
             backoff.succeeded();
             link = self.serve(link).await?;
         }
@@ -218,18 +218,25 @@ impl Keeper {
         })
     }
 
-    fn welcome(&self, message: ToTerminal, carrier: Carrier) -> Result<(), LinkError> {
+    fn welcome(&self, message: ToTerminal, connection: &Connection) -> Result<(), LinkError> {
         match message {
             ToTerminal::Welcome {
                 terminal_name,
                 site,
+                login,
                 ..
             } => {
-                let carrier = carrier.as_str();
+                let carrier = connection.carrier().as_str();
+                let tie = Tie {
+                    exporter: connection.exporter()?,
+                    terminal: self.site.hello.terminal_id.clone(),
+                };
                 tracing::info!(name = %terminal_name, %site, carrier, "welcomed by the broker");
                 (self.post)(AppEvent::Net(NetEvent::ControlUp {
                     terminal_name: terminal_name.to_string(),
                     site: site.to_string(),
+                    login,
+                    tie,
                 }));
                 Ok(())
             }
