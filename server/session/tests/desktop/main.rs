@@ -120,6 +120,23 @@ fn terminal_that_wants_everything_anew_all_the_time_gets_it_once_a_second() {
 }
 
 #[test]
+fn terminal_that_comes_back_with_what_it_holds_is_sent_no_pixels_again() {
+    with_foot(async |desktop| {
+        let mut terminal = desktop.attach("a", size(1280, 800)).await;
+        terminal
+            .until("foot is shown", |model| model.layers.len() >= 2)
+            .await;
+        terminal.quiet(Duration::from_millis(300)).await;
+        let (before, tiles) = (terminal.picture(), desktop.stats().await.tiles);
+        let mut terminal = desktop.come_back(terminal).await;
+        terminal
+            .until_picture("the desktop is as it was", |picture| *picture == before)
+            .await;
+        assert_eq!(desktop.stats().await.tiles, tiles);
+    });
+}
+
+#[test]
 fn foot_moves_to_the_next_terminal_as_it_was() {
     with_foot(async |desktop| {
         let mut a = desktop.attach("a", size(1280, 800)).await;

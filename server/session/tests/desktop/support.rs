@@ -23,7 +23,7 @@ use heliostat_wire::id::{AttachId, OutputId, Ticket};
 use heliostat_wire::input::{InputBatch, InputEvent, KeyboardState};
 use heliostat_wire::limits::MAX_CELL_HASHES;
 use heliostat_wire::output::{Output, Size};
-use heliostat_wire::session::{Capabilities, ToSession, ToTerminal};
+use heliostat_wire::session::{Capabilities, Kept, ToSession, ToTerminal};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -79,6 +79,8 @@ pub struct Desktop {
     ready: Ready,
     key: Identity,
     attaches: u64,
+    /// What the next terminal says that it holds.
+    kept: Option<Kept>,
 }
 
 impl Desktop {
@@ -116,6 +118,7 @@ impl Desktop {
             ready,
             key,
             attaches: 0,
+            kept: None,
         }
     }
 
@@ -150,7 +153,7 @@ impl Desktop {
             ticket_sha256: Hex(Sha256::digest(ticket.0).into()),
             terminal_key_sha256: Hex(self.key.pin().0),
             terminal_name: terminal.to_owned(),
-            keep_pixels_s: 0,
+            keep_pixels_s: 60,
             expires_ms: 10_000,
             idle_s: None,
         });
@@ -170,6 +173,23 @@ impl Desktop {
         let (attach, ticket) = self.expect(terminal).await;
         let mut terminal = self.dial_sized(&self.key, attach, &ticket, size).await;
         terminal.attached().await;
+        terminal
+    }
+
+    /// The terminal goes, and attaches again with what it holds.
+    pub async fn come_back(&mut self, terminal: Terminal) -> Terminal {
+        let Terminal {
+            mut model,
+            id,
+            size,
+            connection,
+            ..
+        } = terminal;
+        connection.close(CloseCode::Done, "");
+        self.kept = Some(model.rest(id));
+        let mut terminal = self.attach("back", size).await;
+        self.kept = None;
+        terminal.model = model;
         terminal
     }
 
@@ -282,7 +302,7 @@ impl Desktop {
             attach_id,
             ticket: ticket.clone(),
             outputs: List::new(vec![output]).unwrap(),
-            kept: None,
+            kept: self.kept.clone(),
             capabilities: Capabilities {
                 max_layers: 256,
                 max_layer_bytes: 64 << 20,
