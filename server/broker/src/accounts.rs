@@ -39,24 +39,32 @@ pub fn find(person: &str, min_uid: u32) -> Result<Account, Gone> {
         }
     };
     let ours = Uid::effective();
-    if user.uid.as_raw() < min_uid {
-        return Err(Gone::NoAccount(format!(
-            "{person} is a system account and may not have a desktop."
-        )));
-    }
     if !ours.is_root() && user.uid != ours {
         return Err(Gone::NotStarted(
             "the broker does not run as root, so it can start its own user's desktop only"
                 .to_owned(),
         ));
     }
-    Ok(Account {
+    let account = Account {
         name: user.name,
         uid: user.uid.as_raw(),
         gid: user.gid.as_raw(),
         home: user.dir,
         shell: user.shell,
-    })
+    };
+    refuse_system(&account, min_uid).map_err(Gone::NoAccount)?;
+    Ok(account)
+}
+
+/// Refuses accounts below `min_uid`, in words for the person.
+pub fn refuse_system(account: &Account, min_uid: u32) -> Result<(), String> {
+    if account.uid < min_uid {
+        let name = &account.name;
+        return Err(format!(
+            "{name} is a system account and may not have a desktop."
+        ));
+    }
+    Ok(())
 }
 
 /// The number of a person's account, where there is one.

@@ -47,6 +47,8 @@ pub struct Config {
     pub policy: PathBuf,
     /// This server's name, as policies have it; the host's name where empty.
     pub server_name: String,
+    /// How people are known to this server.
+    pub pam: Pam,
     /// What is known of cards beforehand.
     pub cards: Cards,
     /// Where people log in.
@@ -77,10 +79,33 @@ impl Default for Config {
             admin_group: None,
             policy: "/etc/heliostat/policy.toml".into(),
             server_name: String::new(),
+            pam: Pam::default(),
             cards: Cards::default(),
             greeter: Greeter::default(),
             throttle: Throttle::default(),
             metrics: Metrics::default(),
+        }
+    }
+}
+
+/// The `[pam]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pam {
+    /// The PAM service of people.
+    pub service: String,
+    /// The PAM service of greeters and kiosks.
+    pub greeter_service: String,
+    /// Where services are described, instead of /etc/pam.d.
+    pub services: Option<PathBuf>,
+}
+
+impl Default for Pam {
+    fn default() -> Self {
+        Self {
+            service: "heliostat".to_owned(),
+            greeter_service: "heliostat-greeter".to_owned(),
+            services: None,
         }
     }
 }
@@ -105,8 +130,6 @@ pub struct Greeter {
     pub user: String,
     /// Greeters at once.
     pub max: usize,
-    /// The PAM service of logins.
-    pub service: String,
 }
 
 impl Default for Greeter {
@@ -115,7 +138,6 @@ impl Default for Greeter {
             command: None,
             user: "heliostat-greeter".to_owned(),
             max: 32,
-            service: "heliostat".to_owned(),
         }
     }
 }
@@ -423,6 +445,7 @@ mod tests {
         config.session_config = None;
         config.session_addresses.clear();
         config.admin_group = None;
+        config.pam.services = None;
         config.metrics.listen = None;
         config.greeter.command = None;
         assert_eq!(config, Config::default());

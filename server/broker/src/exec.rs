@@ -1,11 +1,14 @@
 //! The last steps of a new session before its own program: `heliostat-broker exec-session`.
 //!
-//! The broker starts itself anew for this, so that the steps run in a process with one thread and
-//! nothing of the broker's memory: become the person, shed what was inherited, run the program.
-//! The session's listening socket comes as standard input and leaves as file descriptor 3.
+//! The PAM worker starts this anew, so that the steps run in a process with one thread and nothing
+//! of the worker's memory: become the person, shed what was inherited, run the program. The order
+//! comes as a line on standard input, so that no environment of the person's is root's for a
+//! moment; with it comes the session's listening socket, which leaves as file descriptor 3.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{OwnedFd, RawFd};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,11 +16,11 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, initgroups, setgid, setsid, setuid};
-
+use nix::unistd::{Gid, Uid, setgid, setsid, setuid};
 use rustix::fs::{Mode as FileMode, OFlags};
+use serde::{Deserialize, Serialize};
 
+use crate::passing;
 use crate::sys;
 
 /// Files a session may open: each client's buffers are some.
@@ -27,32 +30,46 @@ const MAX_FILES: u64 = 8192;
 const ABOVE_SOCKET: RawFd = 16;
 
 /// Whom to become and what to run.
-#[derive(Debug, clap::Args)]
-pub struct ExecSession {
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Order {
     /// The user's name.
-    #[arg(long)]
-    user: String,
+    pub user: String,
     /// The user's number.
-    #[arg(long)]
-    uid: u32,
+    pub uid: u32,
     /// The user's own group.
-    #[arg(long)]
-    gid: u32,
+    pub gid: u32,
     /// The home folder.
-    #[arg(long)]
-    home: PathBuf,
-    /// The login shell.
-    #[arg(long)]
-    shell: PathBuf,
-    /// XDG_RUNTIME_DIR.
-    #[arg(long)]
-    runtime_dir: PathBuf,
-    /// The log filter.
-    #[arg(long)]
-    log: String,
+    pub home: PathBuf,
+    /// All of the environment.
+    pub environment: Vec<(String, String)>,
+    /// The control group to enter.
+    pub group: Option<PathBuf>,
     /// The program and its arguments.
-    #[arg(last = true, required = true)]
-    command: Vec<String>,
+    pub command: Vec<String>,
+}
+
+/// Takes the order and becomes the session; returns only why that failed.
+pub fn exec() -> anyhow::Error {
+    match take_order() {
+        Ok((order, socket)) => order.exec(socket),
+        Err(error) => error.context("cannot take the worker's order"),
+    }
+}
+
+fn take_order() -> anyhow::Result<(Order, OwnedFd)> {
+    let stdin = io::stdin();
+    let (mut line, mut fds) = (vec![0; 4096], Vec::new());
+    let length = passing::receive(stdin.as_fd(), &mut line, &mut fds)?;
+    line.truncate(length);
+    if !line.ends_with(b"\n") {
+        // The worker says one line.
+        io::BufRead::read_until(&mut io::BufReader::new(stdin.lock()), b'\n', &mut line)?;
+    }
+    let order: Order = serde_json::from_slice(&line)?;
+    if order.command.is_empty() {
+        bail!("there is no command");
+    }
+    Ok((order, fds.pop().context("there is no socket")?))
 }
 
 /// Runs a program that is open already; returns only why that failed. Scripts need their path.
@@ -75,15 +92,14 @@ fn exec_open(program: &OwnedFd, command: &Command) -> std::io::Error {
     }
 }
 
-impl ExecSession {
-    /// Becomes the session; returns only why that failed.
-    pub fn exec(self) -> anyhow::Error {
+impl Order {
+    fn exec(self, socket: OwnedFd) -> anyhow::Error {
         // Opened while the user is still root: the program may lie where the user may not go, as in
         // a checkout below a private home. Whether they may run it is asked again below.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let program = rustix::fs::open(self.command[0].as_str(), flags, FileMode::empty())
             .and_then(|low| rustix::io::fcntl_dupfd_cloexec(&low, ABOVE_SOCKET));
-        match self.prepare() {
+        match self.prepare(socket) {
             Ok(mut command) => {
                 let mut error = command.exec();
                 if error.kind() == std::io::ErrorKind::PermissionDenied
@@ -97,19 +113,22 @@ impl ExecSession {
         }
     }
 
-    fn prepare(&self) -> anyhow::Result<Command> {
+    fn prepare(&self, socket: OwnedFd) -> anyhow::Result<Command> {
         // Fails only where it has been done already.
         let _ = setsid();
+        if let Some(group) = &self.group {
+            fs::write(group.join("cgroup.procs"), "0").context("cannot enter the control group")?;
+        }
         self.limit()?;
         self.become_user()?;
-        umask(Mode::from_bits_truncate(0o022));
-        sys::hand_down_socket().context("cannot hand the session's socket down")?;
+        sys::hand_down_socket(socket).context("cannot hand the session's socket down")?;
         if std::env::set_current_dir(&self.home).is_err() {
             std::env::set_current_dir("/").context("cannot enter /")?;
         }
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]);
-        self.environment(&mut command);
+        command.env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 
@@ -130,32 +149,12 @@ impl ExecSession {
             }
             return Ok(());
         }
-        let name = CString::new(self.user.as_str())?;
-        initgroups(&name, gid).context("cannot take the user's groups")?;
+        // The other groups are the worker's, which took the person's and let modules add to them.
         setgid(gid).context("cannot take the user's group")?;
         setuid(uid).context("cannot become the user")?;
         if !uid.is_root() && setuid(Uid::from_raw(0)).is_ok() {
             bail!("the way back to root is still open");
         }
         Ok(())
-    }
-
-    fn environment(&self, command: &mut Command) {
-        command
-            .env_clear()
-            .env("HOME", &self.home)
-            .env("USER", &self.user)
-            .env("LOGNAME", &self.user)
-            .env("SHELL", &self.shell)
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/games")
-            .env(
-                "LANG",
-                std::env::var("LANG").unwrap_or("C.UTF-8".to_owned()),
-            )
-            .env("XDG_RUNTIME_DIR", &self.runtime_dir)
-            .env("XDG_SESSION_TYPE", "wayland")
-            .env("XDG_SESSION_CLASS", "user")
-            .env("XDG_CURRENT_DESKTOP", "heliostat")
-            .env("HELIOSTAT_LOG", &self.log);
     }
 }

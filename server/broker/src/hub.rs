@@ -20,7 +20,7 @@ use crate::admin::About;
 use crate::audit::AuditBudget;
 use crate::directory::{Action, Directory, Event, LinkId, Moment, Offer};
 use crate::groups;
-use crate::launcher::Launcher;
+use crate::launcher::{Launcher, StartOrder};
 use crate::session::{self, Order};
 use crate::store::Store;
 use crate::survey::Survey;
@@ -286,7 +286,8 @@ impl Hub {
         let (orders, inbox) = mpsc::channel(MAX_ORDERS);
         self.sessions.insert(id, orders);
         let (launcher, to_hub) = (self.launcher.clone(), self.to_hub.clone());
-        tokio::spawn(session::start(id, person, launcher, inbox, to_hub));
+        let order = StartOrder::desktop(id, person);
+        tokio::spawn(session::start(order, launcher, inbox, to_hub));
     }
 
     fn order(&mut self, session: SessionId, order: Order) {

@@ -1,31 +1,38 @@
 //! Starts sessions and finds those that run already.
 //!
 //! What a session needs lies in `<run_dir>/sessions/<id>/`: `session.sock`, on which it listens to
-//! the broker, and `owner.json`, which says whose it is to a broker that comes later. Only root
-//! reaches that folder; the session got the socket as a file descriptor.
+//! the broker, and `owner.json`, in which its PAM worker says whose it is to a broker that comes
+//! later. Only root reaches that folder; the session got the socket as a file descriptor.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, PipeWriter};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use heliostat_control::hex::Hex;
+use heliostat_control::worker::{
+    Begin, Credential, Failure, FromWorker, Limits, SessionKind, StartSession, ToWorker,
+};
 use heliostat_wire::id::SessionId;
-use rustix::mount::{UnmountFlags, unmount};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tracing::{info, warn};
 
-use crate::accounts::Account;
-use crate::config::Config;
-use crate::directory::Owner;
+use crate::config::{Config, Pam};
+use crate::control_group::own::{self, Group};
+use crate::directory::{Gone, Owner};
 use crate::process::start_time;
+use crate::runtime_dir;
+use crate::worker::{Worker, Workers};
 
-/// File systems that a person may mount over their runtime folder; with more it is left there.
-const MAX_MOUNTS: u32 = 64;
+/// What PAM is told of a terminal that is not known.
+const NO_TTY: &str = "heliostat";
 /// How the names of runtime folders begin that wait for their removal.
 const LEFT: &str = "left-";
 /// Logs of ended sessions that are kept.
@@ -41,6 +48,54 @@ pub struct Launcher {
     session_config: Option<PathBuf>,
     session_log: String,
     min_uid: u32,
+    pam: Pam,
+    workers: Workers,
+    /// What was said of things that sessions here do without.
+    said: Mutex<HashSet<String>>,
+}
+
+/// A session to be started, for somebody who has been let in.
+#[derive(Debug)]
+pub struct StartOrder {
+    /// Its id.
+    pub session: SessionId,
+    /// What it is for.
+    pub kind: SessionKind,
+    /// Whose it is.
+    pub person: String,
+    /// The worker that has logged them in; where there is none, one is started that authenticates
+    /// nobody.
+    pub worker: Option<Worker>,
+    /// What it may use.
+    pub limits: Limits,
+    /// The session program with its first arguments, in place of the configured one.
+    pub command: Option<Vec<String>>,
+    /// The file it is told to read, in place of the configured one.
+    pub config: Option<PathBuf>,
+    /// Environment beyond PAM's and the ordinary.
+    pub environment: Vec<(String, String)>,
+    /// The terminal's address, for PAM; empty where there is none.
+    pub rhost: String,
+    /// The terminal's name, for PAM; empty where there is none.
+    pub tty: String,
+}
+
+impl StartOrder {
+    /// The desktop of somebody who has been let in already.
+    pub fn desktop(session: SessionId, person: String) -> Self {
+        Self {
+            session,
+            kind: SessionKind::Desktop,
+            person,
+            worker: None,
+            limits: Limits::default(),
+            command: None,
+            config: None,
+            environment: Vec::new(),
+            rhost: String::new(),
+            tty: String::new(),
+        }
+    }
 }
 
 impl Launcher {
@@ -54,7 +109,11 @@ impl Launcher {
             session_config: config.session_config.clone(),
             session_log: config.session_log.clone(),
             min_uid: config.min_uid,
+            pam: config.pam.clone(),
+            workers: Workers::new(&config.pam),
+            said: Mutex::default(),
         };
+        own::move_broker();
         make_own_dir(&launcher.run_dir)?;
         make_dir(&launcher.sessions_dir(), 0o700)?;
         make_dir(&launcher.run_dir.join("user"), 0o711)?;
@@ -62,9 +121,9 @@ impl Launcher {
         Ok(launcher)
     }
 
-    /// The lowest number of a user that may have a session.
-    pub fn min_uid(&self) -> u32 {
-        self.min_uid
+    /// What starts PAM workers.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     fn sessions_dir(&self) -> PathBuf {
@@ -84,45 +143,122 @@ impl Launcher {
         self.log_dir.join(format!("session-{id}.log"))
     }
 
-    /// Starts a session's process. Must be called on a tokio runtime.
-    pub fn start(
+    /// Starts a session; its worker sees it to its end. Must be called on a tokio runtime.
+    pub async fn start(&self, order: StartOrder) -> Result<(Worker, Owner), Gone> {
+        let began = std::time::Instant::now();
+        let id = order.session;
+        let mut order = order;
+        let mut worker = match order.worker.take() {
+            Some(worker) => worker,
+            None => self.admit(&order).await?,
+        };
+        let admitted_ms = began.elapsed().as_millis() as u64;
+        let prepared = self.prepare(&order);
+        let (start, listener, log) = prepared.map_err(|error| {
+            warn!(session = %id, "a session could not be started: {error:#}");
+            Gone::NotStarted(format!("{error:#}"))
+        })?;
+        let start = ToWorker::Start(Box::new(start));
+        worker
+            .say_with(&start, &[listener.as_fd(), log.as_fd()])
+            .await;
+        drop((listener, log));
+        let (pid, without) = loop {
+            match worker.hear().await {
+                FromWorker::Started { pid, without, .. } => break (pid, without),
+                FromWorker::Failed { why, text } => {
+                    warn!(session = %id, ?why, text, "a session could not be started");
+                    return Err(gone(why, text));
+                }
+                _ => {}
+            }
+        };
+        without.into_iter().for_each(|what| self.say_once(what));
+        let owner = Owner::read(&self.session_dir(id))
+            .ok_or_else(|| Gone::NotStarted("the worker did not say whose it is".to_owned()))?;
+        let took_ms = began.elapsed().as_millis() as u64;
+        info!(session = %id, person = owner.person, pid, admitted_ms, took_ms, "session started");
+        Ok((worker, owner))
+    }
+
+    /// Has PAM let somebody in who is asked nothing.
+    async fn admit(&self, order: &StartOrder) -> Result<Worker, Gone> {
+        let mut worker = self
+            .workers
+            .start()
+            .map_err(|error| Gone::NotStarted(format!("cannot start a worker: {error}")))?;
+        let (service, by) = match order.kind {
+            SessionKind::Desktop => (&self.pam.service, Credential::Card),
+            SessionKind::Greeter | SessionKind::Kiosk => {
+                (&self.pam.greeter_service, Credential::None)
+            }
+        };
+        let tty = match order.tty.is_empty() {
+            true => NO_TTY.to_owned(),
+            false => order.tty.clone(),
+        };
+        let begin = Begin {
+            service: service.clone(),
+            person: Some(order.person.clone()),
+            by,
+            rhost: order.rhost.clone(),
+            tty,
+        };
+        let admitted = worker.admit(begin).await;
+        admitted.map_err(|(why, text)| gone(why, text))?;
+        Ok(worker)
+    }
+
+    fn prepare(
         &self,
-        id: SessionId,
-        person: &str,
-        account: &Account,
-    ) -> anyhow::Result<(Child, Owner)> {
-        let runtime_dir = self.runtime_dir(account.uid);
-        make_dir(&runtime_dir, 0o700)?;
-        chown(&runtime_dir, Some(account.uid), Some(account.gid))
-            .with_context(|| format!("cannot give {} away", runtime_dir.display()))?;
+        order: &StartOrder,
+    ) -> anyhow::Result<(StartSession, UnixListener, PipeWriter)> {
+        let id = order.session;
         make_dir(&self.session_dir(id), 0o700)?;
         let socket = self.socket(id);
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("cannot listen on {}", socket.display()))?;
         let log = self.keep_log(id)?;
-        let mut child = self
-            .helper(id, account)
-            .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
-            .stdout(Stdio::from(log.try_clone()?))
-            .stderr(Stdio::from(log))
-            .spawn()
-            .context("cannot start a process")?;
-        let pid = child.id().context("the process ended at once")?;
-        let owner = Owner {
-            kind: crate::directory::Kind::Desktop,
-            person: person.to_owned(),
-            uid: account.uid,
-            pid,
-            pid_start: start_time(pid).unwrap_or_default(),
-            started_s: unix_s(),
+        let mut environment = vec![("HELIOSTAT_LOG".to_owned(), self.session_log.clone())];
+        environment.extend(order.environment.iter().cloned());
+        let start = StartSession {
+            session: id,
+            session_kind: order.kind,
+            person: order.person.clone(),
+            min_uid: match order.kind {
+                SessionKind::Desktop => self.min_uid,
+                SessionKind::Greeter | SessionKind::Kiosk => 0,
+            },
+            folder: self.session_dir(id),
+            runtime_dirs: self.run_dir.join("user"),
+            command: self.command_of(order),
+            environment,
+            limits: order.limits,
         };
-        if let Err(error) = self.write_owner(id, &owner) {
-            // A session that no later broker could find must not run.
-            let _ = child.start_kill();
-            return Err(error);
+        Ok((start, listener, log))
+    }
+
+    fn command_of(&self, order: &StartOrder) -> Vec<String> {
+        let mut command = order
+            .command
+            .clone()
+            .unwrap_or_else(|| self.command.clone());
+        let id = order.session.to_string();
+        let more = ["--id", &id, "--control-fd", "3", "--ports", &self.ports];
+        command.extend(more.map(str::to_owned));
+        if let Some(config) = order.config.as_ref().or(self.session_config.as_ref()) {
+            command.push("--config".to_owned());
+            command.push(config.to_string_lossy().into_owned());
         }
-        info!(session = %id, person, pid, "session started");
-        Ok((child, owner))
+        command
+    }
+
+    /// Says what sessions do without on this machine, each thing once.
+    fn say_once(&self, what: String) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.insert(what.clone()) {
+            warn!("sessions here do without {what}");
+        }
     }
 
     /// Starts what keeps a session's log, and gives out where the session is to write.
@@ -140,42 +276,6 @@ impl Launcher {
             .spawn()
             .context("cannot start what keeps the log")?;
         Ok(writer)
-    }
-
-    fn helper(&self, id: SessionId, account: &Account) -> Command {
-        let mut command = Command::new("/proc/self/exe");
-        command
-            .arg("exec-session")
-            .args(["--user", &account.name])
-            .args(["--uid", &account.uid.to_string()])
-            .args(["--gid", &account.gid.to_string()])
-            .arg("--home")
-            .arg(&account.home)
-            .arg("--shell")
-            .arg(&account.shell)
-            .arg("--runtime-dir")
-            .arg(self.runtime_dir(account.uid))
-            .args(["--log", &self.session_log])
-            .arg("--")
-            .args(&self.command)
-            .args(["--id", &id.to_string()])
-            .args(["--control-fd", "3", "--ports", &self.ports]);
-        if let Some(config) = &self.session_config {
-            command.arg("--config").arg(config);
-        }
-        command
-    }
-
-    fn runtime_dir(&self, uid: u32) -> PathBuf {
-        self.run_dir.join("user").join(uid.to_string())
-    }
-
-    fn write_owner(&self, id: SessionId, owner: &Owner) -> anyhow::Result<()> {
-        let path = self.session_dir(id).join("owner.json");
-        let partial = path.with_extension("partial");
-        fs::write(&partial, serde_json::to_vec(owner)?)?;
-        fs::rename(&partial, &path)?;
-        Ok(())
     }
 
     /// The sessions that run already. What is left of others is cleaned away. Must be called on a
@@ -198,13 +298,8 @@ impl Launcher {
         running
     }
 
-    fn owner(&self, id: SessionId) -> Option<Owner> {
-        let bytes = fs::read(self.session_dir(id).join("owner.json")).ok()?;
-        serde_json::from_slice(&bytes).ok()
-    }
-
     fn owner_if_alive(&self, id: SessionId) -> Option<Owner> {
-        let owner = self.owner(id)?;
+        let owner = Owner::read(&self.session_dir(id))?;
         let alive = start_time(owner.pid) == Some(owner.pid_start);
         alive.then_some(owner)
     }
@@ -212,33 +307,32 @@ impl Launcher {
     /// Removes what a session that is gone has left, and the runtime folder of a person without
     /// another one. Must be called on a tokio runtime.
     pub fn clean_up(&self, id: SessionId) {
-        let uid = self.owner(id).map(|owner| owner.uid);
+        let owner = Owner::read(&self.session_dir(id));
         match fs::remove_dir_all(self.session_dir(id)) {
             Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
                 warn!(session = %id, %problem, "a session's folder could not be removed");
             }
             _ => {}
         }
-        let Some(uid) = uid else { return };
-        let entries = fs::read_dir(self.sessions_dir());
-        let mut others = entries.into_iter().flatten().flatten().filter_map(|entry| {
-            let Hex(id) = entry.file_name().to_str()?.parse().ok()?;
-            self.owner(SessionId(id))
-        });
-        if !others.any(|owner| owner.uid == uid) {
-            self.remove_runtime_dir(id, uid);
+        let Some(owner) = owner else { return };
+        if let Some(group) = owner.group.map(Group::at) {
+            // Its worker did this, unless it died.
+            group.kill();
+            group.remove();
+        }
+        if let Some(folder) = owner.runtime_dir
+            && !runtime_dir::is_shared(&self.sessions_dir(), id, &folder)
+        {
+            self.remove_runtime_dir(id, owner.uid, &folder);
         }
     }
 
     /// Puts a person's runtime folder out of the way; emptying it may take long.
-    fn remove_runtime_dir(&self, id: SessionId, uid: u32) {
-        let folder = self.runtime_dir(uid);
+    fn remove_runtime_dir(&self, id: SessionId, uid: u32, folder: &Path) {
         // A folder on which something is mounted cannot be moved.
-        let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
-        let mut mounts = 0..MAX_MOUNTS;
-        while mounts.next().is_some() && unmount(&folder, flags).is_ok() {}
+        runtime_dir::unmount_all(folder);
         let aside = folder.with_file_name(format!("{LEFT}{uid}-{id}"));
-        match fs::rename(&folder, &aside) {
+        match fs::rename(folder, &aside) {
             Ok(()) => remove_left(aside, uid),
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
             Err(problem) => warn!(?folder, %problem, "a runtime folder could not be removed"),
@@ -326,7 +420,8 @@ fn make_own_dir(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
+/// Makes a folder, with those above it, or takes one that is there.
+pub fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(false).mode(mode).create(path);
     let made = match made {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -357,7 +452,17 @@ fn open_log(path: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("cannot open the log {}", path.display()))
 }
 
-fn unix_s() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
+/// Why there is no session, as the directory knows it.
+fn gone(why: Failure, text: String) -> Gone {
+    match why {
+        Failure::Denied | Failure::Locked | Failure::Expired | Failure::PasswordChange => {
+            Gone::NoAccount(text)
+        }
+        Failure::TooMany
+        | Failure::Cancelled
+        | Failure::Unavailable
+        | Failure::NotStarted
+        | Failure::Hung
+        | Failure::Crashed => Gone::NotStarted(text),
+    }
 }

@@ -3,11 +3,13 @@
 //! [`directory`] decides; everything else carries: [`hub`] owns the directory and does what it asks
 //! for, with a task for each terminal ([`terminal`]), each session ([`session`]) and each
 //! administrator ([`admin`], [`survey`], [`metrics`]), and a thread for the [`store`].
+//! People are PAM's: [`worker`] speaks with the process that is [`pam_worker`], one a login.
 
 pub mod accounts;
 pub mod admin;
 pub mod audit;
 pub mod config;
+pub mod control_group;
 pub mod directory;
 pub mod exec;
 pub mod greetd;
@@ -18,13 +20,19 @@ pub mod launcher;
 pub mod metrics;
 pub mod policy;
 pub mod policy_file;
+pub mod owner;
+pub mod pam;
+pub mod pam_worker;
+pub mod passing;
 pub mod process;
 pub mod proof;
 pub mod remove_folder;
 pub mod run;
+pub mod runtime_dir;
 pub mod session;
 pub mod store;
 pub mod survey;
 mod sys;
 pub mod tally;
 pub mod terminal;
+pub mod worker;

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use heliostat_broker::config::Config;
-use heliostat_broker::exec::ExecSession;
+use heliostat_broker::exec;
 use heliostat_broker::keep_log::keep_log;
+use heliostat_broker::pam_worker::PamWorker;
 use heliostat_broker::remove_folder::RemoveFolder;
 use heliostat_broker::{policy_file, run};
 use tracing_subscriber::EnvFilter;
@@ -36,7 +37,10 @@ enum Command {
     Check,
     /// Become a session (used by the broker itself).
     #[command(hide = true)]
-    ExecSession(ExecSession),
+    ExecSession,
+    /// See one login and its session to the end (used by the broker itself).
+    #[command(hide = true)]
+    PamWorker(PamWorker),
     /// Keep a session's log (used by the broker itself).
     #[command(hide = true)]
     KeepLog,
@@ -58,7 +62,8 @@ fn main() -> ExitCode {
 fn act(arguments: Arguments) -> anyhow::Result<()> {
     let load = || Config::load(&arguments.config);
     match arguments.command {
-        Some(Command::ExecSession(session)) => Err(session.exec()),
+        Some(Command::ExecSession) => Err(exec::exec()),
+        Some(Command::PamWorker(worker)) => worker.run(),
         Some(Command::KeepLog) => keep_log(),
         Some(Command::RemoveFolder(folder)) => folder.run(),
         Some(Command::SiteKey) => {

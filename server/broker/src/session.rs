@@ -1,30 +1,29 @@
 //! One task for each session: it watches the process and speaks over its socket.
 //!
 //! ```text
-//! start: account ─► process ─┐
-//! adopt: process ────────────┴► connect ─► Ready ─► lines both ways ─► gone
+//! start: worker ─► process ─┐
+//! adopt: process ───────────┴► connect ─► Ready ─► lines both ways ─► gone
 //!                                  ▲                      │ socket lost, process alive
 //!                                  └──────────────────────┘
 //! ```
 
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
 use heliostat_control::lines::{self, LineReader};
 use heliostat_control::session::{FromSession, ToSession};
+use heliostat_control::worker::FromWorker;
 use heliostat_wire::id::SessionId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::process::Child;
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-use crate::accounts;
 use crate::directory::{Event, Gone, Owner};
 use crate::hub::{Incoming, ToHub};
-use crate::launcher::Launcher;
+use crate::launcher::{Launcher, StartOrder};
 use crate::process::Process;
+use crate::worker::{self, Worker};
 
 /// Bytes of a line from a session, which is not trusted.
 const MAX_LINE: usize = 64 << 10;
@@ -44,15 +43,19 @@ pub enum Order {
 
 /// Starts a session and stays with it to its end.
 pub async fn start(
-    id: SessionId,
-    person: String,
+    order: StartOrder,
     launcher: Arc<Launcher>,
-    inbox: mpsc::Receiver<Order>,
+    mut inbox: mpsc::Receiver<Order>,
     hub: ToHub,
 ) {
-    let how = match begin(id, &person, &launcher).await {
+    let id = order.session;
+    let begun = tokio::select! {
+        begun = launcher.start(order) => begun,
+        () = called_off(&mut inbox) => Err(Gone::NotStarted("it was called off".to_owned())),
+    };
+    let how = match begun {
         Err(how) => how,
-        Ok((child, owner)) => {
+        Ok((worker, owner)) => {
             let started = Event::SessionStarted {
                 session: id,
                 pid: owner.pid,
@@ -60,10 +63,22 @@ pub async fn start(
             };
             let _ = hub.send(Incoming::Event(started)).await;
             accompany(id, &owner, &launcher, inbox, &hub).await;
-            ended(child, &launcher, id).await
+            ended(worker, &launcher, id).await
         }
     };
     finish(id, launcher, how, hub).await;
+}
+
+/// Resolves when a session is not wanted any more that does not run yet.
+async fn called_off(inbox: &mut mpsc::Receiver<Order>) {
+    while let Some(order) = inbox.recv().await {
+        match order {
+            Order::Kill => return,
+            // What matters is said again when the session has introduced itself.
+            Order::Say(message) => debug!(?message, "nobody to say it to yet"),
+        }
+    }
+    std::future::pending().await
 }
 
 /// Takes up a running session and stays with it to its end.
@@ -75,38 +90,27 @@ pub async fn adopt(
     hub: ToHub,
 ) {
     accompany(id, &owner, &launcher, inbox, &hub).await;
+    worker::wait_for_adopted(owner.worker, owner.worker_start).await;
     // Nobody but its parent learns how a process ended, and that is no more. A session that ends in
     // order has said so before.
     let how = Gone::Died(format!("it is gone ({})", launcher.last_words(id)));
     finish(id, launcher, how, hub).await;
 }
 
-async fn begin(
-    id: SessionId,
-    person: &str,
-    launcher: &Arc<Launcher>,
-) -> Result<(Child, Owner), Gone> {
-    let (name, min_uid) = (person.to_owned(), launcher.min_uid());
-    let account = tokio::task::spawn_blocking(move || accounts::find(&name, min_uid))
-        .await
-        .map_err(|error| Gone::NotStarted(error.to_string()))??;
-    launcher.start(id, person, &account).map_err(|error| {
-        warn!(session = %id, "a session could not be started: {error:#}");
-        Gone::NotStarted(format!("{error:#}"))
-    })
+/// Hears how a session ended, and waits until all that it left is gone.
+async fn ended(mut worker: Worker, launcher: &Launcher, id: SessionId) -> Gone {
+    let see = launcher.last_words(id);
+    let how = match worker.hear_end().await {
+        Some(FromWorker::Ended { code: Some(0), .. }) => Gone::Exited,
+        Some(FromWorker::Ended { code, signal }) => Gone::Died(in_words(code, signal, &see)),
+        _ => Gone::Died(format!("it is gone ({see})")),
+    };
+    worker.gone().await;
+    how
 }
 
-async fn ended(mut child: Child, launcher: &Launcher, id: SessionId) -> Gone {
-    match child.wait().await {
-        Ok(status) if status.success() => Gone::Exited,
-        Ok(status) => Gone::Died(in_words(status, &launcher.last_words(id))),
-        Err(error) => Gone::Died(error.to_string()),
-    }
-}
-
-fn in_words(status: ExitStatus, see: &str) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
+fn in_words(code: Option<i32>, signal: Option<i32>, see: &str) -> String {
+    match (code, signal) {
         (Some(code), _) => format!("it exited with code {code} ({see})"),
         (None, Some(signal)) => format!("it was ended by signal {signal} ({see})"),
         (None, None) => format!("it ended strangely ({see})"),

@@ -570,6 +570,7 @@ fn restarted(site: &Site, session: SessionId) -> Site {
         pid: 42,
         pid_start: 1,
         started_s: 1,
+        ..Owner::default()
     };
     let now = second.now();
     assert_eq!(second.directory.adopt(now, session, &owner), []);
@@ -618,6 +619,7 @@ fn of_two_sessions_of_one_person_that_are_found_the_older_is_ended() {
         pid: 43,
         pid_start: 1,
         started_s: 0,
+        ..Owner::default()
     };
     let now = second.now();
     let actions = second.directory.adopt(now, older, &owner);

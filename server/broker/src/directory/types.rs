@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use heliostat_control::admin::AuditRow;
 use heliostat_control::greetd::GreeterContext;
@@ -374,7 +375,7 @@ pub struct AttachRecord {
 }
 
 /// Who started a session, kept beside its socket.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Owner {
     /// What it is for.
     #[serde(default)]
@@ -390,6 +391,18 @@ pub struct Owner {
     pub pid_start: u64,
     /// When it started, in seconds since 1970.
     pub started_s: u64,
+    /// The PAM worker, which sees the session to its end; 0 where it is not known.
+    #[serde(default)]
+    pub worker: u32,
+    /// When the worker started, as `pid_start`.
+    #[serde(default)]
+    pub worker_start: u64,
+    /// The person's runtime folder, where it is the broker's to remove.
+    #[serde(default)]
+    pub runtime_dir: Option<PathBuf>,
+    /// The session's control group, where it is the broker's to remove.
+    #[serde(default)]
+    pub group: Option<PathBuf>,
 }
 
 /// Why a session's process is not there any more.

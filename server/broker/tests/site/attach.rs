@@ -75,6 +75,7 @@ async fn a_card_opens_a_session_that_runs_as_its_person_and_inherits_nothing() {
         "XDG_CURRENT_DESKTOP",
         "XDG_RUNTIME_DIR",
         "XDG_SESSION_CLASS",
+        "XDG_SESSION_DESKTOP",
         "XDG_SESSION_TYPE",
     ];
     let mut sorted = names.clone();

@@ -83,6 +83,7 @@ impl Broker {
             last = first + 20,
             folder = folder.path().display(),
         );
+        let more = format!("{more}\n{}", services(folder.path()));
         let child = spawn(folder.path(), &more);
         let broker = Self {
             folder,
@@ -202,10 +203,30 @@ impl Drop for Broker {
             for session in self.sessions() {
                 let _ = kill(Pid::from_raw(session.pid as i32), Signal::SIGKILL);
             }
+            let started = std::time::Instant::now();
+            // Their runtime folders are mounted until they are gone.
+            while !self.sessions().is_empty() && started.elapsed() < DEADLINE {
+                std::thread::yield_now();
+            }
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Services of PAM's own modules in `folder`, for accounts whose shells let nobody in. The system's
+/// are not ours to rely on.
+fn services(folder: &Path) -> String {
+    let services = folder.join("pam.d");
+    std::fs::create_dir(&services).unwrap();
+    let rules = "auth required pam_deny.so\n\
+                 account required pam_unix.so\n\
+                 session required pam_env.so\n\
+                 session optional pam_umask.so umask=027\n";
+    for service in ["heliostat", "heliostat-greeter"] {
+        std::fs::write(services.join(service), rules).unwrap();
+    }
+    format!("[pam]\nservices = {services:?}\n")
 }
 
 fn spawn(folder: &Path, config: &str) -> Child {

@@ -1,0 +1,115 @@
+//! systemd's groups: it alone may arrange them where it runs.
+//!
+//! Its own tools are asked instead of its bus: two words once a session are no reason for a bus
+//! library in the broker.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use heliostat_control::worker::Limits;
+use heliostat_wire::id::SessionId;
+
+/// Whether systemd runs this machine.
+pub fn runs() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// The scope in which logind has put this process, if it has.
+pub fn scope_of_logind() -> Option<String> {
+    scope(&std::fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+fn scope(groups: &str) -> Option<String> {
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let name = path.rsplit('/').next()?;
+    let ours = name.starts_with("session-") && name.ends_with(".scope");
+    ours.then(|| name.to_owned())
+}
+
+/// Sets limits on a scope of logind's; says what does not hold.
+pub fn limit(scope: &str, limits: &Limits) -> Vec<String> {
+    let properties = super::properties(limits);
+    if properties.is_empty() {
+        return Vec::new();
+    }
+    let done = quietly("systemctl")
+        .args(["--quiet", "--runtime", "set-property", scope])
+        .args(properties)
+        .status();
+    match done {
+        Ok(status) if status.success() => Vec::new(),
+        Ok(status) => vec![format!("limits (systemctl set-property: {status})")],
+        Err(error) => vec![format!("limits (systemctl: {error})")],
+    }
+}
+
+/// A scope for a session that logind has given none.
+#[derive(Debug)]
+pub struct Scope(String);
+
+impl Scope {
+    /// The scope of `session`.
+    pub fn of(session: SessionId) -> Self {
+        Self(format!("heliostat-session-{session}.scope"))
+    }
+
+    /// What a command begins with that is to run in the scope; systemd-run becomes that command
+    /// in the same process.
+    pub fn prefix(&self, limits: &Limits) -> Vec<String> {
+        let mut words: Vec<String> = ["systemd-run", "--quiet", "--scope", "--collect"]
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        words.push("--slice=heliostat.slice".to_owned());
+        words.push(format!("--unit={}", self.0));
+        for property in super::properties(limits) {
+            words.push(format!("--property={property}"));
+        }
+        words.push("--".to_owned());
+        words
+    }
+
+    /// Ends everything in it.
+    pub fn kill(&self) {
+        let _ = quietly("systemctl")
+            .args(["kill", "--signal=KILL", &self.0])
+            .status();
+    }
+}
+
+fn quietly(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_session_scope_is_taken_for_one() {
+        let of = |path: &str| scope(&format!("0::{path}\n"));
+        let logind = "/user.slice/user-1000.slice/session-7.scope";
+        assert_eq!(of(logind).as_deref(), Some("session-7.scope"));
+        assert_eq!(of("/system.slice/heliostat-broker.service"), None);
+        assert_eq!(of("/"), None);
+    }
+
+    #[test]
+    fn a_scope_of_our_own_has_the_limits_from_its_first_process_on() {
+        let limits = Limits {
+            tasks_max: Some(9),
+            ..Limits::default()
+        };
+        let words = Scope::of(SessionId([1; 16])).prefix(&limits);
+        assert_eq!(words.first().unwrap(), "systemd-run");
+        assert!(words.contains(&"--property=TasksMax=9".to_owned()));
+        assert_eq!(words.last().unwrap(), "--");
+    }
+}
