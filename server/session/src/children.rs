@@ -49,6 +49,10 @@ impl Children {
 
     /// Starts the message bus; [`Event::Bus`] comes when it listens, or when there is none.
     pub fn start_bus(&self) {
+        if let Some(bus) = bus_of_the_person() {
+            let _ = self.events.send(Event::Bus(Some(bus)));
+            return;
+        }
         let mut command = Command::new("dbus-daemon");
         command.args([
             "--session",
@@ -172,6 +176,14 @@ fn path() -> OsString {
     let own = own.as_deref().and_then(Path::parent).map(Path::to_owned);
     folders.extend(own.filter(|own| !folders.contains(own)));
     std::env::join_paths(folders).unwrap_or(path)
+}
+
+/// The bus that the person's service manager has in this session's runtime folder; one from
+/// elsewhere, such as of a desktop in which this was started, is not for the session.
+fn bus_of_the_person() -> Option<String> {
+    let bus = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok()?;
+    let folder = std::env::var("XDG_RUNTIME_DIR").ok()?;
+    (bus == format!("unix:path={folder}/bus")).then_some(bus)
 }
 
 fn locked(groups: &Mutex<Vec<u32>>) -> std::sync::MutexGuard<'_, Vec<u32>> {

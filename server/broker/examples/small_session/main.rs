@@ -1,7 +1,8 @@
 //! The smallest session that a broker can start: it has no desktop, but it takes terminals with
 //! their tickets and parts from them as every session must. The broker's tests attach to it.
 //!
-//! `--crash-on-start` and `--never-ready` as first arguments make it fail in these ways.
+//! `--crash-on-start` and `--never-ready` as first arguments make it fail in these ways; with
+//! `--claim-root` it says that it is another process of another user.
 
 mod sys;
 
@@ -72,13 +73,18 @@ async fn serve(id: &str, ports: &str) -> anyhow::Result<()> {
     let port = socket.local_addr()?.port();
     let server = Server::listen(socket, &key, Link::Session, Budget::default())?;
     let listener = UnixListener::from_std(sys::inherited_listener()?)?;
+    let claims_root = std::env::args().any(|argument| argument == "--claim-root");
     let (events, mut inbox) = mpsc::channel(64);
     tokio::spawn(accept_terminals(Arc::new(server), events.clone()));
     let mut session = Session {
         id: SessionId(id),
         ready: broker::Ready {
-            pid: std::process::id(),
-            uid: nix::unistd::getuid().as_raw(),
+            pid: if claims_root { 1 } else { std::process::id() },
+            uid: if claims_root {
+                0
+            } else {
+                nix::unistd::getuid().as_raw()
+            },
             port,
             spki_sha256: Hex(key.pin().0),
             wayland_display: "none".to_owned(),

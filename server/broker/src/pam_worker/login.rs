@@ -69,7 +69,7 @@ fn admit(pam: &mut Handle<Messenger>, begin: &Begin) -> Result<Account, FromWork
         // A broker that is not root's starts its own user's desktop; where it may not even read
         // about that account, there is nothing to protect from itself.
         Err(_) if !Uid::effective().is_root() && begin.by != Credential::Password => {}
-        Err(code) => return Err(in_words(pam, code)),
+        Err(code) => return Err(barred(pam, code)),
     }
     account(pam.user().as_deref())
 }
@@ -83,10 +83,25 @@ fn account(person: Option<&str>) -> Result<Account, FromWorker> {
     })
 }
 
-fn change_failed(pam: &mut Handle<Messenger>, code: Code) -> FromWorker {
+/// Whose account is checked has been authenticated: a denial is no wrong password.
+fn barred(pam: &mut Handle<Messenger>, code: Code) -> FromWorker {
     match in_words(pam, code) {
-        FromWorker::Failed { text, .. } => failed(Failure::PasswordChange, text),
+        FromWorker::Failed {
+            why: Failure::Denied,
+            text,
+        } => failed(Failure::Locked, text),
         other => other,
+    }
+}
+
+fn change_failed(pam: &mut Handle<Messenger>, code: Code) -> FromWorker {
+    let gave_up = pam.talk().gave_up();
+    match in_words(pam, code) {
+        FromWorker::Failed { text, .. } if !gave_up => failed(Failure::PasswordChange, text),
+        _ => {
+            let text = "Your password has expired. Log in with it, and change it.";
+            failed(Failure::PasswordChange, text.to_owned())
+        }
     }
 }
 

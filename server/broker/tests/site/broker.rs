@@ -20,6 +20,7 @@ use crate::terminal::{DEADLINE, Terminal};
 pub struct Broker {
     folder: TempDir,
     child: Child,
+    prefix: Vec<String>,
     more: String,
     port: u16,
 }
@@ -58,6 +59,11 @@ impl Broker {
     }
 
     pub fn with_session_command(program: &str, more: &str, arguments: &[&str]) -> Self {
+        Self::behind(&[], program, more, arguments)
+    }
+
+    /// A broker that is started by another program.
+    pub fn behind(prefix: &[&str], program: &str, more: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("heliostat-broker-")
             .tempdir()
@@ -84,10 +90,12 @@ impl Broker {
             folder = folder.path().display(),
         );
         let more = format!("{more}\n{}", services(folder.path()));
-        let child = spawn(folder.path(), &more);
+        let prefix: Vec<String> = prefix.iter().map(|word| (*word).to_owned()).collect();
+        let child = spawn(folder.path(), &prefix, &more);
         let broker = Self {
             folder,
             child,
+            prefix,
             more,
             port,
         };
@@ -128,7 +136,7 @@ impl Broker {
 
     /// A new broker in the place of one that was ended.
     pub fn start_again(&mut self) {
-        self.child = spawn(self.folder.path(), &self.more);
+        self.child = spawn(self.folder.path(), &self.prefix, &self.more);
         self.wait_until_up();
     }
 
@@ -229,10 +237,13 @@ fn services(folder: &Path) -> String {
     format!("[pam]\nservices = {services:?}\n")
 }
 
-fn spawn(folder: &Path, config: &str) -> Child {
+fn spawn(folder: &Path, prefix: &[String], config: &str) -> Child {
     let path = folder.join("broker.toml");
     std::fs::write(&path, config).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_heliostat-broker"))
+    let mut words = prefix.to_vec();
+    words.push(env!("CARGO_BIN_EXE_heliostat-broker").to_owned());
+    Command::new(&words[0])
+        .args(&words[1..])
         .arg("--config")
         .arg(path)
         .env(

@@ -10,6 +10,7 @@ mod admin;
 mod attach;
 mod faults;
 mod figures;
+mod isolation;
 mod metrics;
 mod no_udp;
 mod restart;
