@@ -81,7 +81,8 @@ install:
 	@$(SETUP) build desktop image netboot
 	$(CARGO) build --release $(foreach bin,$(INSTALLED),--bin $(bin))
 	$(as_root) install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system \
-	    $(DESTDIR)$(PREFIX)/share/doc/heliostat/book $(DESTDIR)/etc/heliostat
+	    $(DESTDIR)$(PREFIX)/share/doc/heliostat/book $(DESTDIR)/etc/heliostat \
+	    $(DESTDIR)/etc/pam.d
 	$(as_root) install $(foreach bin,$(INSTALLED),target/release/$(bin)) $(DESTDIR)$(PREFIX)/bin
 	$(as_root) install -m 644 docs/book/src/*.md $(DESTDIR)$(PREFIX)/share/doc/heliostat/book
 	@for unit in server/packaging/heliostat-broker.service pxe/packaging/heliostat-pxe.service; do \
@@ -90,6 +91,8 @@ install:
 	@for file in server/packaging/broker.toml pxe/packaging/pxe.toml; do \
 	    to=$(DESTDIR)/etc/heliostat/$${file##*/}; \
 	    if [ -e $$to ]; then echo "$$to stays as it is"; else $(as_root) install -m 644 $$file $$to; fi; done
+	@for file in server/packaging/pam/*; do to=$(DESTDIR)/etc/pam.d/$${file##*/}; \
+	    if [ -e $$to ]; then echo "$$to stays as it is"; else $(as_root) install -m 644 $$file $$to; fi; done
 	@echo 'installed; next: docs/book/src/first-site.md'
 
 .PHONY: uninstall
@@ -97,7 +100,7 @@ uninstall:
 	$(as_root) rm -rf $(foreach bin,$(INSTALLED),$(DESTDIR)$(PREFIX)/bin/$(bin)) \
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system/heliostat-broker.service \
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system/heliostat-pxe.service $(DESTDIR)$(PREFIX)/share/doc/heliostat
-	@echo 'what stays: /etc/heliostat, /var/lib/heliostat, /var/lib/heliostat-pxe and Debian packages'
+	@echo 'what stays: /etc/heliostat, /etc/pam.d/heliostat*, /var/lib/heliostat, /var/lib/heliostat-pxe and Debian packages'
 
 .PHONY: bench
 bench:

@@ -14,6 +14,7 @@ build    libinput-dev        keyboards, mice and touch on the terminal
 build    libudev-dev         device discovery
 build    libxkbcommon-dev    keymaps in the session
 build    libpcsclite-dev     smart cards on the terminal
+build    libpam0g-dev        people's logins on the server
 desktop  foot                the terminal emulator that sessions start
 desktop  fonts-dejavu-core   text on desktops and on the terminal's own screens
 desktop  xkb-data            keyboard layouts

@@ -203,11 +203,14 @@ fn exec(
     log: OwnedFd,
 ) -> anyhow::Result<u32> {
     let mut words = match keeper {
-        Keeper::Scope(scope) => scope.prefix(&start.limits),
-        Keeper::Group(_) | Keeper::Nobody => Vec::new(),
+        Keeper::Scope(scope) => {
+            let mut words = scope.prefix(&start.limits);
+            // By way of this process, since systemd-run would take "self" for itself.
+            words.push(format!("/proc/{}/exe", std::process::id()));
+            words
+        }
+        Keeper::Group(_) | Keeper::Nobody => vec!["/proc/self/exe".to_owned()],
     };
-    // Through this process, since systemd-run would take "self" for itself.
-    words.push(format!("/proc/{}/exe", std::process::id()));
     words.push("exec-session".to_owned());
     let (ours, theirs) = UnixStream::pair().context("cannot make a socket pair")?;
     let child = Command::new(&words[0])

@@ -142,6 +142,32 @@ async fn what_a_session_leaves_running_ends_with_it_however_it_hides() {
 }
 
 #[tokio::test]
+async fn a_session_has_a_control_group_of_its_own_that_is_gone_with_it() {
+    let site = Site::of_probe("");
+    let mut script = run(&site, "cat /proc/self/cgroup", 0).await;
+    let FromWorker::Started { without, .. } = &script.started else {
+        panic!("{:?}", script.started);
+    };
+    if without.iter().any(|what| what.contains("control groups")) {
+        return eprintln!("skipped: sessions here do without {without:?}");
+    }
+    if heliostat_broker::control_group::systemd::runs() {
+        return eprintln!("skipped: systemd has the groups here");
+    }
+    script.worker.hear().await;
+    script.worker.gone().await;
+    let mut groups = String::new();
+    script.log.read_to_string(&mut groups).unwrap();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    let group = group.unwrap();
+    assert!(group.contains("heliostat.slice/session-"), "{group}");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "));
+    let mount = mount.unwrap().split(' ').nth(4).unwrap();
+    assert!(!std::path::Path::new(&format!("{mount}{group}")).exists());
+}
+
+#[tokio::test]
 async fn a_system_account_gets_no_session_whoever_has_authenticated_it() {
     let site = Site::of_probe("");
     let mut script = run(&site, "true", 4_000_000_000).await;
