@@ -44,7 +44,6 @@ pub struct App {
     handle: LoopHandle<'static, App>,
     queue: QueueHandle<App>,
     pub(crate) failure: Option<anyhow::Error>,
-    pub(crate) closed: bool,
 }
 
 /// A key that is held.
@@ -83,7 +82,6 @@ pub fn run(socket: Option<PathBuf>) -> anyhow::Result<()> {
         handle: handle.clone(),
         queue: queue_handle,
         failure: None,
-        closed: false,
     };
     let inserted = |error: calloop::error::Error| anyhow::anyhow!("{error}");
     WaylandSource::new(connection, queue)
@@ -101,14 +99,13 @@ pub fn run(socket: Option<PathBuf>) -> anyhow::Result<()> {
             TimeoutAction::ToDuration(to_next_minute())
         })
         .map_err(|error| inserted(error.error))?;
-    while !app.closed {
+    loop {
         events.dispatch(None, &mut app)?;
         app.settle();
         if let Some(failure) = app.failure.take() {
             return Err(failure);
         }
     }
-    Ok(())
 }
 
 fn listen<T: 'static>(
@@ -178,7 +175,11 @@ impl App {
         match self.keys.press(code) {
             // A key that is held does not go through all pages.
             Some(Key::Enter | Key::Escape) if self.repeat.is_repeating(code) => {}
-            Some(key) => self.login.key(key),
+            Some(key) => {
+                self.login.key(key);
+                // The next key may be here already, and wants the layout that this one chose.
+                self.obey();
+            }
             None => {}
         }
     }
@@ -200,6 +201,15 @@ impl App {
 
     /// Does what the events have led to: what is to be said is said, what has changed is shown.
     fn settle(&mut self) {
+        self.obey();
+        self.login.set_caps_lock(self.keys.caps_lock());
+        self.mind_dots();
+        if let Err(problem) = self.show() {
+            self.failure = Some(problem.context("the window cannot be drawn"));
+        }
+    }
+
+    fn obey(&mut self) {
         for effect in self.login.effects() {
             match effect {
                 Effect::Send(request) => self.ipc.send(request),
@@ -209,11 +219,6 @@ impl App {
                     }
                 }
             }
-        }
-        self.login.set_caps_lock(self.keys.caps_lock());
-        self.mind_dots();
-        if let Err(problem) = self.show() {
-            self.failure = Some(problem.context("the window cannot be drawn"));
         }
     }
 

@@ -28,7 +28,7 @@ const MAX_NOTICE: usize = 400;
 /// Where a login is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
-    /// There is no broker to talk to; why.
+    /// There is no broker to talk to; why, or nothing while that is not known yet.
     Offline(String),
     /// A name is asked for.
     Name,

@@ -16,7 +16,7 @@ const TARGET: f32 = 44.0;
 /// Between two things.
 const GAP: f32 = 14.0;
 /// What the page needs around the panel.
-const AROUND: f32 = 150.0;
+const AROUND: f32 = 180.0;
 
 /// What the page shows besides the login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,6 +131,8 @@ impl<'a> Writer<'a> {
     fn body(&mut self, login: &Login, around: &Around) {
         self.head(login);
         match &login.stage {
+            // It has only just begun.
+            Stage::Offline(why) if why.is_empty() => self.words("One moment", 18.0, SOFT),
             Stage::Offline(why) => {
                 self.words("The server cannot be reached.", 18.0, PALE);
                 self.words("This page tries again by itself.", 16.0, SOFT);
@@ -179,6 +181,7 @@ impl<'a> Writer<'a> {
         };
         let style = Style {
             bold: true,
+            wraps: true,
             ..self.style(26.0, PALE)
         };
         let side = 40.0 * self.scale;
@@ -189,7 +192,7 @@ impl<'a> Writer<'a> {
         self.w -= side + GAP * self.scale;
         self.line(&title, style);
         self.w = whole;
-        self.y += 6.0 * self.scale;
+        self.y += 12.0 * self.scale;
     }
 
     fn notices(&mut self, login: &Login) {

@@ -236,12 +236,9 @@ impl Dispatch<XdgToplevel, ()> for App {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        match event {
-            xdg_toplevel::Event::Configure { width, height, .. } => {
-                app.surface.proposed = (width.max(0) as u32, height.max(0) as u32);
-            }
-            xdg_toplevel::Event::Close => app.closed = true,
-            _ => {}
+        // There is nothing behind this window, so it does not close when it is asked to.
+        if let xdg_toplevel::Event::Configure { width, height, .. } = event {
+            app.surface.proposed = (width.max(0) as u32, height.max(0) as u32);
         }
     }
 }

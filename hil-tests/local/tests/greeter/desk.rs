@@ -21,7 +21,14 @@ pub const KEY_TAB: u16 = 15;
 pub const KEY_ENTER: u16 = 28;
 pub const KEY_SPACE: u16 = 57;
 pub const KEY_CAPS: u16 = 58;
+pub const KEY_LEFTALT: u16 = 56;
+pub const KEY_F4: u16 = 62;
+pub const KEY_F: u16 = 33;
+pub const KEY_DOWN: u16 = 108;
+pub const KEY_LEFTMETA: u16 = 125;
 const CARD: &str = "piv:00000000000000000000000000000a12";
+/// What greeters' sessions are to be like.
+const PACKAGED: &str = include_str!("../../../../server/packaging/greeter-session.toml");
 /// Nothing here takes longer on a machine that works.
 const STEP: Duration = Duration::from_secs(30);
 /// A screen on which nothing comes for this long is at rest.
@@ -94,7 +101,7 @@ impl LoginWorkers for Mouths {
 /// The broker's greetd task.
 struct Broker {
     _context: watch::Sender<GreeterContext>,
-    _folder: socket::Folder,
+    folder: socket::Folder,
     newest: std_mpsc::Receiver<mpsc::UnboundedSender<FromWorker>>,
     heard: std_mpsc::Receiver<Heard>,
     events: mpsc::Receiver<GreeterEvent<Mouth>>,
@@ -178,6 +185,13 @@ impl Desk {
     pub fn press(&mut self, code: u16) {
         self.terminal.key(code, true).unwrap();
         self.terminal.key(code, false).unwrap();
+    }
+
+    /// Presses a key with a modifier.
+    pub fn chord(&mut self, modifier: u16, code: u16) {
+        self.terminal.key(modifier, true).unwrap();
+        self.press(code);
+        self.terminal.key(modifier, false).unwrap();
     }
 
     /// Types by the keys of a US keyboard.
@@ -274,12 +288,22 @@ impl Desk {
 
     /// Keeps a picture of the screen when nothing moves on it any more.
     pub fn picture(&mut self, name: &str) {
-        while self.terminal.next_event(Instant::now() + REST).is_some() {}
-        self.picture_while_waiting(name);
+        self.forget_frames();
+        self.keep_picture(name);
     }
 
-    /// Keeps a picture of the screen as it is.
-    pub fn picture_while_waiting(&mut self, name: &str) {
+    /// Forgets the frames that were shown so far.
+    pub fn forget_frames(&mut self) {
+        while self.terminal.next_event(Instant::now() + REST).is_some() {}
+    }
+
+    /// Keeps a picture of the screen with its next frame, where it never comes to rest.
+    pub fn picture_of_next_frame(&mut self, name: &str) {
+        self.terminal.wait_named("frame_shown", STEP).unwrap();
+        self.keep_picture(name);
+    }
+
+    fn keep_picture(&mut self, name: &str) {
         let path = self.pictures.join(format!("{}-{name}.png", self.name));
         self.terminal
             .send(&json!({"screenshot": path.to_str().unwrap()}))
@@ -324,6 +348,11 @@ impl Desk {
         .sum()
     }
 
+    /// How many programs the session has started.
+    pub fn started(&self) -> usize {
+        self.log().matches(" started: ").count()
+    }
+
     fn log(&self) -> String {
         let logs = std::fs::read_dir(self.site.folder().join("state/log")).unwrap();
         let texts = logs
@@ -345,7 +374,7 @@ impl Desk {
 impl Drop for Desk {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.picture_while_waiting("failed");
+            self.keep_picture("failed");
             eprintln!("the session's log:\n{}", self.log());
         }
     }
@@ -377,7 +406,7 @@ fn start_broker(
     runtime.spawn(serve(greeter, mouths, out));
     Broker {
         _context: context,
-        _folder: folder,
+        folder,
         newest,
         heard,
         events,
@@ -389,14 +418,16 @@ fn start_site(greeter: &Lent, broker: &Broker) -> Site {
     let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port().min(65_000);
     drop(free);
+    let command = format!(
+        "{} --socket {}",
+        greeter.path().display(),
+        broker.folder.socket().display()
+    );
     let options = SiteOptions {
         port,
         session_ports: (port + 1, port + 50),
-        session_toml: format!(
-            "autostart = [\"{} --socket {}\"]\n[keyboard]\nlayout = \"us\"\n",
-            greeter.path().display(),
-            broker._folder.socket().display()
-        ),
+        session_toml: PACKAGED.replace("heliostat-greeter", &command)
+            + "[keyboard]\nlayout = \"us\"\n",
         more: "min_uid = 1\n".to_owned(),
         ..SiteOptions::default()
     };

@@ -8,7 +8,10 @@ mod desk;
 use heliostat_control::greetd::{CardState, Enrol, GreeterContext};
 use heliostat_control::worker::{Failure, Style};
 
-use desk::{Desk, KEY_CAPS, KEY_ENTER, KEY_ESC, KEY_SPACE, KEY_TAB, are_there};
+use desk::{
+    Desk, KEY_CAPS, KEY_DOWN, KEY_ENTER, KEY_ESC, KEY_F, KEY_F4, KEY_LEFTALT, KEY_LEFTMETA,
+    KEY_SPACE, KEY_TAB, are_there,
+};
 
 fn clinic() -> GreeterContext {
     GreeterContext {
@@ -34,9 +37,10 @@ fn a_person_logs_in_by_name_and_password_and_sees_what_pam_says() {
     desk.type_text("wrong");
     desk.picture("3-password-caps-lock");
     desk.press(KEY_CAPS);
+    desk.forget_frames();
     desk.press(KEY_ENTER);
     assert_eq!(desk.answer().as_deref(), Some("WRONG"));
-    desk.picture_while_waiting("4-waiting");
+    desk.picture_of_next_frame("4-waiting");
     desk.fail(Failure::Denied, "Authentication failure");
     // The greeter asks anew for the same person.
     assert_eq!(desk.begun(), "anna");
@@ -132,6 +136,30 @@ fn escape_starts_over_and_a_dead_broker_is_said_and_waited_for() {
     assert!(desk.begun().starts_with("Frau"));
     desk.prompt(Style::Secret, "Password for this account: ");
     desk.picture("3-fixed-person-long-names");
+    desk.end();
+}
+
+#[test]
+fn nobody_gets_past_the_greeter_by_the_keys_of_a_desktop() {
+    if !are_there() {
+        return;
+    }
+    let mut desk = Desk::start("chords", (1280, 800), clinic());
+    for (modifier, key) in [
+        (KEY_LEFTALT, KEY_F4),
+        (KEY_LEFTALT, KEY_TAB),
+        (KEY_LEFTMETA, KEY_ENTER),
+        (KEY_LEFTMETA, KEY_DOWN),
+        (KEY_LEFTMETA, KEY_F),
+    ] {
+        desk.chord(modifier, key);
+    }
+    // What the keys did is done by the time that the greeter has an answer to this.
+    desk.type_text("anna");
+    desk.press(KEY_ENTER);
+    desk.press(KEY_ENTER);
+    assert!(desk.begun().ends_with("anna"));
+    assert_eq!(desk.started(), 1);
     desk.end();
 }
 
