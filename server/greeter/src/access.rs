@@ -224,4 +224,45 @@ mod tests {
         assert_eq!(control_of(ROOT), None);
         assert_eq!(control_of(NodeId(WORDS)), None);
     }
+
+    #[test]
+    fn a_screen_reader_hears_what_stands_there_and_no_password() {
+        use heliostat_control::greetd::{AuthMessageType, Response};
+
+        use crate::login::Key;
+        let mut login = Login::default();
+        login.connected();
+        login.answered(Response::Success);
+        login.key(Key::Text("ann".to_owned()));
+        login.key(Key::Enter);
+        for (kind, text) in [
+            (AuthMessageType::Info, "The password is old."),
+            (AuthMessageType::Secret, "Password:"),
+        ] {
+            login.answered(Response::AuthMessage {
+                auth_message_type: kind,
+                auth_message: text.to_owned(),
+            });
+        }
+        login.key(Key::Text("hunter2".to_owned()));
+        let mut fonts = crate::text::Fonts::new();
+        let around = crate::page::Around::default();
+        for revealed in [false, true] {
+            login.revealed = revealed;
+            let page = crate::page::lay_out(&login, &around, (1280, 800), 1.0, &mut fonts);
+            let update = tree(&login, &page);
+            assert!(!format!("{update:?}").contains("hunter2"));
+            assert_eq!(update.focus, id_of(Control::Answer));
+            let node = |id: NodeId| update.nodes.iter().find(|(other, _)| *other == id);
+            let (_, field) = node(update.focus).expect("the focus is in the tree");
+            assert_eq!(field.role(), Role::PasswordInput);
+            assert_eq!(field.label(), Some("Password"));
+            let mut nodes = update.nodes.iter();
+            let notice = nodes.find(|(_, node)| node.value() == Some("The password is old."));
+            let (_, notice) = notice.expect("the notice is in the tree");
+            assert_eq!(notice.live(), Some(Live::Assertive));
+            let (_, root) = node(ROOT).expect("there is a root");
+            assert_eq!(root.children().len() + 1, update.nodes.len());
+        }
+    }
 }

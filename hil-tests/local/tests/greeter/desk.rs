@@ -1,6 +1,6 @@
 //! A site whose only program is the greeter, a terminal, and PAM by word of mouth.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 
@@ -141,7 +141,7 @@ impl Desk {
             .build()
             .unwrap();
         let broker = start_broker(&runtime, folder.path(), owner, context);
-        let site = start_site(&greeter, &broker);
+        let site = start_site(&greeter, &broker, &services(folder.path()));
         site.ctl(&["card", "add", CARD, "--person", &user.name])
             .unwrap();
         let mut terminal = site.headless("desk", size).unwrap();
@@ -382,7 +382,7 @@ impl Drop for Desk {
 
 fn start_broker(
     runtime: &Runtime,
-    folder: &std::path::Path,
+    folder: &Path,
     owner: (u32, u32),
     context: GreeterContext,
 ) -> Broker {
@@ -414,7 +414,18 @@ fn start_broker(
     }
 }
 
-fn start_site(greeter: &Lent, broker: &Broker) -> Site {
+/// Services of PAM's for accounts whose shells let nobody in.
+fn services(folder: &Path) -> PathBuf {
+    let services = folder.join("pam.d");
+    std::fs::create_dir(&services).unwrap();
+    let rules = "account required pam_unix.so\nsession required pam_permit.so\n";
+    for service in ["heliostat", "heliostat-greeter"] {
+        std::fs::write(services.join(service), rules).unwrap();
+    }
+    services
+}
+
+fn start_site(greeter: &Lent, broker: &Broker, services: &Path) -> Site {
     let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port().min(65_000);
     drop(free);
@@ -428,7 +439,7 @@ fn start_site(greeter: &Lent, broker: &Broker) -> Site {
         session_ports: (port + 1, port + 50),
         session_toml: PACKAGED.replace("heliostat-greeter", &command)
             + "[keyboard]\nlayout = \"us\"\n",
-        more: "min_uid = 1\n".to_owned(),
+        more: format!("min_uid = 1\n[pam]\nservices = {:?}\n", services),
         ..SiteOptions::default()
     };
     Site::start(&options).unwrap()

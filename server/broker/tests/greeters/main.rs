@@ -3,72 +3,37 @@
 //! Debian has agreety in its package greetd; tuigreet comes with `cargo install tuigreet --root
 //! target/greeters`. Neither needs to be installed: what lies in `target/greeters` is found.
 
+mod person;
 mod pty;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use heliostat_broker::greetd::{
-    Greeter, GreeterContext, GreeterEvent, LoginWorker, LoginWorkers, Outcome, serve, socket,
+    Greeter, GreeterContext, GreeterEvent, Outcome, PamLogins, serve, socket,
 };
-use heliostat_control::worker::{Failure, FromWorker, Secret, Style};
+use heliostat_broker::worker::{Worker, Workers};
 use heliostat_wire::id::SessionId;
 use nix::unistd::{Gid, Uid};
+use person::Person;
 use pty::Pty;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-/// A worker that knows one password.
-#[derive(Debug)]
-struct Doorkeeper {
-    person: String,
-    words: Vec<FromWorker>,
-}
-
-impl LoginWorker for Doorkeeper {
-    async fn answer(&mut self, text: Option<Secret>) {
-        let right = text.is_some_and(|text| text.reveal() == "open sesame");
-        self.words.push(match right {
-            true => FromWorker::Authenticated {
-                person: self.person.clone(),
-            },
-            false => FromWorker::Failed {
-                why: Failure::Denied,
-                text: "Authentication failure".to_owned(),
-            },
-        });
-    }
-
-    async fn hear(&mut self) -> FromWorker {
-        match self.words.pop() {
-            Some(word) => word,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-struct Doorkeepers;
-
-impl LoginWorkers for Doorkeepers {
-    type Worker = Doorkeeper;
-
-    async fn start(&mut self, person: &str) -> anyhow::Result<Doorkeeper> {
-        let password = FromWorker::Prompt {
-            style: Style::Secret,
-            text: "Password: ".to_owned(),
-        };
-        Ok(Doorkeeper {
-            person: person.to_owned(),
-            words: vec![password],
-        })
-    }
-}
+/// What greeters' logins go through: this machine's passwords.
+const SERVICE: &str = "\
+auth     required pam_unix.so
+account  required pam_unix.so
+password required pam_unix.so
+session  required pam_permit.so
+";
 
 struct Broker {
     runtime: Runtime,
     folder: socket::Folder,
     _run_dir: tempfile::TempDir,
     _context: watch::Sender<GreeterContext>,
-    events: mpsc::Receiver<GreeterEvent<Doorkeeper>>,
+    events: mpsc::Receiver<GreeterEvent<Worker>>,
 }
 
 impl Broker {
@@ -79,9 +44,12 @@ impl Broker {
             .build()
             .unwrap();
         let run_dir = tempfile::tempdir().unwrap();
+        let services = run_dir.path().join("pam.d");
+        std::fs::create_dir(&services).unwrap();
+        std::fs::write(services.join("heliostat"), SERVICE).unwrap();
         let session = SessionId([7; 16]);
         let owner = (Uid::effective().as_raw(), Gid::effective().as_raw());
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         let (listener, folder) = socket::listen(run_dir.path(), session, owner).unwrap();
         let (context, receiver) = watch::channel(GreeterContext::default());
         let (out, events) = mpsc::channel(8);
@@ -91,8 +59,18 @@ impl Broker {
             listener,
             context: receiver,
         };
-        runtime.spawn(serve(greeter, Doorkeepers, out));
-        drop(_inside);
+        let logins = PamLogins {
+            workers: Workers {
+                program: env!("CARGO_BIN_EXE_heliostat-broker").into(),
+                services: Some(services),
+                patience: Duration::from_secs(30),
+            },
+            service: "heliostat".to_owned(),
+            rhost: "192.0.2.7".to_owned(),
+            tty: "desk-1".to_owned(),
+        };
+        runtime.spawn(serve(greeter, logins, out));
+        drop(inside);
         Self {
             runtime,
             folder,
@@ -106,9 +84,9 @@ impl Broker {
         self.folder.socket()
     }
 
-    fn outcome(&mut self) -> Outcome<Doorkeeper> {
+    fn outcome(&mut self) -> Outcome<Worker> {
         let events = &mut self.events;
-        let limit = std::time::Duration::from_secs(30);
+        let limit = Duration::from_secs(60);
         let next = async { tokio::time::timeout(limit, events.recv()).await };
         self.runtime.block_on(next).unwrap().unwrap().outcome
     }
@@ -142,43 +120,74 @@ fn find(name: &str, how: &str) -> Option<PathBuf> {
     found
 }
 
+const AGREETY: (&str, &str) = (
+    "agreety",
+    "apt-get download greetd && dpkg-deb -x greetd_*.deb target/greeters",
+);
+const TUIGREET: (&str, &str) = ("tuigreet", "cargo install tuigreet --root target/greeters");
+
+/// A greeter and somebody to log in; says so where one of them is missing.
+fn prepare((name, how): (&str, &str)) -> Option<(PathBuf, Person)> {
+    Some((find(name, how)?, Person::new("open sesame")?))
+}
+
 #[test]
 fn agreety_logs_a_person_in() {
-    let how = "apt-get download greetd && dpkg-deb -x greetd_*.deb target/greeters";
-    let Some(agreety) = find("agreety", how) else {
+    let Some((agreety, person)) = prepare(AGREETY) else {
         return;
     };
     let mut broker = Broker::start();
     let mut pty = Pty::start(&agreety, &["--cmd", "anything"], &broker.socket());
     pty.until("login:");
-    pty.enter("ann");
+    pty.enter(person.name());
     pty.until("Password:");
     pty.enter("wrong");
-    assert_eq!(broker.failed(), "Authentication failure");
+    assert!(!broker.failed().is_empty());
     pty.until("login:");
-    pty.enter("ann");
+    pty.enter(person.name());
     pty.until("Password:");
     pty.enter("open sesame");
-    assert_eq!(broker.logged_in(), "ann");
+    assert_eq!(broker.logged_in(), person.name());
+    assert!(pty.end().success());
+}
+
+#[test]
+fn agreety_changes_an_expired_password() {
+    let Some((agreety, person)) = prepare(AGREETY) else {
+        return;
+    };
+    person.expire_password();
+    let mut broker = Broker::start();
+    let mut pty = Pty::start(&agreety, &["--cmd", "anything"], &broker.socket());
+    pty.until("login:");
+    pty.enter(person.name());
+    pty.until("Password:");
+    pty.enter("open sesame");
+    pty.until("Current password:");
+    pty.enter("open sesame");
+    pty.until("New password:");
+    pty.enter("barley 4 everyone");
+    pty.until("Retype new password:");
+    pty.enter("barley 4 everyone");
+    assert_eq!(broker.logged_in(), person.name());
     assert!(pty.end().success());
 }
 
 #[test]
 fn tuigreet_logs_a_person_in() {
-    let how = "cargo install tuigreet --root target/greeters";
-    let Some(tuigreet) = find("tuigreet", how) else {
+    let Some((tuigreet, person)) = prepare(TUIGREET) else {
         return;
     };
     let mut broker = Broker::start();
     let arguments = ["--cmd", "anything"];
     let mut pty = Pty::start(&tuigreet, &arguments, &broker.socket());
     pty.until("Username:");
-    pty.enter("ann");
+    pty.enter(person.name());
     pty.until("Password:");
     pty.enter("wrong");
-    assert_eq!(broker.failed(), "Authentication failure");
+    assert!(!broker.failed().is_empty());
     pty.until("Password:");
     pty.enter("open sesame");
-    assert_eq!(broker.logged_in(), "ann");
+    assert_eq!(broker.logged_in(), person.name());
     assert!(pty.end().success());
 }
