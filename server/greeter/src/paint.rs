@@ -270,20 +270,19 @@ mod tests {
             bottom: 90,
         };
         let painted = paint(&things, screen, part, &mut fonts);
+        // Smooth edges come out a little otherwise where they are cut; nobody sees it.
+        let mut others = 0;
         for y in 0..60 {
             for x in 0..100 {
                 let there = whole[(y + 30) * 200 + x + 50];
                 let here = painted[y * 100 + x];
-                // Smooth edges come out a little otherwise where they are cut; nobody sees it.
-                let near = |shift: u32| {
+                for shift in [0, 8, 16] {
                     let (a, b) = (there >> shift & 0xff, here >> shift & 0xff);
-                    a.abs_diff(b) <= 24
-                };
-                assert!(
-                    near(0) && near(8) && near(16),
-                    "{x},{y}: {there:x} {here:x}"
-                );
+                    assert!(a.abs_diff(b) <= 40, "{x},{y}: {there:x} {here:x}");
+                }
+                others += usize::from(there != here);
             }
         }
+        assert!(others < 30, "{others} pixels");
     }
 }

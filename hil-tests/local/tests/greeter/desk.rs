@@ -51,6 +51,16 @@ pub fn are_there() -> bool {
     missing.is_none()
 }
 
+/// Whether this machine has a program; says so where it has not.
+pub fn is_installed(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    if !found {
+        eprintln!("skipped: {name} is not installed (apt install {name})");
+    }
+    found
+}
+
 /// What the broker's side of a login hears.
 #[derive(Debug)]
 enum Heard {
@@ -114,34 +124,62 @@ pub struct Desk {
     broker: Option<Broker>,
     terminal: Terminal,
     site: Site,
-    _greeter: Lent,
+    greeter: Option<Lent>,
     folder: tempfile::TempDir,
     pictures: PathBuf,
     owner: (u32, u32),
 }
 
 impl Desk {
-    /// A terminal of this size with the greeter on it.
+    /// A terminal of this size with our greeter on it.
     pub fn start(name: &'static str, size: (u32, u32), context: GreeterContext) -> Self {
+        let greeter = Lent::new("heliostat-greeter").unwrap();
+        let command = format!("{} --socket SOCKET", greeter.path().display());
+        let mut desk = Self::with_command(name, size, context, &command);
+        desk.greeter = Some(greeter);
+        // The panel stands in the middle, and has another colour than the desk.
+        desk.until_shown("the greeter", |shot| {
+            let middle = (shot.h / 2 * shot.w + shot.w / 2 - 215) as usize * 4;
+            shot.pixels[middle..middle + 3] == [0x3a, 0x26, 0x16]
+        });
+        desk
+    }
+
+    /// A terminal with another greeter on it, once that shows some words.
+    pub fn start_other(name: &'static str, size: (u32, u32), command: &str) -> Self {
+        let mut desk = Self::with_command(name, size, GreeterContext::default(), command);
+        desk.until_shown("another greeter", |shot| {
+            let pixels = shot.pixels.chunks(4);
+            let bright = pixels.filter(|pixel| pixel[..3].iter().all(|part| *part > 0xa0));
+            bright.count() > 300
+        });
+        desk
+    }
+
+    /// The session runs a command, in which `SOCKET` is where greetd's IPC is.
+    fn with_command(
+        name: &'static str,
+        size: (u32, u32),
+        context: GreeterContext,
+        command: &str,
+    ) -> Self {
         let user = match Uid::effective().is_root() {
             true => User::from_name("nobody").unwrap().unwrap(),
             false => User::from_uid(Uid::effective()).unwrap().unwrap(),
         };
         let owner = (user.uid.as_raw(), user.gid.as_raw());
         let folder = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(
-            folder.path(),
-            std::os::unix::fs::PermissionsExt::from_mode(0o711),
-        )
-        .unwrap();
-        let greeter = Lent::new("heliostat-greeter").unwrap();
+        let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        std::fs::set_permissions(folder.path(), everybody).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
         let broker = start_broker(&runtime, folder.path(), owner, context);
-        let site = start_site(&greeter, &broker, &services(folder.path()));
+        let socket = broker.folder.socket();
+        let command = command.replace("SOCKET", socket.to_str().unwrap());
+        let site = start_site(&command, &services(folder.path()));
         site.ctl(&["card", "add", CARD, "--person", &user.name])
             .unwrap();
         let mut terminal = site.headless("desk", size).unwrap();
@@ -150,23 +188,17 @@ impl Desk {
         terminal.wait_named("frame_shown", STEP).unwrap();
         let pictures = programs::target().unwrap().join("greeter");
         std::fs::create_dir_all(&pictures).unwrap();
-        let mut desk = Self {
+        Self {
             name,
             runtime,
             broker: Some(broker),
             terminal,
             site,
-            _greeter: greeter,
+            greeter: None,
             folder,
             pictures,
             owner,
-        };
-        // The panel stands in the middle, and has another colour than the desk.
-        desk.until_shown("the greeter", |shot| {
-            let middle = (shot.h / 2 * shot.w + shot.w / 2 - 215) as usize * 4;
-            shot.pixels[middle..middle + 3] == [0x3a, 0x26, 0x16]
-        });
-        desk
+        }
     }
 
     pub fn start_broker(&mut self, context: GreeterContext) {
@@ -334,9 +366,9 @@ impl Desk {
         let mut greeters = processes.filter(|process| {
             let name = std::fs::read_to_string(process.path().join("comm"));
             let ours = std::fs::read_to_string(process.path().join("cmdline"));
-            let lent = self._greeter.path().to_str().unwrap();
+            let lent = self.greeter.as_ref().and_then(|lent| lent.path().to_str());
             name.is_ok_and(|name| name.trim() == "heliostat-greet")
-                && ours.is_ok_and(|line| line.contains(lent))
+                && ours.is_ok_and(|line| lent.is_some_and(|lent| line.contains(lent)))
         });
         let greeter = greeters.next().expect("it runs").path();
         let map = std::fs::read_to_string(greeter.join("smaps_rollup")).unwrap();
@@ -425,21 +457,16 @@ fn services(folder: &Path) -> PathBuf {
     services
 }
 
-fn start_site(greeter: &Lent, broker: &Broker, services: &Path) -> Site {
+fn start_site(command: &str, services: &Path) -> Site {
     let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port().min(65_000);
     drop(free);
-    let command = format!(
-        "{} --socket {}",
-        greeter.path().display(),
-        broker.folder.socket().display()
-    );
+    let session_toml = PACKAGED.replace("heliostat-greeter", command);
     let options = SiteOptions {
         port,
         session_ports: (port + 1, port + 50),
-        session_toml: PACKAGED.replace("heliostat-greeter", &command)
-            + "[keyboard]\nlayout = \"us\"\n",
-        more: format!("min_uid = 1\n[pam]\nservices = {:?}\n", services),
+        session_toml: session_toml + "[keyboard]\nlayout = \"us\"\n",
+        more: format!("min_uid = 1\n[pam]\nservices = {services:?}\n"),
         ..SiteOptions::default()
     };
     Site::start(&options).unwrap()

@@ -8,9 +8,11 @@ mod desk;
 use heliostat_control::greetd::{CardState, Enrol, GreeterContext};
 use heliostat_control::worker::{Failure, Style};
 
+use hil_local::programs;
+
 use desk::{
     Desk, KEY_CAPS, KEY_DOWN, KEY_ENTER, KEY_ESC, KEY_F, KEY_F4, KEY_LEFTALT, KEY_LEFTMETA,
-    KEY_SPACE, KEY_TAB, are_there,
+    KEY_SPACE, KEY_TAB, are_there, is_installed,
 };
 
 fn clinic() -> GreeterContext {
@@ -136,6 +138,40 @@ fn escape_starts_over_and_a_dead_broker_is_said_and_waited_for() {
     assert!(desk.begun().starts_with("Frau"));
     desk.prompt(Style::Secret, "Password for this account: ");
     desk.picture("3-fixed-person-long-names");
+    desk.end();
+}
+
+#[test]
+fn tuigreet_in_foot_works_in_its_place() {
+    let target = programs::target().unwrap();
+    let tuigreet = target.join("greeters/bin/tuigreet");
+    if !tuigreet.is_file() {
+        eprintln!("skipped: cargo install tuigreet --root target/greeters");
+        return;
+    }
+    if !are_there() || !is_installed("foot") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), everybody).unwrap();
+    let lent = folder.path().join("tuigreet");
+    std::fs::copy(&tuigreet, &lent).unwrap();
+    let command = format!(
+        "foot --config=/dev/null --fullscreen env GREETD_SOCK=SOCKET {} --cmd anything",
+        lent.display()
+    );
+    let mut desk = Desk::start_other("tuigreet", (1280, 800), &command);
+    desk.type_text("anna");
+    desk.press(KEY_ENTER);
+    assert_eq!(desk.begun(), "anna");
+    desk.prompt(Style::Secret, "Password: ");
+    desk.type_text("wrong");
+    desk.press(KEY_ENTER);
+    assert_eq!(desk.answer().as_deref(), Some("wrong"));
+    desk.fail(Failure::Denied, "Authentication failure");
+    // It asks anew for the same person, or for a name again.
+    desk.picture("1-wrong-password");
     desk.end();
 }
 

@@ -262,7 +262,7 @@ impl Conversation {
             }
             other => {
                 self.state = other;
-                self.refuse(from, "nothing was asked: begin the login anew");
+                self.refuse(from, "The login took too long: begin it anew.");
             }
         }
     }
@@ -413,10 +413,10 @@ impl Conversation {
         match &self.state {
             State::Held { .. } if self.not_before.is_none_or(|time| time <= now) => {}
             State::Asking { until, .. } if *until <= now => {
-                return self.give_up(now, "the login took too long");
+                return self.give_up(now, "The login took too long: begin it anew.");
             }
             State::Ready { until, .. } if *until <= now => {
-                return self.give_up(now, "the login took too long");
+                return self.give_up(now, "The login took too long: begin it anew.");
             }
             _ => return,
         }

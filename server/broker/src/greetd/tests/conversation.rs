@@ -252,7 +252,7 @@ fn logins_that_nobody_goes_on_with_end() {
     assert_eq!(desk.conversation.deadline(), Some(desk.now));
     assert_eq!(desk.input(Input::Tick), [Output::Stop, cancelled()]);
     let late = desk.ask(post("secret"));
-    assert_eq!(late, [refused("nothing was asked: begin the login anew")]);
+    assert_eq!(late, [refused("The login took too long: begin it anew.")]);
 
     let mut desk = Desk::new();
     desk.let_in();
