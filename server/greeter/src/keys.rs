@@ -101,6 +101,11 @@ impl Keys {
         let state = self.state.as_ref()?;
         let symbol = state.key_get_one_sym((code + OFFSET).into());
         let control = state.mod_name_is_active(xkb::MOD_NAME_CTRL, xkb::STATE_MODS_EFFECTIVE);
+        let is_on = |name: &str| state.mod_name_is_active(name, xkb::STATE_MODS_EFFECTIVE);
+        // Such chords are a desktop's, and there is none.
+        if is_on(xkb::MOD_NAME_ALT) || is_on(xkb::MOD_NAME_LOGO) {
+            return None;
+        }
         if let Some(key) = named(symbol, control) {
             if let Some(compose) = &mut self.compose {
                 compose.reset();
@@ -188,6 +193,8 @@ mod tests {
     const SHIFT: u32 = 1;
     const LOCK: u32 = 2;
     const CONTROL: u32 = 4;
+    const ALT: u32 = 8;
+    const LOGO: u32 = 64;
 
     fn typed(keys: &mut Keys, code: u32) -> Option<String> {
         match keys.press(code)? {
@@ -238,5 +245,10 @@ mod tests {
         keys.set_modifiers(CONTROL, 0, 0, 0);
         assert_eq!(keys.press(A), Some(Key::Home));
         assert_eq!(keys.press(Y), None);
+        for modifier in [ALT, LOGO] {
+            keys.set_modifiers(modifier, 0, 0, 0);
+            assert_eq!(keys.press(A), None);
+            assert_eq!(keys.press(TAB), None);
+        }
     }
 }

@@ -11,116 +11,24 @@
 //!                       └─► Welcome
 //! ```
 
+mod choosing;
+mod words;
+
 use std::collections::VecDeque;
 
 use heliostat_control::greetd::{
-    AuthMessageType, Choices, Enrol, ErrorType, GreeterContext, Request, Response,
+    AuthMessageType, Enrol, ErrorType, GreeterContext, Request, Response,
 };
 use heliostat_control::worker::Secret;
 
 use crate::field::Field;
 
+pub use words::{Control, Effect, Key, Notice, Stage, Tone};
+
 /// Notices that are kept; with more the oldest go.
 const MAX_NOTICES: usize = 5;
 /// Bytes of a notice that is shown.
 const MAX_NOTICE: usize = 400;
-
-/// Where a login is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stage {
-    /// There is no broker to talk to; why, or nothing while that is not known yet.
-    Offline(String),
-    /// A name is asked for.
-    Name,
-    /// It is the broker's turn.
-    Waiting,
-    /// PAM asks.
-    Asked {
-        /// In its words.
-        prompt: String,
-        /// Whether the answer may not be seen.
-        secret: bool,
-    },
-    /// The desktop comes.
-    Welcome,
-}
-
-/// What can have the focus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Control {
-    /// The field of the name.
-    Name,
-    /// The field of an answer.
-    Answer,
-    /// Shows what is typed unseen.
-    Reveal,
-    /// Binds the card.
-    Enrol,
-    /// Chooses the desktop.
-    Desktop,
-    /// Chooses the keyboard.
-    Layout,
-    /// Goes on.
-    Go,
-    /// Starts over.
-    Over,
-}
-
-/// How a notice is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
-    /// News.
-    Plain,
-    /// Bad news.
-    Bad,
-}
-
-/// A word to the person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// How it is meant.
-    pub tone: Tone,
-    /// The word.
-    pub text: String,
-}
-
-/// A key, by what it does here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Key {
-    /// Types a text.
-    Text(String),
-    /// Goes on, or does what has the focus.
-    Enter,
-    /// To the next control.
-    Tab,
-    /// To the previous control.
-    BackTab,
-    /// Starts over.
-    Escape,
-    /// Takes a letter away.
-    Backspace,
-    /// Takes the next letter away.
-    Delete,
-    /// To the left.
-    Left,
-    /// To the right.
-    Right,
-    /// To the start.
-    Home,
-    /// To the end.
-    End,
-    /// Empties the field.
-    Clear,
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Say this to the broker.
-    Send(Request),
-    /// Type with this layout from now on.
-    Layout(String),
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -337,13 +245,6 @@ impl Login {
         }
     }
 
-    /// Gives a control the focus.
-    pub fn set_focus(&mut self, control: Control) {
-        if self.controls().contains(&control) {
-            self.focus = control;
-        }
-    }
-
     /// Does what a control does, as a click or Enter on it.
     pub fn act(&mut self, control: Control) {
         if !self.controls().contains(&control) {
@@ -430,84 +331,6 @@ impl Login {
             Some(_) => Control::Go,
             None => Control::Name,
         };
-    }
-
-    fn choices(&self) -> Choices {
-        let chosen = |offered: &[String], at: usize| offered.get(at).cloned();
-        Choices {
-            enrol: self.enrol && self.context.enrol != Enrol::No,
-            desktop: chosen(&self.context.desktops, self.desktop),
-            layout: chosen(&self.context.layouts, self.layout),
-        }
-    }
-
-    fn choose(&mut self, by: isize) {
-        let (at, count) = match self.focus {
-            Control::Desktop => (&mut self.desktop, self.context.desktops.len()),
-            _ => (&mut self.layout, self.context.layouts.len()),
-        };
-        if count == 0 {
-            return;
-        }
-        *at = at.wrapping_add_signed(by + count as isize) % count;
-        if self.focus == Control::Layout {
-            self.effects.extend(self.layout_effect());
-        }
-    }
-
-    fn layout_effect(&self) -> Option<Effect> {
-        let layout = self.context.layouts.get(self.layout)?;
-        Some(Effect::Layout(layout.clone()))
-    }
-
-    /// What can have the focus now, in the order of Tab.
-    pub fn controls(&self) -> Vec<Control> {
-        let (field, over) = match &self.stage {
-            Stage::Offline(_) | Stage::Welcome => return Vec::new(),
-            Stage::Waiting => return vec![Control::Over],
-            Stage::Name => (
-                self.context.person.is_none().then_some(Control::Name),
-                false,
-            ),
-            Stage::Asked { .. } => (Some(Control::Answer), true),
-        };
-        let secret = matches!(self.stage, Stage::Asked { secret: true, .. });
-        let enrol = self.context.enrol != Enrol::No;
-        let reveal = secret.then_some(Control::Reveal);
-        let enrol = enrol.then_some(Control::Enrol);
-        let desktop = (self.context.desktops.len() > 1).then_some(Control::Desktop);
-        let layout = (self.context.layouts.len() > 1).then_some(Control::Layout);
-        let over = over.then_some(Control::Over);
-        let all = [
-            field,
-            reveal,
-            enrol,
-            desktop,
-            layout,
-            Some(Control::Go),
-            over,
-        ];
-        all.into_iter().flatten().collect()
-    }
-
-    fn step(&mut self, by: isize) {
-        let controls = self.controls();
-        if controls.is_empty() {
-            return;
-        }
-        let at = controls.iter().position(|control| *control == self.focus);
-        let next = match at {
-            Some(at) => at.wrapping_add_signed(by + controls.len() as isize) % controls.len(),
-            None => 0,
-        };
-        self.focus = controls[next];
-    }
-
-    fn mend_focus(&mut self) {
-        let controls = self.controls();
-        if !controls.contains(&self.focus) {
-            self.focus = controls.first().copied().unwrap_or(Control::Name);
-        }
     }
 
     fn notice(&mut self, tone: Tone, text: &str) {

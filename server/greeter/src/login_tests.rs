@@ -1,4 +1,4 @@
-use heliostat_control::greetd::CardState;
+use heliostat_control::greetd::{CardState, Choices};
 use proptest::prelude::*;
 
 use super::*;

@@ -202,7 +202,9 @@ impl Conversation {
                 self.start(context, from, heliostat.unwrap_or_default());
             }
             Request::CancelSession => {
-                self.give_up(now, "the login was cancelled");
+                if self.is_of(from) {
+                    self.give_up(now, "the login was cancelled");
+                }
                 self.answer(from, Response::Success);
             }
             Request::HeliostatContext { .. } => {
@@ -279,6 +281,18 @@ impl Conversation {
                 self.state = other;
                 self.refuse(from, "nobody has logged in yet");
             }
+        }
+    }
+
+    /// Whether a connection may cancel the present login. tuigreet cancels a failed login on one
+    /// connection and begins the next on another: the cancel may come last, and is not meant for it.
+    fn is_of(&self, connection: ConnectionId) -> bool {
+        match &self.state {
+            State::Held { login, .. }
+            | State::Working { login, .. }
+            | State::Asking { login, .. }
+            | State::Ready { login, .. } => login.by == connection || login.deserted,
+            State::Idle | State::Over => false,
         }
     }
 

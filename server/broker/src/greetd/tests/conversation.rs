@@ -293,6 +293,19 @@ fn a_login_of_a_greeter_that_died_makes_room_and_one_that_lives_does_not() {
 }
 
 #[test]
+fn a_late_cancel_of_another_connection_ends_no_login() {
+    let mut desk = Desk::new();
+    desk.asked();
+    desk.ask(post("wrong"));
+    desk.hear(failed("Authentication failure"));
+    desk.input(Input::Request(2, create("ann")));
+    assert_eq!(desk.ask(Request::CancelSession), [told(Response::Success)]);
+    desk.input(Input::Closed(1));
+    let asked = desk.hear(password());
+    assert!(matches!(asked[..], [Output::Answer(2, _)]), "{asked:?}");
+}
+
+#[test]
 fn a_worker_that_goes_astray_ends_the_login() {
     let gone = || Input::WorkerGone("It did not come back.".to_owned());
     let words = "It did not come back.";
@@ -456,9 +469,11 @@ proptest! {
         }
         // Whoever waits is answered when the login is given up.
         if !watchman.logged_in {
-            watchman.unanswered[0] += 1;
-            for output in desk.input(Input::Request(0, Request::CancelSession)) {
-                watchman.watch(&output);
+            for from in 0..3 {
+                watchman.unanswered[from as usize] += 1;
+                for output in desk.input(Input::Request(from, Request::CancelSession)) {
+                    watchman.watch(&output);
+                }
             }
             prop_assert_eq!(watchman.unanswered, [0; 3]);
             prop_assert_eq!(watchman.let_in, None);
