@@ -48,7 +48,7 @@ check:
 
 .PHONY: unit
 unit:
-	@$(SETUP) build desktop cards image rig
+	@$(SETUP) build desktop programs cards image rig
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
 
@@ -73,7 +73,7 @@ image:
 	    --terminal target/release/heliostat-terminal --out target/image
 
 PREFIX ?= /usr/local
-INSTALLED := heliostat-broker heliostat-session heliostatctl heliostat-image heliostat-pxe heliostat-terminal
+INSTALLED := heliostat-broker heliostat-session heliostat-leave heliostatctl heliostat-image heliostat-pxe heliostat-terminal
 as_root := $(if $(DESTDIR),,$(if $(filter 0,$(shell id -u)),,sudo))
 
 .PHONY: install
@@ -81,13 +81,18 @@ install:
 	@$(SETUP) build desktop image netboot
 	$(CARGO) build --release $(foreach bin,$(INSTALLED),--bin $(bin))
 	$(as_root) install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system \
-	    $(DESTDIR)$(PREFIX)/share/doc/heliostat/book $(DESTDIR)/etc/heliostat \
-	    $(DESTDIR)/etc/pam.d
+	    $(DESTDIR)$(PREFIX)/share/doc/heliostat/book $(DESTDIR)$(PREFIX)/share/heliostat/desktop \
+	    $(DESTDIR)/etc/heliostat $(DESTDIR)/etc/pam.d
 	$(as_root) install $(foreach bin,$(INSTALLED),target/release/$(bin)) $(DESTDIR)$(PREFIX)/bin
 	$(as_root) install -m 644 docs/book/src/*.md $(DESTDIR)$(PREFIX)/share/doc/heliostat/book
 	@for unit in server/packaging/heliostat-broker.service pxe/packaging/heliostat-pxe.service; do \
 	    sed 's|@bindir@|$(PREFIX)/bin|; s|/usr/share/doc|$(PREFIX)/share/doc|' $$unit | $(as_root) install -m 644 /dev/stdin \
 	        $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/} || exit 1; done
+	@for file in $(filter-out %/session.toml,$(wildcard server/desktop/*)); do \
+	    sed 's|@desktop@|$(PREFIX)/share/heliostat/desktop|g' $$file | $(as_root) install -m 644 /dev/stdin \
+	        $(DESTDIR)$(PREFIX)/share/heliostat/desktop/$${file##*/} || exit 1; done
+	@to=$(DESTDIR)/etc/heliostat/session.toml; if [ -e $$to ]; then echo "$$to stays as it is"; else \
+	    sed 's|@desktop@|$(PREFIX)/share/heliostat/desktop|g' server/desktop/session.toml | $(as_root) install -m 644 /dev/stdin $$to; fi
 	@for file in server/packaging/broker.toml pxe/packaging/pxe.toml; do \
 	    to=$(DESTDIR)/etc/heliostat/$${file##*/}; \
 	    if [ -e $$to ]; then echo "$$to stays as it is"; else $(as_root) install -m 644 $$file $$to; fi; done
@@ -99,7 +104,8 @@ install:
 uninstall:
 	$(as_root) rm -rf $(foreach bin,$(INSTALLED),$(DESTDIR)$(PREFIX)/bin/$(bin)) \
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system/heliostat-broker.service \
-	    $(DESTDIR)$(PREFIX)/lib/systemd/system/heliostat-pxe.service $(DESTDIR)$(PREFIX)/share/doc/heliostat
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/heliostat-pxe.service $(DESTDIR)$(PREFIX)/share/doc/heliostat \
+	    $(DESTDIR)$(PREFIX)/share/heliostat
 	@echo 'what stays: /etc/heliostat, /etc/pam.d/heliostat*, /var/lib/heliostat, /var/lib/heliostat-pxe and Debian packages'
 
 .PHONY: bench

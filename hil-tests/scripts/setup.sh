@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the named groups need, and says which and why.
-# Usage: setup.sh GROUP...   (groups: build desktop image netboot rig windows cards peers)
+# Usage: setup.sh GROUP...   (groups: build desktop programs image netboot rig windows cards peers)
 set -euo pipefail
 
 # One line a package: group, name, why.
@@ -20,6 +20,16 @@ desktop  fonts-dejavu-core   text on desktops and on the terminal's own screens
 desktop  xkb-data            keyboard layouts
 desktop  adwaita-icon-theme  mouse cursors
 desktop  dbus-daemon         a session bus for each desktop
+desktop  waybar              the panel
+desktop  fuzzel              the launcher
+desktop  mako-notifier       notifications
+desktop  swaylock            the screen's lock
+desktop  procps              closes the launcher by its own button
+desktop  xwayland            X11 programs
+programs xterm               X11 programs that tests look at
+programs xclip               copy and paste of X11 programs
+programs wl-clipboard        copy and paste of Wayland programs
+programs procps              ends programs
 image    binutils            strips the terminal's program
 image    kmod                checks the image's module lists
 image    cpio                checks the image's archives

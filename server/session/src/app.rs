@@ -582,6 +582,7 @@ impl App {
         self.forget_gone_if_due(now);
         self.take_outputs_if_due(now);
         self.start_due_parts(now);
+        self.pair_x11();
         self.configure_windows();
         if self.dirty.layout {
             self.tell_lists();

@@ -14,6 +14,7 @@ use crate::focus::KeyFocus;
 use crate::outputs;
 use crate::quota::Quota;
 use crate::toplevel::Toplevel;
+use crate::x11::surface_of;
 use crate::window::{Area, Mode, Rect, Side, WindowId, Wish};
 
 /// How often a terminal may change its screens: clients are told of every change, and an output
@@ -101,7 +102,7 @@ impl App {
     pub(crate) fn window_of(&self, surface: &WlSurface) -> Option<WindowId> {
         let is_it = |toplevel: &Toplevel| match toplevel {
             Toplevel::Xdg(toplevel) => toplevel.wl_surface() == surface,
-            Toplevel::X11(window) => window.wl_surface().as_ref() == Some(surface),
+            Toplevel::X11(window) => surface_of(window).as_ref() == Some(surface),
         };
         let found = self.toplevels.iter().find(|(_, toplevel)| is_it(toplevel));
         found.map(|(id, _)| *id)

@@ -36,6 +36,12 @@ impl KeyFocus {
     }
 }
 
+/// Whether smithay knows the window's surface, and so passes keys on to it. It does not with an older
+/// Xwayland; of the window it then sets the X input focus, and no more.
+fn smithay_speaks_to(window: &X11Surface) -> bool {
+    window.wl_surface().is_some()
+}
+
 impl From<WlSurface> for KeyFocus {
     fn from(surface: WlSurface) -> Self {
         Self::new(surface, None)
@@ -69,14 +75,26 @@ impl WaylandFocus for KeyFocus {
 impl KeyboardTarget<App> for KeyFocus {
     fn enter(&self, seat: &Seat<App>, app: &mut App, keys: Vec<KeysymHandle<'_>>, serial: Serial) {
         match &self.x11 {
-            Some(window) => KeyboardTarget::enter(window, seat, app, keys, serial),
+            Some(window) if smithay_speaks_to(window) => {
+                KeyboardTarget::enter(window, seat, app, keys, serial);
+            }
+            Some(window) => {
+                KeyboardTarget::enter(window, seat, app, Vec::new(), serial);
+                KeyboardTarget::enter(&self.surface, seat, app, keys, serial);
+            }
             None => KeyboardTarget::enter(&self.surface, seat, app, keys, serial),
         }
     }
 
     fn leave(&self, seat: &Seat<App>, app: &mut App, serial: Serial) {
         match &self.x11 {
-            Some(window) => KeyboardTarget::leave(window, seat, app, serial),
+            Some(window) if smithay_speaks_to(window) => {
+                KeyboardTarget::leave(window, seat, app, serial);
+            }
+            Some(window) => {
+                KeyboardTarget::leave(window, seat, app, serial);
+                KeyboardTarget::leave(&self.surface, seat, app, serial);
+            }
             None => KeyboardTarget::leave(&self.surface, seat, app, serial),
         }
     }
@@ -91,15 +109,15 @@ impl KeyboardTarget<App> for KeyFocus {
         time: u32,
     ) {
         match &self.x11 {
-            Some(window) => KeyboardTarget::key(window, seat, app, key, state, serial, time),
-            None => KeyboardTarget::key(&self.surface, seat, app, key, state, serial, time),
+            Some(window) if smithay_speaks_to(window) => KeyboardTarget::key(window, seat, app, key, state, serial, time),
+            _ => KeyboardTarget::key(&self.surface, seat, app, key, state, serial, time),
         }
     }
 
     fn modifiers(&self, seat: &Seat<App>, app: &mut App, modifiers: ModifiersState, serial: Serial) {
         match &self.x11 {
-            Some(window) => KeyboardTarget::modifiers(window, seat, app, modifiers, serial),
-            None => KeyboardTarget::modifiers(&self.surface, seat, app, modifiers, serial),
+            Some(window) if smithay_speaks_to(window) => KeyboardTarget::modifiers(window, seat, app, modifiers, serial),
+            _ => KeyboardTarget::modifiers(&self.surface, seat, app, modifiers, serial),
         }
     }
 }

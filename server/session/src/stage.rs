@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::scene::Standing;
 use crate::surface::Surfaces;
 use crate::toplevel::Toplevel;
+use crate::x11::surface_of;
 use crate::window::{Edges, Mode, Rect, WindowId};
 
 /// How far outside a window its border can be taken hold of.
@@ -92,7 +93,7 @@ impl App {
             self.bars(&[Layer::Top], &mut items);
         }
         for loose in self.x11.iter().flat_map(|x11| &x11.loose) {
-            if let Some(surface) = loose.wl_surface() {
+            if let Some(surface) = surface_of(loose) {
                 tree(&self.surfaces, &surface, loose.geometry().loc, None, &mut items);
             }
         }

@@ -7,6 +7,7 @@ use smithay::xwayland::X11Surface;
 use tracing::debug;
 
 use crate::focus::KeyFocus;
+use crate::x11::surface_of;
 
 /// Characters of a title that are kept.
 const LONGEST_TITLE: usize = 256;
@@ -25,7 +26,7 @@ impl Toplevel {
     pub fn surface(&self) -> Option<WlSurface> {
         match self {
             Self::Xdg(toplevel) => Some(toplevel.wl_surface().clone()),
-            Self::X11(window) => window.wl_surface(),
+            Self::X11(window) => surface_of(window),
         }
     }
 

@@ -11,6 +11,7 @@
 //! which place themselves, are in `loose`.
 
 mod display;
+mod pairs;
 pub mod shim;
 mod windows;
 
@@ -34,6 +35,7 @@ use crate::app::{App, ClientState};
 use crate::quota::Quota;
 use crate::sys;
 use display::Display;
+pub use pairs::surface_of;
 
 /// What smithay's own socket for an X server has as its number more than ours.
 const UNUSED: u32 = 100_000;

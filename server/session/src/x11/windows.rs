@@ -11,6 +11,7 @@ use smithay::xwayland::xwm::{Reorder, ResizeEdge, WmWindowProperty, WmWindowType
 use smithay::xwayland::{X11Surface, X11Wm, XwmHandler};
 use tracing::debug;
 
+use super::pairs::{part, surface_of};
 use crate::app::App;
 use crate::toplevel::Toplevel;
 use crate::window::{Edges, Mode, Rect, Size, WindowId, Wish};
@@ -232,6 +233,7 @@ impl App {
     }
 
     fn forget_x11(&mut self, window: &X11Surface) {
+        part(window);
         if let Some(id) = self.x11_window(window) {
             self.toplevels.remove(&id);
             self.windows.remove(id);
@@ -320,7 +322,7 @@ impl App {
     fn held_x11_window(&self, window: &X11Surface) -> Option<WindowId> {
         let start = self.pointer.grab_start_data()?;
         let (focus, _) = start.focus?;
-        let same = window.wl_surface().as_ref() == Some(&focus);
+        let same = surface_of(window).as_ref() == Some(&focus);
         self.x11_window(window).filter(|_| same)
     }
 }

@@ -5,6 +5,8 @@
 mod client;
 #[path = "../../src/scene/model.rs"]
 mod model;
+mod leave;
+mod panel;
 #[path = "../../../../protocol/link/tests/link/relay.rs"]
 #[expect(dead_code, reason = "the link's own tests use more of it")]
 mod relay;

@@ -208,8 +208,13 @@ impl Desktop {
 
     /// A Wayland client of this session.
     pub fn client(&self) -> Client {
+        Client::new(self.connection())
+    }
+
+    /// A connection to the session's Wayland socket.
+    pub fn connection(&self) -> std::os::unix::net::UnixStream {
         let path = self._folder.path().join(&self.ready.wayland_display);
-        Client::new(std::os::unix::net::UnixStream::connect(path).unwrap())
+        std::os::unix::net::UnixStream::connect(path).unwrap()
     }
 
     /// A program of this session, that was started by hand.
@@ -234,11 +239,41 @@ impl Desktop {
 
     /// Kills a program that the session itself has started.
     pub fn kill_child(&self, name: &str) {
+        self.signal_child(name, "KILL");
+    }
+
+    /// Sends a signal to a program that the session itself has started.
+    pub fn signal_child(&self, name: &str, signal: &str) {
         let parent = self.process.id().expect("it runs").to_string();
         let status = std::process::Command::new("pkill")
-            .args(["-KILL", "-P", &parent, "-x", name])
+            .args([&format!("-{signal}"), "-P", &parent, "-x", name])
             .status();
         assert!(status.unwrap().success(), "{name} runs");
+    }
+
+    /// Sends a signal to a program that was started by hand.
+    pub fn signal(&self, child: &Child, signal: &str) {
+        let pid = child.id().expect("it runs").to_string();
+        let status = std::process::Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Runs `heliostat-leave`; whether it succeeded.
+    pub fn leave(&self, wish: &str) -> impl Future<Output = bool> + use<> {
+        let mut command = self.command(env!("CARGO_BIN_EXE_heliostat-leave"));
+        let status = command.arg(wish).stderr(Stdio::null()).status();
+        async { within("it ends", status).await.unwrap().success() }
+    }
+
+    /// The next word for the broker that is `wanted`.
+    pub async fn next_word(&mut self, wanted: impl Fn(&FromSession) -> bool) -> FromSession {
+        loop {
+            let line = within("the session speaks", self.words.next_line()).await.unwrap();
+            let word = serde_json::from_str(&line.expect("it lives")).unwrap();
+            if wanted(&word) {
+                return word;
+            }
+        }
     }
 
     /// Where the session's link is.

@@ -2,7 +2,7 @@
 //! shipped (or by the given session.toml) and a headless terminal. Control lines of the terminal (docs/book/src/headless.md) go in, its events
 //! come out; `{"screenshot": "/tmp/a.png"}` is the one to begin with.
 //!
-//! `cargo run -p hil-local --example look -- SESSION_TOML|desktop [WIDTHxHEIGHT]`
+//! `target/debug/heliostat-look SESSION_TOML|desktop [WIDTHxHEIGHT]`
 
 use std::io::BufRead;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const CARD: &str = "piv:00000000000000000000000000001007";
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let toml = arguments.next().context("look SESSION_TOML|desktop [WIDTHxHEIGHT]")?;
+    let toml = arguments.next().context("heliostat-look SESSION_TOML|desktop [WIDTHxHEIGHT]")?;
     let size = arguments.next().unwrap_or_else(|| "1280x800".to_owned());
     let (w, h) = size.split_once('x').context("a size such as 1280x800")?;
     let person = match Uid::effective().is_root() {
