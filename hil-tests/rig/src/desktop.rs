@@ -13,7 +13,9 @@ pub fn write(folder: &Path) -> anyhow::Result<String> {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../server/desktop");
     std::fs::create_dir_all(folder)?;
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755))?;
-    let place = folder.to_str().context("the desktop's folder has a strange name")?;
+    let place = folder
+        .to_str()
+        .context("the desktop's folder has a strange name")?;
     for file in std::fs::read_dir(&from).with_context(|| from.display().to_string())? {
         let file = file?;
         let text = std::fs::read_to_string(file.path())?.replace(PLACE, place);

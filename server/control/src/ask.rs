@@ -19,6 +19,8 @@ pub struct Answer {
 pub fn socket_of(wayland_display: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
     // WAYLAND_DISPLAY may be a path.
-    let name = std::path::Path::new(wayland_display).file_name()?.to_str()?;
+    let name = std::path::Path::new(wayland_display)
+        .file_name()?
+        .to_str()?;
     Some(PathBuf::from(folder).join(format!("heliostat-{name}.sock")))
 }

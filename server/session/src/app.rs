@@ -38,8 +38,8 @@ use crate::cursor::Cursors;
 use crate::input::InputState;
 use crate::link::{LinkEvent, NewAttach};
 use crate::outputs::{self, Desk};
-use crate::presentation::Wanted;
 use crate::parts::Parts;
+use crate::presentation::Wanted;
 use crate::protocols::{Lists, Lock, Offered, Protocols};
 use crate::resume::Gone;
 use crate::squeeze::Squeeze;
@@ -360,7 +360,9 @@ impl App {
         if self.config.xdg_autostart {
             commands.extend(autostart::commands());
         }
-        commands.iter().for_each(|command| self.children.run(command));
+        commands
+            .iter()
+            .for_each(|command| self.children.run(command));
     }
 
     fn start_due_parts(&mut self, now: Instant) {
@@ -513,9 +515,7 @@ impl App {
         self.tell_broker(FromSession::Ending {
             reason: reason.clone(),
         });
-        self.toplevels
-            .values()
-            .for_each(Toplevel::send_close);
+        self.toplevels.values().for_each(Toplevel::send_close);
         self.ending = Some((reason, Instant::now() + CLOSING));
     }
 

@@ -21,14 +21,18 @@ pub fn commands() -> Vec<String> {
             continue;
         };
         for path in files.flatten().map(|file| file.path()).take(MAX_ENTRIES) {
-            let is_entry = path.extension().is_some_and(|extension| extension == "desktop");
+            let is_entry = path
+                .extension()
+                .is_some_and(|extension| extension == "desktop");
             if let Some(name) = path.file_name().filter(|_| is_entry) {
                 entries.entry(name.to_owned()).or_insert(path);
             }
         }
     }
     let texts = entries.values().filter_map(|path| read(path));
-    texts.filter_map(|text| command(&text, is_installed)).collect()
+    texts
+        .filter_map(|text| command(&text, is_installed))
+        .collect()
 }
 
 /// The folders, the one that counts most first.
@@ -66,13 +70,24 @@ fn command(text: &str, is_installed: impl Fn(&str) -> bool) -> Option<String> {
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.trim(), value.trim()))
         .collect();
-    let is = |key, wanted: bool| entry.get(key).is_some_and(|value| *value == wanted.to_string());
-    let names = |key| entry.get(key).map(|list: &&str| list.split(';').any(|name| name == DESKTOP));
+    let is = |key, wanted: bool| {
+        entry
+            .get(key)
+            .is_some_and(|value| *value == wanted.to_string())
+    };
+    let names = |key| {
+        entry
+            .get(key)
+            .map(|list: &&str| list.split(';').any(|name| name == DESKTOP))
+    };
     let unwanted = is("Hidden", true) || is("X-GNOME-Autostart-enabled", false);
     if unwanted || names("OnlyShowIn") == Some(false) || names("NotShowIn") == Some(true) {
         return None;
     }
-    if !entry.get("TryExec").is_none_or(|program| is_installed(program)) {
+    if !entry
+        .get("TryExec")
+        .is_none_or(|program| is_installed(program))
+    {
         return None;
     }
     let command = without_codes(entry.get("Exec")?);
@@ -97,16 +112,23 @@ mod tests {
     use super::*;
 
     fn of(lines: &str) -> Option<String> {
-        let text = format!("# a comment\n[Desktop Entry]\nType=Application\n{lines}\n[Other]\nExec=wrong");
+        let text =
+            format!("# a comment\n[Desktop Entry]\nType=Application\n{lines}\n[Other]\nExec=wrong");
         command(&text, |program| program == "there")
     }
 
     #[test]
     fn only_what_is_meant_for_this_desktop_is_started() {
-        assert_eq!(of("Exec=nm-applet --x %U").as_deref(), Some("nm-applet --x "));
+        assert_eq!(
+            of("Exec=nm-applet --x %U").as_deref(),
+            Some("nm-applet --x ")
+        );
         assert_eq!(of("Exec=a\nHidden=true"), None);
         assert_eq!(of("Exec=a\nOnlyShowIn=GNOME;KDE;"), None);
-        assert_eq!(of("Exec=a\nOnlyShowIn=GNOME;heliostat;").as_deref(), Some("a"));
+        assert_eq!(
+            of("Exec=a\nOnlyShowIn=GNOME;heliostat;").as_deref(),
+            Some("a")
+        );
         assert_eq!(of("Exec=a\nNotShowIn=heliostat;"), None);
         assert_eq!(of("Exec=a\nTryExec=gone"), None);
         assert_eq!(of("Exec=a\nTryExec=there").as_deref(), Some("a"));

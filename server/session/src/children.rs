@@ -1,8 +1,8 @@
 //! The session's programs: the message bus, what starts with the session, what shortcuts start.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -103,7 +103,10 @@ impl Children {
         for (name, _) in bad {
             warn!("{name:?} is no name of a variable, or its value is none");
         }
-        self.environment = good.into_iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+        self.environment = good
+            .into_iter()
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
     }
 
     /// Starts a command, as a shell understands it.

@@ -156,7 +156,9 @@ impl Config {
     /// This with what a person's file says, and what of it is not taken.
     pub fn with_person_file(self, path: &Path) -> Result<(Self, Vec<String>), ConfigError> {
         match read(path)? {
-            Some(text) => self.with_person(&text).map_err(|source| wrong(path, source)),
+            Some(text) => self
+                .with_person(&text)
+                .map_err(|source| wrong(path, source)),
             None => Ok((self, Vec::new())),
         }
     }
@@ -174,9 +176,13 @@ fn read(path: &Path) -> Result<Option<String>, ConfigError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
+    file.take(MAX_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
     match text.len() as u64 > MAX_FILE {
-        true => Err(unreadable(std::io::Error::other("larger than a session.toml may be (256 KiB)"))),
+        true => Err(unreadable(std::io::Error::other(
+            "larger than a session.toml may be (256 KiB)",
+        ))),
         false => Ok(Some(text)),
     }
 }
@@ -239,10 +245,19 @@ mod tests {
         let text = "background = \"#010203\"\nautostrat = []\n[shortcuts]\nclose = \"Alt+F444\"\nmaximise = \"Super+m\"";
         let (config, refused) = Config::default().with_person(text).unwrap();
         assert_eq!(config.background, 0x01_0203);
-        assert_ne!(config.shortcuts, Shortcuts::default(), "the good chord counts");
+        assert_ne!(
+            config.shortcuts,
+            Shortcuts::default(),
+            "the good chord counts"
+        );
         assert_eq!(refused.len(), 2, "{refused:?}");
         let all = refused.join("\n");
-        for part in ["line 2: autostrat", "autostart", "line 4: shortcuts.close", "F444"] {
+        for part in [
+            "line 2: autostrat",
+            "autostart",
+            "line 4: shortcuts.close",
+            "F444",
+        ] {
             assert!(all.contains(part), "{part:?} is missing in: {all}");
         }
     }
@@ -262,7 +277,9 @@ mod tests {
 
     #[test]
     fn part_without_a_command_is_not_wanted() {
-        let site = Config::default().with_site("[parts]\npanel = \"waybar\"\nwallpaper = \"swaybg\"").unwrap();
+        let site = Config::default()
+            .with_site("[parts]\npanel = \"waybar\"\nwallpaper = \"swaybg\"")
+            .unwrap();
         let (config, refused) = site.with_person("[parts]\npanel = \"\"").unwrap();
         assert!(refused.is_empty());
         assert_eq!(config.parts.keys().collect::<Vec<_>>(), ["wallpaper"]);

@@ -14,8 +14,8 @@ use crate::focus::KeyFocus;
 use crate::outputs;
 use crate::quota::Quota;
 use crate::toplevel::Toplevel;
-use crate::x11::surface_of;
 use crate::window::{Area, Mode, Rect, Side, WindowId, Wish};
+use crate::x11::surface_of;
 
 /// How often a terminal may change its screens: clients are told of every change, and an output
 /// that has gone leaves something behind.

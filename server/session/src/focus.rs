@@ -109,14 +109,24 @@ impl KeyboardTarget<App> for KeyFocus {
         time: u32,
     ) {
         match &self.x11 {
-            Some(window) if smithay_speaks_to(window) => KeyboardTarget::key(window, seat, app, key, state, serial, time),
+            Some(window) if smithay_speaks_to(window) => {
+                KeyboardTarget::key(window, seat, app, key, state, serial, time)
+            }
             _ => KeyboardTarget::key(&self.surface, seat, app, key, state, serial, time),
         }
     }
 
-    fn modifiers(&self, seat: &Seat<App>, app: &mut App, modifiers: ModifiersState, serial: Serial) {
+    fn modifiers(
+        &self,
+        seat: &Seat<App>,
+        app: &mut App,
+        modifiers: ModifiersState,
+        serial: Serial,
+    ) {
         match &self.x11 {
-            Some(window) if smithay_speaks_to(window) => KeyboardTarget::modifiers(window, seat, app, modifiers, serial),
+            Some(window) if smithay_speaks_to(window) => {
+                KeyboardTarget::modifiers(window, seat, app, modifiers, serial)
+            }
             _ => KeyboardTarget::modifiers(&self.surface, seat, app, modifiers, serial),
         }
     }

@@ -146,7 +146,8 @@ impl Shortcuts {
     pub fn with(mut self, own: &BTreeMap<Action, Vec<Chord>>) -> Self {
         self.actions.retain(|(_, action)| !own.contains_key(action));
         for (action, chords) in own {
-            self.actions.extend(chords.iter().map(|chord| (*chord, *action)));
+            self.actions
+                .extend(chords.iter().map(|chord| (*chord, *action)));
         }
         self
     }
@@ -154,17 +155,24 @@ impl Shortcuts {
     /// These commands besides; an empty one gives its chord back to programs.
     pub fn with_commands(mut self, commands: BTreeMap<Chord, String>) -> Self {
         self.commands.extend(commands);
-        self.commands.retain(|_, command| !command.trim().is_empty());
+        self.commands
+            .retain(|_, command| !command.trim().is_empty());
         self
     }
 
     /// What a key means with these modifiers; `syms` are its symbols without them.
     pub fn meaning(&self, modifiers: &ModifiersState, syms: &[Keysym]) -> Option<Meaning> {
-        let started = self.commands.iter().find(|(chord, _)| chord.is(modifiers, syms));
+        let started = self
+            .commands
+            .iter()
+            .find(|(chord, _)| chord.is(modifiers, syms));
         if let Some((_, command)) = started {
             return Some(Meaning::Start(command.clone()));
         }
-        let found = self.actions.iter().find(|(chord, _)| chord.is(modifiers, syms));
+        let found = self
+            .actions
+            .iter()
+            .find(|(chord, _)| chord.is(modifiers, syms));
         found.map(|(_, action)| Meaning::Act(*action))
     }
 }
@@ -181,7 +189,10 @@ mod tests {
             ..ModifiersState::default()
         };
         let more = ModifiersState { ctrl: true, ..alt };
-        assert_eq!(shortcuts.meaning(&alt, &[Keysym::F4]), Some(Meaning::Act(Action::Close)));
+        assert_eq!(
+            shortcuts.meaning(&alt, &[Keysym::F4]),
+            Some(Meaning::Act(Action::Close))
+        );
         assert_eq!(shortcuts.meaning(&more, &[Keysym::F4]), None);
         assert_eq!(
             shortcuts.meaning(&ModifiersState::default(), &[Keysym::F4]),
@@ -211,7 +222,10 @@ mod tests {
             ..ModifiersState::default()
         };
         assert_eq!(shortcuts.meaning(&alt, &[Keysym::F4]), None);
-        assert_eq!(shortcuts.meaning(&logo, &[Keysym::q]), Some(Meaning::Act(Action::Close)));
+        assert_eq!(
+            shortcuts.meaning(&logo, &[Keysym::q]),
+            Some(Meaning::Act(Action::Close))
+        );
         assert_eq!(
             shortcuts.meaning(&alt, &[Keysym::Tab]),
             Some(Meaning::Act(Action::NextWindow))

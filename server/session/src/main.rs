@@ -51,8 +51,10 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("HELIOSTAT_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,smithay=warn"));
-    // It calls Xwayland's crash an error, which is none of ours; we say it ourselves.
-    let filter = filter.add_directive("smithay::xwayland::xserver=off".parse()?);
+    // They call Xwayland's crash an error, which is none of ours; we say it ourselves.
+    let filter = filter
+        .add_directive("smithay::xwayland::xserver=off".parse()?)
+        .add_directive("smithay::utils::x11rb=off".parse()?);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)

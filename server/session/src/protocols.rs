@@ -87,7 +87,9 @@ impl Protocols {
             xdg_shell: XdgShellState::new::<App>(handle),
             layer_shell: WlrLayerShellState::new::<App>(handle),
             data_device: DataDeviceState::new::<App>(handle),
-            data_control: DataControlState::new::<App, _>(handle, Some(&primary_selection), |_| true),
+            data_control: DataControlState::new::<App, _>(handle, Some(&primary_selection), |_| {
+                true
+            }),
             primary_selection,
             session_lock: SessionLockManagerState::new::<App, _>(handle, |_| true),
             xwayland_shell: XWaylandShellState::new::<App>(handle),

@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::scene::Standing;
 use crate::surface::Surfaces;
 use crate::toplevel::Toplevel;
-use crate::x11::surface_of;
 use crate::window::{Edges, Mode, Rect, WindowId};
+use crate::x11::surface_of;
 
 /// How far outside a window its border can be taken hold of.
 const BORDER: i32 = 6;
@@ -94,7 +94,13 @@ impl App {
         }
         for loose in self.x11.iter().flat_map(|x11| &x11.loose) {
             if let Some(surface) = surface_of(loose) {
-                tree(&self.surfaces, &surface, loose.geometry().loc, None, &mut items);
+                tree(
+                    &self.surfaces,
+                    &surface,
+                    loose.geometry().loc,
+                    None,
+                    &mut items,
+                );
             }
         }
         self.bars(&[Layer::Overlay], &mut items);

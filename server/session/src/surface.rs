@@ -161,7 +161,9 @@ impl Surfaces {
     pub fn commit(&mut self, surface: &WlSurface, states: &SurfaceData) -> Changes {
         let mut cached = states.cached_state.get::<SurfaceAttributes>();
         let attributes = cached.current();
-        let shrunk = surface.client().map_or(1.0, |client| x11::scale_of(&client));
+        let shrunk = surface
+            .client()
+            .map_or(1.0, |client| x11::scale_of(&client));
         let mut changes = Changes {
             callbacks: !attributes.frame_callbacks.is_empty(),
             ..Changes::default()

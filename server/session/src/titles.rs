@@ -161,7 +161,10 @@ impl App {
     }
 
     fn title_of(&self, id: WindowId) -> String {
-        self.toplevels.get(&id).map(Toplevel::title).unwrap_or_default()
+        self.toplevels
+            .get(&id)
+            .map(Toplevel::title)
+            .unwrap_or_default()
     }
 }
 

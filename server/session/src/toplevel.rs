@@ -67,7 +67,11 @@ impl Toplevel {
     /// What it calls itself, or its program where it has no title; one line.
     pub fn title(&self) -> String {
         let title = self.raw(|title, _| title);
-        line(title.filter(|title| !title.is_empty()).unwrap_or_else(|| self.app_id()))
+        line(
+            title
+                .filter(|title| !title.is_empty())
+                .unwrap_or_else(|| self.app_id()),
+        )
     }
 
     /// The name of its program.
@@ -75,10 +79,17 @@ impl Toplevel {
         line(self.raw(|_, app_id| app_id).unwrap_or_default())
     }
 
-    fn raw(&self, pick: impl FnOnce(Option<String>, Option<String>) -> Option<String>) -> Option<String> {
+    fn raw(
+        &self,
+        pick: impl FnOnce(Option<String>, Option<String>) -> Option<String>,
+    ) -> Option<String> {
         match self {
             Self::Xdg(toplevel) => with_states(toplevel.wl_surface(), |states| {
-                let data = states.data_map.get::<XdgToplevelSurfaceData>()?.lock().ok()?;
+                let data = states
+                    .data_map
+                    .get::<XdgToplevelSurfaceData>()?
+                    .lock()
+                    .ok()?;
                 pick(data.title.clone(), data.app_id.clone())
             }),
             Self::X11(window) => pick(Some(window.title()), Some(window.class())),
@@ -87,5 +98,8 @@ impl Toplevel {
 }
 
 fn line(text: String) -> String {
-    text.chars().filter(|c| !c.is_control()).take(LONGEST_TITLE).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(LONGEST_TITLE)
+        .collect()
 }

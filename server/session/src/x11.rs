@@ -85,7 +85,8 @@ impl X11 {
     /// # Errors
     /// Where there is no Xwayland, or no display to be had.
     pub fn open(handle: LoopHandle<'static, App>) -> anyhow::Result<Self> {
-        let program = find(shim::NAME).context("Xwayland is not installed (apt install xwayland)")?;
+        let program =
+            find(shim::NAME).context("Xwayland is not installed (apt install xwayland)")?;
         let display = Display::open().context("take an X display")?;
         let folder = link_shim(display.number).context("link the way to Xwayland")?;
         let listener = display.listener.try_clone()?;
@@ -193,13 +194,18 @@ impl App {
             None => {
                 warn!("Xwayland has ended too often: X11 programs have to wait");
                 // They hang until then rather than to be told that there is no display.
-                let wait = x11.starts.renewed_at().saturating_duration_since(Instant::now());
+                let wait = x11
+                    .starts
+                    .renewed_at()
+                    .saturating_duration_since(Instant::now());
                 let door = x11.door;
                 let timer = smithay::reexports::calloop::timer::Timer::from_duration(wait);
-                let added = x11.handle.insert_source(timer, move |_, (), app: &mut App| {
-                    app.open_door(door);
-                    smithay::reexports::calloop::timer::TimeoutAction::Drop
-                });
+                let added = x11
+                    .handle
+                    .insert_source(timer, move |_, (), app: &mut App| {
+                        app.open_door(door);
+                        smithay::reexports::calloop::timer::TimeoutAction::Drop
+                    });
                 if let Err(error) = added {
                     warn!("X11 programs have to wait for ever: {error}");
                 }
@@ -215,10 +221,12 @@ impl App {
 
     fn begin_xwayland(&mut self, x11: &mut X11) -> anyhow::Result<()> {
         let (server, client) = x11.spawn(self)?;
-        let added = x11.handle.insert_source(server, |event, (), app: &mut App| match event {
-            XWaylandEvent::Ready { x11_socket, .. } => app.xwayland_ready(x11_socket),
-            XWaylandEvent::Error => app.xwayland_gone("it did not start"),
-        });
+        let added = x11
+            .handle
+            .insert_source(server, |event, (), app: &mut App| match event {
+                XWaylandEvent::Ready { x11_socket, .. } => app.xwayland_ready(x11_socket),
+                XWaylandEvent::Error => app.xwayland_gone("it did not start"),
+            });
         let source = added.map_err(|error| anyhow!("watch Xwayland: {error}"))?;
         x11.scale = self.x11_scale();
         set_scale(&client, x11.scale);

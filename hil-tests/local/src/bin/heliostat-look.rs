@@ -15,7 +15,9 @@ const CARD: &str = "piv:00000000000000000000000000001007";
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let toml = arguments.next().context("heliostat-look SESSION_TOML|desktop [WIDTHxHEIGHT]")?;
+    let toml = arguments
+        .next()
+        .context("heliostat-look SESSION_TOML|desktop [WIDTHxHEIGHT]")?;
     let size = arguments.next().unwrap_or_else(|| "1280x800".to_owned());
     let (w, h) = size.split_once('x').context("a size such as 1280x800")?;
     let person = match Uid::effective().is_root() {
@@ -23,7 +25,11 @@ fn main() -> anyhow::Result<()> {
             hil_rig::namespaces::enter()?;
             hil_rig::namespaces::PEOPLE[0].name.to_owned()
         }
-        false => User::from_uid(Uid::effective())?.context("you have no name")?.name,
+        false => {
+            User::from_uid(Uid::effective())?
+                .context("you have no name")?
+                .name
+        }
     };
     let options = SiteOptions {
         session_toml: match toml.as_str() {

@@ -40,14 +40,18 @@ fn main() -> anyhow::Result<()> {
         Wish::Logout => Ask::LogOut,
     };
     let display = std::env::var("WAYLAND_DISPLAY");
-    let display = display.context("WAYLAND_DISPLAY is not set: start this from within a session")?;
-    let path = ask::socket_of(&display).context("XDG_RUNTIME_DIR is not set: start this from within a session")?;
+    let display =
+        display.context("WAYLAND_DISPLAY is not set: start this from within a session")?;
+    let path = ask::socket_of(&display)
+        .context("XDG_RUNTIME_DIR is not set: start this from within a session")?;
     let mut stream = UnixStream::connect(&path)
         .with_context(|| format!("this is no session of Heliostat's: {}", path.display()))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(&lines::encode(&ask))?;
     let mut line = String::new();
-    BufReader::new(stream.take(MAX_ANSWER)).read_line(&mut line).context("the session does not answer")?;
+    BufReader::new(stream.take(MAX_ANSWER))
+        .read_line(&mut line)
+        .context("the session does not answer")?;
     let answer: Answer = serde_json::from_str(&line).context("the session's answer is none")?;
     match answer.error {
         _ if answer.done => Ok(()),

@@ -30,7 +30,14 @@ struct File {
 }
 
 /// Tables whose keys are taken, and locked, one by one.
-const TABLES: [&str; 6] = ["parts", "environment", "keyboard", "cursor", "shortcuts", "commands"];
+const TABLES: [&str; 6] = [
+    "parts",
+    "environment",
+    "keyboard",
+    "cursor",
+    "shortcuts",
+    "commands",
+];
 
 /// `#RRGGBB`.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +55,9 @@ impl<'de> Deserialize<'de> for Colour {
 
 impl<'de> Deserialize<'de> for Chord {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -86,7 +95,9 @@ impl Config {
         for key in &file.locked {
             let (table, _) = key.split_once('.').unwrap_or((key, ""));
             if !is_known(table) {
-                return Err(toml::de::Error::custom(format!("locked: {key:?} is no key of this file")));
+                return Err(toml::de::Error::custom(format!(
+                    "locked: {key:?} is no key of this file"
+                )));
             }
         }
         Ok(self.with(file))
@@ -94,7 +105,10 @@ impl Config {
 
     /// This with what the person's file says, and what of it is not taken, by line and key: what is
     /// wrong, and what the site has locked. The rest counts.
-    pub(super) fn with_person(mut self, text: &str) -> Result<(Self, Vec<String>), toml::de::Error> {
+    pub(super) fn with_person(
+        mut self,
+        text: &str,
+    ) -> Result<(Self, Vec<String>), toml::de::Error> {
         let table: toml::Table = toml::from_str(text)?;
         let mut refused = Vec::new();
         for (key, value) in table {
@@ -109,10 +123,15 @@ impl Config {
                 value => vec![(None, value)],
             };
             for (name, value) in parts {
-                let said = name.as_ref().map_or_else(|| key.clone(), |name| format!("{key}.{name}"));
+                let said = name
+                    .as_ref()
+                    .map_or_else(|| key.clone(), |name| format!("{key}.{name}"));
                 match self.person_part(&key, &said, value) {
                     Ok(file) => self = self.with(file),
-                    Err(why) => refused.push(format!("{}{said}: {why}", place(text, name.as_ref().unwrap_or(&key)))),
+                    Err(why) => refused.push(format!(
+                        "{}{said}: {why}",
+                        place(text, name.as_ref().unwrap_or(&key))
+                    )),
                 }
             }
         }
@@ -120,7 +139,12 @@ impl Config {
     }
 
     fn person_part(&self, key: &str, said: &str, value: toml::Value) -> Result<File, String> {
-        if self.locked.iter().any(|locked| locked == key || locked == said) || key == "locked" {
+        if self
+            .locked
+            .iter()
+            .any(|locked| locked == key || locked == said)
+            || key == "locked"
+        {
             return Err("the site does not let it be changed".to_owned());
         }
         let alone = toml::Table::from_iter([(key.to_owned(), value)]);
@@ -149,8 +173,14 @@ impl Config {
         self.keyboard.take(file.keyboard);
         self.cursor.theme = file.cursor.theme.or(self.cursor.theme);
         self.cursor.size = file.cursor.size.or(self.cursor.size);
-        let chords = file.shortcuts.into_iter().map(|(action, chords)| (action, chords.0));
-        self.shortcuts = self.shortcuts.with(&chords.collect()).with_commands(file.commands);
+        let chords = file
+            .shortcuts
+            .into_iter()
+            .map(|(action, chords)| (action, chords.0));
+        self.shortcuts = self
+            .shortcuts
+            .with(&chords.collect())
+            .with_commands(file.commands);
         self
     }
 }
@@ -184,8 +214,11 @@ fn is_known(key: &str) -> bool {
 fn place(text: &str, key: &str) -> String {
     let is_it = |line: &str| {
         let line = line.trim_start().trim_start_matches(['"', '\'', '[']);
-        line.strip_prefix(key)
-            .is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(['=', ']', '.']))
+        line.strip_prefix(key).is_some_and(|rest| {
+            rest.trim_start_matches(['"', '\''])
+                .trim_start()
+                .starts_with(['=', ']', '.'])
+        })
     };
     let found = text.lines().position(is_it);
     found.map_or_else(String::new, |line| format!("line {}: ", line + 1))

@@ -69,10 +69,7 @@ impl CompositorHandler for App {
 
     fn destroyed(&mut self, surface: &WlSurface) {
         let client = surface.client();
-        if let Some(known) = client
-            .as_ref()
-            .and_then(client_state)
-        {
+        if let Some(known) = client.as_ref().and_then(client_state) {
             known.surfaces.fetch_sub(1, Ordering::Relaxed);
         }
         if self.surfaces.remove(surface) {

@@ -74,19 +74,34 @@ impl App {
         let is = |mode| window.is_some_and(|window| window.mode == mode);
         let states = [
             (State::Maximized, is(Mode::Maximised)),
-            (State::Minimized, window.is_some_and(|window| window.minimised)),
+            (
+                State::Minimized,
+                window.is_some_and(|window| window.minimised),
+            ),
             (State::Activated, self.windows.focused() == Some(id)),
             (State::Fullscreen, is(Mode::Fullscreen)),
         ];
         let middle = window.map(|window| {
             let rect = window.rect;
-            (f64::from(rect.x + rect.w / 2), f64::from(rect.y + rect.h / 2)).into()
+            (
+                f64::from(rect.x + rect.w / 2),
+                f64::from(rect.y + rect.h / 2),
+            )
+                .into()
         });
         let screen = middle.and_then(|middle| self.desk.screen_at(middle));
         Known {
-            title: toplevel.map(|toplevel| toplevel.title()).unwrap_or_default(),
-            app_id: toplevel.map(|toplevel| toplevel.app_id()).unwrap_or_default(),
-            states: states.into_iter().filter(|(_, set)| *set).map(|(state, _)| state).collect(),
+            title: toplevel
+                .map(|toplevel| toplevel.title())
+                .unwrap_or_default(),
+            app_id: toplevel
+                .map(|toplevel| toplevel.app_id())
+                .unwrap_or_default(),
+            states: states
+                .into_iter()
+                .filter(|(_, set)| *set)
+                .map(|(state, _)| state)
+                .collect(),
             output: screen.map(|screen| screen.output.clone()),
         }
     }
@@ -103,7 +118,8 @@ impl List {
             Some((_, before)) => Some(std::mem::replace(before, known.clone())),
             None => {
                 let version = self.manager.version();
-                let made = client.create_resource::<ZwlrForeignToplevelHandleV1, _, App>(display, version, id);
+                let made = client
+                    .create_resource::<ZwlrForeignToplevelHandleV1, _, App>(display, version, id);
                 let Ok(handle) = made else {
                     return;
                 };
@@ -118,7 +134,12 @@ impl List {
     }
 }
 
-fn tell(handle: &ZwlrForeignToplevelHandleV1, client: &Client, before: Option<&Known>, known: &Known) {
+fn tell(
+    handle: &ZwlrForeignToplevelHandleV1,
+    client: &Client,
+    before: Option<&Known>,
+    known: &Known,
+) {
     if before.is_none_or(|before| before.title != known.title) {
         handle.title(known.title.clone());
     }
@@ -127,7 +148,9 @@ fn tell(handle: &ZwlrForeignToplevelHandleV1, client: &Client, before: Option<&K
     }
     if before.is_none_or(|before| before.output != known.output) {
         let resources = |output: Option<&Output>| {
-            output.map(|output| output.client_outputs(client).collect::<Vec<_>>()).unwrap_or_default()
+            output
+                .map(|output| output.client_outputs(client).collect::<Vec<_>>())
+                .unwrap_or_default()
         };
         for gone in resources(before.and_then(|before| before.output.as_ref())) {
             handle.output_leave(&gone);
@@ -137,10 +160,15 @@ fn tell(handle: &ZwlrForeignToplevelHandleV1, client: &Client, before: Option<&K
         }
     }
     if before.is_none_or(|before| before.states != known.states) {
-        let fullscreen_is_known = handle.version() >= zwlr_foreign_toplevel_handle_v1::REQ_SET_FULLSCREEN_SINCE;
+        let fullscreen_is_known =
+            handle.version() >= zwlr_foreign_toplevel_handle_v1::REQ_SET_FULLSCREEN_SINCE;
         let states = known.states.iter().copied();
         let states = states.filter(|state| fullscreen_is_known || *state != State::Fullscreen);
-        handle.state(states.flat_map(|state| (state as u32).to_ne_bytes()).collect());
+        handle.state(
+            states
+                .flat_map(|state| (state as u32).to_ne_bytes())
+                .collect(),
+        );
     }
     handle.done();
 }
@@ -193,12 +221,20 @@ impl Dispatch<ZwlrForeignToplevelHandleV1, WindowId> for App {
         _init: &mut DataInit<'_, Self>,
     ) {
         use zwlr_foreign_toplevel_handle_v1::Request;
-        let lies = |mode| app.windows.get(*id).is_some_and(|window| window.mode == mode);
+        let lies = |mode| {
+            app.windows
+                .get(*id)
+                .is_some_and(|window| window.mode == mode)
+        };
         match request {
             Request::SetMaximized => app.windows.set_mode(*id, Mode::Maximised),
-            Request::UnsetMaximized if lies(Mode::Maximised) => app.windows.set_mode(*id, Mode::Floating),
+            Request::UnsetMaximized if lies(Mode::Maximised) => {
+                app.windows.set_mode(*id, Mode::Floating)
+            }
             Request::SetFullscreen { .. } => app.windows.set_mode(*id, Mode::Fullscreen),
-            Request::UnsetFullscreen if lies(Mode::Fullscreen) => app.windows.set_mode(*id, Mode::Floating),
+            Request::UnsetFullscreen if lies(Mode::Fullscreen) => {
+                app.windows.set_mode(*id, Mode::Floating)
+            }
             Request::SetMinimized => app.windows.minimise(*id),
             Request::UnsetMinimized | Request::Activate { .. } => app.windows.focus(*id),
             Request::Close => app.close(*id),

@@ -50,6 +50,9 @@ impl WlrLayerShellHandler for App {
     }
 
     fn new_popup(&mut self, _parent: WlrLayerSurface, popup: PopupSurface) {
+        // Now that it has a parent it can be kept on that one's output.
+        let positioner = popup.with_pending_state(|state| state.positioner);
+        self.position_popup(&popup, positioner);
         let _ = self.popups.track_popup(PopupKind::Xdg(popup));
     }
 

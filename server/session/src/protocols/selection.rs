@@ -85,7 +85,12 @@ impl App {
     }
 
     /// An X11 program wants what a Wayland client offers.
-    pub(crate) fn send_selection_to_x11(&mut self, target: SelectionTarget, mime: String, fd: OwnedFd) {
+    pub(crate) fn send_selection_to_x11(
+        &mut self,
+        target: SelectionTarget,
+        mime: String,
+        fd: OwnedFd,
+    ) {
         let seat = self.seat.clone();
         let asked = match target {
             SelectionTarget::Clipboard => request_data_device_client_selection(&seat, mime, fd)

@@ -54,7 +54,11 @@ impl Lock {
             return None;
         };
         let on = |(surface, on): &&(LockSurface, Output)| surface.alive() && on == output;
-        locked.surfaces.iter().find(on).map(|(surface, _)| surface.wl_surface())
+        locked
+            .surfaces
+            .iter()
+            .find(on)
+            .map(|(surface, _)| surface.wl_surface())
     }
 }
 
@@ -92,7 +96,12 @@ impl SessionLockHandler for App {
         let Some(output) = Output::from_resource(&output) else {
             return;
         };
-        if let Some(screen) = self.desk.screens().iter().find(|screen| screen.output == output) {
+        if let Some(screen) = self
+            .desk
+            .screens()
+            .iter()
+            .find(|screen| screen.output == output)
+        {
             ask(&surface, screen.rect);
         }
         if let Lock::Locked(locked) = &mut self.lock {
@@ -124,7 +133,9 @@ impl App {
             return;
         };
         for screen in self.desk.screens() {
-            let on = |(surface, output): &&(LockSurface, Output)| surface.alive() && *output == screen.output;
+            let on = |(surface, output): &&(LockSurface, Output)| {
+                surface.alive() && *output == screen.output
+            };
             for (surface, _) in locked.surfaces.iter().filter(on) {
                 ask(surface, screen.rect);
                 surface.send_configure();
@@ -137,8 +148,14 @@ impl App {
         let Lock::Locked(locked) = &mut self.lock else {
             return;
         };
-        let shown = self.terminal.as_ref().is_none_or(|terminal| terminal.is_acknowledged());
-        if shown && !self.dirty.layout && let Some(confirmation) = locked.confirmation.take() {
+        let shown = self
+            .terminal
+            .as_ref()
+            .is_none_or(|terminal| terminal.is_acknowledged());
+        if shown
+            && !self.dirty.layout
+            && let Some(confirmation) = locked.confirmation.take()
+        {
             confirmation.lock();
         }
     }
@@ -149,7 +166,9 @@ impl App {
         let here = self.desk.screen_at(at).into_iter();
         let screens = here.chain(self.desk.screens());
         let mut surfaces = screens.filter_map(|screen| self.lock.surface_on(&screen.output));
-        surfaces.find(|surface| self.surfaces.get(surface).is_some()).cloned()
+        surfaces
+            .find(|surface| self.surfaces.get(surface).is_some())
+            .cloned()
     }
 }
 

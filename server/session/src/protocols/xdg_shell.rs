@@ -2,8 +2,8 @@
 
 use smithay::delegate_xdg_shell;
 use smithay::desktop::{
-    PopupKeyboardGrab, PopupKind, PopupPointerGrab, PopupUngrabStrategy, find_popup_root_surface,
-    get_popup_toplevel_coords,
+    PopupKeyboardGrab, PopupKind, PopupPointerGrab, PopupUngrabStrategy, WindowSurfaceType,
+    find_popup_root_surface, get_popup_toplevel_coords, layer_map_for_output,
 };
 use smithay::input::Seat;
 use smithay::input::pointer::Focus;
@@ -90,7 +90,10 @@ impl XdgShellHandler for App {
         let Ok(root) = find_popup_root_surface(&popup) else {
             return;
         };
-        let Ok(mut grab) = self.popups.grab_popup(KeyFocus::from(root), popup, &seat, serial) else {
+        let Ok(mut grab) = self
+            .popups
+            .grab_popup(KeyFocus::from(root), popup, &seat, serial)
+        else {
             return;
         };
         let ours = |held: bool, has: bool, before: bool| !held || has || before;
@@ -247,7 +250,7 @@ impl App {
         }
     }
 
-    fn position_popup(&self, popup: &PopupSurface, positioner: PositionerState) {
+    pub(super) fn position_popup(&self, popup: &PopupSurface, positioner: PositionerState) {
         let geometry = self.unconstrained(popup, &positioner);
         popup.with_pending_state(|state| {
             state.geometry = geometry;
@@ -264,13 +267,9 @@ impl App {
         let positioner = sane(positioner);
         let kind = PopupKind::Xdg(popup.clone());
         let root = find_popup_root_surface(&kind).ok();
-        let window = root
-            .and_then(|root| self.window_of(&root))
-            .and_then(|id| self.windows.get(id));
-        let Some(window) = window else {
+        let Some(corner) = root.and_then(|root| self.corner_of(&root)) else {
             return positioner.get_geometry();
         };
-        let corner = smithay::utils::Point::<i32, Logical>::from((window.rect.x, window.rect.y));
         let Some(screen) = self.desk.screen_at(corner.to_f64()) else {
             return positioner.get_geometry();
         };
@@ -278,6 +277,19 @@ impl App {
         let mut target = Rectangle::new((rect.x, rect.y).into(), (rect.w, rect.h).into());
         target.loc -= corner + get_popup_toplevel_coords(&kind);
         positioner.get_unconstrained_geometry(target)
+    }
+
+    /// Where a window or a bar is.
+    fn corner_of(&self, root: &WlSurface) -> Option<smithay::utils::Point<i32, Logical>> {
+        if let Some(window) = self.window_of(root).and_then(|id| self.windows.get(id)) {
+            return Some((window.rect.x, window.rect.y).into());
+        }
+        self.desk.screens().iter().find_map(|screen| {
+            let map = layer_map_for_output(&screen.output);
+            let layer = map.layer_for_surface(root, WindowSurfaceType::TOPLEVEL)?;
+            let at = map.layer_geometry(layer)?.loc;
+            Some((screen.rect.x + at.x, screen.rect.y + at.y).into())
+        })
     }
 
     fn request_mode(&mut self, surface: &ToplevelSurface, mode: Mode) {

@@ -89,7 +89,11 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 /// Takes a lock file, as X servers do: it holds the process number in eleven bytes.
 fn take(lock: &Path) -> io::Result<bool> {
     for _ in 0..2 {
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o444).open(lock);
+        let made = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o444)
+            .open(lock);
         match made {
             Ok(mut file) => {
                 writeln!(file, "{:>10}", std::process::id())?;
@@ -110,7 +114,12 @@ fn take(lock: &Path) -> io::Result<bool> {
 fn is_stale(lock: &Path) -> bool {
     let mut text = String::new();
     let read = fs::File::open(lock).and_then(|file| file.take(64).read_to_string(&mut text));
-    let pid = text.trim().parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw);
+    let pid = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|pid| *pid > 0)
+        .and_then(Pid::from_raw);
     let gone = |pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH);
     read.is_ok() && pid.is_some_and(gone)
 }

@@ -25,7 +25,10 @@ pub fn surface_of(window: &X11Surface) -> Option<WlSurface> {
         let pair = pair.0.lock().unwrap_or_else(PoisonError::into_inner);
         pair.as_ref().map(|(_, surface)| surface.clone())
     };
-    window.wl_surface().or_else(paired).filter(WlSurface::is_alive)
+    window
+        .wl_surface()
+        .or_else(paired)
+        .filter(WlSurface::is_alive)
 }
 
 /// A window has no surface any more.
@@ -44,7 +47,9 @@ fn set(window: &X11Surface, pair: Option<(u32, WlSurface)>) {
 fn number_of(window: &X11Surface) -> Option<u32> {
     let pair = window.user_data().get::<Pair>()?;
     let pair = pair.0.lock().unwrap_or_else(PoisonError::into_inner);
-    pair.as_ref().filter(|(_, surface)| surface.is_alive()).map(|(number, _)| *number)
+    pair.as_ref()
+        .filter(|(_, surface)| surface.is_alive())
+        .map(|(number, _)| *number)
 }
 
 impl X11 {
@@ -62,7 +67,10 @@ impl App {
         let Some(x11) = &self.x11 else {
             return;
         };
-        let managed = self.toplevels.values().filter_map(|toplevel| toplevel.x11());
+        let managed = self
+            .toplevels
+            .values()
+            .filter_map(|toplevel| toplevel.x11());
         let all: Vec<_> = managed.chain(&x11.loose).cloned().collect();
         let mut paired = Vec::new();
         for window in &all {
@@ -74,7 +82,10 @@ impl App {
             let Some(surface) = x11.find(&self.handle, number) else {
                 continue;
             };
-            if all.iter().all(|other| surface_of(other).as_ref() != Some(&surface)) {
+            if all
+                .iter()
+                .all(|other| surface_of(other).as_ref() != Some(&surface))
+            {
                 set(window, Some((number, surface.clone())));
                 paired.push(surface);
             }

@@ -75,12 +75,17 @@ mod tests {
 
     #[test]
     fn our_socket_and_number_take_the_place_of_others() {
-        let given = [":10001", "-rootless", "-wm", "7", "-listenfd", "9", "-listenfd", "10"];
-        let (kept, unused) = rewritten(
-            given.iter().map(OsString::from),
-            &"1".into(),
-            &"5".into(),
-        );
+        let given = [
+            ":10001",
+            "-rootless",
+            "-wm",
+            "7",
+            "-listenfd",
+            "9",
+            "-listenfd",
+            "10",
+        ];
+        let (kept, unused) = rewritten(given.iter().map(OsString::from), &"1".into(), &"5".into());
         assert_eq!(kept, [":1", "-rootless", "-wm", "7", "-listenfd", "5"]);
         assert_eq!(unused, [9, 10]);
     }

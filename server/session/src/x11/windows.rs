@@ -7,7 +7,9 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Rectangle, SERIAL_COUNTER};
 use smithay::wayland::selection::SelectionTarget;
 use smithay::wayland::xwayland_shell::{XWaylandShellHandler, XWaylandShellState};
-use smithay::xwayland::xwm::{Reorder, ResizeEdge, WmWindowProperty, WmWindowType, X11Window, XwmId};
+use smithay::xwayland::xwm::{
+    Reorder, ResizeEdge, WmWindowProperty, WmWindowType, X11Window, XwmId,
+};
 use smithay::xwayland::{X11Surface, X11Wm, XwmHandler};
 use tracing::debug;
 
@@ -42,7 +44,11 @@ impl XwmHandler for App {
     fn new_override_redirect_window(&mut self, _xwm: XwmId, _window: X11Surface) {}
 
     fn map_window_request(&mut self, _xwm: XwmId, window: X11Surface) {
-        let count = self.toplevels.values().filter(|known| known.x11().is_some()).count();
+        let count = self
+            .toplevels
+            .values()
+            .filter(|known| known.x11().is_some())
+            .count();
         if count >= MAX_WINDOWS {
             debug!("an X11 program has too many windows");
             return;
@@ -89,7 +95,8 @@ impl XwmHandler for App {
         _reorder: Option<Reorder>,
     ) {
         let now = window.geometry();
-        let side = |asked: Option<u32>, now: i32| asked.map_or(now, |asked| asked.clamp(1, 16384) as i32);
+        let side =
+            |asked: Option<u32>, now: i32| asked.map_or(now, |asked| asked.clamp(1, 16384) as i32);
         let size = Size {
             w: side(w, now.size.w),
             h: side(h, now.size.h),
@@ -97,7 +104,10 @@ impl XwmHandler for App {
         match self.x11_window(&window) {
             // Where it is the person decides, and how large it is where it does not float.
             Some(id) => {
-                let floats = self.windows.get(id).is_some_and(|known| known.mode == Mode::Floating);
+                let floats = self
+                    .windows
+                    .get(id)
+                    .is_some_and(|known| known.mode == Mode::Floating);
                 if floats && (w.is_some() || h.is_some()) {
                     self.windows.choose(id);
                     self.configure_x11_to(&window, now.loc.x, now.loc.y, size);
@@ -205,14 +215,21 @@ impl App {
     /// Which window an X11 window is.
     pub(crate) fn x11_window(&self, window: &X11Surface) -> Option<WindowId> {
         let is_it = |known: &Toplevel| known.x11() == Some(window);
-        self.toplevels.iter().find(|(_, known)| is_it(known)).map(|(id, _)| *id)
+        self.toplevels
+            .iter()
+            .find(|(_, known)| is_it(known))
+            .map(|(id, _)| *id)
     }
 
     /// Takes note of what a window says of itself: whose it is, and which sizes it may have.
     fn adopt_x11(&mut self, id: WindowId, window: &X11Surface) {
         let parent = window.is_transient_for().and_then(|parent| {
-            let is_it = |known: &Toplevel| known.x11().is_some_and(|known| known.window_id() == parent);
-            self.toplevels.iter().find(|(_, known)| is_it(known)).map(|(id, _)| *id)
+            let is_it =
+                |known: &Toplevel| known.x11().is_some_and(|known| known.window_id() == parent);
+            self.toplevels
+                .iter()
+                .find(|(_, known)| is_it(known))
+                .map(|(id, _)| *id)
         });
         self.windows.set_parent(id, parent);
         let limit = |size: Option<smithay::utils::Size<i32, Logical>>| {
@@ -222,7 +239,8 @@ impl App {
                 h: size.h.max(0),
             }
         };
-        self.windows.set_limits(id, limit(window.min_size()), limit(window.max_size()));
+        self.windows
+            .set_limits(id, limit(window.min_size()), limit(window.max_size()));
     }
 
     fn lay_x11(&mut self, window: &X11Surface, mode: Mode) {
@@ -255,7 +273,10 @@ impl App {
         let Some(size) = self.surfaces.get(surface).map(|known| known.view.size) else {
             return;
         };
-        let size = Size { w: size.w, h: size.h };
+        let size = Size {
+            w: size.w,
+            h: size.h,
+        };
         let Some(window) = self.windows.get(id) else {
             return;
         };
@@ -275,7 +296,10 @@ impl App {
         };
         let size = wish.size.unwrap_or_else(|| {
             let size = window.geometry().size;
-            Size { w: size.w, h: size.h }
+            Size {
+                w: size.w,
+                h: size.h,
+            }
         });
         if known.mapped {
             self.configure_x11_to(window, known.rect.x, known.rect.y, size);

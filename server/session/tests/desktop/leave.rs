@@ -15,15 +15,22 @@ const BACKGROUND: u32 = 0x12_3456;
 
 fn with_locker(config: &str, test: impl AsyncFnOnce(&mut Desktop)) {
     if !foot_is_installed() || !is_installed("swaylock") {
-        return eprintln!("skipped: foot or swaylock is not installed (hil-tests/scripts/setup.sh desktop)");
+        return eprintln!(
+            "skipped: foot or swaylock is not installed (hil-tests/scripts/setup.sh desktop)"
+        );
     }
     let foot = "foot --config=/dev/null --override=cursor.blink=no cat";
-    run(&format!("background = \"#123456\"\nautostart = [\"{foot}\"]\n{config}"), test);
+    run(
+        &format!("background = \"#123456\"\nautostart = [\"{foot}\"]\n{config}"),
+        test,
+    );
 }
 
 async fn with_foot_shown(desktop: &mut Desktop) -> Terminal {
     let mut terminal = desktop.attach("a", size(1280, 800)).await;
-    terminal.until("foot is shown", |model| model.layers.len() >= 2).await;
+    terminal
+        .until("foot is shown", |model| model.layers.len() >= 2)
+        .await;
     terminal.quiet(Duration::from_millis(300)).await;
     terminal
 }
@@ -61,7 +68,8 @@ fn locked_session_shows_its_locker_and_hears_keys_for_it_alone() {
         desktop.signal(&locker, "USR1");
         assert!(elsewhere.beside(locker.wait()).await.unwrap().success());
         let mut back = desktop.attach("a", size(1280, 800)).await;
-        back.until_picture("foot is there as it was", |picture| *picture == before).await;
+        back.until_picture("foot is there as it was", |picture| *picture == before)
+            .await;
     });
 }
 
@@ -92,14 +100,21 @@ fn wish_to_lock_starts_the_locker_and_starts_it_again_when_it_dies() {
     with_locker(locker, async |desktop| {
         let mut terminal = with_foot_shown(desktop).await;
         assert!(terminal.beside(desktop.leave("lock")).await);
-        assert_eq!(desktop.next_word(|word| matches!(word, FromSession::Asks(_))).await, FromSession::Asks(Ask::Lock));
+        assert_eq!(
+            desktop
+                .next_word(|word| matches!(word, FromSession::Asks(_)))
+                .await,
+            FromSession::Asks(Ask::Lock)
+        );
         until_all(&mut terminal, RED).await;
         desktop.kill_child("swaylock");
         until_all(&mut terminal, BACKGROUND).await;
         until_all(&mut terminal, RED).await;
         desktop.signal_child("swaylock", "USR1");
         terminal
-            .until("foot is shown", |model| model.pixel(OutputId(0), 0, 0) == BACKGROUND && model.layers.len() >= 2)
+            .until("foot is shown", |model| {
+                model.pixel(OutputId(0), 0, 0) == BACKGROUND && model.layers.len() >= 2
+            })
             .await;
     });
 }
@@ -109,7 +124,12 @@ fn wishes_to_leave_reach_the_broker() {
     run("autostart = []\n", async |desktop| {
         for (wish, ask) in [("detach", Ask::Detach), ("logout", Ask::LogOut)] {
             assert!(desktop.leave(wish).await);
-            assert_eq!(desktop.next_word(|word| matches!(word, FromSession::Asks(_))).await, FromSession::Asks(ask));
+            assert_eq!(
+                desktop
+                    .next_word(|word| matches!(word, FromSession::Asks(_)))
+                    .await,
+                FromSession::Asks(ask)
+            );
         }
         assert!(!desktop.leave("dance").await);
     });
@@ -126,11 +146,16 @@ fn panel_sees_windows_and_what_it_asks_for_is_done() {
         let mut panel = Panel::new(desktop.connection());
         let stands = |model: &crate::model::Model| !model.outputs[&OutputId(0)].1.is_empty();
         let window = panel.until(|panel| panel.done).clone();
-        assert_eq!((panel.title.as_str(), panel.app_id.as_str()), ("one", "foot"));
+        assert_eq!(
+            (panel.title.as_str(), panel.app_id.as_str()),
+            ("one", "foot")
+        );
         assert_eq!(panel.states, [State::Activated as u8]);
         window.set_minimized();
         panel.until(|panel| panel.states == [State::Minimized as u8]);
-        terminal.until("it is put away", |model| !stands(model)).await;
+        terminal
+            .until("it is put away", |model| !stands(model))
+            .await;
         window.unset_minimized();
         window.set_maximized();
         panel.until(|panel| panel.states.len() == 2);
@@ -150,9 +175,15 @@ fn part_of_the_desktop_that_dies_is_started_again() {
     run(config, async |desktop| {
         let mut terminal = with_foot_shown(desktop).await;
         desktop.kill_child("foot");
-        terminal.until("foot goes", |model| model.outputs[&OutputId(0)].1.is_empty()).await;
         terminal
-            .until("it is started again", |model| !model.outputs[&OutputId(0)].1.is_empty())
+            .until("foot goes", |model| {
+                model.outputs[&OutputId(0)].1.is_empty()
+            })
+            .await;
+        terminal
+            .until("it is started again", |model| {
+                !model.outputs[&OutputId(0)].1.is_empty()
+            })
             .await;
     });
 }

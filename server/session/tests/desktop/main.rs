@@ -3,9 +3,9 @@
 #[path = "../../src/tests/client.rs"]
 #[expect(dead_code, reason = "the compositor's own tests use more of it")]
 mod client;
+mod leave;
 #[path = "../../src/scene/model.rs"]
 mod model;
-mod leave;
 mod panel;
 #[path = "../../../../protocol/link/tests/link/relay.rs"]
 #[expect(dead_code, reason = "the link's own tests use more of it")]

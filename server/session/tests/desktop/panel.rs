@@ -89,11 +89,20 @@ impl Dispatch<Manager, ()> for Known {
 }
 
 impl Dispatch<Handle, ()> for Known {
-    fn event(known: &mut Self, _: &Handle, event: Event, (): &(), _: &Connection, _: &QueueHandle<Self>) {
+    fn event(
+        known: &mut Self,
+        _: &Handle,
+        event: Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
         match event {
             Event::Title { title } => known.title = title,
             Event::AppId { app_id } => known.app_id = app_id,
-            Event::State { state } => known.states = state.chunks(4).map(|state| state[0]).collect(),
+            Event::State { state } => {
+                known.states = state.chunks(4).map(|state| state[0]).collect()
+            }
             Event::Done => known.done = true,
             Event::Closed => known.closed = true,
             _ => {}

@@ -254,7 +254,9 @@ impl Desktop {
     /// Sends a signal to a program that was started by hand.
     pub fn signal(&self, child: &Child, signal: &str) {
         let pid = child.id().expect("it runs").to_string();
-        let status = std::process::Command::new("kill").args(["-s", signal, &pid]).status();
+        let status = std::process::Command::new("kill")
+            .args(["-s", signal, &pid])
+            .status();
         assert!(status.unwrap().success());
     }
 
@@ -268,7 +270,9 @@ impl Desktop {
     /// The next word for the broker that is `wanted`.
     pub async fn next_word(&mut self, wanted: impl Fn(&FromSession) -> bool) -> FromSession {
         loop {
-            let line = within("the session speaks", self.words.next_line()).await.unwrap();
+            let line = within("the session speaks", self.words.next_line())
+                .await
+                .unwrap();
             let word = serde_json::from_str(&line.expect("it lives")).unwrap();
             if wanted(&word) {
                 return word;
