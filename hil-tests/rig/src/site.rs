@@ -15,6 +15,9 @@ use crate::programs;
 /// Where sessions read their configuration: people may not be able to enter the checkout's folder.
 const SESSION_TOML: &str = "/run/heliostat-session.toml";
 
+/// Where the desktop's own files are.
+const DESKTOP: &str = "/run/heliostat-desktop";
+
 /// One terminal as the netboot service is told of it.
 pub struct KnownTerminal {
     /// Its network card.
@@ -59,7 +62,13 @@ impl Site {
             std::fs::remove_dir_all(&state)?;
         }
         std::fs::write(folder.join("broker.toml"), broker_toml)?;
-        std::fs::write(SESSION_TOML, "autostart = [\"foot\"]\n")?;
+        let session_toml = match options.windows {
+            // People look at it: the desktop that is shipped, with something on it.
+            true => crate::desktop::write(Path::new(DESKTOP))?
+                .replacen("autostart = []", "autostart = [\"foot\"]", 1),
+            false => "autostart = [\"foot\"]\n".to_owned(),
+        };
+        std::fs::write(SESSION_TOML, session_toml)?;
         let pin = site_key(folder)?;
         let names: String = terminals
             .iter()

@@ -190,6 +190,8 @@ impl GlobalDispatch<ZwlrForeignToplevelManagerV1, ()> for App {
             manager,
             told: BTreeMap::new(),
         });
+        // It is told of the windows when everything is settled.
+        app.dirty.layout = true;
     }
 }
 

@@ -121,41 +121,42 @@ fn text_goes_from_x11_to_wayland_and_back() {
                 &[]
             };
             let text = format!("from X11 by {selection}");
-            let mut copy = desktop
-                .command("xclip")
-                .args(x11)
-                .stdin(Stdio::piped())
-                .spawn()
-                .unwrap();
-            give(&mut copy, &text).await;
-            let read = output(
+            let copy = || {
                 desktop
-                    .command("wl-paste")
-                    .args(wayland)
-                    .arg("--no-newline"),
-            );
-            assert_eq!(terminal.beside(read).await, text);
+                    .command("xclip")
+                    .args(x11)
+                    .stdin(Stdio::piped())
+                    .spawn()
+            };
+            give(&mut copy().unwrap(), &text).await;
+            let paste = || {
+                let mut command = desktop.command("wl-paste");
+                output(command.args(wayland).arg("--no-newline"))
+            };
+            terminal.beside(until_read(paste, &text)).await;
             let text = format!("from Wayland by {selection}, {}", "ä".repeat(100_000));
-            let mut copy = desktop
-                .command("wl-copy")
-                .args(wayland)
-                .stdin(Stdio::piped())
-                .spawn()
-                .unwrap();
-            give(&mut copy, &text).await;
-            let read =
-                output(
-                    desktop
-                        .command("xclip")
-                        .args(x11)
-                        .args(["-out", "-target", "UTF8_STRING"]),
-                );
-            assert!(
-                terminal.beside(read).await == text,
-                "{selection}: the text is another"
-            );
+            let copy = || {
+                desktop
+                    .command("wl-copy")
+                    .args(wayland)
+                    .stdin(Stdio::piped())
+                    .spawn()
+            };
+            give(&mut copy().unwrap(), &text).await;
+            let paste = || {
+                let mut command = desktop.command("xclip");
+                output(command.args(x11).args(["-out", "-target", "UTF8_STRING"]))
+            };
+            terminal.beside(until_read(paste, &text)).await;
         }
     });
+}
+
+/// Pastes until it is this text: a selection takes its time from one world to the other.
+async fn until_read<F: Future<Output = String>>(paste: impl Fn() -> F, text: &str) {
+    let read = async { while paste().await != text {} };
+    let read = tokio::time::timeout(Duration::from_secs(30), read).await;
+    assert!(read.is_ok(), "the text never comes");
 }
 
 async fn give(child: &mut Child, text: &str) {
