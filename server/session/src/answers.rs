@@ -1,5 +1,5 @@
 //! Answers to input by themselves: a few cells that have just changed go in a frame of their own, ahead
-//! of pictures that wait or are under way ([ADR 0011](../../../docs/adr/0011-answers-overtake.md)).
+//! of pictures that wait or are under way ([ADR 0015](../../../docs/adr/0015-answers-overtake.md)).
 
 use std::collections::BTreeSet;
 use std::time::Instant;
