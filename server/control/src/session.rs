@@ -77,7 +77,7 @@ pub enum FromSession {
         reason: DetachReason,
     },
     /// Answer to [`ToSession::Stats`].
-    Stats(SessionStats),
+    Stats(Box<SessionStats>),
     /// The session's person, or their absence, asks for something that the broker decides.
     Asks(Ask),
     /// The session is about to exit.

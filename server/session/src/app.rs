@@ -264,7 +264,7 @@ impl App {
         let pointer = seat.add_pointer();
         let touch = seat.add_touch();
         let mut encoder = Encoder::new(LEVEL);
-        let squeeze = Squeeze::start(&mut encoder)?;
+        let squeeze = Squeeze::start(&mut encoder);
         let mut app = Self {
             cursors: Cursors::new(&config),
             input: InputState::new(&config),

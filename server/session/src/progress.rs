@@ -83,7 +83,8 @@ impl Layers {
     }
 
     /// For how long a layer has been exact; none where it is not, or is not shown.
-    pub fn exact_for(&self, layer: LayerId, now: Instant) -> Option<Duration> {
+    #[cfg(test)]
+    fn exact_for(&self, layer: LayerId, now: Instant) -> Option<Duration> {
         match self.0.get(&layer)? {
             State::Exact(since) => Some(now.saturating_duration_since(*since)),
             State::Behind(_) => None,
@@ -150,7 +151,7 @@ impl App {
     pub(crate) fn report_stats(&mut self) {
         self.hear_squeezed();
         let stats = self.stats(Instant::now());
-        self.tell_broker(FromSession::Stats(stats));
+        self.tell_broker(FromSession::Stats(Box::new(stats)));
     }
 
     /// How things are.

@@ -1,35 +1,43 @@
-//! Compression beside the compositor: large frames on a thread of their own.
+//! Compression beside the compositor: large frames on threads of their own.
 //!
 //! The compositor packs a frame, which is a matter of memory; compressing it takes as long again and
-//! needs nothing but the packed bytes. So parts go to the other thread as they fill, and the frame
-//! leaves from there when its last part is done, while the compositor listens to input already.
+//! needs nothing but the packed bytes. So parts go to other threads as they fill, as many at a time as
+//! there are processors, and the frame leaves from there when its last part is done, while the
+//! compositor listens to input already. The threads come with work and go when there has been none
+//! for a while ([`queue`]): a server has many sessions, and most of them are at rest.
 //! Small frames are compressed where they are, as long as no frame before them is still elsewhere:
 //! frames leave in the order of their serials, but for those that may overtake others.
+
+mod queue;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use anyhow::Context;
 use bytes::Bytes;
-use heliostat_tiles::{Encoder, Ending, Part, Squeezer, join};
+use heliostat_tiles::{Encoder, Ending, Squeezer, join};
 use heliostat_wire::id::AttachId;
 use heliostat_wire::scene::FrameHeader;
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::error;
+use tracing::warn;
 
 use crate::link::ToTerminalTask;
+use queue::{Queue, Task};
 
 /// Packed bytes from which a frame is worth another thread's while.
 const LARGE: usize = 16 << 10;
+/// Threads at most: there are other sessions.
+const MOST_THREADS: usize = 4;
+/// A thread without work for so long ends, and gives back what zstd needs.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The compositor's end of the thread.
+/// The compositor's end of the threads.
 #[derive(Debug)]
 pub struct Squeeze {
-    jobs: Sender<Job>,
+    shared: Arc<Shared>,
     done: Receiver<Done>,
-    /// Frames that have not left yet.
-    under_way: Arc<AtomicUsize>,
 }
 
 /// A frame but for its content.
@@ -56,14 +64,8 @@ pub struct Done {
     pub squeezed: usize,
     /// How many had been expected.
     pub expected: usize,
-    /// A buffer for the encoder.
-    pub buffer: Vec<u8>,
-}
-
-#[derive(Debug)]
-enum Job {
-    Part(Part),
-    End(Box<(Ending, Frame, Expected)>),
+    /// Buffers for the encoder.
+    pub buffers: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -72,33 +74,57 @@ struct Expected {
     squeezed: usize,
 }
 
+/// What compositor and threads have in common.
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    news: Condvar,
+    /// Frames that have not left yet.
+    under_way: AtomicUsize,
+    done: Sender<Done>,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: Queue<(Frame, Expected)>,
+    threads: usize,
+    most_threads: usize,
+    /// Threads that wait for work.
+    idle: usize,
+    /// The compositor is gone.
+    is_over: bool,
+}
+
 impl Squeeze {
-    /// Starts the thread, and has `encoder` send it parts. It ends with this.
-    pub fn start(encoder: &mut Encoder) -> anyhow::Result<Self> {
-        let (jobs, coming) = channel();
+    /// Has `encoder` send full parts to threads, which end with this.
+    pub fn start(encoder: &mut Encoder) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (finished, done) = channel();
-        let under_way = Arc::new(AtomicUsize::new(0));
-        let left = under_way.clone();
-        std::thread::Builder::new()
-            .name("squeeze".to_owned())
-            .spawn(move || run(&coming, &finished, &left))
-            .context("start the thread that compresses")?;
-        let parts = jobs.clone();
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                queue: Queue::default(),
+                threads: 0,
+                most_threads: cores.min(MOST_THREADS),
+                idle: 0,
+                is_over: false,
+            }),
+            news: Condvar::new(),
+            under_way: AtomicUsize::new(0),
+            done: finished,
+        });
+        let parts = shared.clone();
         encoder.set_outlet(Box::new(move |part| {
-            // The thread ends after everybody who could send to it.
-            let _ = parts.send(Job::Part(part));
+            parts.locked().queue.add(part);
+            parts.see_to_it();
         }));
-        Ok(Self {
-            jobs,
-            done,
-            under_way,
-        })
+        Self { shared, done }
     }
 
     /// Sends `frame` with what `encoder` holds, now or when it has been compressed. Returns its
     /// content's bytes, or how many they will be by and large.
     pub fn send(&self, mut frame: Frame, encoder: &mut Encoder) -> usize {
-        let is_its_turn = self.under_way.load(Ordering::Acquire) == 0 || frame.header.overtakes > 0;
+        let under_way = &self.shared.under_way;
+        let is_its_turn = under_way.load(Ordering::Acquire) == 0 || frame.header.overtakes > 0;
         if encoder.len() < LARGE && is_its_turn {
             let mut content = std::mem::take(&mut frame.units);
             encoder.finish(&mut content);
@@ -111,18 +137,18 @@ impl Squeeze {
             squeezed: encoder.estimate(),
         };
         let bytes = frame.units.len() + expected.squeezed;
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        let job = Job::End(Box::new((encoder.end(), frame, expected)));
-        if self.jobs.send(job).is_err() {
-            error!("the thread that compresses is gone: the terminal sees nothing new");
-        }
+        under_way.fetch_add(1, Ordering::Relaxed);
+        let Ending { first, last } = encoder.end();
+        let end = (frame, expected);
+        self.shared.locked().queue.end(first, last, end);
+        self.shared.see_to_it();
         bytes
     }
 
     /// Whether frames are being compressed.
     #[cfg(test)]
     pub fn is_busy(&self) -> bool {
-        self.under_way.load(Ordering::Acquire) > 0
+        self.shared.under_way.load(Ordering::Acquire) > 0
     }
 
     /// Frames that have left since this was last asked.
@@ -131,42 +157,94 @@ impl Squeeze {
     }
 }
 
-impl Frame {
-    fn leave(self, content: Vec<u8>) {
-        // Where the link is gone, its end is on its way.
-        let task = ToTerminalTask::Frame(self.header, Bytes::from(content));
-        let _ = self.to.send(task);
+impl Drop for Squeeze {
+    fn drop(&mut self) {
+        self.shared.locked().is_over = true;
+        self.shared.news.notify_all();
     }
 }
 
-fn run(jobs: &Receiver<Job>, done: &Sender<Done>, under_way: &AtomicUsize) {
-    let mut squeezer = Squeezer::new();
-    let mut parts = Vec::new();
-    for job in jobs {
-        let (Ending { first, last }, mut frame, expected) = match job {
-            Job::Part(part) => {
-                parts.push(squeezer.squeeze(&part));
-                continue;
+impl Shared {
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes a thread, or starts one where there are too few and may be more.
+    fn see_to_it(self: &Arc<Self>) {
+        let mut state = self.locked();
+        if state.idle > 0 {
+            self.news.notify_one();
+        }
+        if state.queue.waiting() <= state.idle || state.threads == state.most_threads {
+            return;
+        }
+        state.threads += 1;
+        drop(state);
+        let shared = self.clone();
+        let thread = std::thread::Builder::new().name("squeeze".to_owned());
+        if let Err(error) = thread.spawn(move || shared.work(PATIENCE)) {
+            warn!("no thread to compress on, so that the desktop waits: {error}");
+            self.work(Duration::ZERO);
+        }
+    }
+
+    /// Does what there is to do, until there has been nothing for so long.
+    fn work(&self, patience: Duration) {
+        let mut squeezer = Squeezer::new();
+        let mut state = self.locked();
+        loop {
+            match state.queue.next() {
+                Some(Task::Squeeze(place, part)) => {
+                    drop(state);
+                    let squeezed = squeezer.squeeze(&part);
+                    state = self.locked();
+                    state.queue.squeezed(place, squeezed, part.into_buffer());
+                }
+                Some(Task::Leave(batch)) => {
+                    drop(state);
+                    self.leave(batch);
+                    state = self.locked();
+                    state.queue.left();
+                }
+                None if state.is_over => break,
+                None => {
+                    state.idle += 1;
+                    let waited = self.news.wait_timeout(state, patience);
+                    let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                    state = woken;
+                    state.idle -= 1;
+                    if timeout.timed_out() && state.queue.is_idle() {
+                        break;
+                    }
+                }
             }
-            Job::End(end) => *end,
-        };
-        let first = first.map(|first| squeezer.squeeze(&first));
-        parts.splice(0..0, first);
-        parts.push(squeezer.squeeze(&last));
+        }
+        state.threads -= 1;
+    }
+
+    fn leave(&self, batch: queue::Ready<(Frame, Expected)>) {
+        let (mut frame, expected) = batch.end;
         let mut content = std::mem::take(&mut frame.units);
         let units = content.len();
-        join(&parts, &mut content);
-        parts.clear();
+        join(&batch.parts, &mut content);
         let finished = Done {
             attach: frame.attach,
             packed: expected.packed,
             squeezed: content.len() - units,
             expected: expected.squeezed,
-            buffer: last.into_buffer(),
+            buffers: batch.buffers,
         };
         frame.leave(content);
-        under_way.fetch_sub(1, Ordering::Release);
-        let _ = done.send(finished);
+        self.under_way.fetch_sub(1, Ordering::Release);
+        let _ = self.done.send(finished);
+    }
+}
+
+impl Frame {
+    fn leave(self, content: Vec<u8>) {
+        // Where the link is gone, its end is on its way.
+        let task = ToTerminalTask::Frame(self.header, Bytes::from(content));
+        let _ = self.to.send(task);
     }
 }
 
@@ -196,7 +274,7 @@ mod tests {
     #[test]
     fn large_and_small_frames_leave_in_order_and_whole() {
         let mut encoder = Encoder::new(1);
-        let squeeze = Squeeze::start(&mut encoder).unwrap();
+        let squeeze = Squeeze::start(&mut encoder);
         let (to, mut words) = tokio::sync::mpsc::unbounded_channel();
         let pictures: Vec<_> = [600u32, 4, 300, 5, 6, 500, 64]
             .into_iter()

@@ -15,7 +15,6 @@ fn header(serial: u32) -> FrameHeader {
         serial,
         last_input: serial / 2,
         overtakes: 0,
-        overtakes: 0,
         ops: List::truncated(vec![SceneOp::Clear; serial as usize % 3]),
     }
 }

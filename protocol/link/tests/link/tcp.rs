@@ -25,7 +25,6 @@ fn header(serial: u32) -> FrameHeader {
         serial,
         last_input: 0,
         overtakes: 0,
-        overtakes: 0,
         ops: List::default(),
     }
 }

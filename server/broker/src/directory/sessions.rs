@@ -150,7 +150,7 @@ impl Directory {
             }
             FromSession::Stats(stats) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
-                    session.answers.said(now.ms, stats);
+                    session.answers.said(now.ms, *stats);
                 }
             }
             FromSession::Ending { reason } => self.ending(now, id, reason),
