@@ -197,7 +197,7 @@ impl Session {
             }
             broker::ToSession::Stats => {
                 let stats = heliostat_control::stats::SessionStats::default();
-                self.tell(&broker::FromSession::Stats(stats)).await?;
+                self.tell(&broker::FromSession::Stats(stats.into())).await?;
             }
         }
         Ok(())

@@ -376,7 +376,7 @@ impl Desktop {
                 .await
                 .unwrap();
             if let FromSession::Stats(stats) = serde_json::from_str(&line.unwrap()).unwrap() {
-                return stats;
+                return *stats;
             }
         }
     }
