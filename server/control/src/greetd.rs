@@ -167,6 +167,15 @@ pub enum Enrol {
     Approval,
 }
 
+/// As much of a text as fits into this many bytes.
+pub fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,5 +264,13 @@ mod tests {
         let post =
             request(r#"{"type":"post_auth_message_response","response":"correct \"horse\""}"#);
         assert!(!format!("{post:?}").contains("horse"));
+    }
+
+    #[test]
+    fn a_text_is_cut_between_its_letters() {
+        assert_eq!(cut("häß", 10), "häß");
+        assert_eq!(cut("häß", 4), "hä");
+        assert_eq!(cut("häß", 2), "h");
+        assert_eq!(cut("語", 2), "");
     }
 }

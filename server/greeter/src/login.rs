@@ -17,7 +17,7 @@ mod words;
 use std::collections::VecDeque;
 
 use heliostat_control::greetd::{
-    AuthMessageType, Enrol, ErrorType, GreeterContext, Request, Response,
+    AuthMessageType, Enrol, ErrorType, GreeterContext, Request, Response, cut,
 };
 use heliostat_control::worker::Secret;
 
@@ -334,8 +334,7 @@ impl Login {
     }
 
     fn notice(&mut self, tone: Tone, text: &str) {
-        let text = text.trim();
-        let text = text[..text.floor_char_boundary(MAX_NOTICE)].to_owned();
+        let text = cut(text.trim(), MAX_NOTICE).to_owned();
         let notice = Notice { tone, text };
         if !notice.text.is_empty() && !self.notices.contains(&notice) {
             self.notices.push(notice);

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use heliostat_control::greetd::{
-    AuthMessageType, Choices, Enrol, ErrorType, GreeterContext, Request, Response,
+    AuthMessageType, Choices, Enrol, ErrorType, GreeterContext, Request, Response, cut,
 };
 use heliostat_control::worker::{FromWorker, MAX_ANSWER, Secret, Style};
 
@@ -163,7 +163,7 @@ impl Conversation {
             Input::Request(from, request) => self.request(now, context, from, request),
             Input::Closed(connection) => self.closed(now, connection),
             Input::Worker(FromWorker::Prompt { style, text }) => {
-                self.hear(Word::Prompt(style, cut(&text).to_owned()));
+                self.hear(Word::Prompt(style, cut(&text, MAX_WORDS).to_owned()));
             }
             Input::Worker(FromWorker::Authenticated { person }) => {
                 self.hear(Word::Authenticated(person));
@@ -381,7 +381,7 @@ impl Conversation {
             State::Asking { login, .. } | State::Ready { login, .. } => (login, None),
             quiet @ (State::Idle | State::Over) => return self.state = quiet,
         };
-        let text = cut(text).to_owned();
+        let text = cut(text, MAX_WORDS).to_owned();
         self.heard.clear();
         self.out.push(Output::Stop);
         if let Some(asker) = asker {
@@ -501,8 +501,4 @@ fn shown_as(style: Style) -> AuthMessageType {
         Style::Info => AuthMessageType::Info,
         Style::Error => AuthMessageType::Error,
     }
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_WORDS)]
 }
