@@ -56,10 +56,9 @@ impl PamWorker {
         if voice.say(&FromWorker::Authenticated { person }).is_err() {
             return Ok(());
         }
-        match channel.hear() {
-            Some((ToWorker::Start(start), fds)) => session::run(&mut login, &start, fds, &voice),
-            // The broker is gone, or has no use for this login.
-            _ => {}
+        // Otherwise the broker is gone, or has no use for this login.
+        if let Some((ToWorker::Start(start), fds)) = channel.hear() {
+            session::run(&mut login, &start, fds, &voice);
         }
         login.end();
         Ok(())

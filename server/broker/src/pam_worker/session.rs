@@ -46,8 +46,9 @@ pub fn run(login: &mut Login, start: &StartSession, fds: Vec<OwnedFd>, voice: &V
     let running = match begin(login, start, fds) {
         Ok(running) => running,
         Err(why) => {
+            descendants::end_all();
             let _ = voice.say(&why);
-            return descendants::end_all();
+            return;
         }
     };
     let started = FromWorker::Started {
@@ -65,13 +66,18 @@ pub fn run(login: &mut Login, start: &StartSession, fds: Vec<OwnedFd>, voice: &V
     descendants::end_all();
     running.keeper.remove();
     if let Some(folder) = &running.runtime_dir {
-        let sessions = start.folder.parent().unwrap_or(&start.folder);
-        if !runtime_dir::is_shared(sessions, start.session, folder) {
-            runtime_dir::unmount_all(folder);
-        }
+        take_away(start, folder);
     }
     let (code, signal) = (end.code, end.signal);
     let _ = voice.say(&FromWorker::Ended { code, signal });
+}
+
+/// Takes away what a runtime folder of ours held, unless another session has it too.
+fn take_away(start: &StartSession, folder: &Path) {
+    let sessions = start.folder.parent().unwrap_or(&start.folder);
+    if !runtime_dir::is_shared(sessions, start.session, folder) {
+        runtime_dir::unmount_all(folder);
+    }
 }
 
 fn begin(
@@ -82,7 +88,12 @@ fn begin(
     accounts::refuse_system(login.account(), start.min_uid)
         .map_err(|text| failed(Failure::Locked, text))?;
     login.open_session(&environment::for_modules(start.session_kind))?;
-    spawn(login, start, fds).map_err(|error| failed(Failure::NotStarted, format!("{error:#}")))
+    spawn(login, start, fds).map_err(|error| {
+        let (uid, kind) = (login.account().uid, start.session_kind);
+        let folder = runtime_dir::path(&start.runtime_dirs, uid, kind, start.session);
+        take_away(start, &folder);
+        failed(Failure::NotStarted, format!("{error:#}"))
+    })
 }
 
 fn spawn(login: &mut Login, start: &StartSession, fds: Vec<OwnedFd>) -> anyhow::Result<Running> {
