@@ -98,7 +98,11 @@ impl Attached {
     /// What is left when the attach is over: the serial of the last frame, and what it has drawn;
     /// zero where a frame has overtaken one that is missing, so that no serial says what was drawn.
     pub fn into_scene(self) -> (u32, Scene) {
-        let serial = if self.ahead.is_empty() { self.newest } else { 0 };
+        let serial = if self.ahead.is_empty() {
+            self.newest
+        } else {
+            0
+        };
         (serial, self.scene)
     }
 

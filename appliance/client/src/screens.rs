@@ -120,7 +120,9 @@ pub fn plan(desk: &Desk, around: &Surroundings) -> Screen {
             "No card? Press Enter to log in.     Ctrl+Alt+Pause leaves a desktop."
         }
         (Stage::Empty, Picture::InsertCard) => "Ctrl+Alt+Pause leaves a desktop.",
-        (Stage::Empty, _) if around.login == LoginOffer::Offered => "Press Enter to log in without a card.",
+        (Stage::Empty, _) if around.login == LoginOffer::Offered => {
+            "Press Enter to log in without a card."
+        }
         (Stage::Attached { .. }, _) => "",
         _ if person => "Escape: back",
         _ => "",

@@ -76,7 +76,7 @@ impl Site {
             &session_toml,
             std::os::unix::fs::PermissionsExt::from_mode(0o644),
         )?;
-        std::fs::write(&config, broker_toml(folder.path(), options))?;
+        std::fs::write(&config, broker_toml(folder.path(), options)?)?;
         // Cards that a line of text inserts have no keys.
         std::fs::write(folder.path().join("policy.toml"), &options.policy)?;
         let pin = site_key(&config)?;
@@ -208,9 +208,14 @@ impl Drop for Site {
     }
 }
 
-fn broker_toml(folder: &Path, options: &SiteOptions) -> String {
+fn broker_toml(folder: &Path, options: &SiteOptions) -> anyhow::Result<String> {
+    let pam = hil_rig::pam::write(folder)?;
+    let greeter = match options.more.contains("[greeter]") {
+        true => "",
+        false => "[greeter]\ncommand = []\n",
+    };
     let (first, last) = options.session_ports;
-    format!(
+    Ok(format!(
         "site = \"Local\"\n\
          listen = \"{listen}\"\n\
          state_dir = \"{folder}/state\"\n\
@@ -219,12 +224,12 @@ fn broker_toml(folder: &Path, options: &SiteOptions) -> String {
          session_config = \"{folder}/session.toml\"\n\
          policy = \"{folder}/policy.toml\"\n\
          {more}\n\
-         [greeter]\n\
-         command = []\n",
+         {pam}\
+         {greeter}",
         listen = SocketAddr::new(options.address, options.port),
         folder = folder.display(),
         more = options.more,
-    )
+    ))
 }
 
 fn site_key(config: &Path) -> anyhow::Result<String> {

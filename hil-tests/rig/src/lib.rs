@@ -13,6 +13,7 @@ pub mod keys;
 pub mod machine;
 pub mod namespaces;
 pub mod network;
+pub mod pam;
 pub mod programs;
 pub mod qmp;
 pub mod screen;

@@ -50,9 +50,11 @@ impl Site {
              session_config = \"{SESSION_TOML}\"\n\
              policy = \"{}/policy.toml\"\n\
              [greeter]\n\
-             command = []\n",
+             command = []\n\
+             {}",
             folder.display(),
             folder.display(),
+            crate::pam::write(folder)?,
         );
         // Each virtual card's keys are bound to it when they are seen first.
         std::fs::write(folder.join("policy.toml"), "[default]\nproof = \"card\"\n")?;
@@ -64,8 +66,11 @@ impl Site {
         std::fs::write(folder.join("broker.toml"), broker_toml)?;
         let session_toml = match options.windows {
             // People look at it: the desktop that is shipped, with something on it.
-            true => crate::desktop::write(Path::new(DESKTOP))?
-                .replacen("autostart = []", "autostart = [\"foot\"]", 1),
+            true => crate::desktop::write(Path::new(DESKTOP))?.replacen(
+                "autostart = []",
+                "autostart = [\"foot\"]",
+                1,
+            ),
             false => "autostart = [\"foot\"]\n".to_owned(),
         };
         std::fs::write(SESSION_TOML, session_toml)?;

@@ -147,9 +147,7 @@ pub enum ToTerminal {
 }
 
 /// Whether people may log in without a card at a terminal.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Schema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
 pub enum LoginOffer {
     /// They may not.
     #[default]

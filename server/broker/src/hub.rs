@@ -19,18 +19,22 @@ use tracing::{debug, info, warn};
 use crate::admin::About;
 use crate::audit::AuditBudget;
 use crate::directory::{Action, Directory, Event, LinkId, Moment, Offer};
-use crate::groups;
+use crate::greetd::GreeterEvent;
 use crate::launcher::{Launcher, StartOrder};
+use crate::logins::Logins;
 use crate::session::{self, Order};
 use crate::store::Store;
 use crate::survey::Survey;
 use crate::tally::Tally;
 use crate::terminal::ToLink;
+use crate::worker::Worker;
 
 /// How long a ticket is good.
 const TICKET_LIFE: Duration = Duration::from_secs(15);
 /// How often sessions are asked how they are, and logs are trimmed.
 const ROUND: Duration = Duration::from_secs(10);
+/// Rounds after which people's groups are looked up again.
+const LOOK_UP_EVERY: u32 = 6;
 /// Events that may wait for the hub.
 pub const MAX_EVENTS: usize = 1024;
 /// Orders that may wait for a session.
@@ -47,6 +51,8 @@ pub enum Incoming {
     Admin(Request, oneshot::Sender<Reply>),
     /// Sessions have had time to say how they are.
     Survey(Survey),
+    /// Something has come of a login at a greeter; with the groups of who has logged in.
+    Greeter(Box<GreeterEvent<Worker>>, Vec<String>),
 }
 
 /// The way to the hub.
@@ -57,13 +63,17 @@ pub struct Hub {
     pub(crate) directory: Directory,
     pub(crate) store: Store,
     pub(crate) about: About,
-    launcher: Arc<Launcher>,
+    pub(crate) launcher: Arc<Launcher>,
+    pub(crate) greeter_command: Vec<String>,
+    pub(crate) logins: Logins,
     addresses: Vec<IpAddr>,
     links: HashMap<LinkId, mpsc::Sender<ToLink>>,
     sessions: HashMap<SessionId, mpsc::Sender<Order>>,
     pub(crate) to_hub: ToHub,
     pub(crate) tally: Tally,
     started: Instant,
+    /// Rounds since people's groups were last looked up.
+    rounds: u32,
     audit_budget: AuditBudget,
 }
 
@@ -74,6 +84,7 @@ impl Hub {
         store: Store,
         launcher: Arc<Launcher>,
         about: About,
+        greeter_command: Vec<String>,
         addresses: Vec<IpAddr>,
         to_hub: ToHub,
     ) -> Self {
@@ -82,12 +93,15 @@ impl Hub {
             store,
             about,
             launcher,
+            greeter_command,
+            logins: Logins::default(),
             addresses,
             links: HashMap::new(),
             sessions: HashMap::new(),
             to_hub,
             tally: Tally::default(),
             started: Instant::now(),
+            rounds: 0,
             audit_budget: AuditBudget::default(),
         }
     }
@@ -141,13 +155,17 @@ impl Hub {
             Incoming::Event(event) => self.event(event),
             Incoming::Admin(request, reply) => self.admin(request, reply),
             Incoming::Survey(survey) => self.look(survey),
+            Incoming::Greeter(said, groups) => self.greeter_says(*said, groups),
         }
     }
 
-    fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) {
         match &event {
             Event::LinkDown { link } => drop(self.links.remove(link)),
-            Event::SessionGone { session, .. } => drop(self.sessions.remove(session)),
+            Event::SessionGone { session, .. } => {
+                self.sessions.remove(session);
+                self.forget_greeter(*session);
+            }
             _ => {}
         }
         debug!(?event, "event");
@@ -176,6 +194,16 @@ impl Hub {
         let actions = self.directory.ask_stats(now);
         self.perform(actions);
         self.launcher.trim_logs();
+        self.look_up_again();
+    }
+
+    /// People change groups while they are known.
+    fn look_up_again(&mut self) {
+        self.rounds = (self.rounds + 1) % LOOK_UP_EVERY;
+        let people = self.directory.grouped();
+        if self.rounds == 0 && !people.is_empty() {
+            self.look_up(people);
+        }
     }
 
     pub(crate) fn perform(&mut self, actions: Vec<Action>) {
@@ -185,8 +213,10 @@ impl Hub {
                 Action::ToTerminal(link, message) => self.post(link, ToLink::Message(message)),
                 Action::Offer(offer) => self.offer(offer),
                 Action::Close(link, code, text) => self.post(link, ToLink::Close(code, text)),
-                Action::Start(start) => self.start(start.session, start.person),
-                Action::Greet(..) | Action::DropLogin(_) | Action::Hook(_) => {}
+                Action::Start(start) => self.start(start),
+                Action::Greet(session, context) => self.greet(session, context),
+                Action::DropLogin(login) => self.drop_login(login),
+                Action::Hook(hook) => self.hook(hook),
                 Action::LookUp(person) => self.look_up(vec![person]),
                 Action::ToSession(session, message) => self.order(session, Order::Say(message)),
                 Action::Kill(session) => self.order(session, Order::Kill),
@@ -273,20 +303,11 @@ impl Hub {
             .collect()
     }
 
-    /// Finds out which groups people are in. The name service may be slow.
-    fn look_up(&self, people: Vec<String>) {
-        let to_hub = self.to_hub.clone();
-        tokio::task::spawn_blocking(move || {
-            let groups = Event::Groups(groups::of(&people));
-            let _ = to_hub.blocking_send(Incoming::Event(groups));
-        });
-    }
-
-    fn start(&mut self, id: SessionId, person: String) {
+    /// Has a session started, by a task of its own.
+    pub(crate) fn start_session(&mut self, order: StartOrder) {
         let (orders, inbox) = mpsc::channel(MAX_ORDERS);
-        self.sessions.insert(id, orders);
+        self.sessions.insert(order.session, orders);
         let (launcher, to_hub) = (self.launcher.clone(), self.to_hub.clone());
-        let order = StartOrder::desktop(id, person);
         tokio::spawn(session::start(order, launcher, inbox, to_hub));
     }
 

@@ -61,6 +61,8 @@ pub struct StartOrder {
     pub session: SessionId,
     /// What it is for.
     pub kind: SessionKind,
+    /// The card or terminal that a kiosk is bound to; empty for others.
+    pub bound_to: String,
     /// Whose it is.
     pub person: String,
     /// The worker that has logged them in; where there is none, one is started that authenticates
@@ -86,6 +88,7 @@ impl StartOrder {
         Self {
             session,
             kind: SessionKind::Desktop,
+            bound_to: String::new(),
             person,
             worker: None,
             limits: Limits::default(),
@@ -119,6 +122,21 @@ impl Launcher {
         make_dir(&launcher.run_dir.join("user"), 0o711)?;
         make_dir(&launcher.log_dir, 0o700)?;
         Ok(launcher)
+    }
+
+    /// The session program with its first arguments.
+    pub fn command(&self) -> &[String] {
+        &self.command
+    }
+
+    /// What need not survive a reboot.
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    /// The PAM service of people.
+    pub fn service(&self) -> &str {
+        &self.pam.service
     }
 
     /// What starts PAM workers.
@@ -224,6 +242,7 @@ impl Launcher {
         let start = StartSession {
             session: id,
             session_kind: order.kind,
+            bound_to: order.bound_to.clone(),
             person: order.person.clone(),
             min_uid: match order.kind {
                 SessionKind::Desktop => self.min_uid,

@@ -70,7 +70,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let (to_hub, inbox) = mpsc::channel(MAX_EVENTS);
     let addresses = config.session_addresses.clone();
-    let mut hub = Hub::new(directory, store, launcher, about, addresses, to_hub.clone());
+    let greeter = greeter_command(&config)?;
+    let to = to_hub.clone();
+    let mut hub = Hub::new(directory, store, launcher, about, greeter, addresses, to);
     hub.adopt();
     let mut links = tokio::spawn(terminal::accept(server.clone(), to_hub.clone()));
     let with_group = config.admin_group.is_some();
@@ -115,6 +117,18 @@ fn stop() -> anyhow::Result<impl Future<Output = ()>> {
             _ = int.recv() => {}
         }
     })
+}
+
+/// The greeter as configured, or the one beside our own program.
+fn greeter_command(config: &Config) -> anyhow::Result<Vec<String>> {
+    match &config.greeter.command {
+        Some(command) => Ok(command.clone()),
+        None => {
+            let ours = std::env::current_exe().context("cannot find our own program")?;
+            let beside = ours.with_file_name("heliostat-greeter");
+            Ok(vec![beside.to_string_lossy().into_owned()])
+        }
+    }
 }
 
 /// Those who may vouch for cards' keys; nothing where nobody may.

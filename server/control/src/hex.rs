@@ -18,7 +18,7 @@ pub struct BadHex(usize);
 /// The bytes of an even number of hex digits.
 pub fn bytes(digits: &str) -> Result<Vec<u8>, BadHex> {
     let bad = BadHex(digits.len().next_multiple_of(2));
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(bad);
     }
     let digit = |c: u8| char::from(c).to_digit(16).ok_or(bad);

@@ -132,6 +132,9 @@ pub struct StartSession {
     pub session_kind: SessionKind,
     /// Whose it is in the broker's words, which need not be the account's name.
     pub person: String,
+    /// The card or terminal that a kiosk is bound to; empty for others.
+    #[serde(default)]
+    pub bound_to: String,
     /// Accounts with a lower number are refused; 0 for greeters and kiosks.
     pub min_uid: u32,
     /// The folder of the broker's that holds its socket; `owner.json` is written there.
@@ -304,6 +307,7 @@ mod tests {
         let start = ToWorker::Start(Box::new(StartSession {
             session: SessionId([7; 16]),
             session_kind: SessionKind::Kiosk,
+            bound_to: String::new(),
             person: "anna".to_owned(),
             min_uid: 1000,
             folder: "/run/heliostat/sessions/07".into(),

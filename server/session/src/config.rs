@@ -120,13 +120,25 @@ impl Config {
     /// The defaults, then the site's file, then the person's. The site's is passed over with a
     /// warning where it is wrong, of the person's only what is wrong is: a slip of the pen must not
     /// cost a person their session.
-    pub fn load(site: Option<&Path>) -> Self {
+    ///
+    /// `more` counts as if it stood at the end of the site's file; it comes from the broker, so a
+    /// mistake in it is an error.
+    pub fn load(site: Option<&Path>, more: Option<&str>) -> Result<Self, toml::de::Error> {
         let mut config = Self::default();
         let site = site.unwrap_or(Path::new("/etc/heliostat/session.toml"));
         match config.clone().with_site_file(site) {
             Ok(with) => config = with,
             Err(error) => warn!("this file is not used: {error}"),
         }
+        if let Some(more) = more {
+            config = config.with_site(more)?;
+        }
+        Ok(config.with_own_file())
+    }
+
+    /// This with what the person's file says, as far as it is right and not locked.
+    fn with_own_file(self) -> Self {
+        let config = self;
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let Some(person) = home.map(|home| home.join(".config/heliostat/session.toml")) else {
             return config;

@@ -30,6 +30,10 @@ struct Arguments {
     /// The site's session.toml.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// What counts as if it stood at the end of the site's file: how the broker makes greeters,
+    /// kiosks and desktops that a policy names.
+    #[arg(long, value_name = "TOML")]
+    site: Option<String>,
 }
 
 fn ports(text: &str) -> Result<(u16, u16), String> {
@@ -67,7 +71,7 @@ fn main() -> anyhow::Result<()> {
             None => bail!("--control-fd {fd}: the broker has left no such descriptor"),
         },
     };
-    let config = Config::load(arguments.config.as_deref());
+    let config = Config::load(arguments.config.as_deref(), arguments.site.as_deref())?;
     // The links start once the socket has its name; words before that wait.
     let (early, early_words) = tokio::sync::mpsc::unbounded_channel();
     drop(early_words);

@@ -18,6 +18,28 @@ pub(super) struct Admission {
     pub login: Option<LoginId>,
 }
 
+/// A session that is to be started.
+#[derive(Debug)]
+pub(super) struct New {
+    pub id: SessionId,
+    pub kind: Kind,
+    /// Whose.
+    pub person: String,
+    /// The login that can start it.
+    pub login: Option<LoginId>,
+    pub outcome: Outcome,
+}
+
+/// What brings a session to a terminal.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub edge: Edge,
+    /// What was shown for it.
+    pub shown: Proof,
+    /// When links of this card edge broke lately.
+    pub breaks: Vec<u64>,
+}
+
 impl Directory {
     /// Opens what `edge`'s card opens at `terminal`, whose slot is vacant.
     pub(super) fn open(&mut self, now: Moment, terminal: &str, edge: Edge) {
@@ -159,7 +181,14 @@ impl Directory {
             Some((id, state)) => {
                 self.drop_login(admission.login);
                 match state {
-                    State::Running(_) => self.offer(now, id, terminal, edge, shown, vec![], false),
+                    State::Running(_) => {
+                        let entry = Entry {
+                            edge,
+                            shown,
+                            breaks: Vec::new(),
+                        };
+                        self.offer(now, id, terminal, entry, false);
+                    }
                     _ => self.wait(now, id, terminal, edge, shown),
                 }
             }
@@ -202,25 +231,30 @@ impl Directory {
         };
         self.audit(now, "session_start", who, id.to_string());
         let started_s = now.unix_ms / 1000;
-        self.launch(now, id, kind, &person, terminal, admission.login, outcome);
+        let new = New {
+            id,
+            kind,
+            person: person.clone(),
+            login: admission.login,
+            outcome,
+        };
+        self.launch(now, terminal, new);
         self.act(Action::Keep(Record::SessionStarted(id, person, started_s)));
         self.wait(now, id, terminal, edge, admission.shown);
     }
 
     /// Has a session's process started.
-    pub(super) fn launch(
-        &mut self,
-        now: Moment,
-        id: SessionId,
-        kind: Kind,
-        person: &str,
-        terminal: &str,
-        login: Option<LoginId>,
-        outcome: Outcome,
-    ) {
+    pub(super) fn launch(&mut self, now: Moment, terminal: &str, new: New) {
+        let New {
+            id,
+            kind,
+            person,
+            login,
+            outcome,
+        } = new;
         let session = Session {
             kind: kind.clone(),
-            person: person.to_owned(),
+            person: person.clone(),
             uid: 0,
             pid: 0,
             started_s: now.unix_ms / 1000,
@@ -239,7 +273,7 @@ impl Directory {
         self.act(Action::Start(Start {
             session: id,
             kind,
-            person: person.to_owned(),
+            person,
             login,
             outcome: Box::new(outcome),
             terminal_name: known.name.clone(),
@@ -294,11 +328,14 @@ impl Directory {
         now: Moment,
         id: SessionId,
         terminal: &str,
-        edge: Edge,
-        shown: Proof,
-        breaks: Vec<u64>,
+        entry: Entry,
         started_session: bool,
     ) {
+        let Entry {
+            edge,
+            shown,
+            breaks,
+        } = entry;
         let known = &self.terminals[terminal];
         let (Some(online), Some(key)) = (known.online, known.key) else {
             return;

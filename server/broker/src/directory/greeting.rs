@@ -4,7 +4,7 @@ use heliostat_control::greetd::{CardState, Enrol as Offered, GreeterContext};
 use heliostat_control::session::ToSession;
 use heliostat_wire::control::{CardRefusal, DetachReason};
 
-use super::cards::Admission;
+use super::cards::{Admission, New};
 use super::*;
 use crate::policy::{self, Enrol, Outcome, Proof};
 
@@ -36,15 +36,14 @@ impl Directory {
             card: &edge.card,
         };
         self.audit(now, "greeter", who, id.to_string());
-        self.launch(
-            now,
+        let new = New {
             id,
-            Kind::Greeter,
-            &user,
-            terminal,
-            None,
-            Outcome::default(),
-        );
+            kind: Kind::Greeter,
+            person: user,
+            login: None,
+            outcome: Outcome::default(),
+        };
+        self.launch(now, terminal, new);
         self.act(Action::Greet(id, context));
         self.wait(now, id, terminal, edge, Proof::None);
     }

@@ -160,6 +160,18 @@ impl Directory {
             } => self.login_failed(now, greeter, &person, &text),
             Event::Groups(groups) => self.groups_are(now, groups),
             Event::Policy(policy) => self.policy_changed(now, *policy),
+            Event::HookFailed {
+                person,
+                terminal,
+                text,
+            } => {
+                let who = Who {
+                    person: &person,
+                    terminal: &terminal,
+                    card: "",
+                };
+                self.audit(now, "hook_failed", who, text);
+            }
             Event::PolicyRefused(why) => self.audit(now, "policy_refused", Who::default(), why),
             Event::Tick => self.tick(now),
         }

@@ -203,13 +203,20 @@ impl Directory {
         let certified =
             proof::from_certificate(&signed.certificate, now_s, authorities).map_err(in_words)?;
         if challenge.purpose == Purpose::Attach {
-            let named = certified.card_id.as_deref();
+            let named = certified.card.as_deref();
             if !certified.chained || named != Some(card) {
                 return Err(format!(
                     "its certificate names {} and not {card}",
                     named.unwrap_or("no card")
                 ));
             }
+        }
+        // What signs without a PIN must not pass for what signs with one.
+        let other = bound.and_then(|keys| keys.get(other(challenge.key)));
+        let wrong_role = challenge.key == ProofKey::PivAuthentication
+            && certified.role == Some(ProofKey::CardAuthentication);
+        if wrong_role || other == Some(&certified.key) {
+            return Err("it shows the same key as its owner's and as its own".to_owned());
         }
         proof::verify(&said, signed, &certified.key).map_err(in_words)?;
         Ok(Some(certified.key))
@@ -307,8 +314,15 @@ impl Directory {
         };
         self.audit_proof(now, terminal, &proving, "no_proof", &format!("{why:?}"));
         let binding = proving.challenge.purpose == Purpose::Enrol;
-        // A card need not have every key that could be bound.
-        if binding && why == ProofFailure::NoKey && !proving.then.is_empty() {
+        // A card need not have every key that could be bound; one of its owner's will do.
+        if binding && why == ProofFailure::NoKey {
+            let mut proving = proving;
+            if proving.challenge.key == ProofKey::CardAuthentication && proving.then.is_empty() {
+                proving.then.push(ProofKey::PivAuthentication);
+            }
+            if proving.then.is_empty() {
+                return self.not_proven(now, terminal, proving, words_for(why));
+            }
             let shown = proving.shown.unwrap_or(Proof::None);
             return self.go_on(now, terminal, proving, shown);
         }
@@ -383,6 +397,13 @@ fn level(key: ProofKey) -> Proof {
     match key {
         ProofKey::CardAuthentication => Proof::Card,
         ProofKey::PivAuthentication => Proof::CardPin,
+    }
+}
+
+fn other(key: ProofKey) -> ProofKey {
+    match key {
+        ProofKey::CardAuthentication => ProofKey::PivAuthentication,
+        ProofKey::PivAuthentication => ProofKey::CardAuthentication,
     }
 }
 

@@ -5,6 +5,7 @@ use heliostat_control::session::{FromSession, Ready, ToSession};
 use heliostat_wire::control::{CardRefusal, DetachReason, ToTerminal};
 use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 
+use super::cards::Entry;
 use super::*;
 
 /// How long a terminal has to say what it makes of a link that its session lost.
@@ -111,7 +112,12 @@ impl Directory {
             return;
         };
         if let Some(edge) = self.park(&terminal) {
-            self.offer(now, id, &terminal, edge, shown, vec![], started);
+            let entry = Entry {
+                edge,
+                shown,
+                breaks: Vec::new(),
+            };
+            self.offer(now, id, &terminal, entry, started);
         }
     }
 
@@ -132,7 +138,12 @@ impl Directory {
             (Slot::Joined(join), Some(_)) => {
                 let (edge, breaks) = (join.edge.clone(), join.breaks.clone());
                 let shown = join.shown;
-                self.offer(now, id, &terminal, edge, shown, breaks, false);
+                let entry = Entry {
+                    edge,
+                    shown,
+                    breaks,
+                };
+                self.offer(now, id, &terminal, entry, false);
             }
             _ => self.vacate(&terminal, DetachReason::LinkLost),
         }

@@ -5,6 +5,7 @@ use heliostat_wire::control::{CardRefusal, DetachReason, Hello, LoginOffer, ToBr
 use heliostat_wire::id::{AttachId, KeyPin};
 use heliostat_wire::receipt::Receipt;
 
+use super::cards::Entry;
 use super::*;
 
 /// Links of one card edge that may break within [`BREAKS_WITHIN_MS`] before it takes a person to
@@ -296,7 +297,12 @@ impl Directory {
         let (session, edge, breaks) = (join.session, join.edge.clone(), join.breaks.clone());
         let shown = join.shown;
         if matches!(self.sessions[&session].state, State::Running(_)) {
-            self.offer(now, session, id, edge, shown, breaks, false);
+            let entry = Entry {
+                edge,
+                shown,
+                breaks,
+            };
+            self.offer(now, session, id, entry, false);
         }
     }
 

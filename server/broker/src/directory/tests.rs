@@ -23,7 +23,10 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        Self::with("default.proof = \"none\"\ndefault.keep_pixels = \"5min\"", Remembered::default())
+        Self::with(
+            "default.proof = \"none\"\ndefault.keep_pixels = \"5min\"",
+            Remembered::default(),
+        )
     }
 
     /// A site of this policy.

@@ -491,6 +491,15 @@ pub enum Event {
     Groups(BTreeMap<String, Vec<String>>),
     /// The policy file has changed.
     Policy(Box<crate::policy::Policy>),
+    /// A command that was run as a person came to nothing.
+    HookFailed {
+        /// Whose.
+        person: String,
+        /// The terminal's id.
+        terminal: String,
+        /// Why.
+        text: String,
+    },
     /// The policy file has changed, and is none: why.
     PolicyRefused(String),
     /// A deadline has passed.

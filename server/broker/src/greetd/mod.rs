@@ -12,6 +12,7 @@ pub mod socket;
 pub use heliostat_control::greetd::{CardState, Choices, Enrol, GreeterContext};
 pub use pam::PamLogins;
 pub use serve::{Greeter, GreeterEvent, LoginWorker, LoginWorkers, Outcome, serve};
+pub use socket::Folder;
 
 #[cfg(test)]
 mod tests;

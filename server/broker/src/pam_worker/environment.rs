@@ -73,6 +73,7 @@ mod tests {
         let start = StartSession {
             session: SessionId([1; 16]),
             session_kind: SessionKind::Desktop,
+            bound_to: String::new(),
             person: "anna".to_owned(),
             min_uid: 1000,
             folder: "/run/s".into(),

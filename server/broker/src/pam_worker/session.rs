@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use heliostat_control::lines;
-use heliostat_control::worker::{Failure, FromWorker, StartSession};
+use heliostat_control::worker::{Failure, FromWorker, SessionKind, StartSession};
 use nix::unistd::{Pid, Uid};
 
 use super::channel::Voice;
@@ -17,7 +17,7 @@ use super::environment;
 use super::login::{Login, failed};
 use crate::control_group::own::Group;
 use crate::control_group::systemd::{self, Scope};
-use crate::directory::Owner;
+use crate::directory::{Kind, Owner};
 use crate::exec;
 use crate::passing;
 use crate::process::start_time;
@@ -130,6 +130,11 @@ fn spawn(login: &mut Login, start: &StartSession, fds: Vec<OwnedFd>) -> anyhow::
     };
     let pid = exec(&order, &keeper, start, socket, log)?;
     let owner = Owner {
+        kind: match start.session_kind {
+            SessionKind::Desktop => Kind::Desktop,
+            SessionKind::Greeter => Kind::Greeter,
+            SessionKind::Kiosk => Kind::Kiosk(start.bound_to.clone()),
+        },
         person: start.person.clone(),
         uid: account.uid,
         pid,

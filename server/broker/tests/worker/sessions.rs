@@ -35,6 +35,7 @@ async fn run(site: &Site, script: &str, min_uid: u32) -> Script {
     let listener = UnixListener::bind(folder.join("session.sock")).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     let start = StartSession {
+        bound_to: String::new(),
         session: SessionId(getrandom()),
         session_kind: SessionKind::Desktop,
         person: "the broker's name".to_owned(),

@@ -1,0 +1,243 @@
+//! What the hub does around logins: it starts sessions for those who are let in, keeps the workers
+//! of those who are on their way, and serves greeters.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use heliostat_control::greetd::GreeterContext;
+use heliostat_control::worker::{Limits, SessionKind};
+use heliostat_wire::id::SessionId;
+use nix::unistd::User;
+use tokio::sync::{mpsc, watch};
+use tracing::warn;
+
+use crate::directory::{Event, Gone, Hook, Kind, LoggedIn, LoginId, Start};
+use crate::greetd::{self, Folder, Greeter, GreeterEvent, Outcome as Came, PamLogins};
+use crate::groups;
+use crate::hooks;
+use crate::hub::{Hub, Incoming, ToHub};
+use crate::launcher::StartOrder;
+use crate::policy::Outcome;
+use crate::session_file;
+use crate::worker::Worker;
+
+/// Words of one greeter that may wait for the hub.
+const MAX_WORDS: usize = 8;
+
+/// Logins under way.
+#[derive(Debug, Default)]
+pub struct Logins {
+    /// Those that have succeeded and lead somewhere yet.
+    held: HashMap<LoginId, Worker>,
+    next: u64,
+    /// What each greeter is to show; its task ends with this.
+    greeters: HashMap<SessionId, Served>,
+}
+
+/// A greeter that is served.
+#[derive(Debug)]
+struct Served {
+    context: watch::Sender<GreeterContext>,
+    _folder: Folder,
+}
+
+impl Hub {
+    /// Starts a session for somebody who has been let in.
+    pub(crate) fn start(&mut self, start: Start) {
+        let worker = start
+            .login
+            .and_then(|login| self.logins.held.remove(&login));
+        let command = self.launcher.command();
+        let mut order = StartOrder {
+            session: start.session,
+            kind: session_kind(&start.kind),
+            bound_to: match &start.kind {
+                Kind::Kiosk(bound_to) => bound_to.clone(),
+                Kind::Desktop | Kind::Greeter => String::new(),
+            },
+            person: start.person.clone(),
+            worker,
+            limits: limits(&start.outcome),
+            command: None,
+            config: None,
+            environment: Vec::new(),
+            rhost: start.address.clone(),
+            tty: start.terminal_name.clone(),
+        };
+        let file = match &start.kind {
+            Kind::Desktop => session_file::of_desktop(&start.outcome.desktop.0),
+            Kind::Kiosk(_) => Some(session_file::of_one_program(&start.outcome.kiosk.0)),
+            Kind::Greeter => Some(session_file::of_one_program(&self.greeter_command)),
+        };
+        if let Some(file) = file {
+            order.command = Some([command, &["--site".to_owned(), file]].concat());
+        }
+        if start.kind != Kind::Desktop {
+            // What the site chooses for desktops is not for these.
+            order.config = Some("/dev/null".into());
+        }
+        if start.kind == Kind::Greeter {
+            match self.serve_greeter(&start) {
+                Ok(socket) => {
+                    let socket = socket.to_string_lossy().into_owned();
+                    order.environment.push(("GREETD_SOCK".to_owned(), socket));
+                }
+                Err(error) => {
+                    warn!("a greeter cannot be started: {error:#}");
+                    let how = Gone::NotStarted(format!("the greeter cannot be started: {error:#}"));
+                    let session = start.session;
+                    return self.later(Event::SessionGone { session, how });
+                }
+            }
+        }
+        self.start_session(order);
+    }
+
+    /// Listens for a greeter, and has its logins served; gives its socket.
+    fn serve_greeter(&mut self, start: &Start) -> anyhow::Result<PathBuf> {
+        let user = User::from_name(&start.person)?.with_context(|| {
+            format!(
+                "there is no user {}: make one (useradd --system --shell /usr/sbin/nologin {})",
+                start.person, start.person
+            )
+        })?;
+        let who = (user.uid.as_raw(), user.gid.as_raw());
+        let (listener, folder) =
+            greetd::socket::listen(self.launcher.run_dir(), start.session, who)?;
+        let (context, shown) = watch::channel(GreeterContext::default());
+        let greeter = Greeter {
+            session: start.session,
+            uid: who.0,
+            listener,
+            context: shown,
+        };
+        let pam = PamLogins {
+            workers: self.launcher.workers().clone(),
+            service: self.launcher.service().to_owned(),
+            rhost: start.address.clone(),
+            tty: start.terminal_name.clone(),
+        };
+        let (out, words) = mpsc::channel(MAX_WORDS);
+        tokio::spawn(greetd::serve(greeter, pam, out));
+        tokio::spawn(pass_on(words, self.to_hub.clone()));
+        let socket = folder.socket();
+        let served = Served {
+            context,
+            _folder: folder,
+        };
+        self.logins.greeters.insert(start.session, served);
+        Ok(socket)
+    }
+
+    /// Tells a greeter what it is to show.
+    pub(crate) fn greet(&mut self, session: SessionId, context: GreeterContext) {
+        if let Some(served) = self.logins.greeters.get(&session) {
+            let _ = served.context.send(context);
+        }
+    }
+
+    /// A session is over; if it was a greeter, nobody logs in there any more.
+    pub(crate) fn forget_greeter(&mut self, session: SessionId) {
+        self.logins.greeters.remove(&session);
+    }
+
+    /// Something has come of a login at a greeter.
+    pub(crate) fn greeter_says(&mut self, said: GreeterEvent<Worker>, groups: Vec<String>) {
+        let greeter = said.session;
+        match said.outcome {
+            Came::LoggedIn {
+                person,
+                worker,
+                choices,
+            } => {
+                self.logins.next += 1;
+                let login = LoginId(self.logins.next);
+                self.logins.held.insert(login, worker);
+                self.event(Event::LoggedIn(LoggedIn {
+                    greeter,
+                    person,
+                    groups,
+                    login,
+                    enrol: choices.enrol,
+                }));
+            }
+            Came::Failed { person, text } => self.event(Event::LoginFailed {
+                greeter,
+                person,
+                text,
+            }),
+            Came::Cancelled { person } => {
+                tracing::debug!(person, "a login was given up");
+            }
+        }
+    }
+
+    /// Lets a login go that leads nowhere; its worker ends.
+    pub(crate) fn drop_login(&mut self, login: LoginId) {
+        self.logins.held.remove(&login);
+    }
+
+    /// Runs a command as a person, beside everything else.
+    pub(crate) fn hook(&self, hook: Hook) {
+        tokio::spawn(hooks::run(hook, self.to_hub.clone()));
+    }
+
+    /// Finds out which groups people are in. The name service may be slow.
+    pub(crate) fn look_up(&self, people: Vec<String>) {
+        let to_hub = self.to_hub.clone();
+        tokio::task::spawn_blocking(move || {
+            let groups = Event::Groups(groups::of(&people));
+            let _ = to_hub.blocking_send(Incoming::Event(groups));
+        });
+    }
+
+    /// Has the hub hear an event after what it does now.
+    fn later(&self, event: Event) {
+        let to_hub = self.to_hub.clone();
+        tokio::spawn(async move { to_hub.send(Incoming::Event(event)).await });
+    }
+}
+
+/// Passes a greeter's words on to the hub, with the groups of whoever has logged in.
+async fn pass_on(mut words: mpsc::Receiver<GreeterEvent<Worker>>, hub: ToHub) {
+    while let Some(said) = words.recv().await {
+        let groups = match &said.outcome {
+            Came::LoggedIn { person, .. } => {
+                let person = person.clone();
+                let found = tokio::task::spawn_blocking(move || groups::of(&[person]));
+                let found = found.await.unwrap_or_default();
+                found.into_values().next().unwrap_or_default()
+            }
+            Came::Failed { .. } | Came::Cancelled { .. } => Vec::new(),
+        };
+        if hub
+            .send(Incoming::Greeter(Box::new(said), groups))
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn session_kind(kind: &Kind) -> SessionKind {
+    match kind {
+        Kind::Desktop => SessionKind::Desktop,
+        Kind::Greeter => SessionKind::Greeter,
+        Kind::Kiosk(_) => SessionKind::Kiosk,
+    }
+}
+
+/// What a session may use, as the policy has it.
+fn limits(outcome: &Outcome) -> Limits {
+    let memory = outcome.memory.0;
+    Limits {
+        memory_max: memory,
+        // Slowed a little before it is killed.
+        memory_high: memory.map(|bytes| bytes / 10 * 9),
+        cpu_weight: Some(outcome.cpu.0),
+        tasks_max: Some(outcome.tasks),
+        io_weight: Some(outcome.disk.0),
+    }
+}
