@@ -309,7 +309,8 @@ fn logged_in() -> Desk {
 fn person_without_a_card_logs_in_and_leaves() {
     let mut desk = logged_in();
     let gone = Action::Send(ToBroker::CardRemoved { seq: 1 });
-    assert_eq!(handle(&mut desk.clone(), DeskEvent::GiveUp), [gone.clone()]);
+    let actions = handle(&mut desk.clone(), DeskEvent::GiveUp);
+    assert_eq!(actions[..], [gone.clone()][..]);
     handle(
         &mut desk,
         DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, 7)))),

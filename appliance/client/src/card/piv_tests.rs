@@ -248,7 +248,8 @@ fn some_key() -> Key {
 fn endless_cards_are_given_up() {
     for key in [ProofKey::CardAuthentication, ProofKey::PivAuthentication] {
         for known in [None, Some(some_key())] {
-            let endless: [&dyn Fn(u32, &[u8]) -> Vec<u8>; 5] = [
+            type Answer<'a> = &'a dyn Fn(u32, &[u8]) -> Vec<u8>;
+            let endless: [Answer<'_>; 5] = [
                 &|_, _| [vec![0; 250], vec![0x61, 0xff]].concat(),
                 &|_, _| vec![0x61, 0xff],
                 &|_, _| vec![0x6c, 0x10],

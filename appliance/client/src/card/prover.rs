@@ -299,3 +299,7 @@ fn end(transaction: Transaction<'_>, disposition: Disposition) {
         debug!(%error, "the card was let go with an error");
     }
 }
+
+#[cfg(test)]
+#[path = "prover_tests.rs"]
+mod tests;
