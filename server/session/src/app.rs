@@ -213,6 +213,7 @@ impl Session {
         while !self.app.is_over() {
             self.turn(None)?;
         }
+        self.app.close_x11();
         info!("the session is over");
         Ok(())
     }

@@ -185,6 +185,18 @@ impl Drop for X11 {
 }
 
 impl App {
+    /// The session is over: the X server goes, and with it what smithay has left in /tmp. What
+    /// watches the server holds on to the loop, so it does not go with it by itself.
+    pub(crate) fn close_x11(&mut self) {
+        let Some(x11) = self.x11.take() else {
+            return;
+        };
+        x11.handle.remove(x11.door);
+        if let Server::Starting(process) | Server::Running(process, _) = &x11.server {
+            x11.handle.remove(process.source);
+        }
+    }
+
     /// A program has connected, and there is no X server.
     fn start_xwayland(&mut self) {
         let Some(mut x11) = self.x11.take() else {
@@ -247,8 +259,13 @@ impl App {
                 x11.server = Server::Running(process, Box::new(wm));
                 x11.tell_scale();
                 self.set_x11_cursor();
-                self.offer_to_x11(SelectionTarget::Clipboard);
-                self.offer_to_x11(SelectionTarget::Primary);
+                // Nothing to offer is nothing to say: the program that the server was started for may
+                // have copied something by now.
+                for target in [SelectionTarget::Clipboard, SelectionTarget::Primary] {
+                    if self.offered.has(target) {
+                        self.offer_to_x11(target);
+                    }
+                }
             }
             Err(error) => {
                 x11.server = Server::Starting(process);

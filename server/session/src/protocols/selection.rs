@@ -39,6 +39,16 @@ impl Offered {
     }
 }
 
+impl Offered {
+    /// Whether a Wayland client offers something.
+    pub(crate) fn has(&self, target: SelectionTarget) -> bool {
+        match target {
+            SelectionTarget::Clipboard => self.clipboard.is_some(),
+            SelectionTarget::Primary => self.primary.is_some(),
+        }
+    }
+}
+
 impl SelectionHandler for App {
     /// What the session itself offers, it offers for X11 programs.
     type SelectionUserData = ();
