@@ -18,7 +18,7 @@ use crate::groups;
 use crate::hooks;
 use crate::hub::{Hub, Incoming, ToHub};
 use crate::launcher::StartOrder;
-use crate::policy::Outcome;
+use crate::policy::{Outcome, Weight};
 use crate::session_file;
 use crate::worker::Worker;
 
@@ -229,6 +229,11 @@ fn session_kind(kind: &Kind) -> SessionKind {
     }
 }
 
+/// A weight that is not everybody's.
+fn share(weight: Weight) -> Option<u16> {
+    (weight.0 != 100).then_some(weight.0)
+}
+
 /// What a session may use, as the policy has it.
 fn limits(outcome: &Outcome) -> Limits {
     let memory = outcome.memory.0;
@@ -236,8 +241,8 @@ fn limits(outcome: &Outcome) -> Limits {
         memory_max: memory,
         // Slowed a little before it is killed.
         memory_high: memory.map(|bytes| bytes / 10 * 9),
-        cpu_weight: Some(outcome.cpu.0),
+        cpu_weight: share(outcome.cpu),
         tasks_max: Some(outcome.tasks),
-        io_weight: Some(outcome.disk.0),
+        io_weight: share(outcome.disk),
     }
 }

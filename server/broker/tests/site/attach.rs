@@ -16,7 +16,8 @@ use crate::terminal::within;
 
 #[tokio::test]
 async fn terminal_keeps_no_pixels_unless_the_site_lets_it() {
-    for (more, keep_pixels_s) in [("", 0), ("[terminals]\nkeep_pixels_s = 300\n", 300)] {
+    let allowed = "# policy: default.keep_pixels = \"5min\"\n";
+    for (more, keep_pixels_s) in [("", 0), (allowed, 300)] {
         let broker = Broker::with(more, &[]);
         let [person, _] = people();
         broker.add_card("c1", &person);
