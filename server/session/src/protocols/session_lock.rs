@@ -162,6 +162,12 @@ impl App {
 
     /// What gets keys while the session is locked.
     pub(crate) fn lock_focus(&self) -> Option<WlSurface> {
+        if let Lock::Locked(locked) = &self.lock
+            && locked.confirmation.is_some()
+        {
+            // Lockers are not ready for keys before: swaylock crashes on them.
+            return None;
+        }
         let at = self.pointer.current_location();
         let here = self.desk.screen_at(at).into_iter();
         let screens = here.chain(self.desk.screens());
