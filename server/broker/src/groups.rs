@@ -6,32 +6,38 @@ use std::ffi::CString;
 use nix::unistd::{Group, User, getgrouplist};
 use tracing::debug;
 
-/// The names of the groups of each person; none for who has no account. May take long where the
-/// name service asks another machine.
+/// The names of the groups of each person; none for who has no account. Those of whom the name
+/// service cannot say it now are left out. May take long where it asks another machine.
 pub fn of(people: &[String]) -> BTreeMap<String, Vec<String>> {
     people
         .iter()
-        .map(|person| (person.clone(), groups_of(person)))
+        .filter_map(|person| Some((person.clone(), of_one(person)?)))
         .collect()
 }
 
-fn groups_of(person: &str) -> Vec<String> {
+/// The groups of one person; nothing where the name service cannot say.
+pub fn of_one(person: &str) -> Option<Vec<String>> {
+    // A name that cannot be a C string cannot be an account either.
     let Ok(name) = CString::new(person) else {
-        return Vec::new();
+        return Some(Vec::new());
     };
     let found = match User::from_name(person) {
+        Ok(None) => return Some(Vec::new()),
         Ok(Some(user)) => getgrouplist(&name, user.gid),
-        Ok(None) => return Vec::new(),
         Err(error) => Err(error),
     };
-    match found {
-        Ok(groups) => groups
-            .into_iter()
-            .filter_map(|group| Some(Group::from_gid(group).ok()??.name))
-            .collect(),
+    let names = found.and_then(|groups| groups.into_iter().map(Group::from_gid).collect());
+    match names {
+        Ok::<Vec<Option<Group>>, _>(groups) => Some(
+            groups
+                .into_iter()
+                .flatten()
+                .map(|group| group.name)
+                .collect(),
+        ),
         Err(error) => {
             debug!(person, %error, "the groups of a person are not known");
-            Vec::new()
+            None
         }
     }
 }

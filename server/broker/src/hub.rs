@@ -52,7 +52,7 @@ pub enum Incoming {
     /// Sessions have had time to say how they are.
     Survey(Survey),
     /// Something has come of a login at a greeter; with the groups of who has logged in.
-    Greeter(Box<GreeterEvent<Worker>>, Vec<String>),
+    Greeter(Box<GreeterEvent<Worker>>, Option<Vec<String>>),
 }
 
 /// The way to the hub.

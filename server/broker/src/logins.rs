@@ -63,7 +63,7 @@ impl Hub {
             config: None,
             environment: Vec::new(),
             rhost: start.address.clone(),
-            tty: start.terminal_name.clone(),
+            tty: tty_of(&start.terminal_name),
         };
         let file = match &start.kind {
             Kind::Desktop => session_file::of_desktop(&start.outcome.desktop.0),
@@ -116,7 +116,7 @@ impl Hub {
             workers: self.launcher.workers().clone(),
             service: self.launcher.service().to_owned(),
             rhost: start.address.clone(),
-            tty: start.terminal_name.clone(),
+            tty: tty_of(&start.terminal_name),
         };
         let (out, words) = mpsc::channel(MAX_WORDS);
         tokio::spawn(greetd::serve(greeter, pam, out));
@@ -143,7 +143,7 @@ impl Hub {
     }
 
     /// Something has come of a login at a greeter.
-    pub(crate) fn greeter_says(&mut self, said: GreeterEvent<Worker>, groups: Vec<String>) {
+    pub(crate) fn greeter_says(&mut self, said: GreeterEvent<Worker>, groups: Option<Vec<String>>) {
         let greeter = said.session;
         match said.outcome {
             Came::LoggedIn {
@@ -205,11 +205,10 @@ async fn pass_on(mut words: mpsc::Receiver<GreeterEvent<Worker>>, hub: ToHub) {
         let groups = match &said.outcome {
             Came::LoggedIn { person, .. } => {
                 let person = person.clone();
-                let found = tokio::task::spawn_blocking(move || groups::of(&[person]));
-                let found = found.await.unwrap_or_default();
-                found.into_values().next().unwrap_or_default()
+                let found = tokio::task::spawn_blocking(move || groups::of_one(&person));
+                found.await.unwrap_or_default()
             }
-            Came::Failed { .. } | Came::Cancelled { .. } => Vec::new(),
+            Came::Failed { .. } | Came::Cancelled { .. } => None,
         };
         if hub
             .send(Incoming::Greeter(Box::new(said), groups))
@@ -232,6 +231,22 @@ fn session_kind(kind: &Kind) -> SessionKind {
 /// A weight that is not everybody's.
 fn share(weight: Weight) -> Option<u16> {
     (weight.0 != 100).then_some(weight.0)
+}
+
+/// A terminal's name as PAM and logind are told of it. Terminals name themselves, so what could
+/// pass for a virtual console or a display of this machine is taken from it.
+fn tty_of(name: &str) -> String {
+    let plain = name.chars().take(64);
+    let plain = plain.map(|c| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    });
+    std::iter::once("heliostat-".to_owned())
+        .chain(plain.map(String::from))
+        .collect()
 }
 
 /// What a session may use, as the policy has it.

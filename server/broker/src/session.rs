@@ -32,6 +32,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long to wait before connecting again.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// How long a start that was called off may take to come to its end.
+const CALLED_OFF: Duration = Duration::from_secs(5);
+
 /// What the hub asks for.
 #[derive(Debug)]
 pub enum Order {
@@ -49,10 +52,7 @@ pub async fn start(
     hub: ToHub,
 ) {
     let id = order.session;
-    let begun = tokio::select! {
-        begun = launcher.start(order) => begun,
-        () = called_off(&mut inbox) => Err(Gone::NotStarted("it was called off".to_owned())),
-    };
+    let begun = begin(order, &launcher, &mut inbox).await;
     let how = match begun {
         Err(how) => how,
         Ok((worker, owner)) => {
@@ -67,6 +67,28 @@ pub async fn start(
         }
     };
     finish(id, launcher, how, hub).await;
+}
+
+/// Starts a session, unless it is called off; what has begun by then is seen to its end.
+async fn begin(
+    order: StartOrder,
+    launcher: &Launcher,
+    inbox: &mut mpsc::Receiver<Order>,
+) -> Result<(Worker, Owner), Gone> {
+    let mut starting = std::pin::pin!(launcher.start(order));
+    tokio::select! {
+        biased;
+        begun = &mut starting => return begun,
+        () = called_off(inbox) => {}
+    }
+    // A worker that hangs in PAM ends with what waits for it here.
+    let begun = tokio::time::timeout(CALLED_OFF, starting).await;
+    let called_off = Gone::NotStarted("it was called off".to_owned());
+    let (worker, owner) = begun.map_err(|_| called_off)??;
+    if let Ok(process) = Process::watch(owner.pid) {
+        process.kill();
+    }
+    Ok((worker, owner))
 }
 
 /// Resolves when a session is not wanted any more that does not run yet.

@@ -229,7 +229,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if self.stage == Stage::Login {
+        if matches!(self.stage, Stage::Login | Stage::Starting) {
             self.kill();
         }
     }

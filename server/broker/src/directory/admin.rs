@@ -49,7 +49,7 @@ impl Directory {
             label: label.to_owned(),
             added_s,
             revoked_s: None,
-            keys: self.keys_of(card, person).or(keys),
+            keys: keys.or(self.keys_of(card, person)),
             standing,
         };
         self.cards.insert(card.to_owned(), given.clone());
@@ -77,6 +77,10 @@ impl Directory {
             let text = format!("there is no card {card}; see heliostatctl card list");
             return fail(Why::NotFound, text);
         };
+        if known.revoked_s.is_some() {
+            let text = format!("card {card} is revoked; add {alias} to its person by card add");
+            return fail(Why::Conflict, text);
+        }
         let (person, label) = (known.person.clone(), known.label.clone());
         self.add_card(now, alias, &person, &label, Standing::Good, Keys::default())
     }
@@ -111,10 +115,7 @@ impl Directory {
         let id = self.find_session(wanted)?;
         let session = &self.sessions[&id];
         let person = session.person.clone();
-        if session.holder.is_none() {
-            let text = format!("{person}'s session is at no terminal, so there is nothing to lock");
-            return fail(Why::Conflict, text);
-        }
+        self.graces.retain(|(_, owner), _| *owner != person);
         self.lock(now, id, "asked for by an administrator");
         self.end_lost_greeters(now);
         let text = format!("{person}'s session is locked");
@@ -237,6 +238,7 @@ impl Directory {
             .sessions
             .iter()
             .filter(|(id, session)| matches(id, session))
+            .filter(|(_, session)| !matches!(session.state, State::Ending { .. }))
             .map(|(id, _)| *id)
             .collect();
         match found[..] {

@@ -7,6 +7,9 @@ use heliostat_wire::limits::MAX_KEEP_S;
 use super::*;
 use crate::policy::{Enrol, Given, Outcome, Proof};
 
+/// How long a terminal has to show its ticket; a little longer than the ticket lives.
+const OFFER_MS: u64 = 20_000;
+
 /// How a session is come by.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -94,15 +97,20 @@ impl Directory {
         }
         if self.policy.asks_for_groups() && !self.groups.contains_key(&card.person) {
             // A rule that asks for more may be for a group of theirs.
-            self.ungrouped.insert(terminal.to_owned());
-            return self.act(Action::LookUp(card.person));
+            let waits = self.ungrouped.insert(terminal.to_owned(), edge.seq);
+            // One question at a time for one terminal; its answer is every waiting one's.
+            return match waits {
+                Some(seq) if seq == edge.seq => {}
+                _ => self.act(Action::LookUp(card.person)),
+            };
         }
         let outcome = self.decide(terminal, Some(&edge.card), Some(&card.person));
         let Some(needed) = outcome.needs(kind_of(&edge.card)) else {
             let text = "This site takes only cards that prove themselves, and this card cannot.";
             return self.refuse(now, terminal, CardRefusal::Forbidden, text);
         };
-        let needed = match self.has_grace(now, &edge.card, &card.person) {
+        let can_show = card.keys.card.is_some() || card.keys.owner.is_some();
+        let needed = match can_show && self.has_grace(now, &edge.card, &card.person) {
             true => needed.min(Proof::Card),
             false => needed,
         };
@@ -162,7 +170,11 @@ impl Directory {
             true => (Kind::Desktop, admission),
             false => {
                 self.drop_login(admission.login);
-                let bound_to = edge.id().unwrap_or(terminal).to_owned();
+                // A card that nobody knows is no more than a terminal's word.
+                let bound_to = match edge.id().filter(|card| self.cards.contains_key(*card)) {
+                    Some(card) => format!("card {card}"),
+                    None => format!("terminal {terminal}"),
+                };
                 let admission = Admission {
                     person: outcome.kiosk_user.clone(),
                     login: None,
@@ -173,7 +185,10 @@ impl Directory {
         };
         let found = match &kind {
             Kind::Desktop => self.session_of(&admission.person),
-            kiosk => self.session_like(|session| session.kind == *kiosk),
+            kiosk => {
+                let user = admission.person.as_str();
+                self.session_like(|session| session.kind == *kiosk && session.person == user)
+            }
         };
         let shown = admission.shown;
         match found.map(|(id, state)| (id, state.clone())) {
@@ -223,7 +238,7 @@ impl Directory {
             let text = "The server can take no more desktops at the moment. Try again later.";
             return self.refuse(now, terminal, CardRefusal::Busy, text);
         }
-        let (id, person) = (now.fresh, admission.person.clone());
+        let (id, person) = (self.fresh_id(), admission.person.clone());
         let who = Who {
             person: &person,
             terminal,
@@ -354,8 +369,10 @@ impl Directory {
             .map(|idle| idle.as_secs().min(u64::from(u32::MAX)) as u32);
         let keep = u32::try_from(outcome.keep_pixels.0.as_secs()).unwrap_or(u32::MAX);
         let old = self.sessions[&id].holder.clone();
-        if let Some(old) = old.filter(|old| old.terminal != terminal) {
-            self.move_away(now, &old, &name);
+        match old {
+            Some(old) if old.terminal != terminal => self.move_away(now, &old, &name),
+            Some(old) => self.attach_over(old.attach, &DetachReason::LinkLost),
+            None => {}
         }
         let session = self.sessions.get_mut(&id).expect("a known session");
         session.vacant.limit_ms = Vacant::new(now, &outcome).limit_ms;
@@ -381,7 +398,9 @@ impl Directory {
         session.holder = Some(Holder {
             terminal: terminal.to_owned(),
             attach,
-            phase: Phase::Offered,
+            phase: Phase::Offered {
+                until_ms: now.ms + OFFER_MS,
+            },
         });
         let record = AttachRecord {
             attach,
@@ -392,6 +411,7 @@ impl Directory {
             edge: edge.clone(),
             shown,
             started_session,
+            over: None,
         };
         let known = self.terminals.get_mut(terminal).expect("a known terminal");
         known.slot = Slot::Joined(Join {
@@ -400,6 +420,7 @@ impl Directory {
             session: id,
             attach,
             breaks,
+            confirmed: true,
         });
         self.act(Action::Offer(offer));
         self.act(Action::Keep(Record::Attach(record.clone())));
@@ -420,6 +441,7 @@ impl Directory {
         let reason = DetachReason::MovedElsewhere {
             terminal: to.into(),
         };
+        self.attach_over(old.attach, &reason);
         let message = ToTerminal::Detach {
             attach_id: old.attach,
             reason,

@@ -27,7 +27,7 @@ impl Directory {
             let text = "Too many people are logging in at the moment. Try again soon.";
             return self.refuse(now, terminal, CardRefusal::Busy, text);
         }
-        let id = now.fresh;
+        let id = self.fresh_id();
         let outcome = self.decide(terminal, edge.id(), person.as_deref());
         let context = self.context(terminal, &edge, person, outcome.enrol);
         let who = Who {
@@ -97,14 +97,21 @@ impl Directory {
             login,
             ..
         } = said;
-        self.groups.insert(person.clone(), groups);
+        if let Some(groups) = groups {
+            self.groups.insert(person.clone(), groups);
+        }
         let who = Who {
             person: &person,
             terminal: &terminal,
             card: &edge.card,
         };
         self.audit(now, "login", who, "password");
-        self.dismiss(now, &terminal);
+        self.dismiss(&terminal);
+        if self.policy.asks_for_groups() && !self.groups.contains_key(&person) {
+            self.drop_login(Some(login));
+            let text = "The server cannot look you up at the moment. Try again.";
+            return self.refuse(now, &terminal, CardRefusal::SessionFailed, text);
+        }
         if let Err(text) = self.may_log_in(&terminal, &edge, &person) {
             self.drop_login(Some(login));
             return self.refuse(now, &terminal, CardRefusal::Forbidden, &text);
@@ -121,7 +128,7 @@ impl Directory {
             (true, false) => self.bind(now, &terminal, edge, person, login),
             (wanted, _) => {
                 if wanted && known.is_none() && outcome.keyless {
-                    self.give_keyless(now, &edge.card, &person);
+                    self.give_keyless(now, &terminal, &edge.card, &person);
                 }
                 let admission = Admission {
                     person,
@@ -154,14 +161,14 @@ impl Directory {
     }
 
     /// A card that cannot prove anything becomes somebody's.
-    fn give_keyless(&mut self, now: Moment, card: &str, person: &str) {
+    fn give_keyless(&mut self, now: Moment, terminal: &str, card: &str, person: &str) {
         let given = Card {
             person: person.to_owned(),
             label: String::new(),
             added_s: now.unix_ms / 1000,
             revoked_s: None,
             keys: Keys::default(),
-            standing: self.standing_of_new(card, person),
+            standing: self.standing_of_new(terminal, card, person),
         };
         self.cards.insert(card.to_owned(), given.clone());
         let who = Who {
@@ -173,17 +180,19 @@ impl Directory {
         self.act(Action::Keep(Record::Card(card.to_owned(), given)));
     }
 
-    /// Whether a card that a person binds is good at once.
-    pub(super) fn standing_of_new(&self, card: &str, person: &str) -> Standing {
-        let holder = self.terminals.iter().find_map(|(id, terminal)| {
-            let edge = terminal.slot.edge()?;
-            (edge.card == card).then_some(id.as_str())
-        });
-        let outcome = self.decide(holder.unwrap_or_default(), Some(card), Some(person));
-        match outcome.enrol {
-            Enrol::Approval => Standing::Asked,
-            Enrol::No | Enrol::Offer => Standing::Good,
+    /// Whether a card that a person binds at a terminal is good at once.
+    pub(super) fn standing_of_new(&self, terminal: &str, card: &str, person: &str) -> Standing {
+        match self.decide(terminal, Some(card), Some(person)).enrol {
+            Enrol::Offer => Standing::Good,
+            Enrol::No | Enrol::Approval => Standing::Asked,
         }
+    }
+
+    /// Whether somebody who has shown their password, but not their card's proof, may go on.
+    pub(super) fn password_will_do(&self, terminal: &str, edge: &Edge, person: &str) -> bool {
+        let outcome = self.decide(terminal, edge.id(), Some(person));
+        let wanted = outcome.needs(kind_of(&edge.card)) == Some(Proof::Password);
+        outcome.login || (wanted && edge.id().is_some())
     }
 
     pub(super) fn login_failed(
@@ -207,8 +216,7 @@ impl Directory {
     }
 
     /// Parts a terminal from its greeter, whose time is over. The card stays parked.
-    fn dismiss(&mut self, now: Moment, terminal: &str) {
-        let _ = now;
+    fn dismiss(&mut self, terminal: &str) {
         self.vacate_parked(terminal, DetachReason::SessionEnded);
     }
 

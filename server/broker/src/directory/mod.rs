@@ -39,6 +39,7 @@ use heliostat_control::stats::SessionStats;
 use heliostat_wire::card::CardKind;
 use heliostat_wire::control::{CardRefusal, DetachReason, ToTerminal};
 use heliostat_wire::id::{AttachId, SessionId};
+use sha2::{Digest, Sha256};
 
 pub use admin::Changed;
 pub use stats::Answers;
@@ -62,12 +63,14 @@ pub struct Directory {
     authorities: Option<Authorities>,
     /// The groups of people, as far as they are known.
     groups: BTreeMap<String, Vec<String>>,
-    /// Terminals whose card waits until its person's groups are known.
-    ungrouped: BTreeSet<String>,
+    /// Terminals whose card waits until its person's groups are known, with the card edge.
+    ungrouped: BTreeMap<String, u32>,
     /// Until when a card's last strong proof still counts, by card and person.
     graces: BTreeMap<(String, String), u64>,
     /// The moment of the event that is being handled.
     now: Moment,
+    /// How often something random was drawn.
+    drawn: u64,
     people: BTreeSet<String>,
     cards: BTreeMap<String, Card>,
     terminals: BTreeMap<String, Terminal>,
@@ -113,9 +116,10 @@ impl Directory {
             policy,
             authorities,
             groups: BTreeMap::new(),
-            ungrouped: BTreeSet::new(),
+            ungrouped: BTreeMap::new(),
             graces: BTreeMap::new(),
             now: Moment::default(),
+            drawn: 0,
             people: remembered.people,
             cards: remembered.cards,
             terminals: remembered.terminals,
@@ -182,10 +186,20 @@ impl Directory {
     /// Opens what had to wait until it was known which groups a person is in.
     fn groups_are(&mut self, now: Moment, groups: BTreeMap<String, Vec<String>>) {
         self.groups.extend(groups);
-        for terminal in std::mem::take(&mut self.ungrouped) {
-            if let Some(Slot::Parked(edge)) = self.slot_mut(&terminal) {
-                let edge = edge.clone();
+        for (terminal, seq) in std::mem::take(&mut self.ungrouped) {
+            let Some(Slot::Parked(edge)) = self.slot_mut(&terminal) else {
+                continue;
+            };
+            if edge.seq != seq {
+                continue;
+            }
+            let edge = edge.clone();
+            let person = self.person_of(&edge.card).unwrap_or_default();
+            if self.groups.contains_key(person) {
                 self.open(now, &terminal, edge);
+            } else {
+                let text = "The server cannot look you up at the moment. Try again.";
+                self.refuse(now, &terminal, CardRefusal::SessionFailed, text);
             }
         }
     }
@@ -331,12 +345,58 @@ impl Directory {
         if let Some(session) = self.sessions.get_mut(&join.session) {
             session.holder = None;
         }
+        self.attach_over(join.attach, &reason);
         self.vacated(terminal, &join);
         let detach = ToSession::Detach {
             attach_id: Some(join.attach),
             reason,
         };
         self.act(Action::ToSession(join.session, detach));
+    }
+
+    /// Notes that an attach is over, for whoever asks later and for a later broker.
+    fn attach_over(&mut self, attach: AttachId, reason: &DetachReason) {
+        let Some(record) = self.attaches.get_mut(&attach) else {
+            return;
+        };
+        record.over = Some(match reason {
+            DetachReason::LinkLost
+            | DetachReason::ProtocolViolation
+            | DetachReason::CardRemoved
+            | DetachReason::SessionCrashed => Over::Lost,
+            DetachReason::MovedElsewhere { .. }
+            | DetachReason::SessionEnded
+            | DetachReason::ByAdmin
+            | DetachReason::ByPerson
+            | DetachReason::Locked
+            | DetachReason::ByPolicy
+            | DetachReason::CardRevoked => Over::Wanted,
+        });
+        let record = record.clone();
+        self.act(Action::Keep(Record::Attach(record)));
+    }
+
+    /// An id for a session, another one each time.
+    fn fresh_id(&mut self) -> SessionId {
+        let bytes: [u8; 32] = self.fresh(b"session", &self.now.fresh.0.clone());
+        let (id, _) = bytes.split_first_chunk().expect("16 of 32");
+        SessionId(*id)
+    }
+
+    /// A nonce for a challenge, another one each time.
+    fn fresh_nonce(&mut self) -> [u8; 32] {
+        self.fresh(b"nonce", &self.now.nonce.clone())
+    }
+
+    /// One event may begin several things, so what is random is drawn from what it came with.
+    fn fresh(&mut self, what: &[u8], seed: &[u8]) -> [u8; 32] {
+        self.drawn += 1;
+        let drawn = self.drawn.to_le_bytes();
+        let parts = [what, seed, &drawn];
+        let hash = parts
+            .iter()
+            .fold(Sha256::new(), |hash, part| hash.chain_update(part));
+        hash.finalize().into()
     }
 
     fn person_of(&self, card: &str) -> Option<&str> {
@@ -445,7 +505,9 @@ impl Session {
                 | State::Ending { until_ms, .. },
                 _,
             ) => Some(*until_ms),
-            (State::Running(_), Some(Phase::Lost { until_ms })) => Some(until_ms),
+            (State::Running(_), Some(Phase::Lost { until_ms } | Phase::Offered { until_ms })) => {
+                Some(until_ms)
+            }
             (State::Running(_), None) => self.vacant.until(),
             _ => None,
         }

@@ -124,7 +124,7 @@ impl Directory {
         let want_certificate = bound.and_then(|keys| keys.get(key)).is_none();
         let challenge = Challenge {
             seq: edge.seq,
-            nonce: now.nonce,
+            nonce: self.fresh_nonce(),
             purpose,
             key,
             want_certificate,
@@ -195,6 +195,13 @@ impl Directory {
                 .map(|()| None)
                 .map_err(in_words);
         }
+        let strange = self
+            .cards
+            .get(card)
+            .is_some_and(|known| known.person != proving.person || known.revoked_s.is_some());
+        if strange {
+            return Err("the card has become somebody else's meanwhile".to_owned());
+        }
         let authorities = match challenge.purpose {
             Purpose::Attach => self.authorities.as_ref(),
             Purpose::Enrol | Purpose::Unlock => None,
@@ -233,8 +240,9 @@ impl Directory {
         };
         let detail = format!("{} {fingerprint}", in_words(proving.challenge.key));
         self.audit_proof(now, terminal, &proving, "proof", &detail);
-        if let Some(key) = new {
-            self.keep_key(now, &proving, key);
+        // What an authority vouches for is asked for anew each time: certificates expire.
+        if let Some(key) = new.filter(|_| proving.challenge.purpose == Purpose::Enrol) {
+            self.keep_key(now, terminal, &proving, key);
         }
         let shown = level(proving.challenge.key).max(proving.shown.unwrap_or(Proof::None));
         self.go_on(now, terminal, proving, shown);
@@ -250,9 +258,13 @@ impl Directory {
             ..
         } = proving;
         if then.is_empty() {
-            if let Some(asked) = self.cards.get(&edge.card)
-                && asked.standing == Standing::Asked
-            {
+            let known = self.cards.get(&edge.card);
+            if known.is_some_and(|card| card.person != person || card.revoked_s.is_some()) {
+                self.drop_login(login);
+                let text = "This card has become somebody else's meanwhile.";
+                return self.refuse(now, terminal, CardRefusal::Forbidden, text);
+            }
+            if known.is_some_and(|card| card.standing == Standing::Asked) {
                 self.drop_login(login);
                 let text = "An administrator has yet to agree to this card. Log in without it, \
                             or try again later.";
@@ -282,9 +294,9 @@ impl Directory {
     }
 
     /// Binds a key to the card in the reader; the card becomes the person's if it is nobody's.
-    fn keep_key(&mut self, now: Moment, proving: &Proving, key: EnrolledKey) {
+    fn keep_key(&mut self, now: Moment, terminal: &str, proving: &Proving, key: EnrolledKey) {
         let id = proving.edge.card.clone();
-        let standing = self.standing_of_new(&id, &proving.person);
+        let standing = self.standing_of_new(terminal, &id, &proving.person);
         let card = self.cards.entry(id.clone()).or_insert_with(|| Card {
             person: proving.person.clone(),
             label: String::new(),
@@ -331,12 +343,16 @@ impl Directory {
 
     /// A challenge has come to nothing. Somebody who has logged in needs no card.
     fn not_proven(&mut self, now: Moment, terminal: &str, mut proving: Proving, text: &str) {
+        let may = self.password_will_do(terminal, &proving.edge, &proving.person);
         match proving.login {
-            Some(_) => {
+            Some(_) if may => {
                 proving.then.clear();
                 self.go_on(now, terminal, proving, Proof::Password);
             }
-            None => self.refuse(now, terminal, CardRefusal::NotProven, text),
+            login => {
+                self.drop_login(login);
+                self.refuse(now, terminal, CardRefusal::NotProven, text);
+            }
         }
     }
 

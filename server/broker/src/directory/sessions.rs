@@ -54,7 +54,8 @@ impl Directory {
 
     /// Puts an adopted session where it was attached last, if that terminal may still have it.
     fn rejoin(&mut self, id: SessionId) {
-        let last = self.attaches.values().filter(|record| record.session == id);
+        let attaches = self.attaches.values();
+        let last = attaches.filter(|record| record.session == id && record.over.is_none());
         let Some(last) = last.max_by_key(|record| record.attach).cloned() else {
             return;
         };
@@ -71,6 +72,7 @@ impl Directory {
             session: id,
             attach: last.attach,
             breaks: Vec::new(),
+            confirmed: false,
         });
         let session = self.sessions.get_mut(&id).expect("just inserted");
         session.holder = Some(Holder {
@@ -125,16 +127,30 @@ impl Directory {
     /// been lost with an old connection, so it is made again.
     fn reconcile(&mut self, now: Moment, id: SessionId, attached: Option<AttachId>) {
         let session = self.sessions.get_mut(&id).expect("a known session");
+        let ours = session.holder.as_ref().map(|holder| holder.attach);
+        if let Some(strange) = attached.filter(|attach| ours != Some(*attach)) {
+            self.part(id, strange);
+        }
+        let session = self.sessions.get_mut(&id).expect("a known session");
         let Some(holder) = &mut session.holder else {
             return;
         };
+        let terminal = holder.terminal.clone();
         if attached == Some(holder.attach) {
             holder.phase = Phase::Live;
+            if let Some(Slot::Joined(join) | Slot::Resumable(join)) = self.slot_mut(&terminal) {
+                join.confirmed = true;
+            }
             return;
         }
-        let terminal = holder.terminal.clone();
         let known = &self.terminals[&terminal];
         match (&known.slot, known.online) {
+            // An earlier broker's word that there was an attach is no proof that there still is.
+            (Slot::Joined(join), Some(_)) if !join.confirmed => {
+                let edge = join.edge.clone();
+                self.vacate_parked(&terminal, DetachReason::LinkLost);
+                self.open(now, &terminal, edge);
+            }
             (Slot::Joined(join), Some(_)) => {
                 let (edge, breaks) = (join.edge.clone(), join.breaks.clone());
                 let shown = join.shown;
@@ -170,13 +186,29 @@ impl Directory {
     }
 
     fn phase(&mut self, id: SessionId, attach: AttachId, phase: Phase) {
-        let holder = self.sessions.get_mut(&id).and_then(|s| s.holder.as_mut());
-        if let Some(holder) = holder.filter(|holder| holder.attach == attach) {
-            holder.phase = phase;
-            if phase == Phase::Live {
-                self.arrived(id);
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        match &mut session.holder {
+            Some(holder) if holder.attach == attach => {
+                holder.phase = phase;
+                if phase == Phase::Live {
+                    self.arrived(id);
+                }
             }
+            // A terminal that came with its ticket when the attach was off already.
+            _ if phase == Phase::Live => self.part(id, attach),
+            _ => {}
         }
+    }
+
+    /// Parts a session from a terminal that is not to have it.
+    fn part(&mut self, id: SessionId, attach: AttachId) {
+        let detach = ToSession::Detach {
+            attach_id: Some(attach),
+            reason: DetachReason::LinkLost,
+        };
+        self.act(Action::ToSession(id, detach));
     }
 
     fn first_frame(&mut self, now: Moment, id: SessionId, attach: AttachId, took_ms: u32) {
@@ -245,6 +277,7 @@ impl Directory {
         let holder = session.holder.take();
         self.departed(id);
         if let Some(holder) = holder {
+            self.attach_over(holder.attach, &reason);
             self.park(&holder.terminal);
             let message = ToTerminal::Detach {
                 attach_id: holder.attach,
@@ -261,9 +294,10 @@ impl Directory {
     pub(super) fn overdue(&mut self, now: Moment, id: SessionId) {
         let session = self.sessions.get_mut(&id).expect("a known session");
         if matches!(session.state, State::Running(_)) {
-            return match session.is_lost() {
-                true => self.still_lost(now, id),
-                false => self.vacant_too_long(now, id),
+            return match session.holder.as_ref().map(|holder| holder.phase) {
+                None => self.vacant_too_long(now, id),
+                Some(Phase::Offered { .. }) => self.never_came(now, id),
+                Some(Phase::Lost { .. } | Phase::Live) => self.still_lost(now, id),
             };
         }
         // Its process being gone is an event of its own; this deadline shall not pass again.
@@ -275,6 +309,19 @@ impl Directory {
             *until_ms = far;
         }
         self.act(Action::Kill(id));
+    }
+
+    /// A terminal was sent a ticket and has not shown it.
+    fn never_came(&mut self, now: Moment, id: SessionId) {
+        let holder = self.sessions[&id].holder.clone().expect("it was offered");
+        match self.terminals[&holder.terminal].online {
+            None => self.vacate(&holder.terminal, DetachReason::LinkLost),
+            Some(_) => {
+                self.vacate_parked(&holder.terminal, DetachReason::LinkLost);
+                let text = "Your desktop cannot be reached from here. Try again.";
+                self.refuse(now, &holder.terminal, CardRefusal::SessionFailed, text);
+            }
+        }
     }
 
     /// The terminal has not said anything of a link that its session lost, as where it lost that
@@ -313,6 +360,7 @@ impl Directory {
         let holder = session.holder.take();
         let waiting = self.waiting_for(id);
         if let Some(holder) = &holder {
+            self.attach_over(holder.attach, &reason);
             self.park(&holder.terminal);
             let message = ToTerminal::Detach {
                 attach_id: holder.attach,

@@ -185,13 +185,14 @@ impl Directory {
     }
 
     fn inserted(&mut self, now: Moment, id: &str, seq: u32, card: &str) {
+        let good = self.is_still_good(card);
         let terminal = self.terminals.get_mut(id).expect("links name terminals");
         let same = |edge: &Edge| edge.seq == seq && edge.card == card;
         match &terminal.slot {
             Slot::Joined(join) if same(&join.edge) => return,
             Slot::Waiting { edge, .. } if same(edge) => return,
             Slot::Proving(proving) if same(&proving.edge) => return,
-            Slot::Resumable(join) if same(&join.edge) => {
+            Slot::Resumable(join) if same(&join.edge) && good => {
                 let (session, join) = (join.session, join.clone());
                 terminal.slot = Slot::Joined(join);
                 if self.sessions[&session].is_lost() {
@@ -217,6 +218,12 @@ impl Directory {
         }
     }
 
+    /// Whether a card that opened something earlier may still do so.
+    fn is_still_good(&self, card: &str) -> bool {
+        let known = self.cards.get(card);
+        known.is_none_or(|card| card.revoked_s.is_none() && card.standing != Standing::Asked)
+    }
+
     /// An edge that is repeated after a broken control link does not call a desktop back that has
     /// gone elsewhere or ended since; that takes a person. Says where it is.
     fn was_called_away(&self, id: &str, edge: &Edge) -> Option<String> {
@@ -229,6 +236,9 @@ impl Directory {
         let Some(session) = self.sessions.get(&earlier.session) else {
             return Some("Your desktop has ended. Try again to start another.".to_owned());
         };
+        if session.holder.is_none() && earlier.over == Some(Over::Wanted) {
+            return Some("Your desktop waits for you. Try again to have it here.".to_owned());
+        }
         let holder = session.holder.as_ref().filter(|h| h.terminal != id)?;
         let name = &self.terminals[&holder.terminal].name;
         Some(format!(

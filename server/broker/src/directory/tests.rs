@@ -476,7 +476,104 @@ fn a_session_link_that_broke_unsaid_is_offered_again() {
     site.ms = site.directory.next_deadline().expect("a deadline");
     let offer = offer_of(&site.event(Event::Tick)).expect("an offer");
     assert_eq!((offer.link, offer.seq), (a, 1));
+    site.attached_says(session, offer.attach);
     assert_eq!(site.directory.next_deadline(), None);
+}
+
+/// A ticket lives longer than the attach that it was made for.
+#[test]
+fn a_terminal_that_comes_when_its_attach_is_off_is_parted_again() {
+    let mut site = Site::new();
+    let (a, session, attach) = site.attached("a", 1, "c-alice");
+    site.says(a, ToBroker::CardRemoved { seq: 1 });
+    let actions = site.event(Event::Session {
+        session,
+        message: FromSession::Attached(Attached {
+            attach_id: attach,
+            terminal: "a".to_owned(),
+        }),
+    });
+    let part = ToSession::Detach {
+        attach_id: Some(attach),
+        reason: DetachReason::LinkLost,
+    };
+    assert_eq!(told(&actions, session), [&part]);
+    let actions = site.ready(session, Some(attach));
+    assert_eq!(told(&actions, session), [&part]);
+}
+
+#[test]
+fn a_terminal_that_never_shows_its_ticket_gives_the_session_up() {
+    let mut site = Site::with("", Remembered::default());
+    let (a, _) = site.online("a", 1);
+    let actions = site.says(a, ToBroker::Login { seq: 1 });
+    let greeter = start_of(&actions).expect("a greeter");
+    assert!(offer_of(&site.ready(greeter, None)).is_some());
+    site.event(Event::LinkDown { link: a });
+    site.ms = site.directory.next_deadline().expect("a deadline");
+    let actions = site.event(Event::Tick);
+    let ended = told(&actions, greeter)
+        .iter()
+        .any(|order| matches!(order, ToSession::End { .. }));
+    assert!(ended, "{actions:?}");
+}
+
+#[test]
+fn a_lock_is_not_undone_by_a_link_that_breaks() {
+    let mut site = Site::new();
+    let (a, _, _) = site.attached("a", 1, "c-alice");
+    site.admin(|directory, now| directory.lock_session(now, "alice"));
+    site.event(Event::LinkDown { link: a });
+    let (a, _) = site.online("a", 1);
+    let actions = site.insert(a, 1, "c-alice");
+    assert_eq!(offer_of(&actions), None);
+    assert!(refusal(&actions).is_some());
+    let actions = site.says(a, ToBroker::Retry { seq: 1 });
+    assert!(offer_of(&actions).is_some());
+}
+
+#[test]
+fn a_locked_desktop_is_not_given_back_by_a_later_broker() {
+    let mut site = Site::new();
+    let (_, session, _) = site.attached("a", 1, "c-alice");
+    site.admin(|directory, now| directory.lock_session(now, "alice"));
+    let mut second = restarted(&site, session);
+    let (a, _) = second.online("a", 1);
+    let actions = second.insert(a, 1, "c-alice");
+    let more = second.ready(session, None);
+    assert_eq!((offer_of(&actions), offer_of(&more)), (None, None));
+}
+
+#[test]
+fn sessions_that_begin_in_one_event_have_ids_of_their_own() {
+    let policy = "[[rule]]\nwhen.group = \"staff\"\nusb = true\n";
+    let mut site = Site::with(policy, Remembered::default());
+    for (terminal, card) in [("a", "c-alice"), ("b", "c-alice-2"), ("c", "c-bob")] {
+        let (link, _) = site.online(terminal, 1);
+        assert!(start_of(&site.insert(link, 1, card)).is_none());
+    }
+    let groups = ["alice", "bob"].map(|person| (person.to_owned(), Vec::new()));
+    let actions = site.event(Event::Groups(groups.into()));
+    let ids: BTreeSet<SessionId> = started(&actions).map(|start| start.session).collect();
+    // Two greeters are the most at once here.
+    assert_eq!((ids.len(), started(&actions).count()), (2, 2));
+}
+
+#[test]
+fn nobody_is_let_in_whose_groups_cannot_be_found() {
+    let policy =
+        "default.proof = \"none\"\n[[rule]]\nwhen.group = \"staff\"\nproof = \"password\"\n";
+    let mut site = Site::with(policy, Remembered::default());
+    let (a, _) = site.online("a", 1);
+    let actions = site.insert(a, 1, "c-alice");
+    assert!(actions.contains(&Action::LookUp("alice".to_owned())));
+    let actions = site.event(Event::Groups(Default::default()));
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::SessionFailed)));
+    site.says(a, ToBroker::Retry { seq: 1 });
+    let staff = [("alice".to_owned(), vec!["staff".to_owned()])];
+    let actions = site.event(Event::Groups(staff.into()));
+    let kinds: Vec<_> = started(&actions).map(|start| start.kind.clone()).collect();
+    assert_eq!(kinds, [Kind::Greeter]);
 }
 
 #[test]

@@ -223,6 +223,8 @@ pub struct Join {
     pub attach: AttachId,
     /// When links of this card edge broke lately.
     pub breaks: Vec<u64>,
+    /// Whether it is of this run of the broker, or its session has said that it is attached here.
+    pub confirmed: bool,
 }
 
 /// What a session is for.
@@ -343,7 +345,10 @@ pub struct Holder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The terminal has been sent its ticket.
-    Offered,
+    Offered {
+        /// When the ticket is void.
+        until_ms: u64,
+    },
     /// The session has seen the ticket.
     Live,
     /// The session says that the link is gone; the terminal has not said so.
@@ -372,6 +377,17 @@ pub struct AttachRecord {
     pub shown: Proof,
     /// Whether the session had to be started for it.
     pub started_session: bool,
+    /// Whether it is over, and how.
+    pub over: Option<Over>,
+}
+
+/// How an attach came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Over {
+    /// A link broke or the card was pulled: the same card edge may have it back.
+    Lost,
+    /// Somebody wanted it: it takes a person to have it back.
+    Wanted,
 }
 
 /// Who started a session, kept beside its socket.
@@ -513,8 +529,8 @@ pub struct LoggedIn {
     pub greeter: SessionId,
     /// Who, as PAM has it.
     pub person: String,
-    /// The groups they are in.
-    pub groups: Vec<String>,
+    /// The groups they are in, where the name service can say.
+    pub groups: Option<Vec<String>>,
     /// What holds the login open.
     pub login: LoginId,
     /// Whether the card in the reader shall be theirs.
@@ -622,7 +638,7 @@ pub enum Record {
     Terminal(String, Terminal),
     /// A terminal is not remembered any more.
     TerminalForgotten(String),
-    /// An attach was offered.
+    /// An attach was offered, or is over.
     Attach(AttachRecord),
     /// A session was started.
     SessionStarted(SessionId, String, u64),

@@ -62,7 +62,8 @@ const STEPS: &[&str] = &[
      alter table cards add column owner_key blob;
      alter table cards add column standing integer not null default 0;
      alter table audit add column outcome text not null default '';
-     alter table attaches add column shown text not null default 'none';",
+     alter table attaches add column shown text not null default 'none';
+     alter table attaches add column over integer not null default 1;",
 ];
 
 /// Sets the connection up and brings the tables up to date.

@@ -6,7 +6,7 @@ use heliostat_wire::receipt::{Receipt, Stage};
 use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
 
 use crate::directory::{
-    AttachRecord, Card, Edge, Keys, Record, Remembered, Slot, Standing, Terminal,
+    AttachRecord, Card, Edge, Keys, Over, Record, Remembered, Slot, Standing, Terminal,
 };
 use crate::policy::Proof;
 use crate::proof::EnrolledKey;
@@ -29,7 +29,10 @@ pub fn remembered(connection: &mut Connection) -> Result<Remembered> {
     let cards = cards.query_map([], card)?;
     let mut terminals = connection.prepare("select * from terminals")?;
     let terminals = terminals.query_map([], terminal)?;
-    let mut attaches = connection.prepare("select * from attaches order by attach desc limit ?")?;
+    let mut attaches = connection.prepare(
+        "select * from attaches where over = 0
+         or attach in (select attach from attaches order by attach desc limit ?)",
+    )?;
     let attaches = attaches.query_map([ATTACHES_REMEMBERED], attach)?;
     Ok(Remembered {
         people: people.collect::<Result<_>>()?,
@@ -56,6 +59,11 @@ fn begin_run(connection: &mut Connection) -> Result<u64> {
          where ended_s is null and session not in (select session from attaches)",
         [],
     )?;
+    transaction.execute(
+        "update attaches set over = 1 where over = 0
+         and session in (select session from sessions where ended_s is not null)",
+        [],
+    )?;
     prune(&transaction)?;
     transaction.commit()?;
     Ok(run)
@@ -69,7 +77,12 @@ fn prune(transaction: &Transaction<'_>) -> Result<()> {
     ] {
         let oldest_kept =
             format!("select {number} from {table} order by {number} desc limit 1 offset ?");
-        let delete = format!("delete from {table} where {number} <= ({oldest_kept})");
+        let live = if table == "attaches" {
+            " and over > 0"
+        } else {
+            ""
+        };
+        let delete = format!("delete from {table} where {number} <= ({oldest_kept}){live}");
         transaction.execute(&delete, [max])?;
     }
     Ok(())
@@ -147,7 +160,7 @@ fn keep_terminal(transaction: &Transaction<'_>, id: &str, terminal: &Terminal) -
 fn keep_attach(transaction: &Transaction<'_>, record: &AttachRecord) -> Result<()> {
     run(
         transaction,
-        "insert or replace into attaches values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert or replace into attaches values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             record.attach.0,
             record.session.0,
@@ -159,6 +172,11 @@ fn keep_attach(transaction: &Transaction<'_>, record: &AttachRecord) -> Result<(
             record.edge.at_ms,
             record.started_session,
             record.shown.to_string(),
+            match record.over {
+                None => 0,
+                Some(Over::Lost) => 1,
+                Some(Over::Wanted) => 2,
+            },
         ],
     )
 }
@@ -278,6 +296,11 @@ fn attach(row: &Row<'_>) -> Result<AttachRecord> {
             "card+pin" => Proof::CardPin,
             "password" => Proof::Password,
             _ => Proof::None,
+        },
+        over: match row.get::<_, u8>("over")? {
+            0 => None,
+            2 => Some(Over::Wanted),
+            _ => Some(Over::Lost),
         },
     })
 }

@@ -20,6 +20,7 @@ fn attach(number: u64) -> AttachRecord {
             at_ms: 1_000 + number,
         },
         shown: Proof::CardPin,
+        over: Some(crate::directory::Over::Wanted),
         started_session: true,
     }
 }

@@ -80,7 +80,9 @@ impl Broker {
             true => "",
             false => "default.proof = \"none\"\n",
         };
-        let said = more.lines().filter_map(|line| line.strip_prefix("# policy: "));
+        let said = more
+            .lines()
+            .filter_map(|line| line.strip_prefix("# policy: "));
         let policy: String = std::iter::once(policy).chain(said).collect();
         std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
         let more = format!(

@@ -103,9 +103,11 @@ async fn read(
             match message {
                 ToSession::Expect(expect) => tickets.expect(expect),
                 ToSession::Detach { attach_id, reason } => {
+                    tickets.forget(attach_id);
                     post(LinkEvent::Detach(attach_id, reason));
                 }
                 ToSession::End { reason } => {
+                    tickets.forget(None);
                     post(LinkEvent::End(reason));
                 }
                 ToSession::Stats => {

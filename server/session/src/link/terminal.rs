@@ -48,6 +48,12 @@ impl SharedTickets {
         news.notify_waiters();
     }
 
+    pub(super) fn forget(&self, attach: Option<AttachId>) {
+        let (tickets, _) = &*self.0;
+        let mut tickets = tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.forget(attach);
+    }
+
     /// Redeems a ticket, waiting a moment for its announcement.
     async fn redeem(&self, presented: Presented<'_>) -> Result<Expect, TicketError> {
         let (tickets, news) = &*self.0;

@@ -6,21 +6,18 @@
 //!                         └── expired, or announced anew ──► forgotten
 //! ```
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use heliostat_control::session::Expect;
 use heliostat_wire::id::{AttachId, KeyPin, Ticket};
 use sha2::{Digest, Sha256};
 
-/// Tickets that may wait; older ones make room.
-const MOST: usize = 64;
 /// No ticket lives longer.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Announced tickets.
+/// The ticket that was announced last.
 #[derive(Debug, Default)]
-pub struct Tickets(BTreeMap<AttachId, (Expect, Instant)>);
+pub struct Tickets(Option<(Expect, Instant)>);
 
 /// What a terminal shows.
 #[derive(Debug, Clone, Copy)]
@@ -45,14 +42,17 @@ pub enum TicketError {
 }
 
 impl Tickets {
-    /// The broker announces a ticket.
+    /// The broker announces a ticket. It takes the place of the one before: a desktop goes where it
+    /// was called last.
     pub fn expect(&mut self, expect: Expect, now: Instant) {
-        self.0.retain(|_, (_, until)| *until > now);
-        while self.0.len() >= MOST {
-            self.0.pop_first();
-        }
         let lives = Duration::from_millis(u64::from(expect.expires_ms)).min(LONGEST);
-        self.0.insert(expect.attach_id, (expect, now + lives));
+        self.0 = Some((expect, now + lives));
+    }
+
+    /// An attach is off, or whichever there is: nobody is to come with its ticket any more.
+    pub fn forget(&mut self, attach: Option<AttachId>) {
+        self.0
+            .take_if(|(known, _)| attach.is_none_or(|attach| attach == known.attach_id));
     }
 
     /// A terminal shows a ticket. Returns what was announced of it; the ticket is used then.
@@ -61,8 +61,11 @@ impl Tickets {
         presented: Presented<'_>,
         now: Instant,
     ) -> Result<Expect, TicketError> {
-        self.0.retain(|_, (_, until)| *until > now);
-        let (expect, _) = self.0.get(&presented.attach).ok_or(TicketError::Unknown)?;
+        self.0.take_if(|(_, until)| *until <= now);
+        let (expect, _) = self.0.as_ref().ok_or(TicketError::Unknown)?;
+        if expect.attach_id != presented.attach {
+            return Err(TicketError::Unknown);
+        }
         let digest: [u8; 32] = Sha256::digest(presented.ticket.0).into();
         // Both are compared whole, so that time tells nothing.
         let secret = equal(&digest, &expect.ticket_sha256.0);
@@ -70,10 +73,7 @@ impl Tickets {
         if !(secret & key) {
             return Err(TicketError::Wrong);
         }
-        let (expect, _) = self
-            .0
-            .remove(&presented.attach)
-            .ok_or(TicketError::Unknown)?;
+        let (expect, _) = self.0.take().ok_or(TicketError::Unknown)?;
         Ok(expect)
     }
 }
@@ -157,11 +157,26 @@ mod tests {
     }
 
     #[test]
-    fn announced_tickets_are_few() {
+    fn newest_ticket_takes_the_place_of_the_one_before() {
         let now = Instant::now();
         let mut tickets = Tickets::default();
-        (0..1000).for_each(|attach| tickets.expect(expect(attach), now));
-        assert_eq!(tickets.0.len(), MOST);
-        assert!(tickets.redeem(presented(999), now).is_ok());
+        tickets.expect(expect(1), now);
+        tickets.expect(expect(2), now);
+        assert_eq!(tickets.redeem(presented(1), now), Err(TicketError::Unknown));
+        assert!(tickets.redeem(presented(2), now).is_ok());
+    }
+
+    #[test]
+    fn ticket_of_an_attach_that_is_off_opens_nothing() {
+        let now = Instant::now();
+        let mut tickets = Tickets::default();
+        tickets.expect(expect(2), now);
+        tickets.forget(Some(AttachId(1)));
+        assert!(tickets.redeem(presented(2), now).is_ok());
+        for off in [Some(AttachId(3)), None] {
+            tickets.expect(expect(3), now);
+            tickets.forget(off);
+            assert_eq!(tickets.redeem(presented(3), now), Err(TicketError::Unknown));
+        }
     }
 }
