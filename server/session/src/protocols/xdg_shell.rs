@@ -267,7 +267,7 @@ impl App {
         let positioner = sane(positioner);
         let kind = PopupKind::Xdg(popup.clone());
         let root = find_popup_root_surface(&kind).ok();
-        let Some(corner) = root.and_then(|root| self.corner_of(&root)) else {
+        let Some(corner) = root.and_then(|root| self.corner_of_root(&root)) else {
             return positioner.get_geometry();
         };
         let Some(screen) = self.desk.screen_at(corner.to_f64()) else {
@@ -280,7 +280,7 @@ impl App {
     }
 
     /// Where a window or a bar is.
-    fn corner_of(&self, root: &WlSurface) -> Option<smithay::utils::Point<i32, Logical>> {
+    fn corner_of_root(&self, root: &WlSurface) -> Option<smithay::utils::Point<i32, Logical>> {
         if let Some(window) = self.window_of(root).and_then(|id| self.windows.get(id)) {
             return Some((window.rect.x, window.rect.y).into());
         }
