@@ -490,6 +490,7 @@ fn is_in_order(op: &SceneOp) -> bool {
         | SceneOp::CreateLayer { .. }
         | SceneOp::ResizeLayer { .. }
         | SceneOp::DestroyLayer { .. }
+        | SceneOp::ForgetCells
         | SceneOp::StartVideo { .. }
         | SceneOp::EndVideo { .. } => true,
     }
