@@ -164,6 +164,14 @@ impl Recipe {
         })
     }
 
+    /// What the key in a slot makes of a hash (of a padded block, where it is an RSA key), as a card
+    /// in the hands of somebody who knows its PIN; nothing where the slot is empty or the input does
+    /// not fit. For those who are to look like a terminal and have no reader.
+    pub fn sign(&self, slot: Slot, input: &[u8]) -> Option<Vec<u8>> {
+        let key = self.has(slot).then(|| self.key(&self.name, slot))?;
+        key.operate(input)
+    }
+
     /// A new card made so. Two of them are two cards that look the same: the one knows nothing of
     /// the tries that the other has lost.
     pub fn make(&self) -> Card {
