@@ -147,21 +147,27 @@ impl Directory {
     }
 
     /// Takes the challenge that `seq` answers out of the slot, in which the card stays parked.
-    fn answered(&mut self, terminal: &str, seq: u32) -> Option<Proving> {
+    fn answered(&mut self, now: Moment, terminal: &str, seq: u32) -> Option<Proving> {
         let slot = self.slot_mut(terminal)?;
-        match slot {
-            Slot::Proving(proving) if proving.edge.seq == seq => {
-                let proving = (**proving).clone();
-                *slot = Slot::Parked(proving.edge.clone());
-                Some(proving)
-            }
+        let proving = match slot {
+            Slot::Proving(proving) if proving.edge.seq == seq => (**proving).clone(),
             // An answer to a challenge that is over.
-            _ => None,
+            _ => return None,
+        };
+        *slot = Slot::Parked(proving.edge.clone());
+        let owner = self.person_of(&proving.edge.card);
+        if owner.is_none_or(|owner| owner == proving.person) {
+            return Some(proving);
         }
+        // An administrator has given the card away since; the key in this reader may be anybody's.
+        self.drop_login(proving.login);
+        let text = "This card has been given to somebody else. Take it out.";
+        self.refuse(now, terminal, CardRefusal::NotProven, text);
+        None
     }
 
     pub(super) fn proof(&mut self, now: Moment, terminal: &str, signed: &Signed) {
-        let Some(proving) = self.answered(terminal, signed.seq) else {
+        let Some(proving) = self.answered(now, terminal, signed.seq) else {
             return;
         };
         match self.judge(now, terminal, &proving, signed) {
@@ -321,7 +327,7 @@ impl Directory {
     }
 
     pub(super) fn no_proof(&mut self, now: Moment, terminal: &str, seq: u32, why: ProofFailure) {
-        let Some(proving) = self.answered(terminal, seq) else {
+        let Some(proving) = self.answered(now, terminal, seq) else {
             return;
         };
         self.audit_proof(now, terminal, &proving, "no_proof", &format!("{why:?}"));
@@ -361,7 +367,7 @@ impl Directory {
             return;
         };
         let seq = proving.edge.seq;
-        if let Some(proving) = self.answered(terminal, seq) {
+        if let Some(proving) = self.answered(now, terminal, seq) {
             self.audit_proof(now, terminal, &proving, "no_proof", "too late");
             let text = "There was no answer in time.";
             self.not_proven(now, terminal, proving, text);
