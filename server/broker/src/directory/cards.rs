@@ -109,10 +109,10 @@ impl Directory {
             let text = "This site takes only cards that prove themselves, and this card cannot.";
             return self.refuse(now, terminal, CardRefusal::Forbidden, text);
         };
-        let can_show = card.keys.card.is_some() || card.keys.owner.is_some();
-        let needed = match can_show && self.has_grace(now, &edge.card, &card.person) {
-            true => needed.min(Proof::Card),
-            false => needed,
+        // A card without a bound key has nothing to show in place of what is asked for.
+        let needed = match card.keys == Keys::default() {
+            true => needed,
+            false => self.after_grace(now, &edge.card, &card.person, needed),
         };
         match needed {
             Proof::None => {
@@ -149,10 +149,31 @@ impl Directory {
         })
     }
 
-    /// Whether the card's last strong proof still counts.
-    fn has_grace(&self, now: Moment, card: &str, person: &str) -> bool {
+    /// What is left to be shown of `needed` where the card's last strong proof still counts.
+    fn after_grace(&self, now: Moment, card: &str, person: &str, needed: Proof) -> Proof {
         let until = self.graces.get(&(card.to_owned(), person.to_owned()));
-        until.is_some_and(|until| now.ms < *until)
+        match until.is_some_and(|until| now.ms < *until) {
+            true => needed.min(Proof::Card),
+            false => needed,
+        }
+    }
+
+    /// Whether what was shown for a person's desktop is still what the policy asks for: it may have
+    /// changed since the card was challenged.
+    pub(super) fn is_enough(
+        &self,
+        now: Moment,
+        terminal: &str,
+        edge: &Edge,
+        person: &str,
+        shown: Proof,
+    ) -> bool {
+        if shown == Proof::Password {
+            return true;
+        }
+        let outcome = self.decide(terminal, edge.id(), Some(person));
+        let needed = outcome.needs(kind_of(&edge.card));
+        needed.is_some_and(|needed| shown >= self.after_grace(now, &edge.card, person, needed))
     }
 
     /// Everything that is needed has been shown: brings the person's session to the terminal.

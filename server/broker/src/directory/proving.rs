@@ -276,6 +276,9 @@ impl Directory {
                             or try again later.";
                 return self.refuse(now, terminal, CardRefusal::Forbidden, text);
             }
+            if login.is_none() && !self.is_enough(now, terminal, &edge, &person, shown) {
+                return self.open(now, terminal, edge);
+            }
             let admission = Admission {
                 person,
                 shown,

@@ -114,6 +114,11 @@ impl Directory {
             return;
         };
         if let Some(edge) = self.park(&terminal) {
+            let session = &self.sessions[&id];
+            let (kind, person) = (session.kind.clone(), session.person.clone());
+            if kind == Kind::Desktop && !self.is_enough(now, &terminal, &edge, &person, shown) {
+                return self.open(now, &terminal, edge);
+            }
             let entry = Entry {
                 edge,
                 shown,
