@@ -130,6 +130,10 @@ impl Directory {
 
     /// What a session asks of us for its person.
     pub(super) fn asks(&mut self, now: Moment, id: SessionId, ask: Ask) {
+        // Its last words may come when its process is gone already.
+        if !self.sessions.contains_key(&id) {
+            return;
+        }
         match ask {
             Ask::Lock => self.lock(now, id, "asked for by the person"),
             Ask::Idle => self.lock(now, id, "nobody there"),
