@@ -28,6 +28,8 @@ pub struct Person {
     pub name: &'static str,
     /// User and group number.
     pub uid: u32,
+    /// What shadow has of their password, which is their name.
+    hash: &'static str,
 }
 
 /// The people of the demo and the scenarios.
@@ -35,12 +37,19 @@ pub const PEOPLE: [Person; 2] = [
     Person {
         name: "alice",
         uid: 62001,
+        hash: "$6$heliostat$mQkONuNEf4v.SkS.88CK4SzIJDkBIEUepOG/abHfFMdFp1.4plm//17f0Z64lVAB.\
+               0Wbf968m.DIxAV.Vtl6i/",
     },
     Person {
         name: "bob",
         uid: 62002,
+        hash: "$6$heliostat$zagOe7DAZ33dbKcUKhiasubsjov4mMrgc.FRgy55WWotKGfCZY3LhzXdPShHzJ.X6ep\
+               QoxtA8Dx9zAtSUvXor1",
     },
 ];
+
+/// Whom greeters and kiosks run as, with their numbers.
+const SYSTEM: [(&str, u32); 2] = [("heliostat-greeter", 62011), ("heliostat-kiosk", 62012)];
 
 /// Returns inside; outside it never returns but becomes the way in.
 pub fn enter() -> anyhow::Result<()> {
@@ -130,20 +139,13 @@ fn tmpfs(folder: &Path, mode: u32) -> anyhow::Result<()> {
 fn add_people() -> anyhow::Result<()> {
     let homes = Path::new("/run/home");
     fs::create_dir(homes)?;
-    for file in ["passwd", "group"] {
+    for file in ["passwd", "group", "shadow"] {
         let name = Path::new("/etc").join(file);
         let copy = Path::new("/run").join(file);
         fs::copy(&name, &copy)?;
         let mut database = fs::OpenOptions::new().append(true).open(&copy)?;
-        for Person { name, uid } in PEOPLE {
-            match file {
-                "passwd" => writeln!(
-                    database,
-                    "{name}:x:{uid}:{uid}:{name} of the rig:{}:/bin/bash",
-                    homes.join(name).display()
-                )?,
-                _ => writeln!(database, "{name}:x:{uid}:")?,
-            }
+        for line in lines_of(file, homes) {
+            writeln!(database, "{line}")?;
         }
         mount(
             Some(&copy),
@@ -154,7 +156,7 @@ fn add_people() -> anyhow::Result<()> {
         )
         .with_context(|| format!("put a copy over {}", name.display()))?;
     }
-    for Person { name, uid } in PEOPLE {
+    for Person { name, uid, .. } in PEOPLE {
         let home = homes.join(name);
         fs::create_dir(&home)?;
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700))?;
@@ -164,4 +166,26 @@ fn add_people() -> anyhow::Result<()> {
         chown(&home.join(".bashrc"), Some(uid.into()), Some(uid.into()))?;
     }
     Ok(())
+}
+
+/// What our people and systems add to a user database.
+fn lines_of(file: &str, homes: &Path) -> Vec<String> {
+    let person = |Person { name, uid, hash }: &Person| match file {
+        "passwd" => {
+            let home = homes.join(name);
+            format!(
+                "{name}:x:{uid}:{uid}:{name} of the rig:{}:/bin/bash",
+                home.display()
+            )
+        }
+        "shadow" => format!("{name}:{hash}:20000:0:99999:7:::"),
+        _ => format!("{name}:x:{uid}:"),
+    };
+    let system = |(name, uid): &(&str, u32)| match file {
+        "passwd" => format!("{name}:x:{uid}:{uid}::/nonexistent:/usr/sbin/nologin"),
+        "shadow" => format!("{name}:!:20000::::::"),
+        _ => format!("{name}:x:{uid}:"),
+    };
+    let people = PEOPLE.iter().map(person);
+    people.chain(SYSTEM.iter().map(system)).collect()
 }
