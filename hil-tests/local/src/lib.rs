@@ -2,14 +2,16 @@
 //!
 //! For figures, for tests of the whole chain that need no firmware, and for `make try`. The parts
 //! are the product's own programs; the terminal has its headless or its window back end and a card
-//! that is inserted by a line of JSON.
+//! that is inserted by a line of JSON, or a virtual one in a reader.
 
 pub mod framebuffer;
 mod lent;
+pub mod readers;
 pub mod site;
 pub mod terminal;
 
 pub use hil_rig::programs;
 pub use lent::Lent;
+pub use readers::Readers;
 pub use site::{Site, SiteOptions};
 pub use terminal::{Event, Terminal};

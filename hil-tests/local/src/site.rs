@@ -119,8 +119,22 @@ impl Site {
 
     /// Starts a terminal with the headless back end.
     pub fn headless(&self, name: &str, size: (u32, u32)) -> anyhow::Result<Terminal> {
+        self.headless_with(name, size, "control")
+    }
+
+    /// Starts one whose cards come through pcscd.
+    pub fn headless_with_reader(&self, name: &str, size: (u32, u32)) -> anyhow::Result<Terminal> {
+        self.headless_with(name, size, "pcsc")
+    }
+
+    fn headless_with(
+        &self,
+        name: &str,
+        size: (u32, u32),
+        cards: &str,
+    ) -> anyhow::Result<Terminal> {
         let framebuffer = self.folder.path().join(format!("{name}.framebuffer"));
-        let mut command = self.terminal_command(name, "headless")?;
+        let mut command = self.terminal_command(name, "headless", cards)?;
         command.arg("--framebuffer").arg(&framebuffer);
         command.arg("--size").arg(format!("{}x{}", size.0, size.1));
         Terminal::start(name, &mut command, Some(&framebuffer))
@@ -128,12 +142,12 @@ impl Site {
 
     /// Starts a terminal with the window back end, on the caller's own desktop.
     pub fn window(&self, name: &str, size: (u32, u32)) -> anyhow::Result<Terminal> {
-        let mut command = self.terminal_command(name, "window")?;
+        let mut command = self.terminal_command(name, "window", "control")?;
         command.arg("--size").arg(format!("{}x{}", size.0, size.1));
         Terminal::start(name, &mut command, None)
     }
 
-    fn terminal_command(&self, name: &str, backend: &str) -> anyhow::Result<Command> {
+    fn terminal_command(&self, name: &str, backend: &str, cards: &str) -> anyhow::Result<Command> {
         let mut command = Command::new(programs::find("heliostat-terminal")?);
         command.args([
             "client",
@@ -141,7 +155,7 @@ impl Site {
             backend,
             "--control",
             "--card-source",
-            "control",
+            cards,
         ]);
         command.args(["--broker", &self.address.to_string()]);
         command.args(["--site-key", &self.pin, "--name", name, "--id", name]);

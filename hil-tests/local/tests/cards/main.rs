@@ -1,0 +1,78 @@
+//! Cards that prove themselves, from the plastic to the desktop: virtual PIV cards in pcscd's
+//! reader, the terminal, the broker and sessions, all of them the product's own programs.
+
+mod attacks;
+mod desk;
+mod pins;
+mod stories;
+
+use hil_local::{Readers, programs};
+use hil_rig::namespaces;
+use nix::unistd::Uid;
+
+/// Stories, by name. Each has a site of its own; the reader is shared, and empty between them.
+const STORIES: &[(&str, fn(&Readers) -> anyhow::Result<()>)] = &[
+    (
+        "first_use_binds_a_card_and_from_then_on_it_proves_itself",
+        stories::first_use_binds_a_card,
+    ),
+    (
+        "revoked_card_is_parted_within_a_second",
+        stories::revoked_card_is_parted,
+    ),
+    (
+        "slow_card_attaches_and_one_torn_out_does_not",
+        stories::slow_card_and_one_torn_out,
+    ),
+    (
+        "locked_desktop_leaves_no_pixel_and_sends_none_before_the_proof",
+        stories::locked_desktop_leaves_no_pixel,
+    ),
+    ("copied_ids_open_nothing", attacks::copied_ids_open_nothing),
+    (
+        "authority_vouches_for_the_card_that_it_names",
+        attacks::authority_vouches_for_the_card_that_it_names,
+    ),
+    (
+        "wrong_pins_are_counted_and_the_last_try_is_never_spent",
+        pins::last_try_is_never_spent,
+    ),
+    (
+        "grace_spares_the_pin_until_a_lock_or_a_new_policy",
+        pins::grace_spares_the_pin,
+    ),
+];
+
+fn main() -> anyhow::Result<()> {
+    let needed = [
+        "heliostat-broker",
+        "heliostat-session",
+        "heliostat-terminal",
+        "heliostatctl",
+        "hil-probe",
+    ];
+    if namespaces::is_outside() {
+        let missing = needed.iter().find_map(|name| programs::find(name).err());
+        let why = match Uid::effective().is_root() {
+            true => missing.map(|error| error.to_string()),
+            false => Some("namespaces of one's own need root".to_owned()),
+        };
+        if let Some(why) = why.or(Readers::missing().map(str::to_owned)) {
+            println!("skipped: {why}");
+            return Ok(());
+        }
+    }
+    namespaces::enter()?;
+    let readers = Readers::start()?;
+    let only = std::env::args()
+        .nth(1)
+        .filter(|only| !only.starts_with('-'));
+    for (name, story) in STORIES {
+        if only.as_ref().is_some_and(|only| !name.contains(only)) {
+            continue;
+        }
+        story(&readers).map_err(|error| error.context(*name))?;
+        println!("{name} ... ok");
+    }
+    Ok(())
+}
