@@ -347,7 +347,7 @@ fn perform(site: &mut Site, seen: &mut Seen, op: Op) -> Vec<Action> {
             site.event(Event::LoggedIn(LoggedIn {
                 greeter: seen.greeter(greeter),
                 person: PEOPLE[usize::from(person)].to_owned(),
-                groups: Vec::new(),
+                groups: Some(Vec::new()),
                 login: LoginId(seen.logins),
                 enrol,
             }))

@@ -161,7 +161,7 @@ impl Site {
         self.event(Event::LoggedIn(LoggedIn {
             greeter,
             person: person.to_owned(),
-            groups: Vec::new(),
+            groups: Some(Vec::new()),
             login: LoginId(login),
             enrol,
         }))
@@ -672,7 +672,7 @@ fn kiosk_takes_no_card_for_its_desktop_and_opens_without_one() {
     let kiosk = started(&actions).next().expect("a kiosk").clone();
     assert_eq!(
         (&kiosk.kind, kiosk.person.as_str()),
-        (&Kind::Kiosk("a".to_owned()), "map")
+        (&Kind::Kiosk("terminal a".to_owned()), "map")
     );
     // A card has to prove itself even there.
     let asked = site.challenged(a, 2, &id);
