@@ -89,13 +89,12 @@ pub fn plan(desk: &Desk, around: &Surroundings) -> Screen {
     let (headline, detail, code, picture) = match desk.stage() {
         _ if !online => offline(around),
         _ if pin.is_some() => pin.map(type_pin).unwrap_or_default(),
+        // Also of a desktop that was locked, whose card is still there.
+        _ if matches!(desk.proving(), Proving::Working(_)) => waiting("Checking your card", ""),
         Stage::Empty => empty(around),
         Stage::Reading { .. } => waiting("Reading your card", ""),
         Stage::Unreadable { why, .. } => unreadable(*why),
-        Stage::Asked { starting: None, .. } => match desk.proving() {
-            Proving::Working(_) => waiting("Checking your card", ""),
-            _ => waiting("One moment", ""),
-        },
+        Stage::Asked { starting: None, .. } => waiting("One moment", ""),
         Stage::Asked {
             starting: Some(person),
             ..

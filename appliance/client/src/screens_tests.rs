@@ -153,6 +153,27 @@ fn screen_for_a_pin_shows_how_many_digits_there_are_and_how_many_tries() {
 }
 
 #[test]
+fn card_is_said_to_be_checked_also_under_a_locked_desktop() {
+    let locked = ToTerminal::CardRefused {
+        seq: 1,
+        reason: CardRefusal::Locked,
+        text: "Your desktop is locked".into(),
+    };
+    let mut desk = with_card(locked);
+    assert_eq!(plan(&desk, &around()).headline, "Your desktop is locked");
+    let challenge = Challenge {
+        seq: 1,
+        nonce: [0; 32],
+        purpose: Purpose::Attach,
+        key: ProofKey::PivAuthentication,
+        want_certificate: false,
+    };
+    let asked = DeskEvent::FromBroker(Box::new(ToTerminal::Prove(challenge)));
+    desk.handle(asked, &mut Vec::new());
+    assert_eq!(plan(&desk, &around()).headline, "Checking your card");
+}
+
+#[test]
 fn login_is_offered_only_where_the_broker_does() {
     let offering = Surroundings {
         login: LoginOffer::Offered,

@@ -46,6 +46,10 @@ const MEASUREMENTS: &[Measurement] = &[
         run: attach::measure,
     },
     Measurement {
+        gives: &["attach_proof_p50_ms", "attach_proof_p99_ms"],
+        run: attach::measure_with_proof,
+    },
+    Measurement {
         gives: &["key_p50_ms", "key_p99_ms"],
         run: key::measure,
     },

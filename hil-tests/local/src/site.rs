@@ -127,12 +127,7 @@ impl Site {
         self.headless_with(name, size, "pcsc")
     }
 
-    fn headless_with(
-        &self,
-        name: &str,
-        size: (u32, u32),
-        cards: &str,
-    ) -> anyhow::Result<Terminal> {
+    fn headless_with(&self, name: &str, size: (u32, u32), cards: &str) -> anyhow::Result<Terminal> {
         let framebuffer = self.folder.path().join(format!("{name}.framebuffer"));
         let mut command = self.terminal_command(name, "headless", cards)?;
         command.arg("--framebuffer").arg(&framebuffer);

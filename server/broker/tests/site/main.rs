@@ -13,4 +13,5 @@ mod figures;
 mod isolation;
 mod metrics;
 mod no_udp;
+mod proofs;
 mod restart;
