@@ -81,16 +81,16 @@ pub fn measure_with_proof() -> anyhow::Result<Vec<Figure>> {
         let stage = |name| receipt.value["stages"][name].as_u64();
         let us = stage("FirstFrameShown").context("a receipt ends with the first frame")?;
         let made = stage("ProofMade").context("a receipt of a proof has its proof")?;
-        let asked = stage("ProofWanted").context("a receipt of a proof has its challenge")?;
+        let read = stage("IdRead").context("a receipt has its card")?;
         times.push(us as f64 / 1000.0);
-        proofs.push((made - asked) as f64 / 1000.0);
+        proofs.push((made - read) as f64 / 1000.0);
     }
     inserted.pull()?;
     times.sort_by(f64::total_cmp);
     proofs.sort_by(f64::total_cmp);
     let how = format!(
         "{ATTACHES} attaches of a running session with foot at 1920x1080, headless, one machine: \
-         CardEdge to FirstFrameShown of the receipts, of which challenge to proof {:.1} ms at the \
+         CardEdge to FirstFrameShown of the receipts, of which card id to proof {:.1} ms at the \
          median; a virtual P-256 card behind pcscd and vpcd, whose signature is counted in",
         percentile(&proofs, 0.5)
     );

@@ -88,13 +88,12 @@ impl<'a> Desk<'a> {
 
     /// Waits until a desktop is on the screen; none of the screens in `never` may come before it.
     pub fn desktop(&mut self, never: &[&str]) -> anyhow::Result<()> {
-        let mut wrong = None;
+        let (mut wrong, mut attached) = (None, false);
         self.terminal.wait_for("a desktop", STEP, |event| {
             let headline = event.value["headline"].as_str().unwrap_or_default();
-            wrong = wrong
-                .take()
-                .or(never.iter().find(|never| **never == headline));
-            wrong.is_some() || event.name() == "receipt"
+            wrong = wrong.or(never.iter().find(|never| **never == headline));
+            attached |= event.name() == "attached";
+            wrong.is_some() || (attached && event.name() == "frame_shown")
         })?;
         ensure!(wrong.is_none(), "the terminal showed {wrong:?}");
         Ok(())
