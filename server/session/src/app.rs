@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use heliostat_control::session::{Ask, Attached, FromSession};
 use heliostat_tiles::Encoder;
 use heliostat_wire::control::DetachReason;
@@ -35,6 +35,7 @@ use crate::children::Children;
 use crate::config::Config;
 use crate::content::MotionRoom;
 use crate::cursor::Cursors;
+use crate::idle::{Idle, Locking};
 use crate::input::InputState;
 use crate::link::{LinkEvent, NewAttach};
 use crate::outputs::{self, Desk};
@@ -56,6 +57,8 @@ use crate::x11::X11;
 const CLOSING: Duration = Duration::from_secs(3);
 /// The part that locks the screen.
 pub(crate) const LOCKER: &str = "locker";
+/// How often a vital part may fall before the session gives up.
+const MAX_FALLS: u32 = 3;
 /// zstd level of frames on a link of which nothing is known.
 const LEVEL: i32 = 1;
 
@@ -111,7 +114,12 @@ pub struct App {
     pub(crate) lock: Lock,
     pub(crate) parts: Parts,
     pub(crate) callbacks: Callbacks,
+    pub(crate) idle: Idle,
+    pub(crate) inhibitors: Vec<WlSurface>,
+    pub(crate) locking: Locking,
     ending: Option<(DetachReason, Instant)>,
+    /// Why the session cannot go on.
+    failure: Option<String>,
 }
 
 /// What has changed since it was last looked at.
@@ -212,6 +220,10 @@ impl Session {
         self.app.children.start_bus();
         while !self.app.is_over() {
             self.turn(None)?;
+            if let Some(failure) = self.app.failure.take() {
+                self.app.children.end();
+                bail!(failure);
+            }
         }
         self.app.close_x11();
         info!("the session is over");
@@ -304,7 +316,11 @@ impl App {
             lock: Lock::default(),
             parts: Parts::default(),
             callbacks: Callbacks::default(),
+            idle: Idle::new(Instant::now()),
+            inhibitors: Vec::new(),
+            locking: Locking::default(),
             ending: None,
+            failure: None,
         };
         app.set_outputs(&[outputs::before_any_terminal()]);
         Ok(app)
@@ -385,20 +401,46 @@ impl App {
             Some(wait) => warn!("{name} has ended ({how}), it is started again in {wait:?}"),
             None => info!("{name} has ended: {how}"),
         }
+        let vital = self.config.vital.as_deref() == Some(name);
+        if vital && self.ending.is_none() && self.parts.falls(name) >= MAX_FALLS {
+            self.failure = Some(format!(
+                "{name} has ended {MAX_FALLS} times in a row, {how} the last time: {}",
+                self.config.parts.get(name).map_or("", String::as_str)
+            ));
+        }
     }
 
-    /// The person wants to leave, or to lock.
+    /// The person wants to leave, or to lock; or is not there any more.
     pub(crate) fn ask(&mut self, ask: Ask) {
         info!(?ask, "the person asks");
-        if ask == Ask::Lock && !self.lock.is_locked() {
-            match &self.config.locker {
-                Some(locker) => {
-                    self.parts.want(LOCKER, locker, Instant::now());
-                }
-                None => info!("nothing locks the screen: session.toml names no locker"),
-            }
+        if let (Ask::Lock | Ask::Idle, Some(terminal)) = (ask, &self.terminal) {
+            self.locking.asked(terminal.id, Instant::now());
         }
         self.tell_broker(FromSession::Asks(ask));
+    }
+
+    /// Asks for what a long silence asks for, and does itself what the broker ought to have done.
+    fn mind_absence(&mut self, now: Instant) {
+        let inhibited = self.is_idle_inhibited();
+        self.idle.inhibit(inhibited, now);
+        if self.terminal.is_some() && self.idle.is_due(now) {
+            self.ask(Ask::Idle);
+        }
+        let attach = self.terminal.as_ref().map(|terminal| terminal.id);
+        if self.locking.is_overdue(attach, now) && !self.lock.is_locked() {
+            self.lock_without_broker(now);
+        }
+    }
+
+    /// The broker is away: a locker locks, or else the terminal is parted from.
+    fn lock_without_broker(&mut self, now: Instant) {
+        match &self.config.locker {
+            Some(locker) => {
+                info!("the broker does not lock, the locker does");
+                self.parts.want(LOCKER, locker, now);
+            }
+            None => self.detach(None, DetachReason::Locked),
+        }
     }
 
     fn attach(&mut self, attach: NewAttach) {
@@ -412,6 +454,7 @@ impl App {
             attach_id: attach.id,
             terminal: attach.terminal.clone(),
         }));
+        self.idle.begin(attach.idle, Instant::now());
         let start = self.begin(&attach);
         let lossy = !self.config.always_exact;
         self.videos.reset(lossy.then_some(&attach.capabilities));
@@ -566,6 +609,8 @@ impl App {
             self.callbacks_deadline(now),
             self.film_deadline(now),
             self.parts.deadline().filter(|_| self.ending.is_none()),
+            self.idle.deadline().filter(|_| self.terminal.is_some()),
+            self.locking.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -582,6 +627,7 @@ impl App {
         }
         self.forget_gone_if_due(now);
         self.take_outputs_if_due(now);
+        self.mind_absence(now);
         self.start_due_parts(now);
         self.pair_x11();
         self.configure_windows();

@@ -25,6 +25,8 @@ pub struct Config {
     pub xdg_autostart: bool,
     /// Commands of the desktop's parts, by name. They are started again when they end.
     pub parts: BTreeMap<String, String>,
+    /// The part without which the session is nothing: it ends when this cannot be kept up.
+    pub vital: Option<String>,
     /// What programs find in their environment.
     pub environment: BTreeMap<String, String>,
     /// The colour of the desk, 0xRRGGBB.
@@ -81,6 +83,7 @@ impl Default for Config {
             autostart: vec!["foot".to_owned()],
             xdg_autostart: false,
             parts: BTreeMap::new(),
+            vital: None,
             environment: BTreeMap::new(),
             background: 0x2e_4057,
             terminal: "foot".to_owned(),

@@ -23,6 +23,7 @@ mod desk;
 mod focus;
 mod frames;
 mod healing;
+mod idle;
 mod input;
 mod keys;
 pub mod link;

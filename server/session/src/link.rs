@@ -75,6 +75,8 @@ pub struct NewAttach {
     pub kept: Option<Kept>,
     /// For how long it may keep what it holds when this attach is over.
     pub keep: Duration,
+    /// After how long without input the broker wants to know of it.
+    pub idle: Option<Duration>,
     /// Bytes of its frames that have been delivered.
     pub delivered: Arc<AtomicU64>,
     /// Where messages and frames for it go.

@@ -26,6 +26,8 @@ struct Part {
     state: State,
     /// How long it waits when it ends.
     wait: Duration,
+    /// How often it has ended in a row before it was sound.
+    falls: u32,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ impl Parts {
             command: command.to_owned(),
             state: State::Waits { until: now },
             wait: SHORTEST,
+            falls: 0,
         };
         self.0.entry(name.to_owned()).or_insert_with(new);
     }
@@ -58,11 +61,18 @@ impl Parts {
         };
         if now.saturating_duration_since(since) >= SOUND {
             part.wait = SHORTEST;
+            part.falls = 0;
         }
+        part.falls = part.falls.saturating_add(1);
         let wait = part.wait;
         part.state = State::Waits { until: now + wait };
         part.wait = (wait * 2).min(LONGEST);
         Some(wait)
+    }
+
+    /// How often a part has ended in a row without having held.
+    pub fn falls(&self, name: &str) -> u32 {
+        self.0.get(name).map_or(0, |part| part.falls)
     }
 
     /// When something is to be started.
@@ -106,8 +116,10 @@ mod tests {
         }
         assert_eq!(waits[..3], [500, 1000, 2000].map(Duration::from_millis));
         assert_eq!(waits[7], LONGEST);
+        assert_eq!(parts.falls("panel"), 8);
         parts.take_due(now);
         assert_eq!(parts.ended("panel", now + SOUND), Some(SHORTEST));
+        assert_eq!((parts.falls("panel"), parts.falls("none")), (1, 0));
     }
 
     #[test]

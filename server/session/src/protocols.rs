@@ -4,6 +4,7 @@ mod compositor;
 mod constraints;
 mod decoration;
 mod foreign_toplevel;
+mod idle;
 mod layer_shell;
 mod limits;
 mod seat;
@@ -17,6 +18,7 @@ use smithay::wayland::compositor::CompositorState;
 use smithay::wayland::content_type::ContentTypeState;
 use smithay::wayland::cursor_shape::CursorShapeManagerState;
 use smithay::wayland::fractional_scale::FractionalScaleManagerState;
+use smithay::wayland::idle_inhibit::IdleInhibitManagerState;
 use smithay::wayland::output::OutputManagerState;
 use smithay::wayland::pointer_constraints::PointerConstraintsState;
 use smithay::wayland::presentation::PresentationState;
@@ -71,6 +73,7 @@ struct Others {
     _relative_pointer: RelativePointerManagerState,
     _constraints: PointerConstraintsState,
     _text_input: TextInputManagerState,
+    _idle_inhibit: IdleInhibitManagerState,
 }
 
 /// CLOCK_MONOTONIC.
@@ -106,6 +109,7 @@ impl Protocols {
                 _relative_pointer: RelativePointerManagerState::new::<App>(handle),
                 _constraints: PointerConstraintsState::new::<App>(handle),
                 _text_input: TextInputManagerState::new::<App>(handle),
+                _idle_inhibit: IdleInhibitManagerState::new::<App>(handle),
             },
         }
     }

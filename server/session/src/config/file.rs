@@ -16,6 +16,7 @@ struct File {
     autostart: Option<Vec<String>>,
     xdg_autostart: Option<bool>,
     parts: BTreeMap<String, String>,
+    vital: Option<String>,
     environment: BTreeMap<String, String>,
     background: Option<Colour>,
     terminal: Option<String>,
@@ -166,6 +167,7 @@ impl Config {
         take(&mut self.locker, file.locker.map(Some));
         take(&mut self.always_exact, file.always_exact);
         take(&mut self.xwayland, file.xwayland);
+        take(&mut self.vital, file.vital.map(Some));
         self.parts.extend(file.parts);
         // An empty command is a part that is not wanted.
         self.parts.retain(|_, command| !command.trim().is_empty());
@@ -197,7 +199,7 @@ impl Keyboard {
 
 /// Whether files may have this key.
 fn is_known(key: &str) -> bool {
-    const ALONE: [&str; 8] = [
+    const ALONE: [&str; 9] = [
         "autostart",
         "xdg_autostart",
         "background",
@@ -206,6 +208,7 @@ fn is_known(key: &str) -> bool {
         "locker",
         "always_exact",
         "xwayland",
+        "vital",
     ];
     TABLES.contains(&key) || ALONE.contains(&key)
 }

@@ -142,6 +142,7 @@ impl Door {
             .redeem(presented)
             .await
             .map_err(Refusal::Ticket)?;
+        let idle = expected.idle_s.map(|s| Duration::from_secs(s.into()));
         let terminal = expected.terminal_name;
         connection.authenticated();
         let carrier = connection.carrier().as_str();
@@ -157,6 +158,7 @@ impl Door {
             layout: layout.to_string(),
             kept,
             keep: Duration::from_secs(u64::from(expected.keep_pixels_s.min(MAX_KEEP_S))),
+            idle,
             delivered: delivered.clone(),
             sender,
             connection: Some(connection.clone()),

@@ -194,6 +194,7 @@ impl Fixture {
             layout: String::new(),
             kept,
             keep: self.keep,
+            idle: None,
             sender,
             connection: None,
         };

@@ -98,7 +98,7 @@ fn session_whose_locker_dies_stays_locked_until_another_one_lets_go() {
 }
 
 #[test]
-fn wish_to_lock_starts_the_locker_and_starts_it_again_when_it_dies() {
+fn wish_to_lock_starts_the_locker_where_the_broker_does_not_lock() {
     let locker = "locker = \"swaylock --color=ff0000 --no-unlock-indicator\"\n";
     with_locker(locker, async |desktop| {
         let mut terminal = with_foot_shown(desktop).await;
@@ -109,6 +109,7 @@ fn wish_to_lock_starts_the_locker_and_starts_it_again_when_it_dies() {
                 .await,
             FromSession::Asks(Ask::Lock)
         );
+        // This broker only hears it.
         until_all(&mut terminal, RED).await;
         desktop.kill_child("swaylock");
         until_all(&mut terminal, BACKGROUND).await;

@@ -1,0 +1,170 @@
+//! Whether anybody is there, and whether the broker does what it is asked for.
+//!
+//! ```text
+//!          no input for long enough                    nobody has parted us by then
+//!   Here ────────────────────────────► Idle is asked ────────────────────────────────► hide
+//!    ▲ input, a client that inhibits ◄──┘
+//! ```
+//!
+//! Time in, deadlines and wishes out; [`crate::app`] does what they say.
+
+use std::time::{Duration, Instant};
+
+use heliostat_wire::id::AttachId;
+
+/// How long the broker has to part us from the terminal when it was asked to lock.
+const LOCKING: Duration = Duration::from_secs(2);
+
+/// How long nobody has typed at the present terminal.
+#[derive(Debug)]
+pub struct Idle {
+    /// How long is long enough; never where absent.
+    after: Option<Duration>,
+    since: Instant,
+    inhibited: bool,
+}
+
+impl Idle {
+    /// Nobody is expected yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            after: None,
+            since: now,
+            inhibited: false,
+        }
+    }
+
+    /// A terminal has come, with somebody at it.
+    pub fn begin(&mut self, after: Option<Duration>, now: Instant) {
+        self.after = after.filter(|after| !after.is_zero());
+        self.since = now;
+    }
+
+    /// Somebody is there.
+    pub fn input(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    /// Whether a visible client says that being watched is enough.
+    pub fn inhibit(&mut self, inhibited: bool, now: Instant) {
+        if std::mem::replace(&mut self.inhibited, inhibited) && !inhibited {
+            self.since = now;
+        }
+    }
+
+    /// When [`Self::is_due`] may change.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.inhibited {
+            true => None,
+            false => Some(self.since + self.after?),
+        }
+    }
+
+    /// Whether nobody has been there for long enough. Says so once in that time.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.deadline().is_some_and(|at| at <= now);
+        if due {
+            self.since = now;
+        }
+        due
+    }
+}
+
+/// A lock that the broker was asked for.
+#[derive(Debug, Default)]
+pub struct Locking(Option<(AttachId, Instant)>);
+
+impl Locking {
+    /// The broker was asked to lock, while this attach was there.
+    pub fn asked(&mut self, attach: AttachId, now: Instant) {
+        self.0.get_or_insert((attach, now + LOCKING));
+    }
+
+    /// When it has had long enough to.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.map(|(_, until)| until)
+    }
+
+    /// Whether it has not, and the attach is still `present`. Says so once.
+    pub fn is_overdue(&mut self, present: Option<AttachId>, now: Instant) -> bool {
+        let Some((attach, until)) = self.0 else {
+            return false;
+        };
+        let there = present == Some(attach);
+        if !there || until <= now {
+            self.0 = None;
+        }
+        there && until <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absence_is_told_once_in_its_time_and_never_while_somebody_types_or_watches() {
+        enum Step {
+            Input,
+            Inhibit(bool),
+            Attach(u64),
+        }
+        use Step::*;
+        // Seconds, what happens then, and when absence is told up to the 100th second.
+        let table: [(&[(u64, Step)], &[u64]); 7] = [
+            (&[(0, Attach(30))], &[30, 60, 90]),
+            (&[(0, Attach(0))], &[]),
+            (&[], &[]),
+            (&[(0, Attach(30)), (20, Input), (49, Input)], &[79]),
+            (&[(0, Attach(30)), (10, Inhibit(true))], &[]),
+            (
+                &[
+                    (0, Attach(30)),
+                    (10, Inhibit(true)),
+                    (50, Inhibit(true)),
+                    (65, Inhibit(false)),
+                ],
+                &[95],
+            ),
+            (&[(0, Attach(30)), (25, Attach(60))], &[85]),
+        ];
+        for (number, (steps, expected)) in table.into_iter().enumerate() {
+            let start = Instant::now();
+            let mut idle = Idle::new(start);
+            let mut told = Vec::new();
+            for second in 0..=100 {
+                let now = start + Duration::from_secs(second);
+                for (_, step) in steps.iter().filter(|(at, _)| *at == second) {
+                    match step {
+                        Input => idle.input(now),
+                        Inhibit(on) => idle.inhibit(*on, now),
+                        Attach(after) => idle.begin(Some(Duration::from_secs(*after)), now),
+                    }
+                }
+                let expected = idle.deadline().is_some_and(|at| at <= now);
+                let due = idle.is_due(now);
+                assert_eq!(due, expected, "the deadline is right");
+                told.extend(due.then_some(second));
+            }
+            assert_eq!(told, expected, "row {number}");
+        }
+    }
+
+    #[test]
+    fn broker_that_does_not_part_us_in_time_is_waited_for_once() {
+        let now = Instant::now();
+        let here = Some(AttachId(1));
+        let mut locking = Locking::default();
+        locking.asked(AttachId(1), now);
+        let later = now + LOCKING;
+        assert!(!locking.is_overdue(here, now));
+        // Asking again gives no more time.
+        locking.asked(AttachId(1), now + LOCKING / 2);
+        assert_eq!(locking.deadline(), Some(later));
+        assert!(locking.is_overdue(here, later));
+        assert!(!locking.is_overdue(here, later));
+        locking.asked(AttachId(1), now);
+        assert!(!locking.is_overdue(Some(AttachId(2)), later));
+        assert_eq!(locking.deadline(), None);
+    }
+}
