@@ -1,8 +1,10 @@
 //! Commands that are run as a person when they come to a terminal or leave it.
 //!
 //! A hook is nobody's business but the person's: it runs beside the attach, never before it, with
-//! the person's rights and a bare environment, and it is ended when it takes too long.
+//! the person's rights and a bare environment, and it is ended when it takes too long. A person's
+//! hooks run one after the other, so that what was set last is where they are.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use nix::unistd::{Uid, User, initgroups, setgid, setsid, setuid};
 use tokio::process::Command;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -20,17 +23,57 @@ use crate::hub::{Incoming, ToHub};
 /// How long a hook may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs a hook, and tells the hub if it came to nothing.
-pub async fn run(hook: Hook, hub: ToHub) {
-    let Err(error) = carry_out(&hook).await else {
-        return debug!(person = hook.person, event = hook.event, "a hook has run");
-    };
-    let failed = Event::HookFailed {
+/// Hooks of one person that may wait for the one that runs.
+const MAX_WAITING: usize = 8;
+
+/// A queue for each person whose hooks run.
+#[derive(Debug, Default)]
+pub struct Hooks(HashMap<String, mpsc::Sender<Hook>>);
+
+impl Hooks {
+    /// Has a hook run after those of the same person; the hub is told if it comes to nothing. Must
+    /// be called on a tokio runtime.
+    pub fn run(&mut self, hook: Hook, hub: &ToHub) {
+        self.0.retain(|_, queue| !queue.is_closed());
+        let queue = self.0.entry(hook.person.clone()).or_insert_with(|| {
+            let (queue, hooks) = mpsc::channel(MAX_WAITING);
+            tokio::spawn(run_all(hooks, hub.clone()));
+            queue
+        });
+        if let Err(error) = queue.try_send(hook) {
+            let text = "too many hooks of this person wait already";
+            let failed = failed(error.into_inner(), text);
+            let hub = hub.clone();
+            tokio::spawn(async move { hub.send(failed).await });
+        }
+    }
+}
+
+/// Runs a person's hooks until none has come for a while.
+async fn run_all(mut hooks: mpsc::Receiver<Hook>, hub: ToHub) {
+    while let Ok(Some(hook)) = timeout(PATIENCE, hooks.recv()).await {
+        run(hook, &hub).await;
+    }
+    // What was sent in between is run yet; who comes later begins a queue of their own.
+    hooks.close();
+    while let Some(hook) = hooks.recv().await {
+        run(hook, &hub).await;
+    }
+}
+
+async fn run(hook: Hook, hub: &ToHub) {
+    match carry_out(&hook).await {
+        Ok(()) => debug!(person = hook.person, event = hook.event, "a hook has run"),
+        Err(error) => drop(hub.send(failed(hook, &format!("{error:#}"))).await),
+    }
+}
+
+fn failed(hook: Hook, why: &str) -> Incoming {
+    Incoming::Event(Event::HookFailed {
         person: hook.person,
         terminal: hook.placed.terminal,
-        text: format!("{}: {error:#}", hook.event),
-    };
-    let _ = hub.send(Incoming::Event(failed)).await;
+        text: format!("{}: {why}", hook.event),
+    })
 }
 
 async fn carry_out(hook: &Hook) -> anyhow::Result<()> {

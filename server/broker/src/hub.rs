@@ -19,7 +19,8 @@ use tracing::{debug, info, warn};
 use crate::admin::About;
 use crate::audit::AuditBudget;
 use crate::directory::{Action, Directory, Event, LinkId, Moment, Offer};
-use crate::greetd::GreeterEvent;
+use crate::greetd::{GreeterEvent, socket};
+use crate::hooks::Hooks;
 use crate::launcher::{Launcher, StartOrder};
 use crate::logins::Logins;
 use crate::session::{self, Order};
@@ -66,6 +67,7 @@ pub struct Hub {
     pub(crate) launcher: Arc<Launcher>,
     pub(crate) greeter_command: Vec<String>,
     pub(crate) logins: Logins,
+    pub(crate) hooks: Hooks,
     addresses: Vec<IpAddr>,
     links: HashMap<LinkId, mpsc::Sender<ToLink>>,
     sessions: HashMap<SessionId, mpsc::Sender<Order>>,
@@ -95,6 +97,7 @@ impl Hub {
             launcher,
             greeter_command,
             logins: Logins::default(),
+            hooks: Hooks::default(),
             addresses,
             links: HashMap::new(),
             sessions: HashMap::new(),
@@ -108,6 +111,7 @@ impl Hub {
 
     /// Takes up the sessions that run already.
     pub fn adopt(&mut self) {
+        socket::clear(self.launcher.run_dir());
         let mut running = self.launcher.running();
         running.sort_by_key(|(_, owner)| std::cmp::Reverse(owner.started_s));
         for (id, owner) in running {
