@@ -15,7 +15,6 @@ use tracing::warn;
 use crate::directory::{Event, Gone, Hook, Kind, LoggedIn, LoginId, Start};
 use crate::greetd::{self, Folder, Greeter, GreeterEvent, Outcome as Came, PamLogins};
 use crate::groups;
-use crate::hooks;
 use crate::hub::{Hub, Incoming, ToHub};
 use crate::launcher::StartOrder;
 use crate::policy::{Outcome, Weight};
@@ -67,8 +66,8 @@ impl Hub {
         };
         let file = match &start.kind {
             Kind::Desktop => session_file::of_desktop(&start.outcome.desktop.0),
-            Kind::Kiosk(_) => Some(session_file::of_one_program(&start.outcome.kiosk.0)),
-            Kind::Greeter => Some(session_file::of_one_program(&self.greeter_command)),
+            Kind::Kiosk(_) => Some(session_file::of_one_program(&start.outcome.kiosk.0, false)),
+            Kind::Greeter => Some(session_file::of_one_program(&self.greeter_command, true)),
         };
         if let Some(file) = file {
             order.command = Some([command, &["--site".to_owned(), file]].concat());
@@ -179,8 +178,8 @@ impl Hub {
     }
 
     /// Runs a command as a person, beside everything else.
-    pub(crate) fn hook(&self, hook: Hook) {
-        tokio::spawn(hooks::run(hook, self.to_hub.clone()));
+    pub(crate) fn hook(&mut self, hook: Hook) {
+        self.hooks.run(hook, &self.to_hub);
     }
 
     /// Finds out which groups people are in. The name service may be slow.

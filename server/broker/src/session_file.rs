@@ -3,8 +3,9 @@
 use toml::{Table, Value};
 
 /// A session that shows one program, starts it again when it ends, and lets nothing else be
-/// reached: not by keys, and not by a file of the user that it runs as.
-pub fn of_one_program(command: &[String]) -> String {
+/// reached: not by keys, and not by a file of the user that it runs as. Where the program is `vital`
+/// and cannot be kept up, the session gives up, so that somebody learns of it.
+pub fn of_one_program(command: &[String], vital: bool) -> String {
     let nothing = || Value::Array(Vec::new());
     let actions = [
         "close",
@@ -33,9 +34,10 @@ pub fn of_one_program(command: &[String]) -> String {
         "shortcuts",
         "commands",
         "background",
+        "vital",
     ];
     let part = ("program".to_owned(), Value::String(in_shell(command)));
-    let file = Table::from_iter([
+    let mut file = Table::from_iter([
         (
             "locked".to_owned(),
             Value::Array(locked.map(|key| Value::String(key.to_owned())).into()),
@@ -48,6 +50,9 @@ pub fn of_one_program(command: &[String]) -> String {
             Value::Table(Table::from_iter(shortcuts)),
         ),
     ]);
+    if vital {
+        file.insert("vital".to_owned(), Value::String("program".to_owned()));
+    }
     file.to_string()
 }
 
@@ -88,7 +93,14 @@ mod tests {
 
     #[test]
     fn one_program_is_a_part_and_no_key_starts_another() {
-        let file: Table = of_one_program(&words(&["/usr/bin/map"])).parse().unwrap();
+        let file: Table = of_one_program(&words(&["/usr/bin/map"]), true)
+            .parse()
+            .unwrap();
+        assert_eq!(file["vital"].as_str(), Some("program"));
+        let kiosk: Table = of_one_program(&words(&["/usr/bin/map"]), false)
+            .parse()
+            .unwrap();
+        assert!(!kiosk.contains_key("vital"));
         assert_eq!(file["parts"]["program"].as_str(), Some("'/usr/bin/map'"));
         assert_eq!(file["shortcuts"]["terminal"], Value::Array(vec![]));
         assert_eq!(file["autostart"], Value::Array(vec![]));

@@ -117,7 +117,7 @@ impl Directory {
         let person = session.person.clone();
         self.graces.retain(|(_, owner), _| *owner != person);
         self.lock(now, id, "asked for by an administrator");
-        self.end_lost_greeters(now);
+        self.end_lost_greeters(now, DetachReason::SessionEnded);
         let text = format!("{person}'s session is locked");
         Ok((text, std::mem::take(&mut self.actions)))
     }

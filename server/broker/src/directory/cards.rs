@@ -384,10 +384,7 @@ impl Directory {
         self.next_attach += 1;
         let person = self.sessions[&id].person.clone();
         let outcome = self.decide(terminal, edge.id(), Some(&person));
-        let idle = outcome
-            .idle
-            .0
-            .map(|idle| idle.as_secs().min(u64::from(u32::MAX)) as u32);
+        let idle_s = Self::idle_of(&self.sessions[&id].kind, &outcome);
         let keep = u32::try_from(outcome.keep_pixels.0.as_secs()).unwrap_or(u32::MAX);
         let old = self.sessions[&id].holder.clone();
         match old {
@@ -413,7 +410,7 @@ impl Directory {
             },
             terminal_name: name,
             terminal_key: key,
-            idle_s: idle.filter(|_| desktop),
+            idle_s,
             keep_pixels_s: if desktop { keep.min(MAX_KEEP_S) } else { 0 },
         };
         session.holder = Some(Holder {

@@ -8,6 +8,9 @@ use super::cards::{Admission, New};
 use super::*;
 use crate::policy::{self, Enrol, Outcome, Proof};
 
+/// Seconds after which a greeter at which nobody types gives its terminal up, and its memory.
+const UNUSED_S: u32 = 300;
+
 impl Directory {
     /// Brings a greeter to a terminal; only `person` may log in there, where one is named.
     pub(super) fn greet(
@@ -220,8 +223,20 @@ impl Directory {
         self.vacate_parked(terminal, DetachReason::SessionEnded);
     }
 
+    /// Seconds without input after which a session asks what is to become of it.
+    pub(super) fn idle_of(kind: &Kind, outcome: &Outcome) -> Option<u32> {
+        match kind {
+            Kind::Desktop => {
+                let idle = outcome.idle.0?;
+                Some(u32::try_from(idle.as_secs()).unwrap_or(u32::MAX))
+            }
+            Kind::Greeter => Some(UNUSED_S),
+            Kind::Kiosk(_) => None,
+        }
+    }
+
     /// A greeter without a terminal has nobody to greet.
-    pub(super) fn end_greeter(&mut self, now: Moment, id: SessionId) {
+    pub(super) fn end_greeter(&mut self, now: Moment, id: SessionId, reason: DetachReason) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -229,7 +244,6 @@ impl Directory {
             return;
         }
         let starting = matches!(session.state, State::Starting { .. });
-        let reason = DetachReason::SessionEnded;
         self.ending(now, id, reason.clone());
         self.act(match starting {
             true => Action::Kill(id),

@@ -179,7 +179,7 @@ impl Directory {
             Event::PolicyRefused(why) => self.audit(now, "policy_refused", Who::default(), why),
             Event::Tick => self.tick(now),
         }
-        self.end_lost_greeters(now);
+        self.end_lost_greeters(now, DetachReason::SessionEnded);
         std::mem::take(&mut self.actions)
     }
 
@@ -217,13 +217,13 @@ impl Directory {
     }
 
     /// Greeters from which their terminal has turned away.
-    fn end_lost_greeters(&mut self, now: Moment) {
+    fn end_lost_greeters(&mut self, now: Moment, reason: DetachReason) {
         let alone = |session: &Session| session.kind == Kind::Greeter && session.holder.is_none();
         let sessions = self.sessions.iter().filter(|(_, session)| alone(session));
         let alone: Vec<SessionId> = sessions.map(|(id, _)| *id).collect();
         for id in alone {
             if self.waiting_for(id).is_none() {
-                self.end_greeter(now, id);
+                self.end_greeter(now, id, reason.clone());
             }
         }
     }
@@ -496,6 +496,10 @@ impl Slot {
 }
 
 impl Session {
+    fn is_greeter(&self) -> bool {
+        self.kind == Kind::Greeter
+    }
+
     /// When its present state has lasted too long.
     fn until(&self) -> Option<u64> {
         match (&self.state, self.holder.as_ref().map(|holder| holder.phase)) {

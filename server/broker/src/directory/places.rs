@@ -136,6 +136,10 @@ impl Directory {
         }
         match ask {
             Ask::Lock => self.lock(now, id, "asked for by the person"),
+            Ask::Idle if self.sessions.get(&id).is_some_and(Session::is_greeter) => {
+                // There is nothing to lock, and the terminal is free for the next one.
+                drop(self.send_away(now, id, DetachReason::ByPerson));
+            }
             Ask::Idle => self.lock(now, id, "nobody there"),
             Ask::Detach => drop(self.send_away(now, id, DetachReason::ByPerson)),
             Ask::LogOut => {
@@ -153,7 +157,7 @@ impl Directory {
         id: SessionId,
         reason: DetachReason,
     ) -> Option<(String, Edge)> {
-        let session = &self.sessions[&id];
+        let session = self.sessions.get(&id)?;
         let holder = session.holder.clone()?;
         let edge = self.terminals[&holder.terminal].slot.edge()?.clone();
         let who = Who {

@@ -41,8 +41,9 @@ impl Directory {
             true => self.end_second(now, id),
             false => self.rejoin(id),
         }
-        // Who was logging in begins anew: the greeter's way to a broker that is gone is gone too.
-        self.end_lost_greeters(now);
+        // Who was logging in begins anew: the greeter's way to a broker that is gone is gone too. For
+        // the terminal that is a broken link, after which it asks again by itself.
+        self.end_lost_greeters(now, DetachReason::LinkLost);
         std::mem::take(&mut self.actions)
     }
 
@@ -376,7 +377,7 @@ impl Directory {
         let failed = reason == DetachReason::SessionCrashed;
         let told = waiting.or(holder.filter(|_| failed).map(|holder| holder.terminal));
         if let Some(terminal) = told {
-            let (refusal, text) = how.for_the_person(failures);
+            let (refusal, text) = how.for_the_person(&session.kind, failures);
             self.refuse(now, &terminal, refusal, &text);
         }
     }
@@ -406,25 +407,27 @@ impl Gone {
         }
     }
 
-    fn for_the_person(&self, failures: u32) -> (CardRefusal, String) {
+    fn for_the_person(&self, kind: &Kind, failures: u32) -> (CardRefusal, String) {
         let again = match failures {
             0..=2 => "Try again.".to_owned(),
             n => format!("It has failed {n} times in a row: ask your administrator."),
         };
-        match self {
-            Self::NoAccount(text) => (CardRefusal::NoAccount, text.clone()),
-            Self::NotStarted(text) => (
-                CardRefusal::SessionFailed,
-                format!("Your desktop could not be started: {text}. {again}"),
-            ),
-            Self::Exited => (
-                CardRefusal::SessionFailed,
-                format!("Your desktop ended as soon as it had started. {again}"),
-            ),
-            Self::Died(text) => (
-                CardRefusal::SessionFailed,
-                format!("Your desktop has crashed: {text}. {again}"),
-            ),
-        }
+        let what = match kind {
+            Kind::Desktop => "Your desktop",
+            Kind::Greeter => "The page for logging in",
+            Kind::Kiosk(_) => "What this terminal shows",
+        };
+        let text = match self {
+            // An account of the system's own is none of the person's.
+            Self::NoAccount(text) if *kind == Kind::Desktop => {
+                return (CardRefusal::NoAccount, text.clone());
+            }
+            Self::NoAccount(text) | Self::NotStarted(text) => {
+                format!("{what} could not be started: {text}. {again}")
+            }
+            Self::Exited => format!("{what} ended as soon as it had started. {again}"),
+            Self::Died(text) => format!("{what} has crashed: {text}. {again}"),
+        };
+        (CardRefusal::SessionFailed, text)
     }
 }

@@ -228,8 +228,11 @@ impl Directory {
     /// gone elsewhere or ended since; that takes a person. Says where it is.
     fn was_called_away(&self, id: &str, edge: &Edge) -> Option<String> {
         let key = self.terminals[id].key;
+        let greeter = self.setup.greeter_user.as_deref();
         let earlier = self.attaches.values().rfind(|record| {
             record.terminal == id
+                // Logging in begins anew as often as it has to.
+                && Some(record.person.as_str()) != greeter
                 && Some(record.key) == key
                 && (record.edge.seq, &record.edge.card) == (edge.seq, &edge.card)
         })?;

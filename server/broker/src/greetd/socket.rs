@@ -32,6 +32,17 @@ impl Drop for Folder {
     }
 }
 
+/// Removes what the greeters of an earlier broker have left; nobody listens there any more.
+pub fn clear(run_dir: &Path) {
+    let all = run_dir.join("greeters");
+    match fs::remove_dir_all(&all) {
+        Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
+            warn!(folder = %all.display(), %problem, "what greeters left could not be removed");
+        }
+        _ => {}
+    }
+}
+
 /// Makes the folder of a greeter session that runs as `uid`, and listens there. Must be called on a
 /// tokio runtime. What an earlier broker has left there is replaced.
 pub fn listen(
