@@ -1,5 +1,7 @@
 //! Brings window, keys, clock and socket together. This file only dispatches.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,20 +11,24 @@ use calloop::timer::{TimeoutAction, Timer};
 use calloop::{EventLoop, LoopHandle, RegistrationToken};
 use calloop_wayland_source::WaylandSource;
 use cosmic_text::fontdb::Database;
-use tracing::{info, warn};
+use heliostat_control::session::Ask;
+use heliostat_control::{ask, lines};
+use tracing::{debug, info, warn};
 use wayland_client::globals::registry_queue_init;
 use wayland_client::{Connection, QueueHandle};
 
 use crate::access::{Access, Wish};
 use crate::ipc::{Ipc, News};
 use crate::keys::Keys;
-use crate::login::{Control, Effect, Key, Login};
+use crate::login::{Control, Effect, Key, Login, Stage};
 use crate::page::{self, Around, Page};
 use crate::scene::{self, Pixels};
 use crate::text::{self, Fonts};
 use crate::wayland::Surface;
 use crate::{paint, window::Buffers};
 
+/// How long the session may take to be asked something.
+const ASKING: Duration = Duration::from_secs(1);
 /// How long a dot shines while something is waited for.
 const DOT: Duration = Duration::from_millis(400);
 
@@ -126,7 +132,12 @@ impl App {
         match news {
             News::Connected => self.login.connected(),
             News::Lost(why) => self.login.lost(&why),
-            News::Answer(response) => self.login.answered(response),
+            News::Answer(response) => {
+                self.login.answered(response);
+                if matches!(self.login.stage, Stage::Asked { .. }) {
+                    debug!("a question is on the page");
+                }
+            }
             News::Context(context) => self.login.set_context(context),
         }
     }
@@ -213,6 +224,7 @@ impl App {
         for effect in self.login.effects() {
             match effect {
                 Effect::Send(request) => self.ipc.send(request),
+                Effect::Leave => leave(),
                 Effect::Layout(layout) => {
                     if !self.keys.choose(&layout) {
                         warn!(layout, "there is no such keyboard layout");
@@ -290,6 +302,22 @@ impl App {
 impl Repeat {
     fn is_repeating(&self, code: u32) -> bool {
         self.held.is_some_and(|(held, _)| held == code)
+    }
+}
+
+/// Asks the session to be parted from its terminal, as `heliostat-leave detach` does. What comes of
+/// it is seen there.
+fn leave() {
+    let asked = || -> anyhow::Result<()> {
+        let display = std::env::var("WAYLAND_DISPLAY").context("WAYLAND_DISPLAY is not set")?;
+        let path = ask::socket_of(&display).context("XDG_RUNTIME_DIR is not set")?;
+        let mut stream = UnixStream::connect(path)?;
+        stream.set_write_timeout(Some(ASKING))?;
+        stream.write_all(&lines::encode(&Ask::Detach))?;
+        Ok(())
+    };
+    if let Err(problem) = asked() {
+        warn!("the session cannot be asked to leave: {problem:#}");
     }
 }
 

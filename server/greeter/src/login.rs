@@ -10,6 +10,8 @@
 //!    └── Escape ────────┼────────────────────────┘
 //!                       └─► Welcome
 //! ```
+//!
+//! Escape where there is nothing to start over leaves the terminal.
 
 mod choosing;
 mod words;
@@ -201,6 +203,7 @@ impl Login {
     /// A key was pressed.
     pub fn key(&mut self, key: Key) {
         match (key, self.focus) {
+            (Key::Escape, _) if self.is_untouched() => self.leave(),
             (Key::Escape, _) => self.escape(),
             (Key::Tab, _) => self.step(1),
             (Key::BackTab, _) => self.step(-1),
@@ -304,6 +307,11 @@ impl Login {
         if matches!(self.stage, Stage::Offline(_) | Stage::Welcome) {
             return;
         }
+        self.give_up();
+        self.start_over();
+    }
+
+    fn give_up(&mut self) {
         self.notices.clear();
         if self.stage != Stage::Name {
             self.unanswered
@@ -311,7 +319,21 @@ impl Login {
                 .for_each(|matters| *matters = false);
             self.send(Request::CancelSession, false);
         }
-        self.start_over();
+    }
+
+    /// Whether starting over would bring nothing but the same page again.
+    fn is_untouched(&self) -> bool {
+        match &self.stage {
+            Stage::Name => self.name.text().is_empty() || self.context.person.is_some(),
+            Stage::Asked { .. } => self.context.person.is_some() && self.answer.text().is_empty(),
+            Stage::Offline(_) | Stage::Waiting | Stage::Welcome => false,
+        }
+    }
+
+    fn leave(&mut self) {
+        self.give_up();
+        self.ask_for_name();
+        self.effects.push(Effect::Leave);
     }
 
     fn start_over(&mut self) {

@@ -153,6 +153,35 @@ fn escape_starts_over_and_late_answers_are_passed_over() {
 }
 
 #[test]
+fn escape_leaves_where_there_is_nothing_to_start_over() {
+    let mut login = at_password();
+    login.key(Key::Escape);
+    assert_eq!(login.effects(), [Effect::Send(Request::CancelSession)]);
+    login.key(Key::Escape);
+    assert_eq!(login.effects(), [Effect::Leave]);
+    // Somebody who need not say who they are leaves from the first question.
+    let ann = GreeterContext {
+        person: Some("ann".to_owned()),
+        ..GreeterContext::default()
+    };
+    let mut login = Login::default();
+    login.set_context(ann);
+    login.connected();
+    login.answered(Response::Success);
+    login.answered(says(AuthMessageType::Secret, "Password: "));
+    login.effects();
+    login.key(Key::Text("x".to_owned()));
+    login.key(Key::Escape);
+    let again = [Effect::Send(Request::CancelSession), create("ann")];
+    assert_eq!(login.effects(), again);
+    login.answered(Response::Success);
+    login.answered(says(AuthMessageType::Secret, "Password: "));
+    login.key(Key::Escape);
+    let leaves = [Effect::Send(Request::CancelSession), Effect::Leave];
+    assert_eq!(login.effects(), leaves);
+}
+
+#[test]
 fn fixed_person_is_not_asked_for_a_name() {
     let ann = GreeterContext {
         person: Some("ann".to_owned()),

@@ -327,7 +327,7 @@ impl<'a> Writer<'a> {
         };
         let site = Area::new(w / 2.0, y, w / 2.0 - 22.0 * s, height);
         self.write(&login.context.site, site, style);
-        let help = "Tab: next     Enter: go on     Escape: start over";
+        let help = "Tab: next     Enter: go on     Escape: start over, or leave";
         let style = Style {
             align: Align::Middle,
             ..self.style(13.0, SOFT)

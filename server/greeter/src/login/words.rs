@@ -97,4 +97,6 @@ pub enum Effect {
     Send(Request),
     /// Type with this layout from now on.
     Layout(String),
+    /// Leave the terminal to whoever comes next.
+    Leave,
 }
