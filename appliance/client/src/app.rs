@@ -6,6 +6,7 @@ mod cards;
 mod control;
 mod frames;
 mod input;
+mod kiosk;
 mod links;
 mod picture;
 
@@ -62,6 +63,8 @@ pub struct App {
     prover: Option<Prover>,
     /// What proofs are tied to; nothing before the first control link.
     tie: Option<Tie>,
+    /// When a kiosk is asked for again by itself.
+    kiosk_at_ns: Option<u64>,
     ended: bool,
     screen_shown: bool,
 }
@@ -106,6 +109,7 @@ impl App {
             layout: parts.layout,
             prover: parts.prover,
             tie: None,
+            kiosk_at_ns: None,
             ended: false,
             screen_shown: false,
         };
@@ -147,7 +151,8 @@ impl App {
             (false, None) => attached.then_some(ALIVE),
         };
         let kept = self.keeper.left(Self::now_ns());
-        regular.into_iter().chain(kept).min()
+        let kiosk = self.kiosk_wait(Self::now_ns());
+        regular.into_iter().chain(kept).chain(kiosk).min()
     }
 
     fn handle_net(&mut self, event: NetEvent) {
@@ -178,6 +183,7 @@ impl App {
         if self.around.login == LoginOffer::Now && self.may_log_in() {
             self.desk.handle(DeskEvent::Login, &mut actions);
         }
+        self.mind_kiosk(Self::now_ns());
         for action in actions {
             self.act(action);
         }
@@ -227,6 +233,7 @@ impl App {
 
     fn tick(&mut self) {
         self.keeper.tick(Self::now_ns());
+        self.ask_for_kiosk_if_due(Self::now_ns());
         if self.seat.is_key_down() {
             self.to_session(heliostat_wire::session::ToSession::Heartbeat);
         }

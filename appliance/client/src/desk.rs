@@ -421,7 +421,7 @@ impl Desk {
                 self.prove(challenge, actions);
             }
             ToTerminal::Detach { attach_id, reason } if self.attach() == Some(attach_id) => {
-                self.part(reason, actions);
+                self.parted(reason, actions);
             }
             // Answers to earlier cards come too late to matter.
             _ => {}
@@ -500,7 +500,17 @@ impl Desk {
             },
             actions,
         );
-        self.part(reason, actions);
+        self.parted(reason, actions);
+    }
+
+    /// The desktop is gone by somebody else's doing.
+    fn parted(&mut self, reason: DetachReason, actions: &mut Vec<Action>) {
+        // Who came without a card and leaves has left nothing here.
+        let left = reason == DetachReason::ByPerson && self.present() == Some(&Present::Person);
+        match left {
+            true => self.vacate(reason, actions),
+            false => self.part(reason, actions),
+        }
     }
 
     fn part(&mut self, reason: DetachReason, actions: &mut Vec<Action>) {

@@ -332,6 +332,31 @@ fn person_without_a_card_logs_in_and_leaves() {
 }
 
 #[test]
+fn person_who_leaves_from_within_leaves_an_idle_terminal() {
+    let mut desk = logged_in();
+    handle(
+        &mut desk,
+        DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, 7)))),
+    );
+    handle(&mut desk, DeskEvent::SessionAttached(AttachId(7)));
+    let reason = DetachReason::ByPerson;
+    let gone = [
+        Action::Leave(reason.clone()),
+        Action::Send(ToBroker::CardRemoved { seq: 1 }),
+    ];
+    let attach_id = AttachId(7);
+    let by_broker = ToTerminal::Detach { attach_id, reason };
+    let mut other = desk.clone();
+    let by_broker = DeskEvent::FromBroker(Box::new(by_broker));
+    assert_eq!(handle(&mut desk, by_broker), gone);
+    assert_eq!(desk.stage(), &Stage::Empty);
+    // The session's own word for it may come first.
+    let by_session = DeskEvent::SessionEnded(attach_id, DetachReason::ByPerson);
+    assert_eq!(handle(&mut other, by_session)[1..], gone);
+    assert_eq!(other.stage(), &Stage::Empty);
+}
+
+#[test]
 fn session_that_ends_under_a_login_waits_for_what_the_broker_makes_of_it() {
     let mut desk = logged_in();
     handle(

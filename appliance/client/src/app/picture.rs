@@ -86,6 +86,7 @@ impl App {
         }
         let event = json!({
             "headline": screen.headline,
+            "detail": screen.detail,
             "code": screen.code.map(|code| code.as_str()),
             "at_us": monotonic_us(),
         });
