@@ -6,6 +6,7 @@ mod boot;
 mod display;
 mod key;
 mod memory;
+mod people;
 mod wire;
 
 use clap::Parser;
@@ -64,6 +65,18 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement {
         gives: &["session_private_mib", "session_rss_mib", "broker_rss_mib"],
         run: memory::measure,
+    },
+    Measurement {
+        gives: &["greeter_p50_ms"],
+        run: people::measure_greeter,
+    },
+    Measurement {
+        gives: &["new_session_p50_ms"],
+        run: people::measure_new_session,
+    },
+    Measurement {
+        gives: &["broker_200_rss_mib"],
+        run: people::measure_many,
     },
     Measurement {
         gives: &[

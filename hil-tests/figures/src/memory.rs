@@ -57,7 +57,8 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-fn field_kib(file: &str, field: &str) -> anyhow::Result<f64> {
+/// A field of a file of /proc, in KiB.
+pub fn field_kib(file: &str, field: &str) -> anyhow::Result<f64> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {file}"))?;
     let line = text.lines().find(|line| line.starts_with(field));
     let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());

@@ -1,0 +1,187 @@
+//! People who come anew: the greeter, a new desktop, and many desktops on one broker.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use hil_local::terminal::monotonic_us;
+use hil_local::{Lent, Site, SiteOptions, Terminal, framebuffer, programs};
+
+use crate::attach::CARD;
+use crate::memory::field_kib;
+use crate::{Figure, percentile};
+
+const STEP: Duration = Duration::from_secs(30);
+const ROUNDS: usize = 20;
+const MANY: u32 = 200;
+/// The greeter's panel, as XRGB8888 has it.
+const PANEL: [u8; 3] = [0x3a, 0x26, 0x16];
+
+/// From an unknown card to the greeter's page on the screen.
+pub fn measure_greeter() -> anyhow::Result<Vec<Figure>> {
+    let greeter = Lent::new("heliostat-greeter")?;
+    let site = Site::start(&SiteOptions {
+        more: format!("[greeter]\ncommand = [{:?}]\n", greeter.path()),
+        policy: "default.enrol = \"offer\"\n".to_owned(),
+        ..SiteOptions::default()
+    })?;
+    let mut terminal = site.headless("desk", (1280, 800))?;
+    terminal.wait_named("connected", STEP)?;
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let began = monotonic_us();
+        terminal.insert_card(CARD)?;
+        let shown = shown_with(&mut terminal, PANEL)?;
+        times.push((shown - began) as f64 / 1000.0);
+        terminal.pull_card()?;
+        terminal.wait_named("detached", STEP)?;
+        no_sessions(&site)?;
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(vec![Figure {
+        name: "greeter_p50_ms",
+        value: percentile(&times, 0.5),
+        unit: "ms",
+        target: Some(400.0),
+        how: format!(
+            "median of {ROUNDS} unknown cards at 1280x800, headless, one machine: card line to the \
+             frame with the greeter's page shown; worker, session and greeter are all new; the \
+             slowest took {:.0} ms",
+            times[ROUNDS - 1]
+        ),
+    }])
+}
+
+/// When a frame was first shown in which the panel stands in the middle, by its own event.
+fn shown_with(terminal: &mut Terminal, panel: [u8; 3]) -> anyhow::Result<u64> {
+    let path = terminal.framebuffer.clone().context("it is headless")?;
+    let event = terminal.wait_for("the greeter", STEP, |event| {
+        event.name() == "frame_shown"
+            && framebuffer::read(&path).is_ok_and(|shot| {
+                let middle = (shot.h / 2 * shot.w + shot.w / 2 - 215) as usize * 4;
+                shot.pixels[middle..middle + 3] == panel
+            })
+    })?;
+    event.number("at_us").context("a frame has its time")
+}
+
+/// From the card to the first frame of a desktop that was not there.
+pub fn measure_new_session() -> anyhow::Result<Vec<Figure>> {
+    let site = Site::start(&SiteOptions {
+        desktop: true,
+        ..SiteOptions::default()
+    })?;
+    site.add_card(CARD, "alice")?;
+    let mut terminal = site.headless("desk", (1920, 1080))?;
+    terminal.wait_named("connected", STEP)?;
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        terminal.insert_card(CARD)?;
+        let receipt = terminal.wait_named("receipt", STEP)?;
+        let us = receipt.value["stages"]["FirstFrameShown"]
+            .as_u64()
+            .context("the receipt has its last stage")?;
+        times.push(us as f64 / 1000.0);
+        site.ctl(&["session", "end", "alice"])?;
+        no_sessions(&site)?;
+        terminal.pull_card()?;
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(vec![Figure {
+        name: "new_session_p50_ms",
+        value: percentile(&times, 0.5),
+        unit: "ms",
+        target: Some(700.0),
+        how: format!(
+            "median of {ROUNDS} new sessions with the desktop that is shipped at 1920x1080, \
+             headless, one machine, by PAM and without a proof: CardEdge to FirstFrameShown of the \
+             receipts, when the desk is there and its parts are being started; the slowest took \
+             {:.0} ms",
+            times[ROUNDS - 1]
+        ),
+    }])
+}
+
+/// The broker's memory with many people's sessions.
+pub fn measure_many() -> anyhow::Result<Vec<Figure>> {
+    add_many()?;
+    let small = programs::folder()?.join("examples/small_session");
+    ensure!(
+        small.is_file(),
+        "small_session is not built: run cargo build -p heliostat-broker --examples"
+    );
+    let site = Site::start(&SiteOptions {
+        session_ports: (4500, 4999),
+        more: format!("session_command = [{small:?}]\nmax_sessions = 256\n"),
+        ..SiteOptions::default()
+    })?;
+    let mut terminal = site.headless("desk", (1280, 800))?;
+    terminal.wait_named("connected", STEP)?;
+    for number in 0..MANY {
+        let card = format!("piv:{number:032x}");
+        site.add_card(&card, &name(number))?;
+        terminal.insert_card(&card)?;
+        terminal.wait_named("attached", STEP)?;
+        terminal.pull_card()?;
+        terminal.wait_named("detached", STEP)?;
+    }
+    let sessions = site.ctl(&["session", "list"])?;
+    let running = sessions.as_array().map_or(0, Vec::len);
+    ensure!(running == MANY as usize, "only {running} sessions run");
+    let rss = field_kib(&format!("/proc/{}/status", site.broker_pid()), "VmRSS")?;
+    Ok(vec![Figure {
+        name: "broker_200_rss_mib",
+        value: rss / 1024.0,
+        unit: "MiB",
+        target: Some(30.0),
+        how: format!(
+            "VmRSS of heliostat-broker with {MANY} sessions of {MANY} people, each with its PAM \
+             worker and each attached once; the sessions are the broker's example small_session, \
+             not desktops"
+        ),
+    }])
+}
+
+fn name(number: u32) -> String {
+    format!("many{number:03}")
+}
+
+/// Accounts that exist in our namespaces only.
+fn add_many() -> anyhow::Result<()> {
+    for (file, rest) in [
+        ("passwd", "/nonexistent:/bin/sh"),
+        ("group", ""),
+        ("shadow", ""),
+    ] {
+        let path = format!("/etc/{file}");
+        let mut file_ = OpenOptions::new().append(true).open(&path)?;
+        let mut lines = String::new();
+        for number in 0..MANY {
+            let (name, uid) = (name(number), 63_000 + number);
+            lines += &match file {
+                "passwd" => format!("{name}:x:{uid}:{uid}::{rest}\n"),
+                "shadow" => format!("{name}:!:20000:0:99999:7:::\n"),
+                _ => format!("{name}:x:{uid}:\n"),
+            };
+        }
+        file_.write_all(lines.as_bytes()).with_context(|| path)?;
+    }
+    Ok(())
+}
+
+/// Waits until all sessions have ended; there is no event for that.
+fn no_sessions(site: &Site) -> anyhow::Result<()> {
+    let deadline = std::time::Instant::now() + STEP;
+    loop {
+        let sessions = site.ctl(&["session", "list"])?;
+        if sessions.as_array().is_some_and(Vec::is_empty) {
+            return Ok(());
+        }
+        ensure!(
+            std::time::Instant::now() < deadline,
+            "a session does not end"
+        );
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
