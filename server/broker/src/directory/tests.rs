@@ -1,7 +1,11 @@
 //! The directory's stories, and a property test that mixes them all.
 
 mod any_order;
+mod greeters;
 mod proofs;
+
+use std::collections::BTreeSet;
+
 
 use heliostat_control::hex::Hex;
 use heliostat_control::session::{Ask, Attached, FromSession, Ready, ToSession};
