@@ -1,10 +1,6 @@
 //! Cards: where they come from, and what is read off them.
 
-mod exchange;
-pub mod identify;
 pub mod pcsc;
-pub mod pin;
-pub mod piv;
 pub mod prover;
 
 use heliostat_wire::List;

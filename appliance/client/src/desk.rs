@@ -15,13 +15,13 @@
 
 mod proving;
 
+use heliostat_piv::pin::Pin;
 use heliostat_wire::card::{Card, Unreadable};
 use heliostat_wire::control::{Attach, CardRefusal, DetachReason, ToBroker, ToTerminal};
 use heliostat_wire::id::{AttachId, CardId};
 use heliostat_wire::proof::{Challenge, Proof, ProofFailure};
 use heliostat_wire::receipt::Stage as ReceiptStage;
 
-use crate::card::pin::Pin;
 pub use proving::{PinEntry, PinKey, Proving};
 
 /// What happens to the desk.

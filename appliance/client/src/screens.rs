@@ -356,7 +356,7 @@ const CALM: u32 = 0x5f_c9_8f;
 const ALERT: u32 = 0xf0_7f_6a;
 
 /// Digits that a PIN may have.
-const MAX_DIGITS: usize = crate::card::pin::LONGEST;
+const MAX_DIGITS: usize = heliostat_piv::pin::LONGEST;
 
 /// Paints a screen over all of `target`.
 pub fn draw(screen: &Screen, fonts: &Fonts, target: &mut Target<'_>) {

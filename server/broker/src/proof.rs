@@ -7,8 +7,8 @@
 //! checked here.
 
 mod authorities;
-mod key;
 
+use heliostat_piv::KeyError;
 use heliostat_wire::id::CardId;
 use heliostat_wire::proof::{Proof, ProofKey};
 use x509_cert::Certificate;
@@ -18,7 +18,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName};
 
 pub use authorities::Authorities;
-pub use key::EnrolledKey;
+pub use heliostat_piv::EnrolledKey;
 
 /// id-PIV-cardAuth (FIPS 201-3, appendix B).
 const PIV_CARD_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.6.8");
@@ -57,6 +57,15 @@ pub enum ProofError {
     BadAuthority(String),
 }
 
+impl From<KeyError> for ProofError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Unfit(why) => Self::UnfitKey(why),
+            KeyError::BadSignature => Self::BadSignature,
+        }
+    }
+}
+
 /// What a certificate says, and whether an authority vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertifiedKey {
@@ -82,7 +91,7 @@ pub fn verify(statement: &[u8], proof: &Proof, key: &EnrolledKey) -> Result<(), 
     if proof.algorithm != key.algorithm() {
         return Err(ProofError::OtherAlgorithm);
     }
-    key.verify(statement, &proof.signature)
+    Ok(key.verify(statement, &proof.signature)?)
 }
 
 /// Reads a card's certificate (DER). With authorities it must chain to one of them and be valid at

@@ -1,12 +1,12 @@
 //! What happens at the card reader.
 
+use heliostat_piv::prove::Order;
 use heliostat_wire::card::{Card, CardKind};
 use heliostat_wire::id::CardId;
 use heliostat_wire::proof::{Challenge, ProofFailure, statement};
 
 use crate::app::App;
 use crate::card::CardEvent;
-use crate::card::piv::Order;
 use crate::card::prover::Job;
 use crate::desk::{DeskEvent, Present, Stage};
 

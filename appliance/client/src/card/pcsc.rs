@@ -7,6 +7,7 @@ use std::ffi::CString;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use heliostat_piv::identify::{Identify, Step};
 use heliostat_wire::card::Unreadable;
 use pcsc::{
     Context, Disposition, Error, PNP_NOTIFICATION, Protocols, ReaderState, Scope, ShareMode, State,
@@ -14,7 +15,6 @@ use pcsc::{
 use tracing::{debug, info, warn};
 
 use super::CardEvent;
-use super::identify::{Identify, Step};
 use crate::clock::monotonic_us;
 
 /// Between attempts to find pcscd.

@@ -6,13 +6,13 @@
 use std::ffi::CString;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use heliostat_piv::pin::Pin;
+use heliostat_piv::prove::{Key, Order, Prove, ReadKey, Step};
 use heliostat_wire::proof::{Proof, ProofFailure, ProofKey};
 use pcsc::{Context, Disposition, Error, Protocols, Scope, ShareMode, Transaction};
 use tracing::{debug, info};
 
 use super::CardEvent;
-use super::pin::Pin;
-use super::piv::{Key, Order, Prove, ReadKey, Step};
 use crate::clock::monotonic_us;
 
 /// What the prover is asked.

@@ -8,12 +8,12 @@
 
 use std::fmt;
 
+use heliostat_piv::pin::Pin;
 use heliostat_wire::control::ToBroker;
 use heliostat_wire::proof::{Challenge, Proof, ProofFailure};
 use heliostat_wire::receipt::Stage as ReceiptStage;
 
 use super::{Action, Desk, Present};
-use crate::card::pin::Pin;
 
 /// How far a proof is.
 #[derive(Debug, Clone, PartialEq, Eq)]

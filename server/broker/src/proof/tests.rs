@@ -217,7 +217,7 @@ fn point_off_its_curve_is_no_key() {
         let mut off = spki.clone();
         *off.last_mut().unwrap() ^= 1;
         let why = EnrolledKey::from_spki(&off).unwrap_err();
-        assert_eq!(why, ProofError::UnfitKey("it is no point of its curve"));
+        assert_eq!(why, KeyError::Unfit("it is no point of its curve"));
         let behind = [&spki[..], &[0]].concat();
         assert!(EnrolledKey::from_spki(&behind).is_err());
         assert!(EnrolledKey::from_spki(&spki[..spki.len() - 1]).is_err());
@@ -266,10 +266,7 @@ fn weak_and_odd_rsa_keys_are_refused() {
         ("a huge exponent", modulus(256, 0xc5), &[0x7f; 200]),
     ] {
         let key = EnrolledKey::from_spki(&rsa_spki(&modulus, exponent));
-        assert!(
-            matches!(key, Err(ProofError::UnfitKey(_))),
-            "{what}: {key:?}"
-        );
+        assert!(matches!(key, Err(KeyError::Unfit(_))), "{what}: {key:?}");
     }
 }
 

@@ -7,10 +7,10 @@ use heliostat_wire::limits::MAX_CERTIFICATE;
 use heliostat_wire::proof::{Algorithm, ProofFailure, ProofKey};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
-use x509_cert::der::{Decode, Reader, SliceReader};
+use x509_cert::der::{Decode, Encode, Reader, SliceReader};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use crate::card::identify::tlv;
+use crate::identify::tlv;
 
 const EC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
@@ -52,6 +52,13 @@ impl Key {
             algorithm: algorithm_of(info).ok_or(ProofFailure::Unsupported)?,
             certificate,
         })
+    }
+
+    /// The public key of its certificate, as SubjectPublicKeyInfo (DER).
+    pub fn spki(&self) -> Option<Vec<u8>> {
+        let parsed = Certificate::from_der(&self.certificate).ok()?;
+        let info = parsed.tbs_certificate.subject_public_key_info;
+        info.to_der().ok()
     }
 }
 

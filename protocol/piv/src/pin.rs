@@ -53,7 +53,7 @@ impl Pin {
     }
 
     /// As a card takes it.
-    pub(super) fn padded(&self) -> &[u8; LONGEST] {
+    pub(crate) fn padded(&self) -> &[u8; LONGEST] {
         &self.digits
     }
 }

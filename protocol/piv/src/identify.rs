@@ -15,7 +15,7 @@ use heliostat_wire::List;
 use heliostat_wire::card::{Card, CardKind, Unreadable};
 
 /// SELECT by the PIV application's identifier, without its version.
-pub(super) const SELECT_PIV: &[u8] = &[
+pub(crate) const SELECT_PIV: &[u8] = &[
     0x00, 0xa4, 0x04, 0x00, 0x09, 0xa0, 0x00, 0x00, 0x03, 0x08, 0x00, 0x00, 0x10, 0x00, 0x00,
 ];
 /// GET DATA of the card holder unique identifier.
@@ -173,7 +173,7 @@ fn guid(object: &[u8]) -> Option<[u8; 16]> {
 }
 
 /// The first BER-TLV of `bytes` with a one-byte tag: tag, value, rest.
-pub(super) fn tlv(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn tlv(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),

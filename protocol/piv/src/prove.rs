@@ -18,9 +18,9 @@ mod sign;
 use heliostat_wire::List;
 use heliostat_wire::proof::{Proof, ProofFailure, ProofKey};
 
-use super::exchange::{Command, Exchange, Progress};
-use super::identify::SELECT_PIV;
-use super::pin::Pin;
+use crate::exchange::{Command, Exchange, Progress};
+use crate::identify::SELECT_PIV;
+use crate::pin::Pin;
 pub use key::Key;
 
 /// Bytes of one object; the PIV standard's largest has about 12 000, and a certificate about 3000.
@@ -330,5 +330,4 @@ impl Prove {
 }
 
 #[cfg(test)]
-#[path = "piv_tests.rs"]
 mod tests;

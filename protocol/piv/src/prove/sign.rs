@@ -3,7 +3,7 @@
 use heliostat_wire::proof::Algorithm;
 use sha2::{Digest, Sha256, Sha384};
 
-use crate::card::identify::tlv;
+use crate::identify::tlv;
 
 /// The algorithm's number (SP 800-78).
 pub(super) fn reference(algorithm: Algorithm) -> u8 {
