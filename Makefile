@@ -73,7 +73,7 @@ image:
 	    --terminal target/release/heliostat-terminal --out target/image
 
 PREFIX ?= /usr/local
-INSTALLED := heliostat-broker heliostat-session heliostat-leave heliostatctl heliostat-image heliostat-pxe heliostat-terminal
+INSTALLED := heliostat-broker heliostat-session heliostat-greeter heliostat-leave heliostatctl heliostat-image heliostat-pxe heliostat-terminal
 as_root := $(if $(DESTDIR),,$(if $(filter 0,$(shell id -u)),,sudo))
 
 .PHONY: install
@@ -82,7 +82,7 @@ install:
 	$(CARGO) build --release $(foreach bin,$(INSTALLED),--bin $(bin))
 	$(as_root) install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system \
 	    $(DESTDIR)$(PREFIX)/share/doc/heliostat/book $(DESTDIR)$(PREFIX)/share/heliostat/desktop \
-	    $(DESTDIR)/etc/heliostat $(DESTDIR)/etc/pam.d
+	    $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)/etc/heliostat $(DESTDIR)/etc/pam.d
 	$(as_root) install $(foreach bin,$(INSTALLED),target/release/$(bin)) $(DESTDIR)$(PREFIX)/bin
 	$(as_root) install -m 644 docs/book/src/*.md $(DESTDIR)$(PREFIX)/share/doc/heliostat/book
 	@for unit in server/packaging/heliostat-broker.service pxe/packaging/heliostat-pxe.service; do \
@@ -93,20 +93,27 @@ install:
 	        $(DESTDIR)$(PREFIX)/share/heliostat/desktop/$${file##*/} || exit 1; done
 	@to=$(DESTDIR)/etc/heliostat/session.toml; if [ -e $$to ]; then echo "$$to stays as it is"; else \
 	    sed 's|@desktop@|$(PREFIX)/share/heliostat/desktop|g' server/desktop/session.toml | $(as_root) install -m 644 /dev/stdin $$to; fi
-	@for file in server/packaging/broker.toml pxe/packaging/pxe.toml; do \
+	@for file in server/packaging/broker.toml server/packaging/policy.toml pxe/packaging/pxe.toml; do \
 	    to=$(DESTDIR)/etc/heliostat/$${file##*/}; \
 	    if [ -e $$to ]; then echo "$$to stays as it is"; else $(as_root) install -m 644 $$file $$to; fi; done
 	@for file in server/packaging/pam/*; do to=$(DESTDIR)/etc/pam.d/$${file##*/}; \
 	    if [ -e $$to ]; then echo "$$to stays as it is"; else $(as_root) install -m 644 $$file $$to; fi; done
+	$(as_root) install -m 644 server/packaging/heliostat.sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/heliostat.conf
+	@$(if $(DESTDIR),echo 'users: systemd-sysusers makes them where this is unpacked (heliostat-greeter, heliostat-kiosk)', \
+	    for user in heliostat-greeter heliostat-kiosk; do getent passwd $$user >/dev/null || \
+	    $(as_root) useradd --system --user-group --home-dir /var/lib/$$user --shell /usr/sbin/nologin $$user || exit 1; done)
+	@$(if $(DESTDIR),:,$(as_root) $(PREFIX)/bin/heliostat-broker check || true)
 	@echo 'installed; next: docs/book/src/first-site.md'
 
 .PHONY: uninstall
 uninstall:
 	$(as_root) rm -rf $(foreach bin,$(INSTALLED),$(DESTDIR)$(PREFIX)/bin/$(bin)) \
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system/heliostat-broker.service \
-	    $(DESTDIR)$(PREFIX)/lib/systemd/system/heliostat-pxe.service $(DESTDIR)$(PREFIX)/share/doc/heliostat \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/heliostat-pxe.service \
+	    $(DESTDIR)$(PREFIX)/lib/sysusers.d/heliostat.conf $(DESTDIR)$(PREFIX)/share/doc/heliostat \
 	    $(DESTDIR)$(PREFIX)/share/heliostat
-	@echo 'what stays: /etc/heliostat, /etc/pam.d/heliostat*, /var/lib/heliostat, /var/lib/heliostat-pxe and Debian packages'
+	@echo 'what stays: /etc/heliostat, /etc/pam.d/heliostat*, /var/lib/heliostat, /var/lib/heliostat-pxe, the users'
+	@echo 'heliostat-greeter and heliostat-kiosk (userdel removes them), and Debian packages'
 
 .PHONY: bench
 bench:
