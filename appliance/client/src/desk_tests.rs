@@ -176,7 +176,13 @@ fn proving() -> Desk {
     }
     let actions = handle(&mut desk, prove);
     assert!(
-        matches!(&actions[..], [Action::Prove { number: 1, .. }]),
+        matches!(
+            &actions[..],
+            [
+                Action::Mark(ReceiptStage::Challenged),
+                Action::Prove { number: 1, .. }
+            ]
+        ),
         "{actions:?}"
     );
     desk
@@ -267,7 +273,7 @@ fn card_on_the_screen_of_a_session_can_prove_itself_without_parting() {
     let prove = DeskEvent::FromBroker(Box::new(ToTerminal::Prove(challenge(1))));
     assert!(matches!(
         handle(&mut desk, prove)[..],
-        [Action::Prove { .. }]
+        [Action::Mark(ReceiptStage::Challenged), Action::Prove { .. }]
     ));
     pin_wanted(&mut desk, false);
     assert!(matches!(desk.stage(), Stage::Attached { .. }));

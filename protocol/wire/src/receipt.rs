@@ -16,6 +16,8 @@ pub enum Stage {
     CardEdge,
     /// The card id was read.
     IdRead,
+    /// The broker's challenge arrived.
+    Challenged,
     /// The card's proof was made.
     ProofMade,
     /// The broker's attach arrived.

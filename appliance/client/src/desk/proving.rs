@@ -124,6 +124,7 @@ impl Desk {
         let (reader, card) = (reader.clone(), card.id.clone());
         self.proofs += 1;
         self.proving = Proving::Working(self.proofs);
+        actions.push(Action::Mark(ReceiptStage::Challenged));
         actions.push(Action::Prove {
             number: self.proofs,
             reader,
@@ -179,10 +180,12 @@ impl Desk {
             return;
         }
         self.proving = Proving::No;
-        actions.push(Action::Mark(ReceiptStage::ProofMade));
         let seq = self.seq;
         let message = match result {
-            Ok(proof) => ToBroker::Proof(*proof),
+            Ok(proof) => {
+                actions.push(Action::Mark(ReceiptStage::ProofMade));
+                ToBroker::Proof(*proof)
+            }
             Err(why) => ToBroker::NoProof { seq, why },
         };
         self.send(message, actions);

@@ -7,7 +7,7 @@ use postcard_schema::schema::owned::OwnedNamedType;
 
 /// The hash of each version's schema. Add a line with a new version; never change an old one once
 /// it has been released.
-const HASHES: &[(u16, u64)] = &[(1, 0x68ac_5883_7757_6506)];
+const HASHES: &[(u16, u64)] = &[(1, 0x345d_57ef_86b7_23c6)];
 
 fn schema_text() -> String {
     [

@@ -93,6 +93,7 @@ fn receipt() -> impl Strategy<Value = Receipt> {
     let stage = prop::sample::select(vec![
         Stage::CardEdge,
         Stage::IdRead,
+        Stage::Challenged,
         Stage::ProofMade,
         Stage::AttachReceived,
         Stage::LinkUp,
