@@ -412,7 +412,7 @@ fn remove_left(folder: PathBuf, uid: u32) {
 }
 
 /// The session program: as configured, or beside our own.
-fn session_command(configured: &[String]) -> anyhow::Result<Vec<String>> {
+pub(crate) fn session_command(configured: &[String]) -> anyhow::Result<Vec<String>> {
     if !configured.is_empty() {
         return Ok(configured.to_vec());
     }

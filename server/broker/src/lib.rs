@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod audit;
+pub mod check;
 pub mod config;
 pub mod control_group;
 pub mod directory;

@@ -1,17 +1,18 @@
 //! `heliostat-broker`: cards, people, terminals, sessions; who is attached where.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use heliostat_broker::check;
 use heliostat_broker::config::Config;
 use heliostat_broker::exec;
 use heliostat_broker::hooks::RunHook;
 use heliostat_broker::keep_log::keep_log;
 use heliostat_broker::pam_worker::PamWorker;
 use heliostat_broker::remove_folder::RemoveFolder;
-use heliostat_broker::{policy_file, run};
+use heliostat_broker::run;
 use tracing_subscriber::EnvFilter;
 
 /// The Heliostat broker: knows cards, people and terminals, and starts people's sessions.
@@ -34,8 +35,12 @@ struct Arguments {
 enum Command {
     /// Print the pin of the site key, which terminals must know; make the key if there is none.
     SiteKey,
-    /// Read the configuration file and say whether it is one.
-    Check,
+    /// Read the configuration file, and look whether all that it names is there.
+    Check {
+        /// Only read this policy, which need not be the one in force.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
     /// Become a session (used by the broker itself).
     #[command(hide = true)]
     ExecSession,
@@ -75,7 +80,8 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
             println!("{}", run::site_key(&load()?)?.pin());
             Ok(())
         }
-        Some(Command::Check) => check(&load()?, &arguments.config),
+        Some(Command::Check { policy: Some(file) }) => check::policy(&file),
+        Some(Command::Check { policy: None }) => check::check(&load()?, &arguments.config),
         None => {
             log();
             // Everything is small here; one thread keeps memory and packets few.
@@ -87,18 +93,6 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
             runtime.block_on(run::run(load()?))
         }
     }
-}
-
-/// Reads what the configuration names as well, and says what looks like a slip.
-fn check(config: &Config, file: &Path) -> anyhow::Result<()> {
-    let policy = policy_file::load(&config.policy)?;
-    run::authorities(&config.cards.authorities)?;
-    println!("{}: fine", file.display());
-    println!("{}: fine", config.policy.display());
-    for warning in policy.warnings(&[], &[]) {
-        println!("{}: warning: {warning}", config.policy.display());
-    }
-    Ok(())
 }
 
 fn log() {

@@ -120,7 +120,7 @@ fn stop() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 /// The greeter as configured, or the one beside our own program.
-fn greeter_command(config: &Config) -> anyhow::Result<Vec<String>> {
+pub(crate) fn greeter_command(config: &Config) -> anyhow::Result<Vec<String>> {
     match &config.greeter.command {
         Some(command) => Ok(command.clone()),
         None => {

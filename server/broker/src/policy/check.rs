@@ -46,6 +46,26 @@ impl Policy {
         None
     }
 
+    /// The users that kiosks run as.
+    pub fn kiosk_users(&self) -> Vec<String> {
+        let tables =
+            || std::iter::once(&self.default).chain(self.rules.iter().map(|r| &r.settings));
+        if tables().all(|settings| settings.kiosk.is_none()) {
+            return Vec::new();
+        }
+        let mut users: Vec<String> = tables()
+            .filter_map(|settings| settings.kiosk_user.clone())
+            .collect();
+        if self.default.kiosk_user.is_none() {
+            let unnamed =
+                |settings: &Settings| settings.kiosk.is_some() && settings.kiosk_user.is_none();
+            users.extend(tables().any(unnamed).then(|| Outcome::default().kiosk_user));
+        }
+        users.sort();
+        users.dedup();
+        users
+    }
+
     /// What a site would hardly want, in words for its administrator. `people` are those who are
     /// known, with their groups and whether they have a card that can prove itself; `terminals`
     /// those that were seen, by id and name.

@@ -1,0 +1,219 @@
+//! `heliostat-broker check`: whether what the configuration names is there, before anybody needs it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Group, User};
+
+use crate::config::Config;
+use crate::policy::Policy;
+use crate::{launcher, policy_file, run};
+
+/// Something that is not as it should be: what, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The broker does not start with it, or something in it does not work.
+    Fault(String),
+    /// It may be meant so.
+    Warning(String),
+}
+
+/// Checks a policy that is not in force yet.
+pub fn policy(file: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(file.exists(), "there is no {}", file.display());
+    let policy = policy_file::load(file)?;
+    println!("{}: fine", file.display());
+    for warning in policy.warnings(&[], &[]) {
+        println!("{}: warning: {warning}", file.display());
+    }
+    Ok(())
+}
+
+/// Checks a configuration and all that it names, and says what it finds.
+pub fn check(config: &Config, file: &Path) -> anyhow::Result<()> {
+    let policy = policy_file::load(&config.policy)?;
+    run::authorities(&config.cards.authorities)?;
+    let mut faults = 0;
+    for finding in findings(config, &policy)? {
+        match finding {
+            Finding::Warning(text) => println!("{}: warning: {text}", file.display()),
+            Finding::Fault(text) => {
+                faults += 1;
+                println!("{}: {text}", file.display());
+            }
+        }
+    }
+    let policy_file = match config.policy.exists() {
+        true => config.policy.display().to_string(),
+        false => format!(
+            "{} (there is none, so what is built in holds)",
+            config.policy.display()
+        ),
+    };
+    for warning in policy.warnings(&[], &[]) {
+        println!("{policy_file}: warning: {warning}");
+    }
+    match faults {
+        0 => {
+            println!("{}: fine", file.display());
+            println!("{policy_file}: fine");
+            Ok(())
+        }
+        1 => anyhow::bail!("there is something to be done first, see above"),
+        _ => anyhow::bail!("there are {faults} things to be done first, see above"),
+    }
+}
+
+/// What is missing on this machine.
+pub fn findings(config: &Config, policy: &Policy) -> anyhow::Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    if let Some(group) = &config.admin_group
+        && Group::from_name(group)?.is_none()
+    {
+        found.push(Finding::Fault(format!(
+            "admin_group: there is no group {group:?}; make it (groupadd --system {group}), or \
+             leave it out"
+        )));
+    }
+    let session = launcher::session_command(&config.session_command)?;
+    found.extend(program("session_command", &session));
+    if let Some(file) = &config.session_config
+        && let Err(problem) = fs::File::open(file)
+    {
+        let file = file.display();
+        found.push(Finding::Fault(format!(
+            "session_config: {file} cannot be read ({problem}); make it, or leave it out"
+        )));
+    }
+    let greeter = run::greeter_command(config)?;
+    if greeter.is_empty() {
+        found.push(Finding::Warning(
+            "greeter.command is empty: nobody logs in at terminals, and cards that need a password \
+             open nothing"
+                .to_owned(),
+        ));
+    } else {
+        found.extend(program("greeter.command", &greeter));
+        found.extend(system_user("greeter.user", &config.greeter.user)?);
+    }
+    for user in policy.kiosk_users() {
+        found.extend(system_user("kiosk_user", &user)?);
+    }
+    found.extend(services(config));
+    Ok(found)
+}
+
+fn program(key: &str, command: &[String]) -> Option<Finding> {
+    let program = command.first()?;
+    let is_program = |path: &Path| {
+        let meta = fs::metadata(path);
+        meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    let found = match program.contains('/') {
+        true => is_program(Path::new(program)),
+        false => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
+        }
+    };
+    (!found).then(|| {
+        Finding::Fault(format!(
+            "{key}: there is no program {program}; install it, or name another"
+        ))
+    })
+}
+
+fn system_user(key: &str, user: &str) -> anyhow::Result<Option<Finding>> {
+    let fault = match User::from_name(user)? {
+        None => format!(
+            "{key}: there is no user {user:?}; make it (useradd --system --shell \
+             /usr/sbin/nologin {user}), or name another"
+        ),
+        Some(found) if found.uid.is_root() => {
+            format!("{key}: {user} is root, who would be open to whoever sits there; name another")
+        }
+        Some(_) => return Ok(None),
+    };
+    Ok(Some(Finding::Fault(fault)))
+}
+
+/// PAM falls back to the service `other` where one is missing; that is seldom what is meant.
+fn services(config: &Config) -> Vec<Finding> {
+    let folders: Vec<PathBuf> = match &config.pam.services {
+        Some(folder) => vec![folder.clone()],
+        None => ["/etc/pam.d", "/usr/lib/pam.d"].map(PathBuf::from).to_vec(),
+    };
+    let missing = |service: &&String| !folders.iter().any(|at| at.join(service).exists());
+    [&config.pam.service, &config.pam.greeter_service]
+        .into_iter()
+        .filter(missing)
+        .map(|service| {
+            Finding::Fault(format!(
+                "pam: there is no {}; make install puts one there (otherwise PAM takes the \
+                 service `other`)",
+                folders[0].join(service).display()
+            ))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found, each by its first word.
+    fn found(config: &Config, policy: &str) -> Vec<String> {
+        let policy = Policy::parse("policy.toml", policy).unwrap();
+        let findings = findings(config, &policy).unwrap();
+        findings
+            .into_iter()
+            .map(|finding| match finding {
+                Finding::Fault(text) => text.split(':').next().unwrap().to_owned(),
+                Finding::Warning(text) => format!("warning {text}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config {
+            session_command: vec!["/bin/sh".to_owned()],
+            ..Config::default()
+        };
+        config.greeter.command = Some(vec!["sh".to_owned(), "--greet".to_owned()]);
+        config.greeter.user = "nobody".to_owned();
+        config.pam.services = Some(folder.path().to_owned());
+        for service in [&config.pam.service, &config.pam.greeter_service] {
+            fs::write(folder.path().join(service), "").unwrap();
+        }
+        assert_eq!(found(&config, ""), [""; 0]);
+
+        config.admin_group = Some("no-such-group-here".to_owned());
+        config.session_command = vec!["/no/such/program".to_owned()];
+        config.session_config = Some("/no/such/file".into());
+        config.greeter.user = "root".to_owned();
+        fs::remove_file(folder.path().join(&config.pam.greeter_service)).unwrap();
+        let kiosk = "[[rule]]\nwhen = { terminal = \"t\" }\nkiosk = [\"/bin/true\"]\n\
+                     kiosk_user = \"no-such-user-here\"\n";
+        let keys = [
+            "admin_group",
+            "session_command",
+            "session_config",
+            "greeter.user",
+            "kiosk_user",
+            "pam",
+        ];
+        assert_eq!(found(&config, kiosk), keys);
+
+        config.greeter.command = Some(Vec::new());
+        let without = found(&config, "");
+        assert!(
+            without
+                .iter()
+                .any(|one| one.starts_with("warning greeter.command"))
+        );
+        assert!(!without.contains(&"greeter.user".to_owned()));
+    }
+}
