@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use heliostat_wire::id::KeyPin;
-use rcgen::{CertificateParams, DnType, KeyPair, PublicKeyData};
+use rcgen::{CertificateParams, DnType, KeyPair, PublicKeyData, SigningKey};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 
@@ -122,6 +122,17 @@ impl Identity {
     /// The private key, for TLS.
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.0.key.serialize_der()).into()
+    }
+
+    /// The public key, as SubjectPublicKeyInfo (DER); its SHA-256 is the pin.
+    pub fn public_key(&self) -> Vec<u8> {
+        self.0.key.subject_public_key_info()
+    }
+
+    /// A signature of `message` (ECDSA with SHA-256, DER). What is signed must begin with a word of
+    /// its own, so that it is never taken for something else that this key signs.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        Ok(self.0.key.sign(message)?)
     }
 
     /// A secret derived from the key for `purpose`: the same at every start, unrelated to others.

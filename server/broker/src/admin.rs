@@ -7,17 +7,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use heliostat_control::admin::{CardKeys, Failure, Reply, Request, Status, Why};
+use heliostat_control::admin::{AuditRow, CardKeys, Failure, Reply, Request, Status, Why};
 use heliostat_control::hex;
 use heliostat_control::lines::{self, LineError, LineReader};
-use nix::unistd::{Group, Uid};
+use nix::unistd::{Group, Uid, User};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use crate::accounts;
-use crate::directory::{Changed, Keys, Standing};
+use crate::directory::{Action, Changed, Keys, Standing};
 use crate::hub::{Hub, Incoming, ToHub};
 use crate::proof::EnrolledKey;
 use crate::survey::Form;
@@ -28,6 +28,8 @@ const MAX_REQUEST: usize = 64 << 10;
 const MAX_ROWS: u32 = 10_000;
 /// Administrators at once.
 const MAX_CONNECTIONS: usize = 32;
+/// Characters of what an administrator said that go into an audit line.
+const MAX_SHOWN: usize = 300;
 /// A connection on which nothing is asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -106,6 +108,7 @@ async fn converse(mut stream: UnixStream, with_group: bool, hub: ToHub) -> anyho
     if !may_ask(&stream, with_group)? {
         bail!("not root");
     }
+    let asker = asker(stream.peer_cred()?.uid()).await;
     let mut reader = LineReader::new(MAX_REQUEST);
     let mut bytes = vec![0; 4096];
     loop {
@@ -123,7 +126,7 @@ async fn converse(mut stream: UnixStream, with_group: bool, hub: ToHub) -> anyho
             Err(LineError::NotAMessage(error)) => Err(error),
         };
         let reply = match request {
-            Ok(request) => ask(&hub, request).await,
+            Ok(request) => ask(&hub, request, &asker).await,
             Err(error) => Reply::Failed(Failure {
                 why: Why::BadRequest,
                 text: format!("not a request that this broker knows: {error}"),
@@ -133,10 +136,22 @@ async fn converse(mut stream: UnixStream, with_group: bool, hub: ToHub) -> anyho
     }
 }
 
-/// Puts a request to the hub.
-pub(crate) async fn ask(hub: &ToHub, request: Request) -> Reply {
+/// Who is at the other end, as the kernel says: a user's name and number.
+async fn asker(uid: u32) -> String {
+    // The name service may be slow.
+    let user = tokio::task::spawn_blocking(move || User::from_uid(Uid::from_raw(uid)));
+    match user.await {
+        Ok(Ok(Some(user))) => format!("{} ({uid})", user.name),
+        _ => format!("({uid})"),
+    }
+}
+
+/// Puts a request of `asker` to the hub.
+pub(crate) async fn ask(hub: &ToHub, request: Request, asker: &str) -> Reply {
     let (answer, reply) = oneshot::channel();
-    let sent = hub.send(Incoming::Admin(request, answer)).await;
+    let sent = hub
+        .send(Incoming::Admin(request, asker.to_owned(), answer))
+        .await;
     let reply = match sent {
         Ok(()) => reply.await.ok(),
         Err(_) => None,
@@ -151,7 +166,7 @@ pub(crate) async fn ask(hub: &ToHub, request: Request) -> Reply {
 
 impl Hub {
     /// Answers an administrator. What takes the disk or the name service is answered from a task.
-    pub(crate) fn admin(&mut self, request: Request, answer: oneshot::Sender<Reply>) {
+    pub(crate) fn admin(&mut self, request: Request, asker: &str, answer: oneshot::Sender<Reply>) {
         match request {
             Request::Status => drop(answer.send(Reply::Status(self.status()))),
             Request::CardList => drop(answer.send(Reply::Cards(self.directory.card_rows()))),
@@ -167,8 +182,8 @@ impl Hub {
                     .receipts(since_ms.unwrap_or(0), limit.min(MAX_ROWS));
                 tokio::spawn(pass(rows, answer, Reply::Receipts));
             }
-            Request::Audit { limit } => {
-                let rows = self.store.audit_rows(limit.min(MAX_ROWS));
+            Request::Audit { limit, only } => {
+                let rows = self.store.audit_rows(limit.min(MAX_ROWS), only);
                 tokio::spawn(pass(rows, answer, Reply::Audit));
             }
             Request::CardShow { card } => {
@@ -198,11 +213,11 @@ impl Hub {
             Request::PolicyCheck => {
                 let _ = answer.send(Reply::Warnings(self.directory.policy_warnings()));
             }
-            change => self.change(change, answer),
+            change => self.change(change, asker, answer),
         }
     }
 
-    fn change(&mut self, request: Request, answer: oneshot::Sender<Reply>) {
+    fn change(&mut self, request: Request, asker: &str, answer: oneshot::Sender<Reply>) {
         let now = self.now();
         let directory = &mut self.directory;
         let changed: Changed = match &request {
@@ -229,8 +244,27 @@ impl Hub {
             other => unreachable!("{other:?} changes nothing"),
         };
         match changed {
-            Err(failure) => drop(answer.send(Reply::Failed(failure))),
-            Ok((text, actions)) => {
+            Err(failure) => {
+                let row = self.asked(&request, asker, &failure.text);
+                self.audit(AuditRow {
+                    event: "admin_refused".to_owned(),
+                    outcome: "refused".to_owned(),
+                    ..row
+                });
+                drop(answer.send(Reply::Failed(failure)));
+            }
+            Ok((text, mut actions)) => {
+                for action in &mut actions {
+                    if let Action::Audit(row) = action {
+                        asker.clone_into(&mut row.by);
+                    }
+                }
+                if !actions
+                    .iter()
+                    .any(|action| matches!(action, Action::Audit(_)))
+                {
+                    actions.push(Action::Audit(self.asked(&request, asker, &text)));
+                }
                 self.perform(actions);
                 let kept = self.store.flushed();
                 tokio::spawn(pass(kept, answer, |kept| match kept {
@@ -244,6 +278,31 @@ impl Hub {
                     }),
                 }));
             }
+        }
+    }
+
+    /// An audit line about what an administrator asked for.
+    fn asked(&self, request: &Request, asker: &str, text: &str) -> AuditRow {
+        let (word, person, card) = match request {
+            Request::CardAdd { card, person, .. } => ("card add", person.as_str(), card.as_str()),
+            Request::CardAlias { alias, .. } => ("card alias", "", alias.as_str()),
+            Request::CardApprove { card } => ("card approve", "", card.as_str()),
+            Request::CardRevoke { card } => ("card revoke", "", card.as_str()),
+            Request::PersonAdd { person } => ("person add", person.as_str(), ""),
+            Request::SessionLock { session } => ("session lock", session.as_str(), ""),
+            Request::SessionEnd { session } => ("session end", session.as_str(), ""),
+            _ => ("", "", ""),
+        };
+        let short = |text: &str| text.chars().take(MAX_SHOWN).collect::<String>();
+        AuditRow {
+            at_ms: self.now().unix_ms,
+            event: "admin".to_owned(),
+            outcome: "ok".to_owned(),
+            person: short(person),
+            card: short(card),
+            by: asker.to_owned(),
+            detail: format!("{word}: {}", short(text)),
+            ..AuditRow::default()
         }
     }
 

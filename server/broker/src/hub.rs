@@ -48,8 +48,8 @@ pub enum Incoming {
     Link(LinkId, mpsc::Sender<ToLink>, Event),
     /// Something the directory is to know.
     Event(Event),
-    /// An administrator asks.
-    Admin(Request, oneshot::Sender<Reply>),
+    /// An administrator asks, who is named as [`heliostat_control::admin::AuditRow`] has it.
+    Admin(Request, String, oneshot::Sender<Reply>),
     /// Sessions have had time to say how they are.
     Survey(Survey),
     /// Something has come of a login at a greeter; with the groups of who has logged in.
@@ -157,7 +157,7 @@ impl Hub {
                 self.event(hello);
             }
             Incoming::Event(event) => self.event(event),
-            Incoming::Admin(request, reply) => self.admin(request, reply),
+            Incoming::Admin(request, asker, reply) => self.admin(request, &asker, reply),
             Incoming::Survey(survey) => self.look(survey),
             Incoming::Greeter(said, groups) => self.greeter_says(*said, groups),
         }
@@ -230,7 +230,7 @@ impl Hub {
         }
     }
 
-    fn audit(&mut self, row: heliostat_control::admin::AuditRow) {
+    pub(crate) fn audit(&mut self, row: heliostat_control::admin::AuditRow) {
         self.tally.note(&row.event);
         let Some(skipped) = self.audit_budget.admit(&row) else {
             return;
@@ -238,16 +238,19 @@ impl Hub {
         if skipped > 0 {
             let mut word = row.clone();
             word.event = "audit_skipped".to_owned();
-            (word.person, word.terminal, word.card) = Default::default();
+            word.outcome = "failed".to_owned();
+            (word.person, word.terminal, word.card, word.by) = Default::default();
             word.detail = format!("{skipped} lines of terminals that said too much");
             warn!(skipped, "audit lines were not written");
             self.store.audit(word);
         }
         info!(
             event = row.event,
+            outcome = row.outcome,
             person = row.person,
             terminal = row.terminal,
             card = row.card,
+            by = row.by,
             detail = row.detail,
             "audit"
         );

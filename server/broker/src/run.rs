@@ -39,7 +39,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let identity = site_key(&config)?;
     let _lock = lock(&config.state_dir)?;
     let launcher = Arc::new(Launcher::new(&config)?);
-    let (store, remembered) = Store::open(&config.state_dir)?;
+    let (store, remembered) = Store::open(&config.state_dir, &identity)?;
     let policy = policy_file::load(&config.policy)?;
     let authorities = authorities(&config.cards.authorities)?;
     let directory = Directory::new(config.setup(), policy, authorities, remembered);

@@ -14,7 +14,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use heliostat_control::admin::{AuditRow, ReceiptRow};
+use heliostat_control::admin::{AuditFilter, AuditRow, Receipts};
+use heliostat_control::hex;
+use heliostat_link::Identity;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
@@ -41,10 +43,11 @@ enum Job {
     Receipts {
         since_ms: u64,
         limit: u32,
-        answer: oneshot::Sender<Vec<ReceiptRow>>,
+        answer: oneshot::Sender<Receipts>,
     },
     AuditRows {
         limit: u32,
+        only: Box<AuditFilter>,
         answer: oneshot::Sender<Vec<AuditRow>>,
     },
 }
@@ -69,8 +72,8 @@ struct State {
 
 impl Store {
     /// Opens the database in `state_dir`, brings its tables up to date and reads what the directory
-    /// starts from.
-    pub fn open(state_dir: &Path) -> anyhow::Result<(Self, Remembered)> {
+    /// starts from. Receipts are signed with `site_key`.
+    pub fn open(state_dir: &Path, site_key: &Identity) -> anyhow::Result<(Self, Remembered)> {
         let path = state_dir.join("broker.sqlite");
         let mut connection = Connection::open(&path)
             .with_context(|| format!("cannot open the store {}", path.display()))?;
@@ -82,6 +85,7 @@ impl Store {
         let (jobs, inbox) = sync_channel(MAX_WAITING);
         let state = Arc::<State>::default();
         let seen = state.clone();
+        let site_key = site_key.clone();
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .stack_size(256 << 10)
@@ -89,6 +93,7 @@ impl Store {
                 let mut keeper = Keeper {
                     connection,
                     audit,
+                    site_key,
                     unkept: Vec::new(),
                     state: seen,
                 };
@@ -128,7 +133,7 @@ impl Store {
     }
 
     /// The newest receipts, oldest first.
-    pub fn receipts(&self, since_ms: u64, limit: u32) -> oneshot::Receiver<Vec<ReceiptRow>> {
+    pub fn receipts(&self, since_ms: u64, limit: u32) -> oneshot::Receiver<Receipts> {
         let (answer, rows) = oneshot::channel();
         self.send(Job::Receipts {
             since_ms,
@@ -138,10 +143,14 @@ impl Store {
         rows
     }
 
-    /// The newest audit lines, oldest first.
-    pub fn audit_rows(&self, limit: u32) -> oneshot::Receiver<Vec<AuditRow>> {
+    /// The newest audit lines of those that are asked for, oldest first.
+    pub fn audit_rows(&self, limit: u32, only: AuditFilter) -> oneshot::Receiver<Vec<AuditRow>> {
         let (answer, rows) = oneshot::channel();
-        self.send(Job::AuditRows { limit, answer });
+        self.send(Job::AuditRows {
+            limit,
+            only: Box::new(only),
+            answer,
+        });
         rows
     }
 
@@ -178,6 +187,8 @@ impl Drop for Store {
 struct Keeper {
     connection: Connection,
     audit: AuditFile,
+    /// Signs receipts.
+    site_key: Identity,
     /// Records that the disk has refused so far, oldest first.
     unkept: Vec<Record>,
     state: Arc<State>,
@@ -237,14 +248,14 @@ impl Keeper {
             }
         };
         for job in answers {
-            answer(&self.connection, job, &kept);
+            self.answer(job, &kept);
         }
     }
 
     fn write(&mut self, rows: &[AuditRow]) -> anyhow::Result<()> {
         let transaction = self.connection.transaction()?;
         for record in &self.unkept {
-            tables::keep(&transaction, record)?;
+            tables::keep(&transaction, record, &self.site_key)?;
         }
         for row in rows {
             tables::keep_audit(&transaction, row)?;
@@ -252,27 +263,36 @@ impl Keeper {
         transaction.commit()?;
         Ok(())
     }
-}
 
-fn answer(connection: &Connection, job: Job, kept: &Result<(), String>) {
-    fn or_none<T>(rows: rusqlite::Result<Vec<T>>) -> Vec<T> {
-        rows.unwrap_or_else(|problem| {
-            warn!(%problem, "the store could not be read");
-            Vec::new()
-        })
-    }
-    match job {
-        Job::Keep(_) | Job::Audit(_) => {}
-        Job::Flush(done) => drop(done.send(kept.clone())),
-        Job::Receipts {
-            since_ms,
-            limit,
-            answer,
-        } => drop(answer.send(or_none(tables::receipts(connection, since_ms, limit)))),
-        Job::AuditRows { limit, answer } => {
-            drop(answer.send(or_none(tables::audit_rows(connection, limit))));
+    fn answer(&self, job: Job, kept: &Result<(), String>) {
+        match job {
+            Job::Keep(_) | Job::Audit(_) => {}
+            Job::Flush(done) => drop(done.send(kept.clone())),
+            Job::Receipts {
+                since_ms,
+                limit,
+                answer,
+            } => {
+                let receipts = tables::receipts(&self.connection, since_ms, limit);
+                drop(answer.send(Receipts {
+                    site_key: hex::digits(&self.site_key.public_key()),
+                    receipts: or_none(receipts),
+                }));
+            }
+            Job::AuditRows {
+                limit,
+                only,
+                answer,
+            } => drop(answer.send(or_none(tables::audit_rows(&self.connection, limit, &only)))),
         }
     }
+}
+
+fn or_none<T>(rows: rusqlite::Result<Vec<T>>) -> Vec<T> {
+    rows.unwrap_or_else(|problem| {
+        warn!(%problem, "the store could not be read");
+        Vec::new()
+    })
 }
 
 #[cfg(test)]

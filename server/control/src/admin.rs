@@ -95,9 +95,34 @@ pub enum Request {
     Metrics,
     /// What happened, newest last.
     Audit {
-        /// At most so many.
+        /// At most so many, the newest.
         limit: u32,
+        /// Only those.
+        #[serde(default)]
+        only: AuditFilter,
     },
+}
+
+/// Which audit lines are asked for: all that are so in each that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AuditFilter {
+    /// Of this time or later.
+    pub since_ms: Option<u64>,
+    /// Of a higher number than this.
+    pub after: Option<u64>,
+    /// Concerning this person.
+    pub person: Option<String>,
+    /// Concerning the terminal of this name.
+    pub terminal: Option<String>,
+    /// Concerning this card.
+    pub card: Option<String>,
+    /// Of these events; of any where there is none.
+    pub events: Vec<String>,
+    /// With this outcome.
+    pub outcome: Option<String>,
+    /// Asked for by an administrator of this name.
+    pub by: Option<String>,
 }
 
 /// What the broker answers.
@@ -119,7 +144,7 @@ pub enum Reply {
     /// Answer to [`Request::SessionList`].
     Sessions(Vec<SessionRow>),
     /// Answer to [`Request::Receipts`].
-    Receipts(Vec<ReceiptRow>),
+    Receipts(Receipts),
     /// Answer to [`Request::Metrics`].
     Metrics(String),
     /// Answer to [`Request::Audit`].
@@ -219,7 +244,7 @@ pub struct CardRow {
     pub added_s: u64,
     /// When it was revoked.
     pub revoked_s: Option<u64>,
-    /// Its keys, each as what it is for and the beginning of its fingerprint.
+    /// Its keys, each as its slot (9E, 9A) and its fingerprint.
     #[serde(default)]
     pub keys: Vec<String>,
     /// `good`, `first use`, `asked` or `revoked`.
@@ -293,6 +318,16 @@ pub struct SessionRow {
     pub stats_age_ms: Option<u64>,
 }
 
+/// Timelines of attaches, and the key that has signed them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipts {
+    /// The site's public key (SubjectPublicKeyInfo, DER), in hexadecimal digits. Its SHA-256 is the
+    /// pin that terminals know.
+    pub site_key: String,
+    /// The timelines, newest last.
+    pub receipts: Vec<ReceiptRow>,
+}
+
 /// One attach's timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptRow {
@@ -308,6 +343,10 @@ pub struct ReceiptRow {
     pub started_session: bool,
     /// Stages reached, each with microseconds since the card edge.
     pub stages: Vec<(Stage, u32)>,
+    /// The site key's signature of [`ReceiptRow::canonical`] (ECDSA on P-256 with SHA-256, DER), in
+    /// hexadecimal digits; empty where the broker that took it signed none.
+    #[serde(default)]
+    pub signature: String,
 }
 
 impl ReceiptRow {
@@ -321,8 +360,11 @@ impl ReceiptRow {
 }
 
 /// One line of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRow {
+    /// Its number in the store; 0 before it is there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub number: u64,
     /// When.
     pub at_ms: u64,
     /// What happened, as a word such as `attach` or `card_refused`.
@@ -336,6 +378,13 @@ pub struct AuditRow {
     pub terminal: String,
     /// Which card; empty where none.
     pub card: String,
+    /// Which administrator asked for it, as a user's name and number; empty where none did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
     /// Anything else worth knowing.
     pub detail: String,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -12,6 +12,7 @@ pub mod ask;
 pub mod greetd;
 pub mod hex;
 pub mod lines;
+pub mod receipts;
 pub mod session;
 pub mod stats;
 pub mod worker;

@@ -1,11 +1,13 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use heliostat_control::admin::{CardKeys, Request};
+use heliostat_control::admin::{AuditFilter, CardKeys, Request};
+use heliostat_wire::id::KeyPin;
 
+use crate::ask::Broker;
 use crate::time;
 
 /// Manages a Heliostat site: cards, people, terminals, sessions.
@@ -20,6 +22,9 @@ pub struct Arguments {
         default_value = "/run/heliostat/admin.sock"
     )]
     pub socket: PathBuf,
+    /// Seconds that the broker may take to answer: 0.1 to 3600.
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "20", value_parser = interval)]
+    pub timeout: Duration,
     /// Print JSON instead of tables.
     #[arg(long, global = true)]
     pub json: bool,
@@ -53,11 +58,7 @@ enum Command {
     /// The broker's and the sessions' figures as Prometheus text.
     Metrics,
     /// What happened lately.
-    Audit {
-        /// At most so many lines.
-        #[arg(long, short = 'n', default_value_t = 50)]
-        limit: u32,
-    },
+    Audit(Audit),
 }
 
 #[derive(Debug, Subcommand)]
@@ -102,6 +103,9 @@ enum Card {
         /// The card id.
         card: String,
     },
+    /// Read a card in a reader of this machine, and have it prove its key; with --person, give it to
+    /// that person together with its keys.
+    Read(CardRead),
     /// List all cards.
     List,
     /// Let a card open nothing any more; whoever is attached with it is detached at once.
@@ -158,7 +162,8 @@ enum Policy {
         #[arg(long)]
         terminal: Option<String>,
     },
-    /// Say what the policy does that nobody can have meant.
+    /// Say what the policy in force does that nobody can have meant. A file that is not in force yet
+    /// is checked without a broker, by `heliostat-broker check --policy FILE`.
     Check,
 }
 
@@ -170,6 +175,73 @@ struct Receipts {
     /// At most so many, the newest.
     #[arg(long, short = 'n', default_value_t = 1000)]
     limit: u32,
+    /// Print only how long the stages took: half of the attaches, and 99 of 100.
+    #[arg(long)]
+    p99: bool,
+    /// Check that each was signed by the site key with this pin, as `heliostat-broker site-key`
+    /// prints it.
+    #[arg(long, value_name = "PIN")]
+    verify: Option<KeyPin>,
+    /// Take them from a file that `heliostatctl --json receipts` has written, instead of the broker.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["since", "limit"])]
+    file: Option<PathBuf>,
+}
+
+/// How receipts are shown.
+#[derive(Debug)]
+pub struct ReceiptsView<'a> {
+    /// Only percentiles.
+    pub p99: bool,
+    /// The key that is to have signed them.
+    pub verify: Option<KeyPin>,
+    /// Where they are.
+    pub file: Option<&'a Path>,
+}
+
+/// Which audit lines.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Only those of the last such time, as `90s`, `15m`, `2h` or `3d`.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// At most so many, the newest.
+    #[arg(long, short = 'n', default_value_t = 50)]
+    limit: u32,
+    /// Only what concerns this person.
+    #[arg(long)]
+    person: Option<String>,
+    /// Only what happened at the terminal of this name.
+    #[arg(long)]
+    terminal: Option<String>,
+    /// Only what concerns this card.
+    #[arg(long)]
+    card: Option<String>,
+    /// Only such events; may be given several times.
+    #[arg(long)]
+    event: Vec<String>,
+    /// Only what came out so: ok, refused or failed.
+    #[arg(long)]
+    outcome: Option<String>,
+    /// Only what this administrator asked for.
+    #[arg(long)]
+    by: Option<String>,
+    /// Go on with what happens, until interrupted.
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+}
+
+/// Which card is read, and whose it becomes.
+#[derive(Debug, Args)]
+pub struct CardRead {
+    /// Part of the reader's name, where there are several.
+    #[arg(long)]
+    pub reader: Option<String>,
+    /// Whose card it becomes: a user of the server.
+    #[arg(long)]
+    pub person: Option<String>,
+    /// A word to tell the person's cards apart.
+    #[arg(long, default_value = "", requires = "person")]
+    pub label: String,
 }
 
 /// How `top` goes on.
@@ -191,10 +263,46 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 impl Arguments {
+    /// The broker that is asked.
+    pub fn broker(&self) -> Broker<'_> {
+        Broker {
+            socket: &self.socket,
+            patience: self.timeout,
+        }
+    }
+
     /// How `top` goes on, where that is the command.
     pub fn top(&self) -> Option<&Top> {
         match &self.command {
             Command::Top(top) => Some(top),
+            _ => None,
+        }
+    }
+
+    /// Which card is read here, where that is the command.
+    pub fn card_read(&self) -> Option<&CardRead> {
+        match &self.command {
+            Command::Card(Card::Read(options)) => Some(options),
+            _ => None,
+        }
+    }
+
+    /// The audit, where it is the command.
+    pub fn audit(&self) -> Option<&Audit> {
+        match &self.command {
+            Command::Audit(audit) => Some(audit),
+            _ => None,
+        }
+    }
+
+    /// How receipts are shown, where they are the command.
+    pub fn receipts(&self) -> Option<ReceiptsView<'_>> {
+        match &self.command {
+            Command::Receipts(receipts) => Some(ReceiptsView {
+                p99: receipts.p99,
+                verify: receipts.verify,
+                file: receipts.file.as_deref(),
+            }),
             _ => None,
         }
     }
@@ -226,7 +334,7 @@ impl Arguments {
             },
             Command::Card(Card::Approve { card }) => Request::CardApprove { card: card.clone() },
             Command::Card(Card::Show { card }) => Request::CardShow { card: card.clone() },
-            Command::Card(Card::List) => Request::CardList,
+            Command::Card(Card::List | Card::Read(_)) => Request::CardList,
             Command::Card(Card::Revoke { card }) => Request::CardRevoke { card: card.clone() },
             Command::Person(Person::Add { person }) => Request::PersonAdd {
                 person: person.clone(),
@@ -253,7 +361,26 @@ impl Arguments {
             Command::Receipts(receipts) => receipts.request(now_s)?,
             Command::Top(_) => Request::SessionList,
             Command::Metrics => Request::Metrics,
-            Command::Audit { limit } => Request::Audit { limit: *limit },
+            Command::Audit(audit) => audit.request(now_s)?,
+        })
+    }
+}
+
+impl Audit {
+    fn request(&self, now_s: u64) -> anyhow::Result<Request> {
+        let since = self.since.as_deref().map(time::parse_span).transpose()?;
+        Ok(Request::Audit {
+            limit: self.limit,
+            only: AuditFilter {
+                since_ms: since.map(|span_s| now_s.saturating_sub(span_s) * 1000),
+                after: None,
+                person: self.person.clone(),
+                terminal: self.terminal.clone(),
+                card: self.card.clone(),
+                events: self.event.clone(),
+                outcome: self.outcome.clone(),
+                by: self.by.clone(),
+            },
         })
     }
 }

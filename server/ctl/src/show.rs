@@ -1,28 +1,15 @@
 //! Replies as tables and as JSON.
 
 use heliostat_control::admin::{
-    AuditRow, CardRow, PersonRow, PolicyAnswer, ReceiptRow, Reply, SessionRow, Status, TerminalRow,
+    CardRow, PersonRow, PolicyAnswer, Reply, SessionRow, Status, TerminalRow,
 };
 use heliostat_control::stats::LinkStats;
-use heliostat_wire::receipt::Stage;
 use serde_json::json;
 
-use crate::percentile::percentile;
+use crate::audit;
+use crate::receipts;
 use crate::table::Table;
-use crate::time::{ago, span, utc};
-
-/// The stages, in order, with the names they are shown by.
-const STAGES: [(Stage, &str); 9] = [
-    (Stage::CardEdge, "card edge"),
-    (Stage::IdRead, "id read"),
-    (Stage::ProofMade, "proof made"),
-    (Stage::AttachReceived, "attach received"),
-    (Stage::LinkUp, "session link up"),
-    (Stage::Attached, "attached"),
-    (Stage::FirstFrameReceived, "first frame received"),
-    (Stage::FirstFrameShown, "first frame shown"),
-    (Stage::SettledLossless, "settled lossless"),
-];
+use crate::time::{ago, span};
 
 /// A reply for programs: the rows themselves, without what wraps them on the socket. Receipts come
 /// with their summary.
@@ -35,7 +22,7 @@ pub fn json(reply: &Reply) -> anyhow::Result<String> {
         Reply::People(rows) => serde_json::to_value(rows)?,
         Reply::Terminals(rows) => serde_json::to_value(rows)?,
         Reply::Sessions(rows) => serde_json::to_value(rows)?,
-        Reply::Receipts(rows) => json!({ "receipts": rows, "summary": summary_json(rows) }),
+        Reply::Receipts(receipts) => receipts::json(receipts),
         Reply::Metrics(text) => json!({ "metrics": text }),
         Reply::Audit(rows) => serde_json::to_value(rows)?,
         Reply::Card(row, policy) => json!({ "card": row, "policy": policy }),
@@ -55,9 +42,9 @@ pub fn text(reply: &Reply, now_s: u64) -> String {
         Reply::People(rows) => people(rows),
         Reply::Terminals(rows) => terminals(rows, now_s),
         Reply::Sessions(rows) => sessions(rows, now_s),
-        Reply::Receipts(rows) => receipts(rows),
+        Reply::Receipts(receipts) => receipts::text(&receipts.receipts, false),
         Reply::Metrics(text) => text.clone(),
-        Reply::Audit(rows) => audit(rows),
+        Reply::Audit(rows) => audit::table(rows),
         Reply::Card(row, answer) => format!("{}\n{}", card(row, now_s), policy(answer)),
         Reply::Policy(answer) => policy(answer),
         Reply::Warnings(warnings) => warned(warnings),
@@ -89,7 +76,7 @@ fn card(row: &CardRow, now_s: u64) -> String {
         ("label", row.label.clone()),
         ("added", ago(row.added_s, now_s)),
         ("standing", row.standing.clone()),
-        ("keys", row.keys.join(", ")),
+        ("keys", row.keys.join("\n           ")),
         ("in", row.terminal.clone().unwrap_or_default()),
     ];
     let line = |(name, value): (&str, String)| format!("{name:<10} {value}\n");
@@ -127,19 +114,23 @@ fn warned(warnings: &[String]) -> String {
 }
 
 fn cards(rows: &[CardRow], now_s: u64) -> String {
-    let mut table = Table::new(&["card", "person", "label", "added", "in", "standing", "keys"]);
+    let mut table = Table::new(&["card", "person", "label", "in", "standing", "keys"]);
     for row in rows {
         table.row([
             row.card.clone(),
             row.person.clone(),
             row.label.clone(),
-            ago(row.added_s, now_s),
             row.terminal.clone().unwrap_or_default(),
             match row.revoked_s {
                 Some(s) => format!("revoked {}", ago(s, now_s)),
                 None => row.standing.clone(),
             },
-            row.keys.join(", "),
+            // Their fingerprints are in `card show`.
+            row.keys
+                .iter()
+                .filter_map(|key| key.split(' ').next())
+                .collect::<Vec<_>>()
+                .join(", "),
         ]);
     }
     table.render("no cards; add one with heliostatctl card add CARD --person NAME")
@@ -241,87 +232,6 @@ fn input_to_photon(link: &LinkStats) -> Option<String> {
     Some(format!("{p50}, {p99}"))
 }
 
-fn receipts(rows: &[ReceiptRow]) -> String {
-    let mut list = Table::new(&[
-        "attach",
-        "when (utc)",
-        "person",
-        "terminal",
-        "session",
-        "shown after",
-    ]);
-    for row in rows.iter().rev().take(20).rev() {
-        list.row([
-            row.attach_id.to_string(),
-            utc(row.at_ms / 1000),
-            row.person.clone(),
-            row.terminal.clone(),
-            match row.started_session {
-                true => "started".to_owned(),
-                false => "running".to_owned(),
-            },
-            row.at(Stage::FirstFrameShown)
-                .map(milliseconds)
-                .unwrap_or("never".to_owned()),
-        ]);
-    }
-    let mut text = list.render("no receipts yet: insert a card at a terminal");
-    let mut stages = Table::new(&["stage", "attaches", "p50", "p99"]);
-    for (name, count, p50, p99) in summary(rows) {
-        stages.row([
-            name.to_owned(),
-            count.to_string(),
-            milliseconds(p50),
-            milliseconds(p99),
-        ]);
-    }
-    if !rows.is_empty() {
-        text.push_str("\nFrom the card edge, running sessions only:\n");
-        text.push_str(&stages.render("no session was running yet"));
-    }
-    text
-}
-
-/// For each stage: how many attaches to running sessions reached it, and after how many
-/// microseconds.
-fn summary(rows: &[ReceiptRow]) -> Vec<(&'static str, usize, u32, u32)> {
-    let running: Vec<&ReceiptRow> = rows.iter().filter(|row| !row.started_session).collect();
-    let of_stage = |(stage, name): (Stage, &'static str)| {
-        let mut times: Vec<u32> = running.iter().filter_map(|row| row.at(stage)).collect();
-        let p50 = percentile(&mut times, 50)?;
-        let p99 = percentile(&mut times, 99)?;
-        Some((name, times.len(), p50, p99))
-    };
-    STAGES.into_iter().filter_map(of_stage).collect()
-}
-
-fn summary_json(rows: &[ReceiptRow]) -> serde_json::Value {
-    let stage = |(name, count, p50, p99): (&str, usize, u32, u32)| json!({ "stage": name, "attaches": count, "p50_us": p50, "p99_us": p99 });
-    summary(rows).into_iter().map(stage).collect()
-}
-
-fn audit(rows: &[AuditRow]) -> String {
-    let mut table = Table::new(&[
-        "when (utc)",
-        "event",
-        "person",
-        "terminal",
-        "card",
-        "detail",
-    ]);
-    for row in rows {
-        table.row([
-            utc(row.at_ms / 1000),
-            row.event.clone(),
-            row.person.clone(),
-            row.terminal.clone(),
-            row.card.clone(),
-            row.detail.clone(),
-        ]);
-    }
-    table.render("nothing has happened yet")
-}
-
 /// Microseconds as milliseconds.
 pub fn milliseconds(us: u32) -> String {
     format!("{:.1} ms", f64::from(us) / 1000.0)
@@ -335,39 +245,32 @@ fn mebibytes(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    fn receipt(number: u64, started_session: bool, shown_us: u32) -> ReceiptRow {
-        ReceiptRow {
-            attach_id: number,
-            at_ms: 1_795_235_468_000,
-            person: "alice".to_owned(),
-            terminal: "a".to_owned(),
-            started_session,
-            stages: vec![(Stage::CardEdge, 0), (Stage::FirstFrameShown, shown_us)],
-        }
-    }
-
     #[test]
-    fn receipts_are_summed_up_over_running_sessions_only() {
-        let mut rows: Vec<_> = (1..=99)
-            .map(|n| receipt(n, false, n as u32 * 1000))
-            .collect();
-        rows.push(receipt(100, true, 5_000_000));
-        let shown = summary(&rows).pop().unwrap();
-        assert_eq!(shown, ("first frame shown", 99, 50_000, 99_000));
-        let text = receipts(&rows);
-        assert!(text.contains("5000.0 ms"), "{text}");
-        assert!(text.contains("first frame shown  99"), "{text}");
-        assert!(receipts(&[]).contains("insert a card"));
+    fn cards_fit_into_a_hundred_columns() {
+        let row = CardRow {
+            card: format!("piv:{}", "ab".repeat(16)),
+            person: "margaret.hamilton".to_owned(),
+            label: "blue".to_owned(),
+            added_s: 0,
+            revoked_s: None,
+            keys: ["9E", "9A"]
+                .map(|slot| format!("{slot} sha256:{}", "ab".repeat(32)))
+                .to_vec(),
+            standing: "first use".to_owned(),
+            terminal: Some("ward-3 left".to_owned()),
+        };
+        let list = cards(std::slice::from_ref(&row), 100);
+        assert!(list.contains("9E, 9A"), "{list}");
+        let shown = card(&row, 100);
+        assert!(shown.contains("abababab"), "{shown}");
+        for line in list.lines().chain(shown.lines()) {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
     }
 
     #[test]
     fn json_is_the_rows_themselves() {
         let cards = json(&Reply::Cards(vec![])).unwrap();
         assert_eq!(cards, "[]\n");
-        let value: serde_json::Value =
-            serde_json::from_str(&json(&Reply::Receipts(vec![receipt(1, false, 9)])).unwrap())
-                .unwrap();
-        assert_eq!(value["summary"][1]["p50_us"], 9);
-        assert_eq!(value["receipts"][0]["attach_id"], 1);
     }
 }

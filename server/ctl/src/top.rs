@@ -5,22 +5,21 @@ mod screen;
 mod table;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::bail;
 use heliostat_control::admin::{Reply, Request};
 
 use crate::arguments::Top;
-use crate::ask::ask;
+use crate::ask::{Broker, ask};
 use crate::time;
 use rates::{Round, Sample};
 use screen::Screen;
 
 /// Runs until it is ended, or for one round.
-pub fn run(socket: &Path, options: &Top, json: bool) -> anyhow::Result<()> {
+pub fn run(broker: Broker<'_>, options: &Top, json: bool) -> anyhow::Result<()> {
     // A broker that cannot be asked at all is said before the screen is taken.
-    let mut before = take(socket)?;
+    let mut before = take(broker)?;
     let mut output = match !json && !options.once && io::stdout().is_terminal() {
         true => Output::Screen(Screen::open()?),
         false => Output::Lines { json },
@@ -30,7 +29,7 @@ pub fn run(socket: &Path, options: &Top, json: bool) -> anyhow::Result<()> {
     }
     loop {
         std::thread::sleep(options.interval);
-        let shown = match take(socket) {
+        let shown = match take(broker) {
             Ok(now) => {
                 let shown = output.show(&Round::new(Some(&before), &now));
                 before = now;
@@ -49,12 +48,12 @@ pub fn run(socket: &Path, options: &Top, json: bool) -> anyhow::Result<()> {
     }
 }
 
-fn take(socket: &Path) -> anyhow::Result<Sample> {
-    let status = match ask(socket, &Request::Status)? {
+fn take(broker: Broker<'_>) -> anyhow::Result<Sample> {
+    let status = match ask(broker, &Request::Status)? {
         Reply::Status(status) => status,
         other => bail!("the broker was asked for its status and answered {other:?}"),
     };
-    let rows = match ask(socket, &Request::SessionList)? {
+    let rows = match ask(broker, &Request::SessionList)? {
         Reply::Sessions(rows) => rows,
         other => bail!("the broker was asked for sessions and answered {other:?}"),
     };

@@ -116,7 +116,14 @@ fn cards_come_and_go() {
         .iter()
         .map(|row| row["event"].as_str().unwrap())
         .collect();
-    assert_eq!(events, ["card_added", "card_revoked", "card_added"]);
+    let expected = [
+        "card_added",
+        "admin_refused",
+        "card_revoked",
+        "card_added",
+        "admin_refused",
+    ];
+    assert_eq!(events, expected);
 }
 
 #[test]
@@ -221,6 +228,87 @@ fn metrics_are_had_without_a_listener() {
     assert!(is_there("# TYPE heliostat_attaches_total counter"));
     let json = broker.json(&["metrics"]);
     assert!(json["metrics"].as_str().unwrap().contains("# HELP"));
+}
+
+#[test]
+fn audit_says_who_asked_and_goes_on() {
+    let broker = Broker::start();
+    broker.says(&["person", "add", "alice"]);
+    broker.says(&["person", "add", "alice"]);
+    broker.fails(&["card", "revoke", "piv:01"]);
+    let rows = broker.json(&["audit"]);
+    let words: Vec<(&str, &str)> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (
+                row["event"].as_str().unwrap(),
+                row["outcome"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("person_added", "ok"),
+        ("admin", "ok"),
+        ("admin_refused", "refused"),
+    ];
+    assert_eq!(words, expected);
+    let uid = format!("({})", nix::unistd::geteuid());
+    for row in rows.as_array().unwrap() {
+        assert!(row["by"].as_str().unwrap().ends_with(&uid), "{row}");
+    }
+    assert_eq!(rows[2]["card"], "piv:01");
+    let refused = broker.json(&["audit", "--outcome", "refused", "--card", "piv:01"]);
+    assert_eq!(refused.as_array().unwrap().len(), 1);
+    let none = broker.says(&["audit", "--person", "bob", "--since", "1h"]);
+    assert!(none.starts_with("nothing"), "{none}");
+
+    let mut follow = Command::new(env!("CARGO_BIN_EXE_heliostatctl"))
+        .arg("--socket")
+        .arg(broker.socket())
+        .args(["--json", "audit", "--follow", "--event", "person_added"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["person"], "alice");
+    broker.says(&["person", "add", "bob"]);
+    assert_eq!(next()["person"], "bob");
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+}
+
+#[test]
+fn receipts_are_verified_against_the_pin_of_the_site_alone() {
+    let broker = Broker::start();
+    let status = broker.json(&["status"]);
+    let pin = status["site_key"].as_str().unwrap();
+    let text = broker.says(&["receipts", "--verify", pin]);
+    assert!(text.contains("0 receipts, all signed"), "{text}");
+    let other = format!("sha256:{}", "ab".repeat(32));
+    let text = broker.fails(&["receipts", "--verify", &other]);
+    assert!(
+        text.contains("another site") && text.contains(pin),
+        "{text}"
+    );
+}
+
+#[test]
+fn broker_that_never_answers_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("admin.sock");
+    let _mute = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let text = failure(
+        Command::new(env!("CARGO_BIN_EXE_heliostatctl"))
+            .arg("--socket")
+            .arg(&socket)
+            .args(["--timeout", "0.2", "status"])
+            .output()
+            .unwrap(),
+    );
+    assert!(text.contains("does not answer within 0.2 s"), "{text}");
 }
 
 #[test]

@@ -49,6 +49,7 @@ impl Directory {
             label: label.to_owned(),
             added_s,
             revoked_s: None,
+            // What was read off the card just now is truer than what was known of it.
             keys: keys.or(self.keys_of(card, person)),
             standing,
         };

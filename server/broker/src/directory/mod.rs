@@ -293,6 +293,7 @@ impl Directory {
             terminal: name(who.terminal),
             card: who.card.to_owned(),
             detail: detail.into(),
+            ..AuditRow::default()
         };
         self.act(Action::Audit(row));
     }

@@ -475,14 +475,13 @@ impl Keys {
         }
     }
 
-    /// Each key that is bound, by its slot and the beginning of its fingerprint.
+    /// Each key that is bound, by its slot and its fingerprint.
     pub fn in_words(&self) -> Vec<String> {
         [ProofKey::CardAuthentication, ProofKey::PivAuthentication]
             .into_iter()
             .filter_map(|slot| {
                 let fingerprint = self.get(slot)?.fingerprint();
-                let short: String = fingerprint.chars().take(16).collect();
-                Some(format!("{} {short}", in_words(slot)))
+                Some(format!("{} {fingerprint}", in_words(slot)))
             })
             .collect()
     }

@@ -86,7 +86,7 @@ async fn respond(
 ) -> Result<Response<String>, Infallible> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let (status, text) = match request.uri().path() {
-        "/metrics" if is_read => match admin::ask(&hub, Request::Metrics).await {
+        "/metrics" if is_read => match admin::ask(&hub, Request::Metrics, "").await {
             Reply::Metrics(text) => (StatusCode::OK, text),
             other => (StatusCode::SERVICE_UNAVAILABLE, failure(&other)),
         },

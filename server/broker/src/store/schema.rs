@@ -64,6 +64,8 @@ const STEPS: &[&str] = &[
      alter table audit add column outcome text not null default '';
      alter table attaches add column shown text not null default 'none';
      alter table attaches add column over integer not null default 1;",
+    "alter table receipts add column signature blob;
+     alter table audit add column asked_by text not null default '';",
 ];
 
 /// Sets the connection up and brings the tables up to date.

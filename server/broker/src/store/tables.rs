@@ -1,9 +1,12 @@
 //! Rows to values and back.
 
-use heliostat_control::admin::{AuditRow, ReceiptRow};
+use heliostat_control::admin::{AuditFilter, AuditRow, ReceiptRow};
+use heliostat_control::hex;
+use heliostat_link::Identity;
 use heliostat_wire::id::{AttachId, KeyPin, SessionId};
-use heliostat_wire::receipt::{Receipt, Stage};
-use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
+use heliostat_wire::receipt::Receipt;
+use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, named_params, params};
+use tracing::error;
 
 use crate::directory::{
     AttachRecord, Card, Edge, Keys, Over, Record, Remembered, Slot, Standing, Terminal,
@@ -89,7 +92,7 @@ fn prune(transaction: &Transaction<'_>) -> Result<()> {
 }
 
 /// Keeps one record.
-pub fn keep(transaction: &Transaction<'_>, record: &Record) -> Result<()> {
+pub fn keep(transaction: &Transaction<'_>, record: &Record, site_key: &Identity) -> Result<()> {
     match record {
         Record::Person(person) => run(
             transaction,
@@ -115,7 +118,7 @@ pub fn keep(transaction: &Transaction<'_>, record: &Record) -> Result<()> {
             params![ended_s, how, session.0],
         ),
         Record::Receipt(record, terminal, receipt) => {
-            keep_receipt(transaction, record, terminal, receipt)
+            keep_receipt(transaction, record, terminal, receipt, site_key)
         }
     }
 }
@@ -186,19 +189,31 @@ fn keep_receipt(
     record: &AttachRecord,
     terminal: &str,
     receipt: &Receipt,
+    site_key: &Identity,
 ) -> Result<()> {
-    let stages: Vec<(Stage, u32)> = receipt.stages.iter().map(|s| (s.stage, s.us)).collect();
-    let stages = serde_json::to_string(&stages).expect("stages have a JSON form");
+    let row = ReceiptRow {
+        attach_id: record.attach.0,
+        at_ms: record.edge.at_ms,
+        person: record.person.clone(),
+        terminal: terminal.to_owned(),
+        started_session: record.started_session,
+        stages: receipt.stages.iter().map(|s| (s.stage, s.us)).collect(),
+        signature: String::new(),
+    };
+    let signature = site_key.sign(&row.canonical());
+    let signature = signature.inspect_err(|problem| error!(%problem, "a receipt is not signed"));
+    let stages = serde_json::to_string(&row.stages).expect("stages have a JSON form");
     run(
         transaction,
-        "insert or replace into receipts values (?, ?, ?, ?, ?, ?)",
+        "insert or replace into receipts values (?, ?, ?, ?, ?, ?, ?)",
         params![
-            record.attach.0,
-            record.edge.at_ms,
-            record.person,
-            terminal,
-            record.started_session,
+            row.attach_id,
+            row.at_ms,
+            row.person,
+            row.terminal,
+            row.started_session,
             stages,
+            signature.ok(),
         ],
     )
 }
@@ -207,7 +222,7 @@ fn keep_receipt(
 pub fn keep_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<()> {
     run(
         transaction,
-        "insert into audit values (null, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into audit values (null, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             row.at_ms,
             row.event,
@@ -216,6 +231,7 @@ pub fn keep_audit(transaction: &Transaction<'_>, row: &AuditRow) -> Result<()> {
             row.card,
             row.detail,
             row.outcome,
+            row.by,
         ],
     )
 }
@@ -230,12 +246,41 @@ pub fn receipts(connection: &Connection, since_ms: u64, limit: u32) -> Result<Ve
         .collect()
 }
 
-/// The newest audit lines, oldest first.
-pub fn audit_rows(connection: &Connection, limit: u32) -> Result<Vec<AuditRow>> {
+/// The newest audit lines of those that are asked for, oldest first.
+pub fn audit_rows(
+    connection: &Connection,
+    limit: u32,
+    only: &AuditFilter,
+) -> Result<Vec<AuditRow>> {
     let mut rows = connection.prepare_cached(
-        "select * from (select * from audit order by number desc limit ?) order by number",
+        "select * from (
+             select * from audit
+             where number > :after and at_ms >= :since_ms
+                 and (:person is null or person = :person)
+                 and (:terminal is null or terminal = :terminal)
+                 and (:card is null or card = :card)
+                 and (:outcome is null or outcome = :outcome)
+                 and (:by is null or asked_by = :by or asked_by like :by || ' (%')
+                 and (:events is null or event in (select value from json_each(:events)))
+             order by number desc limit :limit
+         ) order by number",
     )?;
-    rows.query_map([limit], audit)?.collect()
+    let events = match only.events.is_empty() {
+        true => None,
+        false => serde_json::to_string(&only.events).ok(),
+    };
+    let values = named_params! {
+        ":after": only.after.unwrap_or(0).min(i64::MAX as u64),
+        ":since_ms": only.since_ms.unwrap_or(0).min(i64::MAX as u64),
+        ":person": only.person,
+        ":terminal": only.terminal,
+        ":card": only.card,
+        ":outcome": only.outcome,
+        ":by": only.by,
+        ":events": events,
+        ":limit": limit,
+    };
+    rows.query_map(values, audit)?.collect()
 }
 
 fn card(row: &Row<'_>) -> Result<(String, Card)> {
@@ -307,6 +352,7 @@ fn attach(row: &Row<'_>) -> Result<AttachRecord> {
 
 fn receipt(row: &Row<'_>) -> Result<ReceiptRow> {
     let stages: String = row.get("stages")?;
+    let signature: Option<Vec<u8>> = row.get("signature")?;
     Ok(ReceiptRow {
         attach_id: row.get("attach")?,
         at_ms: row.get("at_ms")?,
@@ -314,11 +360,13 @@ fn receipt(row: &Row<'_>) -> Result<ReceiptRow> {
         terminal: row.get("terminal")?,
         started_session: row.get("started_session")?,
         stages: serde_json::from_str(&stages).unwrap_or_default(),
+        signature: hex::digits(&signature.unwrap_or_default()),
     })
 }
 
 fn audit(row: &Row<'_>) -> Result<AuditRow> {
     Ok(AuditRow {
+        number: row.get("number")?,
         at_ms: row.get("at_ms")?,
         event: row.get("event")?,
         outcome: row.get("outcome")?,
@@ -326,5 +374,6 @@ fn audit(row: &Row<'_>) -> Result<AuditRow> {
         terminal: row.get("terminal")?,
         card: row.get("card")?,
         detail: row.get("detail")?,
+        by: row.get("asked_by")?,
     })
 }

@@ -6,6 +6,7 @@ use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 use super::*;
 use crate::directory::{AttachRecord, Card, Edge, Keys, Standing};
 use crate::policy::Proof;
+use crate::proof::EnrolledKey;
 
 fn attach(number: u64) -> AttachRecord {
     AttachRecord {
@@ -25,6 +26,11 @@ fn attach(number: u64) -> AttachRecord {
     }
 }
 
+/// With a key of its own; what is signed is looked at where that matters.
+fn open(dir: &Path) -> anyhow::Result<(Store, Remembered)> {
+    Store::open(dir, &Identity::generate()?)
+}
+
 fn flush(store: &Store) {
     store.flushed().blocking_recv().unwrap().unwrap();
 }
@@ -40,13 +46,13 @@ fn what_was_kept_is_remembered_by_the_next_run_and_attach_ids_never_repeat() {
         keys: Keys::default(),
         standing: Standing::Asked,
     };
-    let (store, first) = Store::open(dir.path()).unwrap();
+    let (store, first) = open(dir.path()).unwrap();
     assert!(first.cards.is_empty());
     store.keep(Record::Person("alice".to_owned()));
     store.keep(Record::Card("piv:00".to_owned(), card.clone()));
     store.keep(Record::Attach(attach(first.next_attach)));
     drop(store);
-    let (_store, second) = Store::open(dir.path()).unwrap();
+    let (_store, second) = open(dir.path()).unwrap();
     assert_eq!(second.people, BTreeSet::from(["alice".to_owned()]));
     assert_eq!(second.cards["piv:00"], card);
     assert_eq!(second.attaches, [attach(first.next_attach)]);
@@ -56,7 +62,7 @@ fn what_was_kept_is_remembered_by_the_next_run_and_attach_ids_never_repeat() {
 #[test]
 fn a_receipt_that_comes_again_takes_the_place_of_its_first_form() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(dir.path()).unwrap();
+    let (store, _) = open(dir.path()).unwrap();
     let stages = |n: u32| {
         (0..n).map(|us| StageTime {
             stage: Stage::CardEdge,
@@ -70,18 +76,25 @@ fn a_receipt_that_comes_again_takes_the_place_of_its_first_form() {
         };
         store.keep(Record::Receipt(attach(number), "A".to_owned(), receipt));
     }
-    let rows = store.receipts(0, 10).blocking_recv().unwrap();
+    let rows = store.receipts(0, 10).blocking_recv().unwrap().receipts;
     assert_eq!(rows.len(), 2);
     assert_eq!((rows[0].attach_id, rows[0].stages.len()), (1, 3));
-    let newest = store.receipts(0, 1).blocking_recv().unwrap();
+    let newest = store.receipts(0, 1).blocking_recv().unwrap().receipts;
     assert_eq!(newest[0].attach_id, 2);
-    assert!(store.receipts(1_003, 9).blocking_recv().unwrap().is_empty());
+    assert!(
+        store
+            .receipts(1_003, 9)
+            .blocking_recv()
+            .unwrap()
+            .receipts
+            .is_empty()
+    );
 }
 
 #[test]
 fn audit_lines_are_in_the_store_and_in_the_file() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(dir.path()).unwrap();
+    let (store, _) = open(dir.path()).unwrap();
     for at_ms in 0..5 {
         store.audit(AuditRow {
             at_ms,
@@ -90,27 +103,105 @@ fn audit_lines_are_in_the_store_and_in_the_file() {
             person: "alice".to_owned(),
             terminal: "a".to_owned(),
             card: "piv:00".to_owned(),
+            by: "root (0)".to_owned(),
             detail: "line\nbreak".to_owned(),
+            ..AuditRow::default()
         });
     }
     flush(&store);
-    let rows = store.audit_rows(2).blocking_recv().unwrap();
+    let rows = audit_rows(&store, 2, AuditFilter::default());
     assert_eq!(rows.iter().map(|row| row.at_ms).collect::<Vec<_>>(), [3, 4]);
     let file = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
     assert_eq!(file.lines().count(), 5);
     let last: AuditRow = serde_json::from_str(file.lines().last().unwrap()).unwrap();
-    assert_eq!(last, rows[1]);
+    assert_eq!(
+        last,
+        AuditRow {
+            number: 0,
+            ..rows[1].clone()
+        }
+    );
+}
+
+fn audit_rows(store: &Store, limit: u32, only: AuditFilter) -> Vec<AuditRow> {
+    store.audit_rows(limit, only).blocking_recv().unwrap()
+}
+
+#[test]
+fn audit_lines_are_found_by_what_they_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).unwrap();
+    let line = |at_ms, event: &str, person: &str, by: &str| AuditRow {
+        at_ms,
+        event: event.to_owned(),
+        outcome: "ok".to_owned(),
+        person: person.to_owned(),
+        by: by.to_owned(),
+        ..AuditRow::default()
+    };
+    store.audit(line(1, "attach", "alice", ""));
+    store.audit(line(2, "card_added", "alice", "ann (1000)"));
+    store.audit(line(3, "attach", "bob", ""));
+    store.audit(line(4, "detached", "bob", ""));
+    flush(&store);
+    let found = |only| -> Vec<u64> {
+        let rows = audit_rows(&store, 10, only);
+        rows.iter().map(|row| row.at_ms).collect()
+    };
+    let any = AuditFilter::default;
+    assert_eq!(found(any()), [1, 2, 3, 4]);
+    let events = vec!["attach".to_owned(), "detached".to_owned()];
+    assert_eq!(found(AuditFilter { events, ..any() }), [1, 3, 4]);
+    let person = Some("bob".to_owned());
+    let since_ms = Some(4);
+    let of_bob = AuditFilter { person, ..any() };
+    assert_eq!(found(of_bob.clone()), [3, 4]);
+    assert_eq!(found(AuditFilter { since_ms, ..of_bob }), [4]);
+    for (by, expected) in [("ann", vec![2]), ("ann (1000)", vec![2]), ("an", vec![])] {
+        let by = Some(by.to_owned());
+        assert_eq!(found(AuditFilter { by, ..any() }), expected);
+    }
+    let third = audit_rows(&store, 10, any())[2].number;
+    let after = Some(third);
+    assert_eq!(found(AuditFilter { after, ..any() }), [4]);
+}
+
+#[test]
+fn receipts_are_signed_by_the_site_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let site_key = Identity::generate().unwrap();
+    let (store, _) = Store::open(dir.path(), &site_key).unwrap();
+    let stages = [StageTime {
+        stage: Stage::Challenged,
+        us: 7,
+    }];
+    let receipt = Receipt {
+        attach_id: AttachId(1),
+        stages: heliostat_wire::List::new(stages.to_vec()).unwrap(),
+    };
+    store.keep(Record::Receipt(attach(1), "desk a".to_owned(), receipt));
+    flush(&store);
+    let receipts = store.receipts(0, 10).blocking_recv().unwrap();
+    let key = hex::bytes(&receipts.site_key).unwrap();
+    assert_eq!(key, site_key.public_key());
+    let key = EnrolledKey::from_spki(&key).unwrap();
+    let row = &receipts.receipts[0];
+    let signature = hex::bytes(&row.signature).unwrap();
+    assert_eq!(key.verify(&row.canonical(), &signature), Ok(()));
+    let mut other = row.clone();
+    other.terminal = "desk b".to_owned();
+    assert!(key.verify(&other.canonical(), &signature).is_err());
 }
 
 #[test]
 fn the_store_of_a_newer_broker_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    drop(Store::open(dir.path()).unwrap());
+    drop(open(dir.path()).unwrap());
     let path = dir.path().join("broker.sqlite");
     let connection = Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
-    let error = format!("{:#}", Store::open(dir.path()).unwrap_err());
+    let error = format!("{:#}", open(dir.path()).unwrap_err());
     assert!(error.contains("newer broker"), "{error}");
 }
 
@@ -118,14 +209,14 @@ fn the_store_of_a_newer_broker_is_refused_and_left_alone() {
 fn a_file_that_is_no_database_is_named() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("broker.sqlite"), "x".repeat(4096)).unwrap();
-    let error = format!("{:#}", Store::open(dir.path()).unwrap_err());
+    let error = format!("{:#}", open(dir.path()).unwrap_err());
     assert!(error.contains("broker.sqlite"), "{error}");
 }
 
 #[test]
 fn a_record_that_the_disk_refuses_is_not_promised_and_is_kept_when_it_can_be() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(dir.path()).unwrap();
+    let (store, _) = open(dir.path()).unwrap();
     // Somebody else holds the database, which is how a disk refuses that tests can make and mend.
     let other = Connection::open(dir.path().join("broker.sqlite")).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -136,7 +227,7 @@ fn a_record_that_the_disk_refuses_is_not_promised_and_is_kept_when_it_can_be() {
     store.keep(Record::Person("bob".to_owned()));
     flush(&store);
     drop(store);
-    let (_store, second) = Store::open(dir.path()).unwrap();
+    let (_store, second) = open(dir.path()).unwrap();
     let both = ["alice".to_owned(), "bob".to_owned()];
     assert_eq!(second.people, BTreeSet::from(both));
 }

@@ -302,12 +302,13 @@ async fn receipts_are_kept_with_their_stages() {
     };
     terminal.send(ToBroker::Receipt(receipt)).await;
     terminal.silence().await;
-    let Reply::Receipts(rows) = broker.ask(Request::Receipts {
+    let Reply::Receipts(receipts) = broker.ask(Request::Receipts {
         since_ms: None,
         limit: 10,
     }) else {
         panic!("no receipts");
     };
+    let rows = receipts.receipts;
     assert_eq!(rows.len(), 1);
     assert_eq!((&*rows[0].person, &*rows[0].terminal), (&*person, "desk a"));
     assert_eq!(rows[0].at(Stage::FirstFrameShown), Some(31_000));

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use heliostat_control::admin::{AuditRow, Reply, Request, SessionRow, Status};
+use heliostat_control::admin::{AuditFilter, AuditRow, Reply, Request, SessionRow, Status};
 use heliostat_control::lines::{self, LineReader};
 use heliostat_link::KeyPin;
 use nix::sys::signal::{Signal, kill};
@@ -85,11 +85,16 @@ impl Broker {
             .filter_map(|line| line.strip_prefix("# policy: "));
         let policy: String = std::iter::once(policy).chain(said).collect();
         std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
+        // A greeter that only has to be there: tests speak in its place.
+        let greeter = match more.contains("# greeter") {
+            true => "user = \"games\"\ncommand = [\"/bin/true\"]",
+            false => "command = []",
+        };
         let more = format!(
             "site = \"Test\"\nlisten = \"127.0.0.1:{port}\"\nsession_ports = \"{first}-{last}\"\n\
              session_command = {command:?}\nmin_uid = 1\n\
              state_dir = \"{folder}/state\"\nrun_dir = \"{folder}/run\"\n\
-             policy = \"{folder}/policy.toml\"\n{more}\n[greeter]\ncommand = []\n",
+             policy = \"{folder}/policy.toml\"\n{more}\n[greeter]\n{greeter}\n",
             last = first + 20,
             folder = folder.path().display(),
         );
@@ -195,7 +200,10 @@ impl Broker {
     }
 
     pub fn audit(&self) -> Vec<AuditRow> {
-        match self.ask(Request::Audit { limit: 10_000 }) {
+        match self.ask(Request::Audit {
+            limit: 10_000,
+            only: AuditFilter::default(),
+        }) {
             Reply::Audit(rows) => rows,
             other => panic!("{other:?}"),
         }

@@ -15,3 +15,4 @@ mod metrics;
 mod no_udp;
 mod proofs;
 mod restart;
+mod secrets;
