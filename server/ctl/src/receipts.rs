@@ -91,12 +91,13 @@ fn verify(receipts: &Receipts, pin: KeyPin) -> anyhow::Result<String> {
     );
     let key = EnrolledKey::from_spki(&key).ok();
     let key = key.context("the site key is no ECDSA P-256 key")?;
-    let mut unsigned = 0;
     for row in &receipts.receipts {
-        if row.signature.is_empty() {
-            unsigned += 1;
-            continue;
-        }
+        ensure!(
+            !row.signature.is_empty(),
+            "the receipt of attach {} is not signed: it is of an older broker, or somebody has taken \
+             the signature away",
+            row.attach_id
+        );
         let signature = hex::bytes(&row.signature).unwrap_or_default();
         ensure!(
             key.verify(&row.canonical(), &signature).is_ok(),
@@ -104,11 +105,8 @@ fn verify(receipts: &Receipts, pin: KeyPin) -> anyhow::Result<String> {
             row.attach_id
         );
     }
-    let signed = receipts.receipts.len() - unsigned;
-    Ok(match unsigned {
-        0 => format!("{signed} receipts, all signed by {pin}"),
-        n => format!("{signed} receipts signed by {pin}; {n} of an older broker, not signed"),
-    })
+    let count = receipts.receipts.len();
+    Ok(format!("{count} receipts, all signed by {pin}"))
 }
 
 /// Receipts for programs.
@@ -268,5 +266,39 @@ mod tests {
         assert_eq!(value["steps"][1]["p99_us"], 2_500);
         let again: Receipts = serde_json::from_value(value).unwrap();
         assert_eq!(again, receipts);
+    }
+
+    /// Signed by openssl, over the form that the book describes.
+    const SIGNED: &str = r#"{"site_key":"3059301306072a8648ce3d020106082a8648ce3d030107034200046b8e67b99cc97abd3b7b609e216564c3c184531d1b20bcb590c12eea2ce3eb060be7c5faf8dc3aaac547d81dcb8316b43b494b69821840ea76b9c898ef9246de","receipts":[{"attach_id":1000001,"at_ms":1795235468000,"person":"alice","terminal":"desk-7","started_session":true,"stages":[["CardEdge",0],["Challenged",20000],["ProofMade",31000],["FirstFrameShown",50000]],"signature":"3046022100a7a3b125d9928cf2ee31a78e02edd293db55e580b874616fdf1820eb8efef9a2022100c5ce31c7c956b440fbedd5102171e081ce748d3a87d66d1361a57c9a6eec4160"}]}"#;
+    const PIN: &str = "sha256:158ea158d7009ac740458fea84f110d16fecae6e7201fea13f41c8fc3db2933d";
+
+    #[test]
+    fn receipts_of_old_are_verified_and_changed_ones_are_not() {
+        let pin: KeyPin = PIN.parse().unwrap();
+        let receipts: Receipts = serde_json::from_str(SIGNED).unwrap();
+        let said = verify(&receipts, pin).unwrap();
+        assert!(
+            said.starts_with("1 receipts, all signed by sha256:"),
+            "{said}"
+        );
+        let changes: [fn(&mut ReceiptRow); 6] = [
+            |row| row.attach_id += 1,
+            |row| row.at_ms += 1,
+            |row| row.person = "bob".to_owned(),
+            |row| row.terminal.push('0'),
+            |row| row.started_session = false,
+            |row| row.stages[3].1 -= 1,
+        ];
+        for change in changes {
+            let mut changed = receipts.clone();
+            change(&mut changed.receipts[0]);
+            let why = verify(&changed, pin).unwrap_err().to_string();
+            assert!(why.contains("changed after it was signed"), "{why}");
+        }
+        let mut unsigned = receipts.clone();
+        unsigned.receipts[0].signature.clear();
+        let why = verify(&unsigned, pin).unwrap_err().to_string();
+        assert!(why.contains("is not signed"), "{why}");
+        assert!(verify(&receipts, KeyPin([7; 32])).is_err());
     }
 }

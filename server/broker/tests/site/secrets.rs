@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::broker::{Broker, eventually, small_session};
 use crate::terminal::DEADLINE;
 
+#[expect(dead_code, reason = "other tests want more of a person")]
 #[path = "../greeters/person.rs"]
 mod person;
 
