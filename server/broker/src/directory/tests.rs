@@ -6,7 +6,6 @@ mod proofs;
 
 use std::collections::BTreeSet;
 
-
 use heliostat_control::hex::Hex;
 use heliostat_control::session::{Ask, Attached, FromSession, Ready, ToSession};
 use heliostat_wire::card::{Card as ReadCard, CardKind};
