@@ -47,6 +47,16 @@ fn card_is_read_proves_its_key_and_is_given_to_a_person_with_it() {
             let by = audit[0]["by"].as_str().unwrap();
             assert!(by.ends_with("(0)"), "{audit}");
 
+            // Where its keys were made anew, those that are read now count.
+            let anew = Recipe::new("anew").id_of("alice");
+            let inserted = vpcd::insert(READER, anew.make()).unwrap();
+            let read = desk.json(&["card", "read", "--person", "root"]);
+            pull(inserted);
+            let known = desk.json(&["card", "show", &id]);
+            let now = read["card_key"]["fingerprint"].as_str().unwrap();
+            assert_ne!(now, fingerprint);
+            assert_eq!(known["card"]["keys"][0], format!("9E {now}"));
+
             // A copy of the card without its key is not given to anybody.
             let copy = Recipe::new("mallory")
                 .id_of("alice")
