@@ -694,3 +694,17 @@ fn desktop_that_nobody_comes_back_to_is_ended() {
     let reason = DetachReason::ByPolicy;
     assert_eq!(told(&actions, session), [&ToSession::End { reason }]);
 }
+
+#[test]
+fn logins_without_end_start_no_more_greeters_than_there_may_be() {
+    let mut site = Site::with(CARD, Remembered::default());
+    let (a, _) = site.online("a", 1);
+    let mut greeters = 0;
+    for seq in 1..=1000 {
+        let actions = site.says(a, ToBroker::Login { seq });
+        greeters += started(&actions).count();
+        let refused = refusal(&actions).is_some();
+        assert!(refused || started(&actions).count() == 1, "{actions:?}");
+    }
+    assert_eq!(greeters, site.directory.setup.max_greeters);
+}
