@@ -10,8 +10,10 @@ use hil_local::{Readers, programs};
 use hil_rig::namespaces;
 use nix::unistd::Uid;
 
+type Story = fn(&Readers) -> anyhow::Result<()>;
+
 /// Stories, by name. Each has a site of its own; the reader is shared, and empty between them.
-const STORIES: &[(&str, fn(&Readers) -> anyhow::Result<()>)] = &[
+const STORIES: &[(&str, Story)] = &[
     (
         "first_use_binds_a_card_and_from_then_on_it_proves_itself",
         stories::first_use_binds_a_card,

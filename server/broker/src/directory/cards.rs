@@ -47,6 +47,11 @@ impl Directory {
     /// Opens what `edge`'s card opens at `terminal`, whose slot is vacant.
     pub(super) fn open(&mut self, now: Moment, terminal: &str, edge: Edge) {
         let known = self.terminals.get_mut(terminal).expect("a known terminal");
+        if known.online.is_none() {
+            // It says again what is in its reader when it is back.
+            known.slot = Slot::Empty;
+            return;
+        }
         known.slot = Slot::Parked(edge.clone());
         match self.cards.get(&edge.card).cloned() {
             None => self.open_unknown(now, terminal, edge),

@@ -85,6 +85,8 @@ impl Directory {
             return None;
         }
         let terminal = session.holder.as_ref()?.terminal.clone();
+        // Without a control link there is nobody to bring a desktop to.
+        self.terminals[&terminal].online?;
         let edge = self.terminals[&terminal].slot.edge()?.clone();
         Some((terminal, edge))
     }

@@ -214,7 +214,8 @@ fn first_use_binds_the_key_and_the_next_proof_is_by_it() {
 fn keys_are_bound_as_far_as_the_card_has_them_and_the_policy_wants_them() {
     let (card, owner) = (CardSlot::CardAuthentication, CardSlot::PivAuthentication);
     // What is wanted, the slot that the card lacks, and what is bound in the end, if it is enough.
-    let table: &[(&str, Option<CardSlot>, Option<&[&str]>)] = &[
+    type Row<'a> = (&'a str, Option<CardSlot>, Option<&'a [&'a str]>);
+    let table: &[Row<'_>] = &[
         (CARD, None, Some(&["9E"])),
         (CARD, Some(card), Some(&["9A"])),
         (PIN, None, Some(&["9E", "9A"])),
@@ -509,6 +510,18 @@ fn login_goes_with_the_card_that_is_pulled_while_it_is_bound() {
 }
 
 #[test]
+fn login_whose_terminal_is_away_leads_nowhere() {
+    let mut site = Site::with(
+        "default.proof = \"card\"\ndefault.enrol = \"offer\"",
+        Remembered::default(),
+    );
+    let (a, greeter) = greeted(&mut site, &alice().1);
+    site.event(Event::LinkDown { link: a });
+    let actions = site.log_in(greeter, "alice", 7, true);
+    assert_eq!(dropped(&actions), [LoginId(7)]);
+}
+
+#[test]
 fn card_that_has_to_be_approved_opens_once_it_is() {
     let mut site = Site::with(
         "default.proof = \"card\"\ndefault.enrol = \"approval\"",
@@ -580,6 +593,28 @@ fn locked_desktop_is_asked_for_again_before_anything_of_it_is_shown() {
         let offer = offer_of(&site.answer(&asked, &recipe)).expect("an offer");
         assert_eq!((offer.session, offer.link), (session, a));
     }
+}
+
+#[test]
+fn desktop_that_is_locked_while_its_terminal_is_away_is_asked_for_when_that_is_back() {
+    let mut site = Site::bound(PIN);
+    let (recipe, id) = alice();
+    let (a, session, _) = site.proven();
+    // Only the control link is gone: the desktop is still on the screen.
+    site.event(Event::LinkDown { link: a });
+    let actions = site.asks(session, Ask::Lock);
+    assert!(matches!(
+        told(&actions, session)[..],
+        [ToSession::Detach {
+            reason: DetachReason::Locked,
+            ..
+        }]
+    ));
+    let (a, _) = site.online("a", 1);
+    let asked = site.challenged(a, 1, &id);
+    assert_eq!(asked.challenge.key, ProofKey::PivAuthentication);
+    let offer = offer_of(&site.answer(&asked, &recipe)).expect("an offer");
+    assert_eq!((offer.link, offer.session), (a, session));
 }
 
 #[test]
