@@ -130,7 +130,10 @@ fn listen<T: 'static>(
 impl App {
     fn hear(&mut self, news: News) {
         match news {
-            News::Connected => self.login.connected(),
+            News::Connected => {
+                self.login.connected();
+                debug!("the broker is there");
+            }
             News::Lost(why) => self.login.lost(&why),
             News::Answer(response) => {
                 self.login.answered(response);

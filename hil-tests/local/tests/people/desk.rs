@@ -25,10 +25,12 @@ pub const KEY_DOWN: u16 = 108;
 pub const KEY_PAUSE: u16 = 119;
 
 /// Nothing here takes longer on a machine that works and is busy.
-pub const STEP: Duration = Duration::from_secs(45);
+pub const STEP: Duration = Duration::from_secs(20);
 /// How long to wait for an event before looking again at what has none: a log.
 const LOOK: Duration = Duration::from_millis(100);
 pub const SIZE: (u32, u32) = (1280, 800);
+/// Whom greeters run as.
+const GREETER: &str = "heliostat-greeter";
 pub const IDLE: &str = "Insert your card";
 /// The greeter's panel beside what it says, as XRGB8888 has it.
 const PANEL: [u8; 3] = [0x3a, 0x26, 0x16];
@@ -216,7 +218,7 @@ pub struct Desk {
     /// What its own screen says last.
     pub headline: String,
     pub detail: String,
-    /// Whose session is on it, as it says; nobody's is a greeter's or kiosk's.
+    /// Whose session is on it, as it says.
     pub attached: Option<String>,
 }
 
@@ -295,9 +297,14 @@ impl Desk {
         });
     }
 
-    pub fn until_greeter(&mut self) {
+    /// Waits until a greeter is shown, and all there are hear what is typed.
+    pub fn until_greeter(&mut self, people: &People) {
         self.until("greeter", |desk| {
-            desk.attached.as_deref() == Some("") && desk.pixel(SIZE.0 / 2 - 215) == PANEL
+            desk.attached.as_deref() == Some(GREETER) && desk.pixel(SIZE.0 / 2 - 215) == PANEL
+        });
+        self.until("ready greeter", |_| {
+            let ready = people.log().matches("the broker is there").count();
+            ready >= people.audited("greeter").len()
         });
     }
 
@@ -319,7 +326,7 @@ impl Desk {
     /// Asks for the greeter and says who comes; the password is asked for then.
     pub fn log_in_as_far_as_the_password(&mut self, people: &People, person: &str) {
         self.press(KEY_ENTER);
-        self.until_greeter();
+        self.until_greeter(people);
         self.name(people, person);
     }
 

@@ -38,26 +38,26 @@ fn a_greeter_that_is_left_ends_and_leaves_an_idle_terminal() {
 
     // The terminal's own chord.
     desk.press(KEY_ENTER);
-    desk.until_greeter();
+    desk.until_greeter(&people);
     desk.chord(&[KEY_LEFTCTRL, KEY_LEFTALT], KEY_PAUSE);
     desk.until_headline(IDLE);
     gone(&people);
 
     // A card that is pulled.
     desk.terminal.insert_card(CARD).unwrap();
-    desk.until_greeter();
+    desk.until_greeter(&people);
     desk.terminal.pull_card().unwrap();
     desk.until_headline(IDLE);
     gone(&people);
 
     // With the card still there, the terminal says what Enter does.
     desk.terminal.insert_card(CARD).unwrap();
-    desk.until_greeter();
+    desk.until_greeter(&people);
     desk.press(KEY_ESC);
     desk.until_headline("Your desktop runs on");
     gone(&people);
     desk.press(KEY_ENTER);
-    desk.until_greeter();
+    desk.until_greeter(&people);
     people.end();
 }
 
@@ -71,7 +71,7 @@ fn who_is_at_the_greeter_begins_anew_when_the_broker_does() {
         let sessions = people.sessions();
         sessions.len() == 1 && sessions[0]["id"] != before && sessions[0]["state"] == "running"
     });
-    desk.until_greeter();
+    desk.until_greeter(&people);
     desk.name(&people, "alice");
     desk.enter("alice");
     desk.until_desktop("alice");
@@ -84,7 +84,9 @@ fn three_people_log_in_at_once_and_a_fourth_is_told_to_wait() {
     for desk in &mut desks[..3] {
         desk.press(KEY_ENTER);
     }
-    desks[..3].iter_mut().for_each(|desk| desk.until_greeter());
+    for desk in &mut desks[..3] {
+        desk.until_greeter(&people);
+    }
     let fourth = &mut desks[3];
     fourth.press(KEY_ENTER);
     fourth.until_headline("The server is full");
@@ -99,7 +101,7 @@ fn three_people_log_in_at_once_and_a_fourth_is_told_to_wait() {
     let fourth = &mut desks[3];
     people.until("a free place", |people| people.sessions().len() == 3);
     fourth.press(KEY_ENTER);
-    fourth.until_greeter();
+    fourth.until_greeter(&people);
     people.end();
 }
 

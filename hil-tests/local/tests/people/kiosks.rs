@@ -39,7 +39,7 @@ fn showing(people: &People, when: &str) -> String {
 
 /// The probe's window has no border of one colour; the desk behind it has.
 fn is_photo(desk: &Desk) -> bool {
-    desk.attached.as_deref() == Some("")
+    desk.attached.as_deref() == Some(USER)
         && desk.pixel(500) != desk.pixel(640)
         && desk.pixel(640) != desk.pixel(700)
 }

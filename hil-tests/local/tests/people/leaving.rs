@@ -59,7 +59,7 @@ fn a_locked_desktop_comes_back_by_what_the_policy_asks_for() {
     people.site.add_card(CARD, "alice").unwrap();
     let mut desk = people.desk("desk-1");
     let unlock = |desk: &mut crate::desk::Desk, asked: usize| {
-        desk.until_greeter();
+        desk.until_greeter(&people);
         desk.until_asked(&people, asked);
         desk.enter("alice");
         desk.until_desktop("alice");
@@ -88,13 +88,13 @@ fn a_desktop_at_which_nobody_types_is_locked() {
     let mut desk = people.desk("desk-1");
     let asked = people.asked();
     desk.terminal.insert_card(CARD).unwrap();
-    desk.until_greeter();
+    desk.until_greeter(&people);
     desk.until_asked(&people, asked);
     let asked = people.asked();
     desk.enter("alice");
     desk.until_desktop("alice");
     let began = std::time::Instant::now();
-    desk.until_greeter();
+    desk.until_greeter(&people);
     assert!(began.elapsed() > std::time::Duration::from_millis(1500));
     assert_eq!(people.audited("locked")[0]["detail"], "nobody there");
     desk.until_asked(&people, asked);

@@ -72,7 +72,7 @@ fn an_unknown_card_is_offered_and_one_without_keys_lets_its_person_in_by_passwor
     let people = People::start("default.enrol = \"offer\"");
     let mut desk = people.desk("desk-1");
     desk.terminal.insert_card(CARD).unwrap();
-    desk.until_greeter();
+    desk.until_greeter(&people);
     desk.picture("unknown-card");
     agree(&mut desk);
     desk.name(&people, "alice");
@@ -90,7 +90,7 @@ fn a_keyless_card_becomes_somebodys_who_need_not_say_their_name_again() {
     let people = People::start("[default]\nenrol = \"offer\"\nkeyless = true");
     let mut desk = people.desk("desk-1");
     desk.terminal.insert_card(KEYLESS).unwrap();
-    desk.until_greeter();
+    desk.until_greeter(&people);
     agree(&mut desk);
     desk.name(&people, "alice");
     desk.enter("alice");
@@ -100,7 +100,7 @@ fn a_keyless_card_becomes_somebodys_who_need_not_say_their_name_again() {
     desk.until_headline(crate::desk::IDLE);
     let asked = people.asked();
     desk.terminal.insert_card(KEYLESS).unwrap();
-    desk.until_greeter();
+    desk.until_greeter(&people);
     desk.until_asked(&people, asked);
     desk.picture("known-card");
     desk.enter("alice");
@@ -112,7 +112,7 @@ fn a_card_that_wants_approval_opens_nothing_before_it_has_it() {
     let people = People::start("[default]\nenrol = \"approval\"\nkeyless = true");
     let mut desk = people.desk("desk-1");
     desk.terminal.insert_card(KEYLESS).unwrap();
-    desk.until_greeter();
+    desk.until_greeter(&people);
     agree(&mut desk);
     desk.name(&people, "alice");
     desk.enter("alice");
@@ -125,7 +125,7 @@ fn a_card_that_wants_approval_opens_nothing_before_it_has_it() {
     people.site.ctl(&["card", "approve", KEYLESS]).unwrap();
     let asked = people.asked();
     desk.press(KEY_ENTER);
-    desk.until_greeter();
+    desk.until_greeter(&people);
     desk.until_asked(&people, asked);
     desk.enter("alice");
     desk.until_desktop("alice");
