@@ -83,7 +83,8 @@ pub fn authority_vouches_for_the_card_that_it_names(readers: &Readers) -> anyhow
     for name in ["alice", "bob"] {
         desk.insert(Card::named(name))?;
         desk.desktop(&[NOT_CHECKED])?;
-        ensure!(desk.keys(&Card::id_of(name))?.len() == 1, "{name}'s key");
+        // The certificate is asked for each time, so nothing of it is kept that outlives it.
+        ensure!(desk.keys(&Card::id_of(name))?.is_empty(), "{name}'s key");
         desk.pull()?;
     }
     Ok(())

@@ -155,7 +155,13 @@ impl Directory {
     }
 
     /// What is left to be shown of `needed` where the card's last strong proof still counts.
-    fn after_grace(&self, now: Moment, card: &str, person: &str, needed: Proof) -> Proof {
+    pub(super) fn after_grace(
+        &self,
+        now: Moment,
+        card: &str,
+        person: &str,
+        needed: Proof,
+    ) -> Proof {
         let until = self.graces.get(&(card.to_owned(), person.to_owned()));
         match until.is_some_and(|until| now.ms < *until) {
             true => needed.min(Proof::Card),

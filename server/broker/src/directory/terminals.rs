@@ -7,6 +7,7 @@ use heliostat_wire::receipt::Receipt;
 
 use super::cards::Entry;
 use super::*;
+use crate::policy::Proof;
 
 /// Links of one card edge that may break within [`BREAKS_WITHIN_MS`] before it takes a person to
 /// try again.
@@ -239,7 +240,8 @@ impl Directory {
         let Some(session) = self.sessions.get(&earlier.session) else {
             return Some("Your desktop has ended. Try again to start another.".to_owned());
         };
-        if session.holder.is_none() && earlier.over == Some(Over::Wanted) {
+        let wanted = session.holder.is_none() && earlier.over == Some(Over::Wanted);
+        if wanted && !self.takes_a_person(id, &edge.card, &session.person) {
             return Some("Your desktop waits for you. Try again to have it here.".to_owned());
         }
         let holder = session.holder.as_ref().filter(|h| h.terminal != id)?;
@@ -247,6 +249,14 @@ impl Directory {
         Some(format!(
             "Your desktop is at {name}. Try again to call it here."
         ))
+    }
+
+    /// Whether a card opens nothing without somebody who types something.
+    fn takes_a_person(&self, terminal: &str, card: &str, person: &str) -> bool {
+        let outcome = self.decide(terminal, Some(card), Some(person));
+        let needed = outcome.needs(kind_of(card));
+        let needed = needed.map(|needed| self.after_grace(self.now, card, person, needed));
+        matches!(needed, Some(Proof::CardPin | Proof::Password))
     }
 
     fn removed(&mut self, now: Moment, id: &str, seq: u32) {

@@ -713,7 +713,7 @@ fn kiosk_takes_no_card_for_its_desktop_and_opens_without_one() {
     let asked = site.challenged(a, 2, &id);
     let actions = site.answer(&asked, &recipe);
     let started: Vec<_> = started(&actions).map(|start| start.kind.clone()).collect();
-    assert_eq!(started, [Kind::Kiosk(id)]);
+    assert_eq!(started, [Kind::Kiosk(format!("card {id}"))]);
 }
 
 #[test]
