@@ -111,7 +111,8 @@ mod tests {
         }
         use Step::*;
         // Seconds, what happens then, and when absence is told up to the 100th second.
-        let table: [(&[(u64, Step)], &[u64]); 7] = [
+        type Story = (&'static [(u64, Step)], &'static [u64]);
+        let table: [Story; 7] = [
             (&[(0, Attach(30))], &[30, 60, 90]),
             (&[(0, Attach(0))], &[]),
             (&[], &[]),
