@@ -1,6 +1,6 @@
 //! Films in real clients' windows: they go as videos while they play, and settle to the exact pixels.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wayland_client::delegate_noop;
 use wayland_client::protocol::wl_surface::WlSurface;
@@ -145,20 +145,11 @@ fn film_of_few_pictures_a_second_stops_once_and_then_goes_on() {
         fixture.turn();
         fixture.films() == 0
     });
-    let over = Instant::now();
     play_until(&mut fixture, window, 1);
-    if over.elapsed() > Duration::from_secs(4) {
-        eprintln!("skipped: this machine is too busy for a film to come back within five seconds");
-        return;
-    }
     for time in 100..104 {
         fixture.client(window).picture(FILM, time);
-        let began = Instant::now();
         fixture.turn_for(Duration::from_millis(330));
-        // On a machine that was busy with something else the pause was a longer one.
-        if began.elapsed() < Duration::from_millis(400) {
-            assert_eq!(fixture.films(), 1, "picture {time}");
-        }
+        assert_eq!(fixture.films(), 1, "picture {time}");
     }
     fixture.settle();
     fixture.assert_shows(&[window]);
