@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nix::unistd::{Uid, User, initgroups, setgid, setsid, setuid};
+use nix::unistd::{Uid, User, initgroups, setgid, setuid};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -148,8 +148,6 @@ impl RunHook {
         let user = User::from_name(&self.user)?
             .with_context(|| format!("{} has no account", self.user))?;
         if Uid::effective().is_root() {
-            // Its process group is what is ended, so it stays in it; the session is new.
-            let _ = setsid();
             let name = CString::new(user.name.as_str())?;
             initgroups(&name, user.gid)?;
             setgid(user.gid)?;

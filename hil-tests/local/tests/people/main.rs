@@ -28,7 +28,7 @@ const MODULES: [&[Test]; 5] = [
     places::TESTS,
 ];
 
-/// The stories that have passed. The others were written without a machine that was free to run
+/// The stories that pass each time. The others were written without a machine that was free to run
 /// them: most wait for a question of PAM's at the greeter that does not come.
 const HELD: [&str; 3] = [
     "where_nobody_may_log_in_without_a_card_no_greeter_is_started",
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         let all = MODULES.concat();
         let left = all.iter().filter(|(name, _)| !HELD.contains(name)).count();
         println!(
-            "skipped: {left} stories that have not passed yet; give (part of) a name to run one"
+            "skipped: {left} stories that have not passed reliably yet; give (part of) a name to run one"
         );
     }
     let mut failed = Vec::new();
