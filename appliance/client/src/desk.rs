@@ -168,6 +168,8 @@ pub enum Stage {
     Parted {
         /// Whose it is.
         present: Present,
+        /// Whose session; empty where it was nobody's.
+        person: String,
         /// Why.
         reason: DetachReason,
     },
@@ -518,7 +520,17 @@ impl Desk {
             return;
         };
         actions.push(Action::Leave(reason.clone()));
-        self.stage = Stage::Parted { present, reason };
+        let person = match &mut self.stage {
+            Stage::Attaching { person, .. }
+            | Stage::Attached { person, .. }
+            | Stage::Parted { person, .. } => std::mem::take(person),
+            _ => String::new(),
+        };
+        self.stage = Stage::Parted {
+            present,
+            person,
+            reason,
+        };
     }
 
     /// Asking for the desktop here again is as good as a new card edge.

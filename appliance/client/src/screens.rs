@@ -107,8 +107,13 @@ pub fn plan(desk: &Desk, around: &Surroundings) -> Screen {
             waiting("Your desktop is coming", &format!("Welcome, {person}"))
         }
         Stage::Refused { reason, text, .. } => refused(*reason, text, person),
-        Stage::Parted { reason, .. } => match person {
+        Stage::Parted {
+            reason,
+            person: whose,
+            ..
+        } => match person {
             true => parted_person(reason),
+            false if whose.is_empty() => parted_nobody(reason),
             false => parted(reason),
         },
     };
@@ -320,6 +325,19 @@ fn parted(reason: &DetachReason) -> Words {
                 Code::SessionUnreachable,
             )
         }
+    }
+}
+
+/// A card's person left the page for logging in, or what is bound to the card.
+fn parted_nobody(reason: &DetachReason) -> Words {
+    match reason {
+        DetachReason::SessionEnded | DetachReason::ByPerson => (
+            "You are not logged in".to_owned(),
+            "Press Enter to go on, or take your card.".to_owned(),
+            None,
+            Picture::CardIn,
+        ),
+        _ => parted(reason),
     }
 }
 

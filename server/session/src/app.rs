@@ -560,7 +560,12 @@ impl App {
             reason: reason.clone(),
         });
         self.toplevels.values().for_each(Toplevel::send_close);
-        self.ending = Some((reason, Instant::now() + CLOSING));
+        // Only a desktop's windows have something to keep or to ask.
+        let patience = match self.config.vital {
+            None => CLOSING,
+            Some(_) => Duration::ZERO,
+        };
+        self.ending = Some((reason, Instant::now() + patience));
     }
 
     fn is_over(&mut self) -> bool {

@@ -147,7 +147,11 @@ impl App {
     fn focus_keyboard(&mut self, wanted: Option<KeyFocus>) {
         if self.keyboard.current_focus() != wanted {
             let keyboard = self.keyboard.clone();
+            let somebody = wanted.is_some();
             keyboard.set_focus(self, wanted, SERIAL_COUNTER.next_serial());
+            if somebody {
+                self.type_ahead();
+            }
             self.raise_x11();
             self.dirty.layout = true;
         }

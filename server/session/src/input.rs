@@ -3,6 +3,7 @@
 //! Keys are those of the kernel; what they mean the session decides. Whatever a terminal sends, no
 //! key stays down for ever: keys go up at a silence, at a detach, and when the terminal says so.
 
+mod ahead;
 mod pointer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use tracing::{debug, warn};
 
 use crate::app::App;
 use crate::config::{Config, Keyboard};
+use crate::input::ahead::Ahead;
 use crate::keys::{Action, Meaning};
 use crate::stage::Hit;
 use crate::window::{Mode, Side, WindowId};
@@ -53,12 +55,14 @@ pub struct InputState {
     leds: Leds,
     last_click: Option<(Instant, WindowId)>,
     bar: Option<WlSurface>,
+    ahead: Ahead,
 }
 
 impl InputState {
     /// Nothing is held down.
-    pub fn new(_config: &Config) -> Self {
+    pub fn new(config: &Config) -> Self {
         Self {
+            ahead: Ahead::new(config.vital.is_some()),
             keys: BTreeSet::new(),
             kept: BTreeSet::new(),
             buttons: BTreeSet::new(),
@@ -228,7 +232,23 @@ impl App {
         Ok((along(x, rect.x, rect.w), along(y, rect.y, rect.h)).into())
     }
 
+    /// A key has gone down or up. It waits where there is nobody yet to type to.
     fn key(&mut self, code: u16, pressed: bool, time: u32) {
+        let heard = self.keyboard.current_focus().is_some();
+        if heard || !self.input.ahead.hold(code, pressed) {
+            self.key_now(code, pressed, time);
+        }
+    }
+
+    /// Types what was typed before there was anybody to type to.
+    pub(crate) fn type_ahead(&mut self) {
+        let time = self.clock.now().as_millis();
+        for (code, pressed) in self.input.ahead.release() {
+            self.key_now(code, pressed, time);
+        }
+    }
+
+    fn key_now(&mut self, code: u16, pressed: bool, time: u32) {
         let changed = match pressed {
             true => self.input.keys.insert(code),
             false => self.input.keys.remove(&code),
@@ -338,6 +358,7 @@ impl App {
 
     /// Everything goes up.
     pub(crate) fn release_all_keys(&mut self) {
+        self.input.ahead.forget();
         let time = self.clock.now().as_millis();
         for code in self.input.keys.clone() {
             self.key(code, false, time);

@@ -15,6 +15,7 @@ mod shells;
 use heliostat_wire::input::InputEvent;
 use proptest::prelude::*;
 
+use crate::config::Config;
 use crate::keys::Action;
 use client::Painting;
 use fixture::{Fixture, within};
@@ -198,6 +199,33 @@ fn keyboard_is_given_after_the_first_buffer_and_follows_the_focus() {
     fixture.settle();
     fixture.key(31);
     assert_eq!(fixture.client(first).keys(), [(31, true), (31, false)]);
+}
+
+#[test]
+fn what_is_typed_before_the_one_program_is_there_reaches_it_and_in_a_desktop_nobody() {
+    let painting = Painting {
+        w: 200,
+        h: 100,
+        seed: 1,
+    };
+    for (vital, expected) in [
+        (Some("program".to_owned()), vec![30, 48, 46]),
+        (None, vec![46]),
+    ] {
+        let mut fixture = Fixture::with(Config {
+            vital,
+            ..Config::default()
+        });
+        fixture.attach("a", (640, 480));
+        fixture.key(30);
+        fixture.key(48);
+        let window = fixture.open(painting);
+        fixture.settle();
+        fixture.key(46);
+        let both = |code| [(code, true), (code, false)];
+        let expected: Vec<_> = expected.into_iter().flat_map(both).collect();
+        assert_eq!(fixture.client(window).keys(), expected);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::cards::Entry;
 use super::*;
 
 /// How long a terminal has to say what it makes of a link that its session lost.
-const SAY_MS: u64 = 1_500;
+pub(super) const SAY_MS: u64 = 1_500;
 /// A session that dies within this time has not really started.
 const YOUNG_MS: u64 = 5_000;
 
@@ -191,7 +191,7 @@ impl Directory {
         }
     }
 
-    fn phase(&mut self, id: SessionId, attach: AttachId, phase: Phase) {
+    pub(super) fn phase(&mut self, id: SessionId, attach: AttachId, phase: Phase) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };

@@ -6,6 +6,7 @@ use heliostat_wire::id::{AttachId, KeyPin};
 use heliostat_wire::receipt::Receipt;
 
 use super::cards::Entry;
+use super::sessions::SAY_MS;
 use super::*;
 use crate::policy::Proof;
 
@@ -291,6 +292,11 @@ impl Directory {
         };
         if join.attach != attach {
             return;
+        }
+        if reason == DetachReason::SessionCrashed {
+            // The end of its process is about to be heard of, and says why.
+            let (session, until_ms) = (join.session, now.ms + SAY_MS);
+            return self.phase(session, attach, Phase::Lost { until_ms });
         }
         let broken = matches!(
             reason,

@@ -281,7 +281,8 @@ async fn talk(
     mut words: UnboundedReceiver<ToTerminalTask>,
     frames: UnboundedSender<(FrameHeader, Bytes)>,
 ) -> DetachReason {
-    let mut last = DetachReason::SessionEnded;
+    // A compositor that goes without last words has failed.
+    let mut last = DetachReason::SessionCrashed;
     while let Some(word) = words.recv().await {
         let sent = match word {
             ToTerminalTask::Frame(header, content) => {

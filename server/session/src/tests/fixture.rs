@@ -88,10 +88,15 @@ impl Terminal {
 
 impl Fixture {
     pub fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    /// A session of this configuration, but for what it would start by itself.
+    pub fn with(config: Config) -> Self {
         let (broker, _) = unbounded_channel();
         let config = Config {
             autostart: Vec::new(),
-            ..Config::default()
+            ..config
         };
         Self {
             session: Session::without_socket(config, broker, "wayland-test").unwrap(),

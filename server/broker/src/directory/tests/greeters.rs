@@ -75,6 +75,19 @@ fn a_greeter_that_an_earlier_broker_started_ends_as_a_broken_link_does() {
 }
 
 #[test]
+fn a_terminal_that_hears_of_a_crash_first_is_told_of_it_all_the_same() {
+    let mut site = Site::with("", Remembered::default());
+    let (link, greeter, offer) = greeted(&mut site, "a");
+    let heard = link_ended(offer.attach, DetachReason::SessionCrashed);
+    assert_eq!(site.says(link, heard), []);
+    let text = refusal_text(&site.gone(greeter, Gone::Died("it exited".to_owned())));
+    assert!(
+        text.starts_with("The page for logging in has crashed"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_greeter_that_cannot_be_started_is_called_what_it_is() {
     let mut site = Site::with("", Remembered::default());
     let (_, greeter, _) = greeted(&mut site, "a");
