@@ -300,7 +300,7 @@ impl Desk {
     /// Waits until a greeter is shown, and all there are hear what is typed.
     pub fn until_greeter(&mut self, people: &People) {
         self.until("greeter", |desk| {
-            desk.attached.as_deref() == Some(GREETER) && desk.pixel(SIZE.0 / 2 - 215) == PANEL
+            desk.attached.as_deref() == Some(GREETER) && desk.shows_panel()
         });
         self.until("ready greeter", |_| {
             let ready = people.log().matches("the broker is there").count();
@@ -316,10 +316,20 @@ impl Desk {
         });
     }
 
+    /// The greeter's panel is there: its inner edge, well above the middle, where the gradient behind
+    /// it has that very colour.
+    fn shows_panel(&self) -> bool {
+        self.pixel_at(SIZE.0 / 2 - 215, SIZE.1 / 2 - 60) == PANEL
+    }
+
     /// A pixel of the middle row: blue, green, red.
     pub fn pixel(&self, x: u32) -> [u8; 3] {
+        self.pixel_at(x, SIZE.1 / 2)
+    }
+
+    fn pixel_at(&self, x: u32, y: u32) -> [u8; 3] {
         let shot = framebuffer::read(self.terminal.framebuffer.as_ref().unwrap()).unwrap();
-        let at = (shot.h / 2 * shot.w + x) as usize * 4;
+        let at = (y * shot.w + x) as usize * 4;
         shot.pixels[at..at + 3].try_into().unwrap()
     }
 

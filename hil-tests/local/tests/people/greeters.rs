@@ -54,7 +54,7 @@ fn a_greeter_that_is_left_ends_and_leaves_an_idle_terminal() {
     desk.terminal.insert_card(CARD).unwrap();
     desk.until_greeter(&people);
     desk.press(KEY_ESC);
-    desk.until_headline("Your desktop runs on");
+    desk.until_headline("You are not logged in");
     gone(&people);
     desk.press(KEY_ENTER);
     desk.until_greeter(&people);

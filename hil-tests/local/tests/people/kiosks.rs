@@ -100,6 +100,7 @@ fn a_kiosk_is_there_by_itself_and_nothing_else_can_be_reached() {
 fn a_card_is_bound_to_a_program_of_its_own() {
     let people = People::start("");
     people.policy(&showing(&people, &format!("card = \"{CARD}\"")));
+    people.site.add_card(CARD, "alice").unwrap();
     let mut desk = people.desk("desk-1");
     desk.terminal.insert_card(CARD).unwrap();
     desk.until("photo", is_photo);

@@ -24,6 +24,13 @@ fn notes() -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// Waits until the broker knows of so many arrivals: who leaves before has not been there.
+fn until_arrived(people: &People, times: usize) {
+    people.until("arrival", |people| {
+        people.audited("first_frame").len() == times
+    });
+}
+
 fn hooks_run_as_the_person_who_comes_and_goes_in_that_order() {
     let _ = std::fs::remove_file(NOTES);
     let note = "echo $(id -un) $HOME $HELIOSTAT_EVENT $HELIOSTAT_PERSON $HELIOSTAT_TERMINAL_NAME \
@@ -39,9 +46,11 @@ fn hooks_run_as_the_person_who_comes_and_goes_in_that_order() {
     let mut first = people.desk("desk-1");
     first.terminal.insert_card(CARD).unwrap();
     first.until_desktop("alice");
+    until_arrived(&people, 1);
     let mut second = people.desk("desk-2");
     second.terminal.insert_card(CARD).unwrap();
     second.until_desktop("alice");
+    until_arrived(&people, 2);
     second.terminal.pull_card().unwrap();
     second.until_headline(IDLE);
     people.until("all hooks", |_| notes().len() >= 4);
@@ -59,13 +68,14 @@ fn hooks_run_as_the_person_who_comes_and_goes_in_that_order() {
 
 fn a_hook_that_hangs_or_fails_holds_nothing_up_and_is_audited() {
     let people = People::start(
-        "[default]\nproof = \"none\"\non_attach = [\"sleep\", \"600\"]\non_detach = [\"false\"]\n",
+        "[default]\nproof = \"none\"\non_attach = [\"/bin/sleep\", \"600\"]\non_detach = [\"/bin/false\"]\n",
     );
     people.site.add_card(CARD, "alice").unwrap();
     let mut desk = people.desk("desk-1");
     let began = Instant::now();
     desk.terminal.insert_card(CARD).unwrap();
     desk.until_desktop("alice");
+    until_arrived(&people, 1);
     desk.terminal.pull_card().unwrap();
     desk.until_headline(IDLE);
     assert!(began.elapsed() < Duration::from_secs(10), "held up");
@@ -75,12 +85,12 @@ fn a_hook_that_hangs_or_fails_holds_nothing_up_and_is_audited() {
     let failed = people.audited("hook_failed");
     let said = |at: usize| failed[at]["detail"].as_str().unwrap().to_owned();
     assert!(
-        said(0).starts_with("attach: sleep took longer"),
+        said(0).starts_with("attach: /bin/sleep took longer"),
         "{}",
         said(0)
     );
     assert!(
-        said(1).starts_with("detach: false ended with"),
+        said(1).starts_with("detach: /bin/false ended with"),
         "{}",
         said(1)
     );
@@ -95,6 +105,6 @@ fn a_hook_that_hangs_or_fails_holds_nothing_up_and_is_audited() {
 fn sleeps() -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.map(|process| std::fs::read(process.path().join("cmdline")));
-    let sleep = b"sleep\x00600\x00";
+    let sleep = b"/bin/sleep\x00600\x00";
     lines.flatten().any(|line| line == sleep)
 }
