@@ -3,7 +3,10 @@ use heliostat_wire::proof::{Challenge, ProofKey, Purpose};
 
 use super::*;
 use crate::card::card_from_id;
+use crate::compose::Target;
 use crate::desk::{DeskEvent, PinKey};
+use crate::geometry::Rect;
+use crate::text::Fonts;
 
 fn around() -> Surroundings {
     Surroundings {

@@ -6,12 +6,11 @@
 
 pub mod framebuffer;
 mod lent;
-pub mod readers;
 pub mod site;
 pub mod terminal;
 
+pub use hil_card::Readers;
 pub use hil_rig::programs;
 pub use lent::Lent;
-pub use readers::Readers;
 pub use site::{Site, SiteOptions};
 pub use terminal::{Event, Terminal};

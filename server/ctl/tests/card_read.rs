@@ -2,29 +2,24 @@
 //! of their own.
 
 use std::net::UdpSocket;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use heliostat_broker::config::Config;
+use hil_card::readers::inside;
 use hil_card::{Card, Recipe, Slot, vpcd};
 use serde_json::Value;
 
-/// Set for the test's own process inside its namespaces.
-const INSIDE: &str = "HELIOSTATCTL_INSIDE";
-/// Where Debian's vsmartcard-vpcd says how pcscd finds it.
-const READER_CONFIG: &str = "/etc/reader.conf.d/vpcd";
-/// Its first slot.
-const READER: &str = "127.0.0.1:35963";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn card_is_read_proves_its_key_and_is_given_to_a_person_with_it() {
     inside(
         "card_is_read_proves_its_key_and_is_given_to_a_person_with_it",
-        || {
+        &[],
+        |readers| {
             let desk = Desk::new();
-            let inserted = vpcd::insert(READER, Card::named("alice")).unwrap();
+            let inserted = readers.insert(Card::named("alice")).unwrap();
             let read = desk.json(&["card", "read", "--person", "root", "--label", "blue"]);
             let id = Card::id_of("alice");
             assert_eq!(read["card"], id.as_str());
@@ -49,7 +44,7 @@ fn card_is_read_proves_its_key_and_is_given_to_a_person_with_it() {
 
             // Where its keys were made anew, those that are read now count.
             let anew = Recipe::new("anew").id_of("alice");
-            let inserted = vpcd::insert(READER, anew.make()).unwrap();
+            let inserted = readers.insert(anew.make()).unwrap();
             let read = desk.json(&["card", "read", "--person", "root"]);
             pull(inserted);
             let known = desk.json(&["card", "show", &id]);
@@ -61,7 +56,7 @@ fn card_is_read_proves_its_key_and_is_given_to_a_person_with_it() {
             let copy = Recipe::new("mallory")
                 .id_of("alice")
                 .certificates_of("alice");
-            let inserted = vpcd::insert(READER, copy.make()).unwrap();
+            let inserted = readers.insert(copy.make()).unwrap();
             let output = desk.ctl(&["card", "read", "--person", "root"]);
             let text = String::from_utf8(output.stderr).unwrap();
             assert!(
@@ -73,52 +68,13 @@ fn card_is_read_proves_its_key_and_is_given_to_a_person_with_it() {
     );
 }
 
-/// Runs the test of this name in a process and namespaces of its own.
-fn inside(name: &str, test: fn()) {
-    if std::env::var_os(INSIDE).is_some() {
-        return test();
-    }
-    if !nix::unistd::geteuid().is_root() {
-        return eprintln!("skipped: namespaces of one's own need root");
-    }
-    for program in ["unshare", "ip", "pcscd"] {
-        let found = Command::new("which").arg(program).output();
-        if !found.is_ok_and(|found| found.status.success()) {
-            return eprintln!("skipped: there is no {program} (hil-tests/scripts/setup.sh cards)");
-        }
-    }
-    if !Path::new(READER_CONFIG).exists() {
-        return eprintln!("skipped: there is no virtual reader (package vsmartcard-vpcd)");
-    }
-    let output = Command::new("unshare")
-        .args(["--mount", "--net", "--pid", "--fork"])
-        .args(["--mount-proc", "--kill-child"])
-        .arg(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "yes")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let wrong = String::from_utf8_lossy(&output.stderr);
-    let passed = output.status.success() && said.contains("1 passed");
-    assert!(passed, "{name}: {said}{wrong}");
-}
-
 /// The administrator's machine: a reader, and a broker in this process.
 struct Desk {
-    pcscd: Child,
     folder: tempfile::TempDir,
 }
 
 impl Desk {
     fn new() -> Self {
-        run("mount", &["-t", "tmpfs", "tmpfs", "/run"]);
-        run("ip", &["link", "set", "lo", "up"]);
-        let pcscd = Command::new("pcscd")
-            .args(["--foreground", "--config", READER_CONFIG])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let free = UdpSocket::bind("127.0.0.1:0").unwrap();
         let config = Config {
@@ -136,7 +92,7 @@ impl Desk {
                 .unwrap();
             runtime.block_on(heliostat_broker::run::run(config))
         });
-        let desk = Self { pcscd, folder };
+        let desk = Self { folder };
         let started = Instant::now();
         let reader = || pcsc::Context::establish(pcsc::Scope::User)?.list_readers_owned();
         while !reader().is_ok_and(|readers| !readers.is_empty())
@@ -166,13 +122,6 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
-    fn drop(&mut self) {
-        let _ = self.pcscd.kill();
-        let _ = self.pcscd.wait();
-    }
-}
-
 /// Pulls a card and waits until pcscd has seen it.
 fn pull(inserted: vpcd::Inserted) {
     inserted.pull().unwrap();
@@ -186,9 +135,4 @@ fn pull(inserted: vpcd::Inserted) {
         }
         states[0].sync_current_state();
     }
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let status = Command::new(program).args(arguments).status().unwrap();
-    assert!(status.success(), "{program} {arguments:?}: {status}");
 }

@@ -1,79 +1,37 @@
 //! The card threads against a real pcscd with a virtual reader, in namespaces of their own.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use heliostat_wire::card::Card as Read;
+use hil_card::readers::{self, Readers};
 use hil_card::{Card, Recipe, vpcd};
 
 use super::*;
 use crate::card::pcsc::watch;
 
-/// Set for the test's own process inside its namespaces.
-const INSIDE: &str = "HELIOSTAT_PCSCD_INSIDE";
-/// Where Debian's vsmartcard-vpcd says how pcscd finds it.
-const READER_CONFIG: &str = "/etc/reader.conf.d/vpcd";
-/// Its first slot.
-const READER: &str = "127.0.0.1:35963";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the test of this name in a process and namespaces of its own.
-fn inside(name: &str, test: fn(&World)) {
-    if std::env::var_os(INSIDE).is_some() {
-        return test(&World::new());
-    }
-    if !nix::unistd::geteuid().is_root() {
-        return eprintln!("skipped: namespaces of one's own need root");
-    }
-    let found = |program: &str| {
-        let which = Command::new("which").arg(program).output();
-        which.is_ok_and(|which| which.status.success())
-    };
-    let programs = ["unshare", "ip", "pcscd"].into_iter().all(found);
-    if !programs || !std::fs::exists(READER_CONFIG).unwrap() {
-        return eprintln!("skipped: no pcscd with a virtual reader (setup.sh cards)");
-    }
-    let output = Command::new("unshare")
-        .args(["--mount", "--net", "--pid", "--fork"])
-        .args(["--mount-proc", "--kill-child"])
-        .arg(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "yes")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let wrong = String::from_utf8_lossy(&output.stderr);
-    let passed = output.status.success() && said.contains("1 passed");
-    assert!(passed, "{name}: {said}{wrong}");
-    eprint!("{wrong}");
+fn inside(name: &str, test: fn(&World<'_>)) {
+    readers::inside(name, &[], |readers| test(&World::new(readers)));
 }
 
 /// pcscd, both threads that speak with it, and what they report.
-struct World {
-    pcscd: Child,
+struct World<'a> {
+    readers: &'a Readers,
     prover: Prover,
     events: Receiver<CardEvent>,
 }
 
-impl World {
-    fn new() -> Self {
-        for command in ["mount -t tmpfs tmpfs /run", "ip link set lo up"] {
-            let mut words = command.split(' ');
-            let status = Command::new(words.next().unwrap()).args(words).status();
-            assert!(status.unwrap().success(), "{command}");
-        }
-        let pcscd = Command::new("pcscd")
-            .args(["--foreground", "--config", READER_CONFIG])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+impl<'a> World<'a> {
+    fn new(readers: &'a Readers) -> Self {
         let (report, events) = channel();
         let to = report.clone();
         watch(move |event| drop(to.send(event))).unwrap();
         let prover = Prover::start(move |event| drop(report.send(event))).unwrap();
         Self {
-            pcscd,
+            readers,
             prover,
             events,
         }
@@ -94,16 +52,9 @@ impl World {
         }
     }
 
-    /// Inserts a card into the reader, once that is there; gives the reader and what was read.
+    /// Inserts a card into the reader; gives the reader and what was read.
     fn insert(&self, card: Card) -> (vpcd::Inserted, String, Read) {
-        let inserted = loop {
-            match vpcd::insert(READER, card.clone()) {
-                Ok(inserted) => break inserted,
-                Err(_) => {
-                    self.wait(|event| matches!(event, CardEvent::Readers(1..)).then_some(()));
-                }
-            }
-        };
+        let inserted = self.readers.insert(card).unwrap();
         let reader = self.wait(|event| match event {
             CardEvent::Edge { reader, .. } => Some(reader.clone()),
             _ => None,
@@ -150,13 +101,6 @@ impl World {
         let mut pin = Pin::default();
         digits.bytes().for_each(|digit| pin.push(digit - b'0'));
         self.prover.ask(Job::Pin { number, pin });
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = self.pcscd.kill();
-        let _ = self.pcscd.wait();
     }
 }
 
@@ -217,7 +161,7 @@ fn pin_is_asked_for_each_time_and_the_card_stays_in_its_reader() {
     );
 }
 
-impl World {
+impl World<'_> {
     fn proved_or_not(&self, wanted: u32) -> Result<(), ProofFailure> {
         self.wait(|event| match event {
             CardEvent::Proved { number, result } if *number == wanted => {

@@ -3,72 +3,35 @@
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hil_card::vpcd::{self, Inserted};
+use hil_card::readers::{self, Readers};
+use hil_card::vpcd::Inserted;
 use hil_card::{Card, TestCa};
 use pcsc::{Context, ReaderState, Scope, State};
 use tempfile::TempDir;
 
-/// Set for the test's own process inside its namespaces.
-const INSIDE: &str = "HIL_CARD_INSIDE";
-/// Where Debian's vsmartcard-vpcd says how pcscd finds it.
-const READER_CONFIG: &str = "/etc/reader.conf.d/vpcd";
-/// Its first slot.
-const READER: &str = "127.0.0.1:35963";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What a program may take, in seconds.
 const PROGRAM_PATIENCE: &str = "120";
 
-/// pcscd and its reader.
-pub struct World {
-    pcscd: Child,
+/// pcscd and its reader, and a folder of files.
+pub struct World<'a> {
+    readers: &'a Readers,
     context: Context,
     reader: CString,
     folder: TempDir,
 }
 
 /// Runs the test of this name in a process and namespaces of its own.
-pub fn inside(name: &str, needed: &[&str], test: fn(&World)) {
-    if std::env::var_os(INSIDE).is_some() {
-        return test(&World::new());
-    }
-    if !nix::unistd::geteuid().is_root() {
-        return eprintln!("skipped: namespaces of one's own need root");
-    }
-    for program in ["unshare", "ip", "pcscd", "openssl"].iter().chain(needed) {
-        let found = Command::new("which").arg(program).output();
-        if !found.is_ok_and(|found| found.status.success()) {
-            return eprintln!("skipped: there is no {program} (hil-tests/scripts/setup.sh cards)");
-        }
-    }
-    if !fs::exists(READER_CONFIG).unwrap() {
-        return eprintln!("skipped: there is no virtual reader (package vsmartcard-vpcd)");
-    }
-    let output = Command::new("unshare")
-        .args(["--mount", "--net", "--pid", "--fork"])
-        .args(["--mount-proc", "--kill-child"])
-        .arg(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "yes")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let wrong = String::from_utf8_lossy(&output.stderr);
-    let passed = output.status.success() && said.contains("1 passed");
-    assert!(passed, "{name}: {said}{wrong}");
+pub fn inside(name: &str, needed: &[&str], test: fn(&World<'_>)) {
+    let needed = [&["openssl"], needed].concat();
+    readers::inside(name, &needed, |readers| test(&World::new(readers)));
 }
 
-impl World {
-    fn new() -> Self {
-        run_plainly("mount", &["-t", "tmpfs", "tmpfs", "/run"]);
-        run_plainly("ip", &["link", "set", "lo", "up"]);
-        let pcscd = Command::new("pcscd")
-            .args(["--foreground", "--config", READER_CONFIG])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+impl<'a> World<'a> {
+    fn new(readers: &'a Readers) -> Self {
         let context = poll("pcscd", || Context::establish(Scope::User).ok());
         let reader = poll("the virtual reader", || {
             let readers = context.list_readers_owned().ok()?;
@@ -78,7 +41,7 @@ impl World {
         fs::write(folder.path().join("ca.pem"), TestCa::of_cards().pem()).unwrap();
         fs::write(folder.path().join("statement"), "statement").unwrap();
         Self {
-            pcscd,
+            readers,
             context,
             reader,
             folder,
@@ -87,7 +50,7 @@ impl World {
 
     /// Puts a card into the reader and waits until pcscd has seen it.
     pub fn insert(&self, card: Card) -> Inserted {
-        let inserted = vpcd::insert(READER, card).unwrap();
+        let inserted = self.readers.insert(card).unwrap();
         self.wait(State::PRESENT);
         inserted
     }
@@ -168,18 +131,6 @@ impl World {
         let verify = ["dgst", hash, "-verify", "key.pem", "-signature", signature];
         self.ok("openssl", &[&verify[..], &["statement"]].concat());
     }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = self.pcscd.kill();
-        let _ = self.pcscd.wait();
-    }
-}
-
-fn run_plainly(program: &str, arguments: &[&str]) {
-    let status = Command::new(program).args(arguments).status().unwrap();
-    assert!(status.success(), "{program} {arguments:?}: {status}");
 }
 
 /// What has no event to wait for: a daemon that starts.
