@@ -22,6 +22,27 @@ pub struct Shot {
     pub pixels: Vec<u8>,
 }
 
+/// The greeter's panel: blue, green, red.
+const PANEL: [u8; 3] = [0x3a, 0x26, 0x16];
+
+impl Shot {
+    /// A pixel: blue, green, red.
+    ///
+    /// # Panics
+    ///
+    /// Beside the picture.
+    pub fn pixel(&self, x: u32, y: u32) -> [u8; 3] {
+        let at = (y * self.w + x) as usize * 4;
+        [self.pixels[at], self.pixels[at + 1], self.pixels[at + 2]]
+    }
+
+    /// Whether the greeter's panel is there, at a scale of one: its inner edge, well above the middle
+    /// row, where the gradient of the terminal's own screens has that very colour.
+    pub fn shows_greeter(&self) -> bool {
+        self.pixel(self.w / 2 - 215, self.h / 2 - 60) == PANEL
+    }
+}
+
 /// Reads the picture, whole.
 pub fn read(path: &Path) -> anyhow::Result<Shot> {
     let file = File::open(path).with_context(|| format!("open {}", path.display()))?;

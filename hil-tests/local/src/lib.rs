@@ -5,6 +5,7 @@
 //! that is inserted by a line of JSON, or a virtual one in a reader.
 
 pub mod framebuffer;
+pub mod keys;
 mod lent;
 pub mod site;
 pub mod terminal;

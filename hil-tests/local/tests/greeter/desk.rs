@@ -16,16 +16,6 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-pub const KEY_ESC: u16 = 1;
-pub const KEY_TAB: u16 = 15;
-pub const KEY_ENTER: u16 = 28;
-pub const KEY_SPACE: u16 = 57;
-pub const KEY_CAPS: u16 = 58;
-pub const KEY_LEFTALT: u16 = 56;
-pub const KEY_F4: u16 = 62;
-pub const KEY_F: u16 = 33;
-pub const KEY_DOWN: u16 = 108;
-pub const KEY_LEFTMETA: u16 = 125;
 const CARD: &str = "piv:00000000000000000000000000000a12";
 /// What greeters' sessions are to be like.
 const PACKAGED: &str = include_str!("../../../../server/packaging/greeter-session.toml");
@@ -137,11 +127,7 @@ impl Desk {
         let command = format!("{} --socket SOCKET", greeter.path().display());
         let mut desk = Self::with_command(name, size, context, &command);
         desk.greeter = Some(greeter);
-        // The panel stands in the middle, and has another colour than the desk.
-        desk.until_shown("the greeter", |shot| {
-            let middle = (shot.h / 2 * shot.w + shot.w / 2 - 215) as usize * 4;
-            shot.pixels[middle..middle + 3] == [0x3a, 0x26, 0x16]
-        });
+        desk.until_shown("the greeter", framebuffer::Shot::shows_greeter);
         desk
     }
 
@@ -215,32 +201,16 @@ impl Desk {
     }
 
     pub fn press(&mut self, code: u16) {
-        self.terminal.key(code, true).unwrap();
-        self.terminal.key(code, false).unwrap();
+        self.terminal.press(code).unwrap();
     }
 
     /// Presses a key with a modifier.
     pub fn chord(&mut self, modifier: u16, code: u16) {
-        self.terminal.key(modifier, true).unwrap();
-        self.press(code);
-        self.terminal.key(modifier, false).unwrap();
+        self.terminal.chord(&[modifier], code).unwrap();
     }
 
-    /// Types by the keys of a US keyboard.
     pub fn type_text(&mut self, text: &str) {
-        const ROWS: [(u16, &str); 4] = [
-            (2, "1234567890"),
-            (16, "qwertyuiop"),
-            (30, "asdfghjkl;"),
-            (44, "zxcvbnm"),
-        ];
-        for letter in text.chars() {
-            let key = ROWS.iter().find_map(|(first, row)| {
-                let at = row.chars().position(|other| other == letter)?;
-                Some(first + at as u16)
-            });
-            self.press(key.unwrap_or_else(|| panic!("no key for {letter:?}")));
-        }
+        self.terminal.type_text(text).unwrap();
     }
 
     fn heard(&mut self) -> Heard {

@@ -7,13 +7,9 @@ mod desk;
 
 use heliostat_control::greetd::{CardState, Enrol, GreeterContext};
 use heliostat_control::worker::{Failure, Style};
+use hil_local::{keys, programs};
 
-use hil_local::programs;
-
-use desk::{
-    Desk, KEY_CAPS, KEY_DOWN, KEY_ENTER, KEY_ESC, KEY_F, KEY_F4, KEY_LEFTALT, KEY_LEFTMETA,
-    KEY_SPACE, KEY_TAB, are_there, is_installed,
-};
+use desk::{Desk, are_there, is_installed};
 
 fn clinic() -> GreeterContext {
     GreeterContext {
@@ -32,15 +28,15 @@ fn a_person_logs_in_by_name_and_password_and_sees_what_pam_says() {
     desk.picture("1-fresh");
     desk.type_text("anna");
     desk.picture("2-name");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.begun(), "anna");
     desk.prompt(Style::Secret, "Password: ");
-    desk.press(KEY_CAPS);
+    desk.press(keys::CAPS);
     desk.type_text("wrong");
     desk.picture("3-password-caps-lock");
-    desk.press(KEY_CAPS);
+    desk.press(keys::CAPS);
     desk.forget_frames();
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.answer().as_deref(), Some("WRONG"));
     desk.picture_of_next_frame("4-waiting");
     desk.fail(Failure::Denied, "Authentication failure");
@@ -49,7 +45,7 @@ fn a_person_logs_in_by_name_and_password_and_sees_what_pam_says() {
     desk.prompt(Style::Secret, "Password: ");
     desk.picture("5-wrong-password");
     desk.type_text("old");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.answer().as_deref(), Some("old"));
     desk.prompt(
         Style::Info,
@@ -58,7 +54,7 @@ fn a_person_logs_in_by_name_and_password_and_sees_what_pam_says() {
     desk.prompt(Style::Secret, "New password: ");
     desk.picture("6-expired-password");
     desk.type_text("new");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.answer().as_deref(), Some("new"));
     desk.let_in("anna");
     let choices = desk.logged_in("anna");
@@ -82,23 +78,23 @@ fn an_unknown_card_is_offered_and_choices_are_made_by_keys_alone() {
     let mut desk = Desk::start("card", (1280, 800), context);
     desk.picture("1-unknown-card");
     // Name, card, desktop, keyboard.
-    desk.press(KEY_TAB);
-    desk.press(KEY_SPACE);
-    desk.press(KEY_TAB);
-    desk.press(KEY_SPACE);
-    desk.press(KEY_TAB);
-    desk.press(KEY_SPACE);
-    desk.press(KEY_TAB);
-    desk.press(KEY_TAB);
+    desk.press(keys::TAB);
+    desk.press(keys::SPACE);
+    desk.press(keys::TAB);
+    desk.press(keys::SPACE);
+    desk.press(keys::TAB);
+    desk.press(keys::SPACE);
+    desk.press(keys::TAB);
+    desk.press(keys::TAB);
     // With the German layout from now on: the key of y types z, the one of the semicolon ö.
     desk.type_text("yo;");
     desk.picture("2-chosen");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.begun(), "zoö");
     desk.prompt(Style::Visible, "Code from your token: ");
     desk.type_text("123");
     desk.picture("3-visible-question");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.answer().as_deref(), Some("123"));
     desk.let_in("zoö");
     let choices = desk.logged_in("zoö");
@@ -115,14 +111,14 @@ fn escape_starts_over_and_a_dead_broker_is_said_and_waited_for() {
     }
     let mut desk = Desk::start("small", (800, 600), clinic());
     desk.type_text("anna");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.begun(), "anna");
     desk.prompt(Style::Secret, "Password: ");
     desk.picture("1-password");
-    desk.press(KEY_ESC);
+    desk.press(keys::ESC);
     assert_eq!(desk.cancelled(), "anna");
     desk.type_text("bob");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.begun(), "bob");
     desk.prompt(Style::Secret, "Password: ");
     desk.stop_broker();
@@ -163,11 +159,11 @@ fn tuigreet_in_foot_works_in_its_place() {
     );
     let mut desk = Desk::start_other("tuigreet", (1280, 800), &command);
     desk.type_text("anna");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.begun(), "anna");
     desk.prompt(Style::Secret, "Password: ");
     desk.type_text("wrong");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.answer().as_deref(), Some("wrong"));
     desk.fail(Failure::Denied, "Authentication failure");
     // It asks anew for the same person, or for a name again.
@@ -182,17 +178,17 @@ fn nobody_gets_past_the_greeter_by_the_keys_of_a_desktop() {
     }
     let mut desk = Desk::start("chords", (1280, 800), clinic());
     for (modifier, key) in [
-        (KEY_LEFTALT, KEY_F4),
-        (KEY_LEFTALT, KEY_TAB),
-        (KEY_LEFTMETA, KEY_ENTER),
-        (KEY_LEFTMETA, KEY_DOWN),
-        (KEY_LEFTMETA, KEY_F),
+        (keys::LEFTALT, keys::F4),
+        (keys::LEFTALT, keys::TAB),
+        (keys::LEFTMETA, keys::ENTER),
+        (keys::LEFTMETA, keys::DOWN),
+        (keys::LEFTMETA, keys::F),
     ] {
         desk.chord(modifier, key);
     }
     // What the keys did is done by the time that the greeter has an answer to this.
     desk.type_text("anna");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     assert_eq!(desk.begun(), "anna");
     assert_eq!(desk.started(), 1);
     desk.end();

@@ -7,22 +7,9 @@ use std::time::{Duration, Instant};
 
 use std::os::unix::process::CommandExt;
 
-use hil_local::{Event, Lent, Site, SiteOptions, Terminal, framebuffer, programs};
+use hil_local::{Event, Lent, Site, SiteOptions, Terminal, framebuffer, keys, programs};
 use hil_rig::namespaces::PEOPLE;
 use serde_json::{Value, json};
-
-pub const KEY_ESC: u16 = 1;
-pub const KEY_TAB: u16 = 15;
-pub const KEY_ENTER: u16 = 28;
-pub const KEY_SPACE: u16 = 57;
-pub const KEY_LEFTALT: u16 = 56;
-pub const KEY_LEFTMETA: u16 = 125;
-pub const KEY_LEFTCTRL: u16 = 29;
-pub const KEY_F4: u16 = 62;
-pub const KEY_D: u16 = 32;
-pub const KEY_L: u16 = 38;
-pub const KEY_DOWN: u16 = 108;
-pub const KEY_PAUSE: u16 = 119;
 
 /// Nothing here takes longer on a machine that works and is busy.
 pub const STEP: Duration = Duration::from_secs(20);
@@ -32,8 +19,6 @@ pub const SIZE: (u32, u32) = (1280, 800);
 /// Whom greeters run as.
 const GREETER: &str = "heliostat-greeter";
 pub const IDLE: &str = "Insert your card";
-/// The greeter's panel beside what it says, as XRGB8888 has it.
-const PANEL: [u8; 3] = [0x3a, 0x26, 0x16];
 
 /// The colour of a person's desktop, which their own session.toml says.
 pub fn colour_of(person: &str) -> u32 {
@@ -224,41 +209,17 @@ pub struct Desk {
 
 impl Desk {
     pub fn press(&mut self, code: u16) {
-        self.terminal.key(code, true).unwrap();
-        self.terminal.key(code, false).unwrap();
+        self.terminal.press(code).unwrap();
     }
 
     /// Presses a key with modifiers.
     pub fn chord(&mut self, modifiers: &[u16], code: u16) {
-        for modifier in modifiers {
-            self.terminal.key(*modifier, true).unwrap();
-        }
-        self.press(code);
-        for modifier in modifiers {
-            self.terminal.key(*modifier, false).unwrap();
-        }
-    }
-
-    /// Types by the keys of a US keyboard.
-    pub fn type_text(&mut self, text: &str) {
-        const ROWS: [(u16, &str); 4] = [
-            (2, "1234567890"),
-            (16, "qwertyuiop"),
-            (30, "asdfghjkl;"),
-            (44, "zxcvbnm"),
-        ];
-        for letter in text.chars() {
-            let key = ROWS.iter().find_map(|(first, row)| {
-                let at = row.chars().position(|other| other == letter)?;
-                Some(first + at as u16)
-            });
-            self.press(key.unwrap_or_else(|| panic!("no key for {letter:?}")));
-        }
+        self.terminal.chord(modifiers, code).unwrap();
     }
 
     pub fn enter(&mut self, text: &str) {
-        self.type_text(text);
-        self.press(KEY_ENTER);
+        self.terminal.type_text(text).unwrap();
+        self.press(keys::ENTER);
     }
 
     fn note(&mut self, event: &Event) {
@@ -300,7 +261,7 @@ impl Desk {
     /// Waits until a greeter is shown, and all there are hear what is typed.
     pub fn until_greeter(&mut self, people: &People) {
         self.until("greeter", |desk| {
-            desk.attached.as_deref() == Some(GREETER) && desk.shows_panel()
+            desk.attached.as_deref() == Some(GREETER) && desk.shot().shows_greeter()
         });
         self.until("ready greeter", |_| {
             let ready = people.log().matches("the broker is there").count();
@@ -316,26 +277,18 @@ impl Desk {
         });
     }
 
-    /// The greeter's panel is there: its inner edge, well above the middle, where the gradient behind
-    /// it has that very colour.
-    fn shows_panel(&self) -> bool {
-        self.pixel_at(SIZE.0 / 2 - 215, SIZE.1 / 2 - 60) == PANEL
-    }
-
     /// A pixel of the middle row: blue, green, red.
     pub fn pixel(&self, x: u32) -> [u8; 3] {
-        self.pixel_at(x, SIZE.1 / 2)
+        self.shot().pixel(x, SIZE.1 / 2)
     }
 
-    fn pixel_at(&self, x: u32, y: u32) -> [u8; 3] {
-        let shot = framebuffer::read(self.terminal.framebuffer.as_ref().unwrap()).unwrap();
-        let at = (y * shot.w + x) as usize * 4;
-        shot.pixels[at..at + 3].try_into().unwrap()
+    fn shot(&self) -> framebuffer::Shot {
+        framebuffer::read(self.terminal.framebuffer.as_ref().unwrap()).unwrap()
     }
 
     /// Asks for the greeter and says who comes; the password is asked for then.
     pub fn log_in_as_far_as_the_password(&mut self, people: &People, person: &str) {
-        self.press(KEY_ENTER);
+        self.press(keys::ENTER);
         self.until_greeter(people);
         self.name(people, person);
     }

@@ -1,7 +1,9 @@
 //! Greeters that are left, that are many, that lose their broker, and that cannot be had.
 
+use hil_local::keys;
+
 use crate::Test;
-use crate::desk::{IDLE, KEY_ENTER, KEY_ESC, KEY_LEFTALT, KEY_LEFTCTRL, KEY_PAUSE, People};
+use crate::desk::{IDLE, People};
 
 pub const TESTS: &[Test] = &[
     (
@@ -31,15 +33,15 @@ fn a_greeter_that_is_left_ends_and_leaves_an_idle_terminal() {
 
     // Escape: first what was begun, then the greeter.
     desk.log_in_as_far_as_the_password(&people, "alice");
-    desk.press(KEY_ESC);
-    desk.press(KEY_ESC);
+    desk.press(keys::ESC);
+    desk.press(keys::ESC);
     desk.until_headline(IDLE);
     gone(&people);
 
     // The terminal's own chord.
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     desk.until_greeter(&people);
-    desk.chord(&[KEY_LEFTCTRL, KEY_LEFTALT], KEY_PAUSE);
+    desk.chord(&[keys::LEFTCTRL, keys::LEFTALT], keys::PAUSE);
     desk.until_headline(IDLE);
     gone(&people);
 
@@ -53,10 +55,10 @@ fn a_greeter_that_is_left_ends_and_leaves_an_idle_terminal() {
     // With the card still there, the terminal says what Enter does.
     desk.terminal.insert_card(CARD).unwrap();
     desk.until_greeter(&people);
-    desk.press(KEY_ESC);
+    desk.press(keys::ESC);
     desk.until_headline("You are not logged in");
     gone(&people);
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     desk.until_greeter(&people);
     people.end();
 }
@@ -82,13 +84,13 @@ fn three_people_log_in_at_once_and_a_fourth_is_told_to_wait() {
     let people = People::with_greeter("", None, "max = 3\n");
     let mut desks: Vec<_> = (1..=4).map(|n| people.desk(&format!("desk-{n}"))).collect();
     for desk in &mut desks[..3] {
-        desk.press(KEY_ENTER);
+        desk.press(keys::ENTER);
     }
     for desk in &mut desks[..3] {
         desk.until_greeter(&people);
     }
     let fourth = &mut desks[3];
-    fourth.press(KEY_ENTER);
+    fourth.press(keys::ENTER);
     fourth.until_headline("The server is full");
     assert!(fourth.detail.contains("logging in"), "{}", fourth.detail);
     // Their words do not mix.
@@ -100,7 +102,7 @@ fn three_people_log_in_at_once_and_a_fourth_is_told_to_wait() {
     desks[1].until_desktop("bob");
     let fourth = &mut desks[3];
     people.until("a free place", |people| people.sessions().len() == 3);
-    fourth.press(KEY_ENTER);
+    fourth.press(keys::ENTER);
     fourth.until_greeter(&people);
     people.end();
 }
@@ -109,7 +111,7 @@ fn a_greeter_that_cannot_be_started_is_said_and_not_started_over_and_over() {
     for command in ["/nonexistent/greeter", "/bin/false"] {
         let people = People::with_greeter("", Some(command), "");
         let mut desk = people.desk("desk-1");
-        desk.press(KEY_ENTER);
+        desk.press(keys::ENTER);
         desk.until_headline("Your desktop did not start");
         assert!(
             desk.detail

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use hil_local::keys;
+
 use crate::Test;
-use crate::desk::{
-    Desk, IDLE, KEY_D, KEY_DOWN, KEY_ENTER, KEY_F4, KEY_LEFTALT, KEY_LEFTCTRL, KEY_LEFTMETA,
-    KEY_PAUSE, KEY_TAB, People,
-};
+use crate::desk::{Desk, IDLE, People};
 
 pub const TESTS: &[Test] = &[
     (
@@ -72,16 +71,16 @@ fn a_kiosk_is_there_by_itself_and_nothing_else_can_be_reached() {
     let started = |people: &People| people.log().matches(" started: ").count();
     assert_eq!(started(&people), 1);
     for (modifier, key) in [
-        (KEY_LEFTALT, KEY_F4),
-        (KEY_LEFTALT, KEY_TAB),
-        (KEY_LEFTMETA, KEY_ENTER),
-        (KEY_LEFTMETA, KEY_D),
-        (KEY_LEFTMETA, KEY_DOWN),
+        (keys::LEFTALT, keys::F4),
+        (keys::LEFTALT, keys::TAB),
+        (keys::LEFTMETA, keys::ENTER),
+        (keys::LEFTMETA, keys::D),
+        (keys::LEFTMETA, keys::DOWN),
     ] {
         desk.chord(&[modifier], key);
     }
     // The terminal's own chord leaves the kiosk for the kiosk.
-    desk.chord(&[KEY_LEFTCTRL, KEY_LEFTALT], KEY_PAUSE);
+    desk.chord(&[keys::LEFTCTRL, keys::LEFTALT], keys::PAUSE);
     desk.until("detach", |desk| desk.attached.is_none());
     desk.until("photo", is_photo);
     assert_eq!((started(&people), pid_of("hil-probe")), (1, Some(pid)));

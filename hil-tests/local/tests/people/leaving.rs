@@ -1,7 +1,9 @@
 //! Leaving, locking and logging out from within, and locking when nobody is there.
 
+use hil_local::keys;
+
 use crate::Test;
-use crate::desk::{IDLE, KEY_ENTER, KEY_L, KEY_LEFTMETA, People};
+use crate::desk::{IDLE, People};
 
 pub const TESTS: &[Test] = &[
     (
@@ -35,7 +37,7 @@ fn a_person_leaves_locks_and_logs_out_from_within() {
         assert!(output.status.success(), "{output:?}");
         desk.until_headline(headline);
         desk.picture(wish);
-        desk.press(KEY_ENTER);
+        desk.press(keys::ENTER);
         desk.until_desktop("alice");
     }
     assert_eq!(people.sessions()[0]["id"], session);
@@ -71,7 +73,7 @@ fn a_locked_desktop_comes_back_by_what_the_policy_asks_for() {
 
     // By the key, by the administrator: somebody has to type the password again.
     let asked = people.asked();
-    desk.chord(&[KEY_LEFTMETA], KEY_L);
+    desk.chord(&[keys::LEFTMETA], keys::L);
     unlock(&mut desk, asked);
     let asked = people.asked();
     people.site.ctl(&["session", "lock", "alice"]).unwrap();

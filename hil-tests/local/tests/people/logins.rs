@@ -1,7 +1,9 @@
 //! By name and password, without a card and with one that is not known.
 
+use hil_local::keys;
+
 use crate::Test;
-use crate::desk::{KEY_ENTER, KEY_SPACE, KEY_TAB, People};
+use crate::desk::People;
 
 pub const TESTS: &[Test] = &[
     (
@@ -63,7 +65,7 @@ fn a_person_without_a_card_logs_in_and_their_desktop_follows_them() {
 
 /// Chooses to use the card from now on, and comes back to the name.
 fn agree(desk: &mut crate::desk::Desk) {
-    for key in [KEY_TAB, KEY_SPACE, KEY_TAB, KEY_TAB] {
+    for key in [keys::TAB, keys::SPACE, keys::TAB, keys::TAB] {
         desk.press(key);
     }
 }
@@ -124,7 +126,7 @@ fn a_card_that_wants_approval_opens_nothing_before_it_has_it() {
     assert!(desk.detail.contains("administrator"), "{}", desk.detail);
     people.site.ctl(&["card", "approve", KEYLESS]).unwrap();
     let asked = people.asked();
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     desk.until_greeter(&people);
     desk.until_asked(&people, asked);
     desk.enter("alice");
@@ -135,7 +137,7 @@ fn a_card_that_wants_approval_opens_nothing_before_it_has_it() {
 fn where_nobody_may_log_in_without_a_card_no_greeter_is_started() {
     let people = People::start("default.login = false");
     let mut desk = people.desk("desk-1");
-    desk.press(KEY_ENTER);
+    desk.press(keys::ENTER);
     // What the key did is done by the time that the card is answered.
     desk.terminal.insert_card(CARD).unwrap();
     desk.until_headline("This card is not known here");
