@@ -146,6 +146,6 @@ bench-links:
 
 .PHONY: figures
 figures:
-	@$(SETUP) build desktop image rig
+	@$(SETUP) build desktop image rig cards
 	@$(CARGO) build --release --workspace --bins
 	@target/release/hil-figures $(if $(ONLY),--only $(ONLY))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use hil_local::terminal::monotonic_us;
-use hil_local::{Lent, Site, SiteOptions, Terminal, framebuffer, programs};
+use hil_local::{Lent, Site, SiteOptions, Terminal, framebuffer};
 
 use crate::attach::CARD;
 use crate::memory::field_kib;
@@ -15,8 +15,6 @@ use crate::{Figure, percentile};
 const STEP: Duration = Duration::from_secs(30);
 const ROUNDS: usize = 20;
 const MANY: u32 = 200;
-/// The greeter's panel, as XRGB8888 has it.
-const PANEL: [u8; 3] = [0x3a, 0x26, 0x16];
 
 /// From an unknown card to the greeter's page on the screen.
 pub fn measure_greeter() -> anyhow::Result<Vec<Figure>> {
@@ -32,7 +30,7 @@ pub fn measure_greeter() -> anyhow::Result<Vec<Figure>> {
     for _ in 0..ROUNDS {
         let began = monotonic_us();
         terminal.insert_card(CARD)?;
-        let shown = shown_with(&mut terminal, PANEL)?;
+        let shown = greeter_shown(&mut terminal)?;
         times.push((shown - began) as f64 / 1000.0);
         terminal.pull_card()?;
         terminal.wait_named("detached", STEP)?;
@@ -53,15 +51,12 @@ pub fn measure_greeter() -> anyhow::Result<Vec<Figure>> {
     }])
 }
 
-/// When a frame was first shown in which the panel stands in the middle, by its own event.
-fn shown_with(terminal: &mut Terminal, panel: [u8; 3]) -> anyhow::Result<u64> {
+/// When a frame was first shown with the greeter's panel, by its own event.
+fn greeter_shown(terminal: &mut Terminal) -> anyhow::Result<u64> {
     let path = terminal.framebuffer.clone().context("it is headless")?;
     let event = terminal.wait_for("the greeter", STEP, |event| {
         event.name() == "frame_shown"
-            && framebuffer::read(&path).is_ok_and(|shot| {
-                let middle = (shot.h / 2 * shot.w + shot.w / 2 - 215) as usize * 4;
-                shot.pixels[middle..middle + 3] == panel
-            })
+            && framebuffer::read(&path).is_ok_and(|shot| shot.shows_greeter())
     })?;
     event.number("at_us").context("a frame has its time")
 }
@@ -106,14 +101,9 @@ pub fn measure_new_session() -> anyhow::Result<Vec<Figure>> {
 /// The broker's memory with many people's sessions.
 pub fn measure_many() -> anyhow::Result<Vec<Figure>> {
     add_many()?;
-    let small = programs::folder()?.join("examples/small_session");
-    ensure!(
-        small.is_file(),
-        "small_session is not built: run cargo build -p heliostat-broker --examples"
-    );
     let site = Site::start(&SiteOptions {
         session_ports: (4500, 4999),
-        more: format!("session_command = [{small:?}]\nmax_sessions = 256\n"),
+        more: "max_sessions = 256\n".to_owned(),
         ..SiteOptions::default()
     })?;
     let mut terminal = site.headless("desk", (1280, 800))?;
@@ -136,9 +126,8 @@ pub fn measure_many() -> anyhow::Result<Vec<Figure>> {
         unit: "MiB",
         target: Some(30.0),
         how: format!(
-            "VmRSS of heliostat-broker with {MANY} sessions of {MANY} people, each with its PAM \
-             worker and each attached once; the sessions are the broker's example small_session, \
-             not desktops"
+            "VmRSS of heliostat-broker with {MANY} sessions of {MANY} people, each a desktop with \
+             foot and its PAM worker, and each attached once"
         ),
     }])
 }
