@@ -71,7 +71,7 @@ const MEASUREMENTS: &[Measurement] = &[
         run: people::measure_greeter,
     },
     Measurement {
-        gives: &["new_session_p50_ms"],
+        gives: &["new_session_p50_ms", "new_session_panel_p50_ms"],
         run: people::measure_new_session,
     },
     Measurement {

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use hil_local::framebuffer::{self, Shot};
 use hil_local::terminal::monotonic_us;
-use hil_local::{Lent, Site, SiteOptions, Terminal, framebuffer};
+use hil_local::{Lent, Site, SiteOptions, Terminal};
 
 use crate::attach::CARD;
 use crate::memory::field_kib;
@@ -30,7 +31,7 @@ pub fn measure_greeter() -> anyhow::Result<Vec<Figure>> {
     for _ in 0..ROUNDS {
         let began = monotonic_us();
         terminal.insert_card(CARD)?;
-        let shown = greeter_shown(&mut terminal)?;
+        let shown = shown(&mut terminal, Shot::shows_greeter)?;
         times.push((shown - began) as f64 / 1000.0);
         terminal.pull_card()?;
         terminal.wait_named("detached", STEP)?;
@@ -51,14 +52,37 @@ pub fn measure_greeter() -> anyhow::Result<Vec<Figure>> {
     }])
 }
 
-/// When a frame was first shown with the greeter's panel, by its own event.
-fn greeter_shown(terminal: &mut Terminal) -> anyhow::Result<u64> {
+/// When a frame was first shown that looks so, by its own event.
+fn shown(terminal: &mut Terminal, looks: fn(&Shot) -> bool) -> anyhow::Result<u64> {
     let path = terminal.framebuffer.clone().context("it is headless")?;
-    let event = terminal.wait_for("the greeter", STEP, |event| {
-        event.name() == "frame_shown"
-            && framebuffer::read(&path).is_ok_and(|shot| shot.shows_greeter())
+    let event = terminal.wait_for("picture", STEP, |event| {
+        event.name() == "frame_shown" && framebuffer::read(&path).is_ok_and(|shot| looks(&shot))
     })?;
     event.number("at_us").context("a frame has its time")
+}
+
+/// When the desktop's panel was first shown, and the receipt's time of the first frame.
+fn panel_and_first_frame(terminal: &mut Terminal) -> anyhow::Result<(u64, u64)> {
+    let path = terminal.framebuffer.clone().context("it is headless")?;
+    let (mut panel, mut first) = (None, None);
+    terminal.wait_for("panel and receipt", STEP, |event| {
+        match event.name() {
+            "receipt" => first = event.value["stages"]["FirstFrameShown"].as_u64(),
+            "frame_shown" if panel.is_none() => {
+                let there = framebuffer::read(&path).is_ok_and(|shot| shows_panel(&shot));
+                panel = event.number("at_us").filter(|_| there);
+            }
+            _ => {}
+        }
+        panel.is_some() && first.is_some()
+    })?;
+    panel.zip(first).context("both were there")
+}
+
+/// Whether the desktop that is shipped is there with its panel, by their colours in server/desktop/.
+fn shows_panel(shot: &Shot) -> bool {
+    let at = |y| shot.pixel(shot.w / 3, y);
+    at(shot.h / 2) == [0x5c, 0x41, 0x24] && at(shot.h - 5) == [0x38, 0x2a, 0x1b]
 }
 
 /// From the card to the first frame of a desktop that was not there.
@@ -70,20 +94,31 @@ pub fn measure_new_session() -> anyhow::Result<Vec<Figure>> {
     site.add_card(CARD, "alice")?;
     let mut terminal = site.headless("desk", (1920, 1080))?;
     terminal.wait_named("connected", STEP)?;
-    let mut times = Vec::with_capacity(ROUNDS);
+    let (mut times, mut panels) = (Vec::with_capacity(ROUNDS), Vec::new());
     for _ in 0..ROUNDS {
+        let began = monotonic_us();
         terminal.insert_card(CARD)?;
-        let receipt = terminal.wait_named("receipt", STEP)?;
-        let us = receipt.value["stages"]["FirstFrameShown"]
-            .as_u64()
-            .context("the receipt has its last stage")?;
-        times.push(us as f64 / 1000.0);
+        let (panel, first_us) = panel_and_first_frame(&mut terminal)?;
+        panels.push((panel - began) as f64 / 1000.0);
+        times.push(first_us as f64 / 1000.0);
         site.ctl(&["session", "end", "alice"])?;
         no_sessions(&site)?;
         terminal.pull_card()?;
     }
     times.sort_by(f64::total_cmp);
-    Ok(vec![Figure {
+    panels.sort_by(f64::total_cmp);
+    let panel = Figure {
+        name: "new_session_panel_p50_ms",
+        value: percentile(&panels, 0.5),
+        unit: "ms",
+        target: Some(700.0),
+        how: format!(
+            "the same, from the card line to the frame in which the panel is there; the slowest took \
+             {:.0} ms",
+            panels[ROUNDS - 1]
+        ),
+    };
+    let first = Figure {
         name: "new_session_p50_ms",
         value: percentile(&times, 0.5),
         unit: "ms",
@@ -95,7 +130,8 @@ pub fn measure_new_session() -> anyhow::Result<Vec<Figure>> {
              {:.0} ms",
             times[ROUNDS - 1]
         ),
-    }])
+    };
+    Ok(vec![first, panel])
 }
 
 /// The broker's memory with many people's sessions.
