@@ -36,6 +36,15 @@ pub fn small_session() -> PathBuf {
     path
 }
 
+/// The same where everybody may run it: the checkout may lie below a home that is its owner's alone.
+pub fn lent_small_session() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
+    let path = folder.path().join("small_session");
+    std::fs::copy(small_session(), &path).unwrap();
+    (folder, path)
+}
+
 /// Two users that every machine has.
 pub fn people() -> [String; 2] {
     match Uid::effective().is_root() {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::unistd::{Uid, User};
 
-use crate::broker::{Broker, alive, eventually, people, small_session};
+use crate::broker::{Broker, alive, eventually, lent_small_session, people};
 use crate::terminal::within;
 
 fn is_root() -> bool {
@@ -121,7 +121,8 @@ async fn one_person_reaches_no_folder_socket_or_memory_of_another() {
         return;
     }
     let [victim, attacker] = people();
-    let small = small_session().display().to_string();
+    let (_lent, small) = lent_small_session();
+    let small = small.display();
     // The second person's session attacks the first's, whose number is in a file by then.
     let script = format!(
         "if [ $USER = {victim} ]; then exec {small} \"$@\"; fi; cd $XDG_RUNTIME_DIR; \
