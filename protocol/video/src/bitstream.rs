@@ -4,6 +4,7 @@
 //! a decoder is never made to hold more than was agreed. Source: ITU-T H.264, 7.3 and Annex B.
 
 use crate::Size;
+use crate::syntax::{Bits, Kind, SequenceParameters, units, without_emulation};
 
 /// Why an access unit is not decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +16,7 @@ pub enum Refused {
     #[error("units of type {0} have no place in a video")]
     Kind(u8),
     /// Parameters that end too early or have values beyond all bounds.
-    #[error("the sequence parameters cannot be read")]
+    #[error("its headers cannot be read")]
     Malformed,
     /// A picture of another size than the one that was agreed.
     #[error("the bitstream has {0}×{1} pixels, agreed were others")]
@@ -38,33 +39,24 @@ pub struct Unit {
     pub key: bool,
 }
 
-const SLICE: u8 = 1;
-const IDR: u8 = 5;
-const SEI: u8 = 6;
-const SPS: u8 = 7;
-const PPS: u8 = 8;
-const DELIMITER: u8 = 9;
 /// Reference pictures that a terminal holds.
-const MAX_REFERENCES: u32 = 4;
+const MAX_REFERENCES: u8 = 4;
 /// Units of one picture.
 const MAX_UNITS: usize = 64;
 /// Bytes of a slice that are looked at.
 const SLICE_START: usize = 16;
-/// Bytes of sequence parameters that are looked at.
-const MAX_SPS: usize = 256;
-
 /// Looks at an access unit of a video of `size`.
 pub fn inspect(unit: &[u8], size: Size) -> Result<Unit, Refused> {
     let mut slices = None;
-    for (count, nal) in nals(unit)?.enumerate() {
+    for (count, nal) in units(unit)?.enumerate() {
         if count == MAX_UNITS {
             return Err(Refused::TooMany);
         }
         let Some((head, body)) = nal.split_first() else {
             return Err(Refused::Malformed);
         };
-        match head & 31 {
-            kind @ (SLICE | IDR) => {
+        match Kind::of(*head)? {
+            kind @ (Kind::Slice | Kind::Idr) => {
                 // A codec would decode any number of pictures from one buffer.
                 let is_first = first_block(body)? == 0;
                 if is_first != slices.is_none() || slices.is_some_and(|slices| slices != kind) {
@@ -72,13 +64,14 @@ pub fn inspect(unit: &[u8], size: Size) -> Result<Unit, Refused> {
                 }
                 slices = Some(kind);
             }
-            SEI | PPS | DELIMITER => {}
-            SPS => check_sps(body, size)?,
-            kind => return Err(Refused::Kind(kind)),
+            Kind::Sequence => check_sequence(nal, size)?,
+            Kind::Supplemental | Kind::Picture | Kind::Delimiter => {}
         }
     }
     let slices = slices.ok_or(Refused::NotOnePicture)?;
-    Ok(Unit { key: slices == IDR })
+    Ok(Unit {
+        key: slices == Kind::Idr,
+    })
 }
 
 /// The macroblock that a slice begins with.
@@ -87,169 +80,14 @@ fn first_block(body: &[u8]) -> Result<u32, Refused> {
     Bits::new(&plain).golomb().ok_or(Refused::Malformed)
 }
 
-/// The units between start codes.
-fn nals(unit: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Refused> {
-    let mut rest = after_start(unit).ok_or(Refused::NoStartCode)?;
-    let mut over = false;
-    Ok(std::iter::from_fn(move || {
-        if over {
-            return None;
-        }
-        let end = rest.windows(3).position(|three| three == [0, 0, 1]);
-        let (nal, next) = match end {
-            Some(end) => (&rest[..end], &rest[end + 3..]),
-            None => {
-                over = true;
-                (rest, &[][..])
-            }
-        };
-        rest = next;
-        Some(nal)
-    }))
-}
-
-fn after_start(unit: &[u8]) -> Option<&[u8]> {
-    unit.strip_prefix(&[0, 0, 0, 1])
-        .or_else(|| unit.strip_prefix(&[0, 0, 1]))
-}
-
-fn check_sps(body: &[u8], size: Size) -> Result<(), Refused> {
-    let plain = without_emulation(&body[..body.len().min(MAX_SPS)]);
-    let claim = Claim::read(&mut Bits::new(&plain)).ok_or(Refused::Malformed)??;
+fn check_sequence(unit: &[u8], size: Size) -> Result<(), Refused> {
+    let claim = SequenceParameters::read(unit)?;
     if claim.references > MAX_REFERENCES {
         return Err(Refused::Unsupported("many reference pictures"));
     }
-    let even = size.even();
-    match (claim.w, claim.h) == (even.w, even.h) {
+    match claim.size == size.even() {
         true => Ok(()),
-        false => Err(Refused::WrongSize(claim.w, claim.h)),
-    }
-}
-
-/// Takes the bytes out that keep a start code from appearing.
-fn without_emulation(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut zeros = 0;
-    for byte in bytes {
-        if zeros >= 2 && *byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        plain.push(*byte);
-    }
-    plain
-}
-
-/// What sequence parameters ask a decoder for.
-struct Claim {
-    w: u32,
-    h: u32,
-    references: u32,
-}
-
-/// Profiles whose parameters say more of the samples.
-const HIGH_PROFILES: [u32; 12] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134];
-
-impl Claim {
-    /// Nothing where the bits end too early.
-    fn read(bits: &mut Bits<'_>) -> Option<Result<Self, Refused>> {
-        let profile = bits.take(8)?;
-        let _constraints_and_level = bits.take(16)?;
-        let _id = bits.golomb()?;
-        if HIGH_PROFILES.contains(&profile) {
-            let (chroma, luma_depth, chroma_depth) =
-                (bits.golomb()?, bits.golomb()?, bits.golomb()?);
-            let (_bypass, scaling) = (bits.take(1)?, bits.take(1)?);
-            if (chroma, luma_depth, chroma_depth, scaling) != (1, 0, 0, 0) {
-                return Some(Err(Refused::Unsupported(
-                    "other samples than 4:2:0 of 8 bits",
-                )));
-            }
-        }
-        let _frame_number_bits = bits.golomb()?;
-        Self::skip_order(bits)?;
-        let references = bits.golomb()?;
-        let _gaps = bits.take(1)?;
-        let (columns, rows) = (bits.golomb()?, bits.golomb()?);
-        if bits.take(1)? == 0 {
-            return Some(Err(Refused::Unsupported("interlaced pictures")));
-        }
-        let _direct_8x8 = bits.take(1)?;
-        let mut crop = [0; 4];
-        if bits.take(1)? == 1 {
-            for edge in &mut crop {
-                *edge = bits.golomb()?;
-            }
-        }
-        // Macroblocks of 16 samples; with 4:2:0 a cropping unit is two samples.
-        let side = |blocks: u32, before: u32, after: u32| {
-            let whole = blocks.checked_add(1)?.checked_mul(16)?;
-            whole.checked_sub(before.checked_add(after)?.checked_mul(2)?)
-        };
-        let w = side(columns, crop[0], crop[1]);
-        let h = side(rows, crop[2], crop[3]);
-        let (Some(w), Some(h)) = (w, h) else {
-            return Some(Err(Refused::Malformed));
-        };
-        // Cropping must not hide a picture that is far larger.
-        let blocks = (columns + 1, rows + 1);
-        if blocks != (w.div_ceil(16), h.div_ceil(16)) {
-            return Some(Err(Refused::WrongSize(blocks.0 * 16, blocks.1 * 16)));
-        }
-        Some(Ok(Self { w, h, references }))
-    }
-
-    fn skip_order(bits: &mut Bits<'_>) -> Option<()> {
-        match bits.golomb()? {
-            0 => {
-                bits.golomb()?;
-            }
-            1 => {
-                bits.take(1)?;
-                bits.golomb()?;
-                bits.golomb()?;
-                for _ in 0..bits.golomb()?.min(256) {
-                    bits.golomb()?;
-                }
-            }
-            _ => {}
-        }
-        Some(())
-    }
-}
-
-/// Bits, highest first.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Bits<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
-    }
-
-    fn take(&mut self, count: u32) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            let byte = self.bytes.get(self.at / 8)?;
-            value = value << 1 | u32::from(byte >> (7 - self.at % 8) & 1);
-            self.at += 1;
-        }
-        Some(value)
-    }
-
-    /// An unsigned number as 9.1 of the standard has it, below 2^24.
-    fn golomb(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while self.take(1)? == 0 {
-            zeros += 1;
-            if zeros > 23 {
-                return None;
-            }
-        }
-        Some((1 << zeros) - 1 + self.take(zeros)?)
+        false => Err(Refused::WrongSize(claim.size.w, claim.size.h)),
     }
 }
 

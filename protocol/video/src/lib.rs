@@ -16,6 +16,7 @@ mod encoder;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
 mod picture;
+pub mod syntax;
 
 pub use bitstream::{Refused, Unit, inspect};
 pub use decoder::{DecodeError, Decoder};
