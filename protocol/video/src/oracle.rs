@@ -1,5 +1,6 @@
 //! What tests compare with.
 
+use crate::syntax::{Kind, PictureParameters, SequenceParameters, Slice, units};
 use crate::{Decoder, Size, inspect};
 
 /// Y, Cb and Cr of a colour, by ITU-R BT.709 in limited range.
@@ -39,5 +40,42 @@ pub fn decode(bytes: &[u8]) {
     let mut pixels = vec![0; size.area()];
     for part in bytes.chunks(bytes.len() / 2 + 1) {
         let _ = decoder.decode(part, &mut pixels, size.w as usize);
+    }
+}
+
+/// Reads the headers of any bytes as a hardware decoder's driver would; parameters that can be read
+/// say the same when they are written and read again. For fuzzing.
+pub fn headers(bytes: &[u8]) {
+    let Ok(found) = units(bytes) else { return };
+    let (mut sequence, mut picture) = (None, PictureParameters::default());
+    for unit in found.take(64) {
+        let Some(kind) = unit.first().and_then(|head| Kind::of(*head).ok()) else {
+            continue;
+        };
+        let mut out = Vec::new();
+        match kind {
+            Kind::Sequence => {
+                let Ok(read) = SequenceParameters::read(unit) else {
+                    continue;
+                };
+                read.write(&mut out);
+                assert_eq!(SequenceParameters::read(&out[4..]).as_ref(), Ok(&read));
+                sequence = Some(read);
+            }
+            Kind::Picture => {
+                let Ok(read) = PictureParameters::read(unit) else {
+                    continue;
+                };
+                read.write(&mut out);
+                assert_eq!(PictureParameters::read(&out[4..]).as_ref(), Ok(&read));
+                picture = read;
+            }
+            Kind::Slice | Kind::Idr => {
+                if let Some(sequence) = &sequence {
+                    let _ = Slice::read(unit, sequence, &picture);
+                }
+            }
+            Kind::Supplemental | Kind::Delimiter => {}
+        }
     }
 }

@@ -282,6 +282,23 @@ proptest! {
         }
     }
 
+    /// What the fuzz target does, from where fuzzers take long to come.
+    #[test]
+    fn parameters_with_a_few_wrong_bytes_are_read_or_refused(
+        (sequence, picture, slice) in with_slice(),
+        wrong in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let mut bytes = Vec::new();
+        sequence.write(&mut bytes);
+        picture.write(&mut bytes);
+        bytes.extend(slice.write(&sequence, &picture).0);
+        for (at, byte) in wrong {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        crate::oracle::headers(&bytes);
+    }
+
     #[test]
     fn no_start_code_is_in_what_is_written(bytes in prop::collection::vec(0..4u8, 0..200)) {
         let mut out = Vec::new();
