@@ -166,9 +166,7 @@ impl Hub {
                 person,
                 text,
             }),
-            Came::Cancelled { person } => {
-                tracing::debug!(person, "a login was given up");
-            }
+            Came::Cancelled { .. } => tracing::debug!(%greeter, "a login was given up"),
         }
     }
 
@@ -200,14 +198,24 @@ impl Hub {
 
 /// Passes a greeter's words on to the hub, with the groups of whoever has logged in.
 async fn pass_on(mut words: mpsc::Receiver<GreeterEvent<Worker>>, hub: ToHub) {
-    while let Some(said) = words.recv().await {
-        let groups = match &said.outcome {
+    while let Some(mut said) = words.recv().await {
+        let groups = match &mut said.outcome {
             Came::LoggedIn { person, .. } => {
                 let person = person.clone();
                 let found = tokio::task::spawn_blocking(move || groups::of_one(&person));
                 found.await.unwrap_or_default()
             }
-            Came::Failed { .. } | Came::Cancelled { .. } => None,
+            Came::Failed { person, .. } => {
+                // Who types a password where a name is asked for shall not find it in the audit.
+                let name = std::mem::take(person);
+                let found = tokio::task::spawn_blocking(move || {
+                    let account = User::from_name(&name).ok().flatten();
+                    account.map(|account| account.name)
+                });
+                *person = found.await.ok().flatten().unwrap_or_default();
+                None
+            }
+            Came::Cancelled { .. } => None,
         };
         if hub
             .send(Incoming::Greeter(Box::new(said), groups))

@@ -9,6 +9,8 @@ use crate::policy::{Enrol, Given, Outcome, Proof};
 
 /// How long a terminal has to show its ticket; a little longer than the ticket lives.
 const OFFER_MS: u64 = 20_000;
+/// How long the name service has to say which groups somebody is in.
+const LOOK_UP_MS: u64 = 15_000;
 
 /// How a session is come by.
 #[derive(Debug)]
@@ -102,10 +104,14 @@ impl Directory {
         }
         if self.policy.asks_for_groups() && !self.groups.contains_key(&card.person) {
             // A rule that asks for more may be for a group of theirs.
-            let waits = self.ungrouped.insert(terminal.to_owned(), edge.seq);
-            // One question at a time for one terminal; its answer is every waiting one's.
+            let waiting = Ungrouped {
+                seq: edge.seq,
+                until_ms: now.ms + LOOK_UP_MS,
+            };
+            let waits = self.ungrouped.insert(terminal.to_owned(), waiting);
+            // One question at a time for one card edge.
             return match waits {
-                Some(seq) if seq == edge.seq => {}
+                Some(before) if before.seq == edge.seq => {}
                 _ => self.act(Action::LookUp(card.person)),
             };
         }
@@ -117,7 +123,7 @@ impl Directory {
         // A card without a bound key has nothing to show in place of what is asked for.
         let needed = match card.keys == Keys::default() {
             true => needed,
-            false => self.after_grace(now, &edge.card, &card.person, needed),
+            false => self.after_grace(now, &edge.card, &card.person, &outcome, needed),
         };
         match needed {
             Proof::None => {
@@ -154,16 +160,22 @@ impl Directory {
         })
     }
 
-    /// What is left to be shown of `needed` where the card's last strong proof still counts.
+    /// What is left to be shown of `needed` where the card's last strong proof still counts: by the
+    /// policy of where it left, and by that of where it is now, `outcome`.
     pub(super) fn after_grace(
         &self,
         now: Moment,
         card: &str,
         person: &str,
+        outcome: &Outcome,
         needed: Proof,
     ) -> Proof {
-        let until = self.graces.get(&(card.to_owned(), person.to_owned()));
-        match until.is_some_and(|until| now.ms < *until) {
+        let here_ms = outcome.grace.0.as_millis() as u64;
+        let counts = |grace: &Grace| {
+            now.ms < grace.until_ms && now.ms < grace.since_ms.saturating_add(here_ms)
+        };
+        let grace = self.graces.get(&(card.to_owned(), person.to_owned()));
+        match grace.is_some_and(counts) {
             true => needed.min(Proof::Card),
             false => needed,
         }
@@ -184,7 +196,9 @@ impl Directory {
         }
         let outcome = self.decide(terminal, edge.id(), Some(person));
         let needed = outcome.needs(kind_of(&edge.card));
-        needed.is_some_and(|needed| shown >= self.after_grace(now, &edge.card, person, needed))
+        needed.is_some_and(|needed| {
+            shown >= self.after_grace(now, &edge.card, person, &outcome, needed)
+        })
     }
 
     /// Everything that is needed has been shown: brings the person's session to the terminal.
@@ -299,6 +313,9 @@ impl Directory {
             login,
             outcome,
         } = new;
+        let online = self.terminals[terminal].online;
+        let greets = online.filter(|_| kind == Kind::Greeter);
+        let greets = greets.map(|online| (terminal.to_owned(), online.address.ip()));
         let session = Session {
             kind: kind.clone(),
             person: person.clone(),
@@ -312,6 +329,7 @@ impl Directory {
             answers: Answers::default(),
             first_frame: None,
             vacant: Vacant::new(now, &outcome),
+            greets,
             placed: None,
         };
         self.sessions.insert(id, session);

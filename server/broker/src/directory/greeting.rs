@@ -5,6 +5,7 @@ use heliostat_control::session::ToSession;
 use heliostat_wire::control::{CardRefusal, DetachReason};
 
 use super::cards::{Admission, New};
+use super::proving;
 use super::*;
 use crate::policy::{self, Enrol, Outcome, Proof};
 
@@ -25,8 +26,7 @@ impl Directory {
                         Ask your administrator.";
             return self.refuse(now, terminal, CardRefusal::Forbidden, text);
         };
-        let greeters = self.sessions.values().filter(|s| s.kind == Kind::Greeter);
-        if greeters.count() >= self.setup.max_greeters {
+        if !self.has_room_for_greeter(terminal) {
             let text = "Too many people are logging in at the moment. Try again soon.";
             return self.refuse(now, terminal, CardRefusal::Busy, text);
         }
@@ -49,6 +49,22 @@ impl Directory {
         self.launch(now, terminal, new);
         self.act(Action::Greet(id, context));
         self.wait(now, id, terminal, edge, Proof::None);
+    }
+
+    /// Whether a terminal may have another greeter. One that ends counts until it is gone; no
+    /// terminal has more than that and the next, and no address can take all there are.
+    fn has_room_for_greeter(&self, terminal: &str) -> bool {
+        let address = self.terminals[terminal].online.map(|on| on.address.ip());
+        let (mut all, mut here, mut there) = (0, 0, 0);
+        for session in self.sessions.values().filter(|s| s.kind == Kind::Greeter) {
+            all += 1;
+            if let Some((greeted, from)) = &session.greets {
+                here += usize::from(greeted == terminal);
+                there += usize::from(Some(*from) == address);
+            }
+        }
+        let most = self.setup.max_greeters;
+        all < most && here < 2 && there < (most * 3).div_ceil(4)
     }
 
     fn context(
@@ -125,7 +141,9 @@ impl Directory {
         let known = self.cards.get(&edge.card);
         let outcome = self.decide(&terminal, edge.id(), Some(&person));
         let wanted = match known {
-            Some(card) => card.keys == Keys::default(),
+            // What the policy asks for and is not bound is bound now; what is bound already has to be
+            // shown on the way there, so that no copied id gets this far.
+            Some(card) => proving::lacks(&card.keys, outcome.proof),
             None => said.enrol && edge.id().is_some() && outcome.enrol != Enrol::No,
         };
         let keyless = policy::is_keyless(kind_of(&edge.card));
@@ -179,7 +197,7 @@ impl Directory {
         let who = Who {
             person,
             card,
-            terminal: "",
+            terminal,
         };
         self.audit(now, "card_bound", who, "without a key");
         self.act(Action::Keep(Record::Card(card.to_owned(), given)));

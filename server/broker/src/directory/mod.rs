@@ -63,10 +63,10 @@ pub struct Directory {
     authorities: Option<Authorities>,
     /// The groups of people, as far as they are known.
     groups: BTreeMap<String, Vec<String>>,
-    /// Terminals whose card waits until its person's groups are known, with the card edge.
-    ungrouped: BTreeMap<String, u32>,
-    /// Until when a card's last strong proof still counts, by card and person.
-    graces: BTreeMap<(String, String), u64>,
+    /// Terminals whose card waits until its person's groups are known.
+    ungrouped: BTreeMap<String, Ungrouped>,
+    /// Cards whose last strong proof still counts, by card and person.
+    graces: BTreeMap<(String, String), Grace>,
     /// The moment of the event that is being handled.
     now: Moment,
     /// How often something random was drawn.
@@ -183,25 +183,40 @@ impl Directory {
         std::mem::take(&mut self.actions)
     }
 
-    /// Opens what had to wait until it was known which groups a person is in.
-    fn groups_are(&mut self, now: Moment, groups: BTreeMap<String, Vec<String>>) {
-        self.groups.extend(groups);
-        for (terminal, seq) in std::mem::take(&mut self.ungrouped) {
-            let Some(Slot::Parked(edge)) = self.slot_mut(&terminal) else {
-                continue;
-            };
-            if edge.seq != seq {
-                continue;
-            }
-            let edge = edge.clone();
-            let person = self.person_of(&edge.card).unwrap_or_default();
-            if self.groups.contains_key(person) {
-                self.open(now, &terminal, edge);
-            } else {
-                let text = "The server cannot look you up at the moment. Try again.";
-                self.refuse(now, &terminal, CardRefusal::SessionFailed, text);
+    /// Opens what had to wait until it was known which groups these people are in.
+    fn groups_are(&mut self, now: Moment, groups: BTreeMap<String, Option<Vec<String>>>) {
+        for (person, groups) in &groups {
+            if let Some(groups) = groups {
+                self.groups.insert(person.clone(), groups.clone());
             }
         }
+        for (terminal, waiting) in std::mem::take(&mut self.ungrouped) {
+            let Some(edge) = self.waits_for_groups(&terminal, waiting) else {
+                continue;
+            };
+            let person = self.person_of(&edge.card).unwrap_or_default();
+            if !groups.contains_key(person) {
+                self.ungrouped.insert(terminal, waiting);
+            } else if self.groups.contains_key(person) {
+                self.open(now, &terminal, edge);
+            } else {
+                self.cannot_be_looked_up(now, &terminal);
+            }
+        }
+        self.settle_limits(&groups);
+    }
+
+    /// The card that still waits at a terminal.
+    fn waits_for_groups(&mut self, terminal: &str, waiting: Ungrouped) -> Option<Edge> {
+        match self.slot_mut(terminal) {
+            Some(Slot::Parked(edge)) if edge.seq == waiting.seq => Some(edge.clone()),
+            _ => None,
+        }
+    }
+
+    fn cannot_be_looked_up(&mut self, now: Moment, terminal: &str) {
+        let text = "The server cannot look you up at the moment. Try again.";
+        self.refuse(now, terminal, CardRefusal::SessionFailed, text);
     }
 
     /// People whose groups are known, and may have changed.
@@ -236,7 +251,8 @@ impl Directory {
             Slot::Proving(ref proving) => Some(proving.until_ms),
             _ => None,
         });
-        sessions.chain(slots).min()
+        let ungrouped = self.ungrouped.values().map(|waiting| waiting.until_ms);
+        sessions.chain(slots).chain(ungrouped).min()
     }
 
     fn tick(&mut self, now: Moment) {
@@ -248,6 +264,14 @@ impl Directory {
             .collect();
         for id in overdue {
             self.overdue(now, id);
+        }
+        for (terminal, waiting) in self.ungrouped.clone() {
+            if waiting.until_ms <= now.ms {
+                self.ungrouped.remove(&terminal);
+                if self.waits_for_groups(&terminal, waiting).is_some() {
+                    self.cannot_be_looked_up(now, &terminal);
+                }
+            }
         }
         let tired: Vec<_> = self
             .terminals

@@ -105,15 +105,19 @@ impl Directory {
         if grace_ms == 0 || join.shown <= Proof::Card || join.edge.id().is_none() {
             return;
         }
-        self.graces.retain(|_, until| now.ms < *until);
+        self.graces.retain(|_, grace| now.ms < grace.until_ms);
         if self.graces.len() >= MAX_GRACES {
-            let soonest = self.graces.iter().min_by_key(|(_, until)| **until);
+            let soonest = self.graces.iter().min_by_key(|(_, grace)| grace.until_ms);
             if let Some(soonest) = soonest.map(|(who, _)| who.clone()) {
                 self.graces.remove(&soonest);
             }
         }
         let who = (join.edge.card.clone(), person);
-        self.graces.insert(who, now.ms + grace_ms);
+        let grace = Grace {
+            since_ms: now.ms,
+            until_ms: now.ms + grace_ms,
+        };
+        self.graces.insert(who, grace);
     }
 
     /// A session has been without a terminal for too long.

@@ -323,7 +323,7 @@ impl Directory {
         let who = Who {
             person: &proving.person,
             card: &id,
-            terminal: "",
+            terminal,
         };
         self.audit(now, "card_bound", who, in_words(proving.challenge.key));
         self.act(Action::Keep(Record::Card(id, kept)));
@@ -407,6 +407,14 @@ fn key_for(keys: &Keys, needed: Proof) -> Option<ProofKey> {
     match (needed, &keys.card) {
         (Proof::Card, Some(_)) => Some(ProofKey::CardAuthentication),
         _ => owner,
+    }
+}
+
+/// Whether a card has no key by which it could show what the policy asks of it.
+pub(super) fn lacks(keys: &Keys, proof: Proof) -> bool {
+    match proof {
+        Proof::Card | Proof::CardPin => key_for(keys, proof).is_none(),
+        Proof::None | Proof::Password => *keys == Keys::default(),
     }
 }
 

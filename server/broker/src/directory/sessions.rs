@@ -20,7 +20,6 @@ impl Directory {
     pub fn adopt(&mut self, now: Moment, id: SessionId, owner: &Owner) -> Vec<Action> {
         self.now = now;
         let second = owner.kind == Kind::Desktop && self.session_of(&owner.person).is_some();
-        let outcome = self.decide("", None, Some(&owner.person));
         let session = Session {
             kind: owner.kind.clone(),
             person: owner.person.clone(),
@@ -33,10 +32,20 @@ impl Directory {
             holder: None,
             answers: Answers::default(),
             first_frame: None,
-            vacant: Vacant::new(now, &outcome),
+            vacant: Vacant {
+                since_ms: now.ms,
+                limit_ms: None,
+            },
+            greets: None,
             placed: None,
         };
         self.sessions.insert(id, session);
+        if self.policy.asks_for_groups() && !self.groups.contains_key(&owner.person) {
+            // A rule for a group of theirs may let it stay; until that is known it does.
+            self.act(Action::LookUp(owner.person.clone()));
+        } else {
+            self.settle_limit(id);
+        }
         match second {
             true => self.end_second(now, id),
             false => self.rejoin(id),
@@ -45,6 +54,34 @@ impl Directory {
         // the terminal that is a broken link, after which it asks again by itself.
         self.end_lost_greeters(now, DetachReason::LinkLost);
         std::mem::take(&mut self.actions)
+    }
+
+    /// Sets how long a desktop without a terminal may stay that was found running: by the policy of
+    /// the terminal that had it last.
+    fn settle_limit(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        let records = self.attaches.values().filter(|record| record.session == id);
+        let last = records.max_by_key(|record| record.attach);
+        let (terminal, card) = last.map_or(("", None), |record| {
+            (record.terminal.as_str(), record.edge.id())
+        });
+        let outcome = self.decide(terminal, card, Some(&session.person));
+        let limit_ms = Vacant::new(self.now, &outcome).limit_ms;
+        let session = self.sessions.get_mut(&id).expect("just found");
+        session.vacant.limit_ms = limit_ms;
+    }
+
+    /// The groups of people are known: so is how long their desktops may stay.
+    pub(super) fn settle_limits(&mut self, groups: &BTreeMap<String, Option<Vec<String>>>) {
+        let known = |person: &str| groups.get(person).is_some_and(Option::is_some);
+        let theirs = |session: &Session| session.holder.is_none() && known(&session.person);
+        let sessions = self.sessions.iter().filter(|(_, session)| theirs(session));
+        let theirs: Vec<SessionId> = sessions.map(|(id, _)| *id).collect();
+        for id in theirs {
+            self.settle_limit(id);
+        }
     }
 
     fn end_second(&mut self, now: Moment, id: SessionId) {

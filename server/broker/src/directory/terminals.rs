@@ -256,7 +256,8 @@ impl Directory {
     fn takes_a_person(&self, terminal: &str, card: &str, person: &str) -> bool {
         let outcome = self.decide(terminal, Some(card), Some(person));
         let needed = outcome.needs(kind_of(card));
-        let needed = needed.map(|needed| self.after_grace(self.now, card, person, needed));
+        let needed =
+            needed.map(|needed| self.after_grace(self.now, card, person, &outcome, needed));
         matches!(needed, Some(Proof::CardPin | Proof::Password))
     }
 

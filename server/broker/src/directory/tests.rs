@@ -161,6 +161,13 @@ fn exporter_of(link: LinkId) -> [u8; 32] {
     [link.0 as u8; 32]
 }
 
+fn owner_of(person: &str) -> Owner {
+    Owner {
+        person: person.to_owned(),
+        ..Owner::default()
+    }
+}
+
 fn inserted(seq: u32, card: &str) -> ToBroker {
     ToBroker::CardInserted {
         seq,
@@ -560,7 +567,7 @@ fn sessions_that_begin_in_one_event_have_ids_of_their_own() {
         let (link, _) = site.online(terminal, 1);
         assert!(start_of(&site.insert(link, 1, card)).is_none());
     }
-    let groups = ["alice", "bob"].map(|person| (person.to_owned(), Vec::new()));
+    let groups = ["alice", "bob"].map(|person| (person.to_owned(), Some(Vec::new())));
     let actions = site.event(Event::Groups(groups.into()));
     let ids: BTreeSet<SessionId> = started(&actions).map(|start| start.session).collect();
     // Two greeters are the most at once here.
@@ -575,10 +582,19 @@ fn nobody_is_let_in_whose_groups_cannot_be_found() {
     let (a, _) = site.online("a", 1);
     let actions = site.insert(a, 1, "c-alice");
     assert!(actions.contains(&Action::LookUp("alice".to_owned())));
-    let actions = site.event(Event::Groups(Default::default()));
+    // Bob's groups are nothing to her.
+    let bobs = [("bob".to_owned(), Some(Vec::new()))];
+    assert_eq!(site.event(Event::Groups(bobs.into())), []);
+    let unknown = [("alice".to_owned(), None)];
+    let actions = site.event(Event::Groups(unknown.into()));
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::SessionFailed)));
+    // Nor does she wait for ever.
+    site.says(a, ToBroker::Retry { seq: 1 });
+    site.ms = site.directory.next_deadline().expect("a deadline");
+    let actions = site.event(Event::Tick);
     assert_eq!(refusal(&actions), Some((a, CardRefusal::SessionFailed)));
     site.says(a, ToBroker::Retry { seq: 1 });
-    let staff = [("alice".to_owned(), vec!["staff".to_owned()])];
+    let staff = [("alice".to_owned(), Some(vec!["staff".to_owned()]))];
     let actions = site.event(Event::Groups(staff.into()));
     let kinds: Vec<_> = started(&actions).map(|start| start.kind.clone()).collect();
     assert_eq!(kinds, [Kind::Greeter]);
@@ -740,6 +756,25 @@ fn of_two_sessions_of_one_person_that_are_found_the_older_is_ended() {
         offer_of(&second.insert(b, 1, "c-alice")).unwrap().session,
         session
     );
+}
+
+#[test]
+fn a_desktop_that_is_found_running_stays_as_long_as_its_persons_groups_say() {
+    let policy = "default.proof = \"none\"\ndefault.detached = \"1h\"\n\
+                  [[rule]]\nwhen.group = \"nurses\"\ndetached = \"never\"\n";
+    for (groups, stays) in [(vec!["nurses".to_owned()], true), (Vec::new(), false)] {
+        let mut site = Site::with(policy, Remembered::default());
+        let now = site.now();
+        let (id, owner) = (SessionId([9; 16]), owner_of("alice"));
+        let actions = site.directory.adopt(now, id, &owner);
+        assert!(actions.contains(&Action::LookUp("alice".to_owned())));
+        site.ready(id, None);
+        // Until they are known nothing of hers is ended.
+        assert_eq!(site.directory.next_deadline(), None);
+        let known = [("alice".to_owned(), Some(groups))];
+        site.event(Event::Groups(known.into()));
+        assert_eq!(site.directory.next_deadline().is_none(), stays);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the directory knows, hears and asks for.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use heliostat_control::admin::AuditRow;
@@ -262,6 +262,8 @@ pub struct Session {
     pub first_frame: Option<AttachId>,
     /// Since when it has had no terminal, and after how many milliseconds that ends it.
     pub vacant: Vacant,
+    /// For a greeter: the terminal that it was started for, and its address.
+    pub greets: Option<(String, IpAddr)>,
     /// Where its person was last told to be, and what is to be run when that is over.
     pub placed: Option<Placed>,
 }
@@ -273,6 +275,24 @@ pub struct Vacant {
     pub since_ms: u64,
     /// For how many milliseconds it may be.
     pub limit_ms: Option<u64>,
+}
+
+/// A card that waits until its person's groups are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ungrouped {
+    /// Its edge.
+    pub seq: u32,
+    /// How long it waits, in milliseconds of the clock that never goes back.
+    pub until_ms: u64,
+}
+
+/// How long a card's last strong proof counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grace {
+    /// When the card left, in milliseconds of the clock that never goes back.
+    pub since_ms: u64,
+    /// When the proof counts no more, by the policy of the place that it left.
+    pub until_ms: u64,
 }
 
 /// A person's place, as hooks are told of it.
@@ -503,8 +523,8 @@ pub enum Event {
         /// What PAM said.
         text: String,
     },
-    /// The groups of people, as the name service has them.
-    Groups(BTreeMap<String, Vec<String>>),
+    /// The groups of people, as the name service has them; nothing for those of whom it cannot say.
+    Groups(BTreeMap<String, Option<Vec<String>>>),
     /// The policy file has changed.
     Policy(Box<crate::policy::Policy>),
     /// A command that was run as a person came to nothing.

@@ -496,6 +496,43 @@ fn login_whose_card_binds_nothing_still_has_its_desktop() {
     }
 }
 
+/// A card that is bound by the key that needs no PIN, where the policy wants the PIN by now.
+fn bound_without_pin(policy: &str) -> (Site, SessionId) {
+    let mut site = Site::bound(policy);
+    let id = alice().1;
+    site.directory.cards.get_mut(&id).unwrap().keys.owner = None;
+    let (_, greeter) = greeted(&mut site, &id);
+    (site, greeter)
+}
+
+#[test]
+fn login_binds_the_key_with_a_pin_once_the_policy_wants_it() {
+    let (mut site, greeter) = bound_without_pin(PIN);
+    let (recipe, id) = alice();
+    let actions = site.log_in(greeter, "alice", 7, false);
+    let first = asked(&actions, "a", &id).expect("a challenge");
+    assert_eq!(first.challenge.key, ProofKey::CardAuthentication);
+    let actions = site.answer(&first, &recipe);
+    let second = asked(&actions, "a", &id).expect("the other key");
+    assert_eq!(second.challenge.key, ProofKey::PivAuthentication);
+    assert!(start_of(&site.answer(&second, &recipe)).is_some());
+    assert_eq!(site.keys(&id), ["9E", "9A"]);
+}
+
+#[test]
+fn password_beside_a_copied_id_opens_nothing_where_nobody_may_log_in_without_a_card() {
+    for (login, opens) in [(false, false), (true, true)] {
+        let (mut site, greeter) = bound_without_pin(&format!("{PIN}\ndefault.login = {login}"));
+        let id = alice().1;
+        let actions = site.log_in(greeter, "alice", 7, false);
+        let first = asked(&actions, "a", &id).expect("a challenge");
+        let actions = site.answer(&first, &Recipe::new("mallory").id_of("alice"));
+        assert_eq!(start_of(&actions).is_some(), opens, "login = {login}");
+        assert_eq!(dropped(&actions).is_empty(), opens);
+        assert_eq!(site.keys(&id), ["9E"]);
+    }
+}
+
 #[test]
 fn login_goes_with_the_card_that_is_pulled_while_it_is_bound() {
     let mut site = Site::with(
@@ -668,6 +705,24 @@ fn grace_counts_for_a_while_and_ends_with_a_lock_a_policy_or_a_revocation() {
 }
 
 #[test]
+fn grace_counts_where_both_places_give_it() {
+    let policy = "[default]\nproof = \"card+pin\"\ngrace = \"1h\"\n\
+                  [[rule]]\nwhen = { terminal = \"lobby*\" }\ngrace = \"0s\"\n";
+    for (terminal, key) in [
+        ("ward", ProofKey::CardAuthentication),
+        ("lobby", ProofKey::PivAuthentication),
+    ] {
+        let mut site = Site::bound(policy);
+        let id = alice().1;
+        let (a, _, _) = site.proven();
+        site.says(a, ToBroker::CardRemoved { seq: 1 });
+        let (b, _) = site.online(terminal, 2);
+        let asked = site.challenged(b, 1, &id);
+        assert_eq!(asked.challenge.key, key, "{terminal}");
+    }
+}
+
+#[test]
 fn proof_under_way_is_worth_what_the_policy_of_its_end_says() {
     // While the card signs.
     let mut site = Site::bound(CARD);
@@ -728,6 +783,24 @@ fn desktop_that_nobody_comes_back_to_is_ended() {
     let actions = site.event(Event::Tick);
     let reason = DetachReason::ByPolicy;
     assert_eq!(told(&actions, session), [&ToSession::End { reason }]);
+}
+
+#[test]
+fn one_address_leaves_greeters_for_the_others() {
+    let mut site = Site::with(CARD, Remembered::default());
+    site.directory.setup.max_greeters = 8;
+    let mut greeters = 0;
+    for number in 0..20 {
+        let (link, _) = site.online(&format!("t{number}"), 1);
+        greeters += started(&site.says(link, ToBroker::Login { seq: 1 })).count();
+    }
+    assert_eq!(greeters, 6);
+    // One terminal has its greeter, and the one before while that ends.
+    let mut site = Site::with(CARD, Remembered::default());
+    site.directory.setup.max_greeters = 8;
+    let (link, _) = site.online("a", 1);
+    let starts = (1..=20).map(|seq| started(&site.says(link, ToBroker::Login { seq })).count());
+    assert_eq!(starts.sum::<usize>(), 2);
 }
 
 #[test]
