@@ -26,6 +26,7 @@ desktop  mako-notifier       notifications
 desktop  swaylock            the screen's lock
 desktop  procps              closes the launcher by its own button
 desktop  xwayland            X11 programs
+desktop  libegl1             Xwayland ends without it
 programs xterm               X11 programs that tests look at
 programs xclip               copy and paste of X11 programs
 programs wl-clipboard        copy and paste of Wayland programs

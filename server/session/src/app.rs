@@ -634,6 +634,7 @@ impl App {
         self.take_outputs_if_due(now);
         self.mind_absence(now);
         self.start_due_parts(now);
+        self.mind_xwayland();
         self.pair_x11();
         self.configure_windows();
         if self.dirty.layout {

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 use smithay::reexports::wayland_server::Client;
 use smithay::utils::Size;
@@ -139,6 +140,26 @@ impl X11 {
         self.handle.clone()
     }
 
+    /// Takes no program in until a server may be started again. They hang until then rather than to
+    /// be told that there is no display.
+    fn wait(&self) {
+        let wait = self
+            .starts
+            .renewed_at()
+            .saturating_duration_since(Instant::now());
+        let door = self.door;
+        let timer = Timer::from_duration(wait);
+        let added = self
+            .handle
+            .insert_source(timer, move |_, (), app: &mut App| {
+                app.open_door(door);
+                TimeoutAction::Drop
+            });
+        if let Err(error) = added {
+            warn!("X11 programs have to wait for ever: {error}");
+        }
+    }
+
     fn spawn(&self, app: &App) -> std::io::Result<(XWayland, Client)> {
         let listen = sys::Inheritable::new(&self.display.listener)?;
         let text = |text: String| OsString::from(text);
@@ -155,7 +176,8 @@ impl X11 {
             environment,
             false,
             Stdio::null(),
-            Stdio::null(),
+            // What it complains of belongs into the session's log.
+            Stdio::inherit(),
             |data| {
                 data.insert_if_missing_threadsafe(ClientState::default);
             },
@@ -205,30 +227,29 @@ impl App {
         match x11.starts.take(Instant::now()) {
             None => {
                 warn!("Xwayland has ended too often: X11 programs have to wait");
-                // They hang until then rather than to be told that there is no display.
-                let wait = x11
-                    .starts
-                    .renewed_at()
-                    .saturating_duration_since(Instant::now());
-                let door = x11.door;
-                let timer = smithay::reexports::calloop::timer::Timer::from_duration(wait);
-                let added = x11
-                    .handle
-                    .insert_source(timer, move |_, (), app: &mut App| {
-                        app.open_door(door);
-                        smithay::reexports::calloop::timer::TimeoutAction::Drop
-                    });
-                if let Err(error) = added {
-                    warn!("X11 programs have to wait for ever: {error}");
-                }
+                x11.wait();
             }
             Some(_) => {
                 if let Err(error) = self.begin_xwayland(&mut x11) {
                     warn!("Xwayland cannot be started: {error:#}");
+                    x11.wait();
                 }
             }
         }
         self.x11 = Some(x11);
+    }
+
+    /// Sees that an X server has ended before it was one. smithay tells of those only that were: the
+    /// end of what a server would say that it is ready with is nothing to it, so it would be looked
+    /// at again and again.
+    pub(crate) fn mind_xwayland(&mut self) {
+        let Some(Server::Starting(process)) = self.x11.as_ref().map(|x11| &x11.server) else {
+            return;
+        };
+        let backend = self.handle.backend_handle();
+        if backend.get_client_data(process.client.id()).is_err() {
+            self.xwayland_gone("it did not start; what it said is above");
+        }
     }
 
     fn begin_xwayland(&mut self, x11: &mut X11) -> anyhow::Result<()> {

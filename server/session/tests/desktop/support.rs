@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -85,8 +86,22 @@ pub struct Desktop {
 
 impl Desktop {
     pub async fn start(config: &str) -> Self {
+        Self::start_with(config, None).await
+    }
+
+    /// A session that finds a shell script before the real program of this name.
+    pub async fn start_with(config: &str, script: Option<(&str, &str)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
+        let mut programs = std::env::var_os("PATH").unwrap();
+        if let Some((name, text)) = script {
+            std::fs::create_dir(path("bin")).unwrap();
+            let file = path("bin").join(name);
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+            let all = std::iter::once(path("bin")).chain(std::env::split_paths(&programs));
+            programs = std::env::join_paths(all).unwrap();
+        }
         std::fs::write(path("session.toml"), config).unwrap();
         let socket = path("session.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -96,6 +111,7 @@ impl Desktop {
             .args(["-c", "exec \"$0\" --id 00112233445566778899aabbccddeeff --control-fd 3 --ports 40000-49999 --config \"$1\" 3<&0 </dev/null"])
             .arg(env!("CARGO_BIN_EXE_heliostat-session"))
             .arg(path("session.toml"))
+            .env("PATH", programs)
             .env("XDG_RUNTIME_DIR", folder.path())
             .env("HOME", folder.path())
             .env("USER", "alice")
@@ -235,6 +251,11 @@ impl Desktop {
         let names = std::fs::read_dir(self._folder.path()).unwrap();
         let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.find_map(|name| Some(format!(":{}", name.strip_prefix("heliostat-x11-")?)))
+    }
+
+    /// What the session and its programs have said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self._folder.path().join("log")).unwrap()
     }
 
     /// Kills a program that the session itself has started.

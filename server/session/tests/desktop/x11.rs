@@ -7,7 +7,7 @@ use heliostat_wire::id::OutputId;
 use tokio::process::{Child, Command};
 
 use crate::support::{Desktop, Terminal, is_installed, size};
-use crate::{KEY_A, run};
+use crate::{KEY_A, Runtime, run};
 
 /// A session that starts nothing, where these programs and Xwayland are installed.
 fn with_x11(programs: &[&str], test: impl AsyncFnOnce(&mut Desktop)) {
@@ -186,5 +186,32 @@ fn session_outlives_xwayland_and_the_next_program_starts_it_anew() {
         assert!(!first.wait().await.unwrap().success());
         let mut second = xterm(desktop, &mut terminal).await;
         second.kill().await.unwrap();
+    });
+}
+
+/// The first time it fails as for want of a library; from then on it is the real one.
+const FRAIL: &str = "#!/bin/sh
+if mkdir \"$XDG_RUNTIME_DIR/tried\"; then echo 'no library' >&2; exit 127; fi
+PATH=${PATH#*:} exec Xwayland \"$@\"
+";
+
+#[test]
+fn xwayland_that_does_not_start_is_said_and_tried_again() {
+    if !["xterm", "Xwayland"].into_iter().all(is_installed) {
+        return eprintln!("skipped: no xterm or Xwayland (hil-tests/scripts/setup.sh desktop)");
+    }
+    Runtime::block_on(async {
+        let config = "background = \"#123456\"\nautostart = []\n";
+        let mut desktop = Desktop::start_with(config, Some(("Xwayland", FRAIL))).await;
+        let mut terminal = desktop.attach("a", size(1280, 800)).await;
+        let mut child = xterm(&desktop, &mut terminal).await;
+        child.kill().await.unwrap();
+        let log = desktop.log();
+        assert!(log.contains("no library"), "{log}");
+        assert!(
+            log.contains("Xwayland has ended: it did not start"),
+            "{log}"
+        );
+        desktop.end().await;
     });
 }
