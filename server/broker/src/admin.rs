@@ -16,11 +16,11 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use crate::accounts;
-use crate::directory::{Action, Changed, Keys, Standing};
+use crate::directory::{Action, Changed, Event, Keys, Standing};
 use crate::hub::{Hub, Incoming, ToHub};
 use crate::proof::EnrolledKey;
 use crate::survey::Form;
+use crate::{accounts, groups};
 
 /// Bytes of a request.
 const MAX_REQUEST: usize = 64 << 10;
@@ -165,6 +165,33 @@ pub(crate) async fn ask(hub: &ToHub, request: Request, asker: &str) -> Reply {
 }
 
 impl Hub {
+    /// Finds out which groups those people are in whom a question of the policy is about, and
+    /// answers it then. What is asked of the rest is answered at once.
+    pub(crate) fn inform(
+        &mut self,
+        request: Request,
+        asker: String,
+        answer: oneshot::Sender<Reply>,
+    ) {
+        let unknown = match &request {
+            Request::CardShow { card } => self.directory.ungrouped(Some(card), None),
+            Request::PolicyExplain { card, person, .. } => {
+                self.directory.ungrouped(card.as_deref(), person.as_deref())
+            }
+            Request::PolicyCheck => self.directory.all_ungrouped(),
+            _ => Vec::new(),
+        };
+        let to_hub = self.to_hub.clone();
+        let informed = Incoming::Informed(request, asker, answer);
+        if unknown.is_empty() {
+            return self.incoming(informed);
+        }
+        tokio::task::spawn_blocking(move || {
+            let groups = Event::Groups(groups::of(&unknown));
+            let _ = to_hub.blocking_send(Incoming::Event(groups));
+            let _ = to_hub.blocking_send(informed);
+        });
+    }
     /// Answers an administrator. What takes the disk or the name service is answered from a task.
     pub(crate) fn admin(&mut self, request: Request, asker: &str, answer: oneshot::Sender<Reply>) {
         match request {

@@ -50,6 +50,8 @@ pub enum Incoming {
     Event(Event),
     /// An administrator asks, who is named as [`heliostat_control::admin::AuditRow`] has it.
     Admin(Request, String, oneshot::Sender<Reply>),
+    /// The same, once the groups are known of whom it is about, as far as they can be.
+    Informed(Request, String, oneshot::Sender<Reply>),
     /// Sessions have had time to say how they are.
     Survey(Survey),
     /// Something has come of a login at a greeter; with the groups of who has logged in.
@@ -150,14 +152,15 @@ impl Hub {
         }
     }
 
-    fn incoming(&mut self, incoming: Incoming) {
+    pub(crate) fn incoming(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Link(link, sender, hello) => {
                 self.links.insert(link, sender);
                 self.event(hello);
             }
             Incoming::Event(event) => self.event(event),
-            Incoming::Admin(request, asker, reply) => self.admin(request, &asker, reply),
+            Incoming::Admin(request, asker, reply) => self.inform(request, asker, reply),
+            Incoming::Informed(request, asker, reply) => self.admin(request, &asker, reply),
             Incoming::Survey(survey) => self.look(survey),
             Incoming::Greeter(said, groups) => self.greeter_says(*said, groups),
         }

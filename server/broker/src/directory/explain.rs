@@ -6,6 +6,26 @@ use super::*;
 use crate::policy::{Enrol, Given, Outcome, Proof, Somebody};
 
 impl Directory {
+    /// Whose groups a question about a card or a person needs, and are not known.
+    pub fn ungrouped(&self, card: Option<&str>, person: Option<&str>) -> Vec<String> {
+        let person = person.or_else(|| card.and_then(|card| self.person_of(card)));
+        let unknown = |person: &&str| !self.groups.contains_key(*person);
+        let person = person.filter(|_| self.policy.asks_for_groups());
+        person
+            .filter(unknown)
+            .map(str::to_owned)
+            .into_iter()
+            .collect()
+    }
+
+    /// All people whose groups a question needs, and are not known.
+    pub fn all_ungrouped(&self) -> Vec<String> {
+        let asks = self.policy.asks_for_groups();
+        let people = self.people.iter().filter(|_| asks);
+        let unknown = people.filter(|person| !self.groups.contains_key(*person));
+        unknown.cloned().collect()
+    }
+
     /// What the policy says of a card, a person and a terminal.
     pub fn explain(
         &self,

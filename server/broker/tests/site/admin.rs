@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use heliostat_control::admin::{Reply, Request, Why};
-use nix::unistd::Uid;
+use nix::unistd::{Group, Uid, User};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, people};
 
 #[test]
 fn the_socket_is_for_root_alone() {
@@ -78,4 +78,25 @@ fn two_brokers_do_not_share_a_state() {
     assert!(text.contains("another broker"), "{text}");
     let reply = broker.ask(Request::CardList);
     assert_eq!(reply, Reply::Cards(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_policy_of_groups_is_explained_before_anybody_has_come() {
+    let person = people()[0].clone();
+    let user = User::from_name(&person).unwrap().unwrap();
+    let group = Group::from_gid(user.gid).unwrap().unwrap().name;
+    let policy = format!("# policy: rule = [{{ when.group = {group:?}, idle = \"7min\" }}]\n");
+    let broker = Broker::with(&policy, &[]);
+    broker.add_card("c1", &person);
+    let asked = Request::PolicyExplain {
+        card: Some("c1".to_owned()),
+        person: None,
+        terminal: None,
+    };
+    let Reply::Policy(answer) = broker.ask(asked) else {
+        panic!("no answer");
+    };
+    assert!(answer.groups.contains(&group), "{answer:?}");
+    let idle = answer.values.iter().find(|(key, ..)| key == "idle");
+    assert_eq!(idle.map(|(_, value, _)| value.as_str()), Some("7min"));
 }
