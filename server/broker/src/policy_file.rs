@@ -12,25 +12,29 @@ use crate::directory::Event;
 use crate::hub::{Incoming, ToHub};
 use crate::policy::Policy;
 
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the file is looked at. Two looks have to find it alike.
+const LOOK: Duration = Duration::from_millis(500);
 /// Bytes of a policy that are worth reading.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Reads a policy; where there is no file, what is built in holds.
+/// Reads a policy; where there is no file, what is built in holds. Only for a start: see [`watch`].
 pub fn load(path: &Path) -> Result<Policy, ConfigError> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Policy::default()),
+        _ => reload(path),
+    }
+}
+
+/// Reads a policy that has to be there.
+fn reload(path: &Path) -> Result<Policy, ConfigError> {
     let file = path.display().to_string();
     let unreadable = |why: String| ConfigError::Unreadable {
         file: file.clone(),
         why,
     };
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Policy::default()),
-        Err(error) => return Err(unreadable(error.to_string())),
-        Ok(meta) if meta.len() > MAX_BYTES => {
-            return Err(unreadable(format!("it has more than {MAX_BYTES} bytes")));
-        }
-        Ok(_) => {}
+    let meta = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+    if meta.len() > MAX_BYTES {
+        return Err(unreadable(format!("it has more than {MAX_BYTES} bytes")));
     }
     let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     Policy::parse(&file, &text)
@@ -38,13 +42,14 @@ pub fn load(path: &Path) -> Result<Policy, ConfigError> {
 
 /// What tells one state of a file from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub struct Stamp {
     modified: SystemTime,
     length: u64,
     inode: u64,
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
+/// The present state of a file, if it is there.
+pub fn stamp(path: &Path) -> Option<Stamp> {
     use std::os::unix::fs::MetadataExt;
     let meta = fs::metadata(path).ok()?;
     Some(Stamp {
@@ -54,33 +59,58 @@ fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-/// Reads the file anew whenever it has changed, until the hub is gone. A file that is no policy
-/// changes nothing.
-pub async fn watch(path: PathBuf, hub: ToHub) {
-    let mut seen = stamp(&path);
+/// Reads the file anew whenever it has changed from what was `loaded`, until the hub is gone. A file
+/// that is no policy changes nothing.
+pub async fn watch(path: PathBuf, loaded: Option<Stamp>, hub: ToHub) {
+    let mut watched = Watched {
+        path,
+        judged: loaded,
+        before: loaded,
+    };
     loop {
         tokio::time::sleep(LOOK).await;
-        let now = stamp(&path);
-        if now == seen {
+        let Some(event) = watched.look() else {
             continue;
+        };
+        if hub.send(Incoming::Event(event)).await.is_err() {
+            return;
         }
-        seen = now;
-        match load(&path) {
+    }
+}
+
+/// The file, from one look to the next.
+struct Watched {
+    path: PathBuf,
+    /// The state that was loaded or refused.
+    judged: Option<Stamp>,
+    /// The state at the look before.
+    before: Option<Stamp>,
+}
+
+impl Watched {
+    /// What there is to say about the file now. One in the middle of being written may read as a
+    /// policy that says less, so only what two looks find alike is taken.
+    fn look(&mut self) -> Option<Event> {
+        let now = stamp(&self.path);
+        let is_stable = std::mem::replace(&mut self.before, now) == now;
+        if !is_stable || now == self.judged {
+            return None;
+        }
+        let policy = reload(&self.path);
+        if stamp(&self.path) != now {
+            return None;
+        }
+        self.judged = now;
+        Some(match policy {
             Ok(policy) => {
-                info!(policy = %path.display(), "the policy has changed");
-                let changed = Event::Policy(Box::new(policy));
-                if hub.send(Incoming::Event(changed)).await.is_err() {
-                    return;
-                }
+                info!(policy = %self.path.display(), "the policy has changed");
+                Event::Policy(Box::new(policy))
             }
             Err(error) => {
                 warn!("the policy before still holds: {error}");
-                let refused = Event::PolicyRefused(error.to_string());
-                if hub.send(Incoming::Event(refused)).await.is_err() {
-                    return;
-                }
+                Event::PolicyRefused(error.to_string())
             }
-        }
+        })
     }
 }
 
@@ -103,7 +133,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.toml");
         let (hub, mut inbox) = tokio::sync::mpsc::channel(4);
-        let watching = tokio::spawn(watch(path.clone(), hub));
+        let watching = tokio::spawn(watch(path.clone(), None, hub));
         tokio::task::yield_now().await;
         fs::write(&path, "default.grace = \"1h\"\n").unwrap();
         let Some(Incoming::Event(Event::Policy(policy))) = inbox.recv().await else {
@@ -117,5 +147,52 @@ mod tests {
         };
         assert!(why.contains("line 1"), "{why}");
         watching.abort();
+    }
+    /// A file with this text that was loaded at the start.
+    fn watched(text: &str) -> (tempfile::TempDir, Watched) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.toml");
+        fs::write(&path, text).unwrap();
+        let loaded = stamp(&path);
+        let watched = Watched {
+            path,
+            judged: loaded,
+            before: loaded,
+        };
+        (folder, watched)
+    }
+
+    fn is_refused(event: Option<Event>) -> bool {
+        matches!(event, Some(Event::PolicyRefused(_)))
+    }
+
+    #[test]
+    fn file_that_vanishes_is_refused_once_and_nothing_built_in_takes_its_place() {
+        let (_folder, mut watched) = watched("default.proof = \"card+pin\"\n");
+        fs::remove_file(&watched.path).unwrap();
+        assert!(watched.look().is_none());
+        assert!(is_refused(watched.look()));
+        assert!(watched.look().is_none());
+        // The same words again are a change from there being none.
+        fs::write(&watched.path, "default.proof = \"card+pin\"\n").unwrap();
+        assert!(watched.look().is_none());
+        assert!(matches!(watched.look(), Some(Event::Policy(_))));
+    }
+
+    #[test]
+    fn file_in_the_middle_of_being_written_is_not_taken() {
+        let whole = "default.grace = \"1h\"\ndefault.proof = \"card+pin\"\n";
+        let (_folder, mut watched) = watched(whole);
+        // Empty, then half of it: each of them is a policy by itself.
+        for text in ["", &whole[..22]] {
+            fs::write(&watched.path, text).unwrap();
+            assert!(watched.look().is_none(), "{text:?}");
+        }
+        fs::write(&watched.path, whole).unwrap();
+        assert!(watched.look().is_none());
+        let Some(Event::Policy(policy)) = watched.look() else {
+            panic!("no policy");
+        };
+        assert_eq!(*policy, Policy::parse("policy.toml", whole).unwrap());
     }
 }

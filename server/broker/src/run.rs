@@ -40,6 +40,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let _lock = lock(&config.state_dir)?;
     let launcher = Arc::new(Launcher::new(&config)?);
     let (store, remembered) = Store::open(&config.state_dir, &identity)?;
+    // Taken first: what is written from here on is a change.
+    let loaded = policy_file::stamp(&config.policy);
     let policy = policy_file::load(&config.policy)?;
     let authorities = authorities(&config.cards.authorities)?;
     let directory = Directory::new(config.setup(), policy, authorities, remembered);
@@ -77,7 +79,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut links = tokio::spawn(terminal::accept(server.clone(), to_hub.clone()));
     let with_group = config.admin_group.is_some();
     let admins = tokio::spawn(admin::accept(admin, with_group, to_hub.clone()));
-    let policies = tokio::spawn(policy_file::watch(config.policy.clone(), to_hub.clone()));
+    let policies = tokio::spawn(policy_file::watch(
+        config.policy.clone(),
+        loaded,
+        to_hub.clone(),
+    ));
     let scrapes = metrics.map(|listener| tokio::spawn(metrics::serve(listener, to_hub)));
     let mut deaf = false;
     let store = hub.run(inbox, end(stop()?, &mut links, &mut deaf)).await;
