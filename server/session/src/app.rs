@@ -35,7 +35,7 @@ use crate::children::Children;
 use crate::config::Config;
 use crate::content::MotionRoom;
 use crate::cursor::Cursors;
-use crate::idle::{Idle, Locking};
+use crate::idle::{Idle, Locking, Locks};
 use crate::input::InputState;
 use crate::link::{LinkEvent, NewAttach};
 use crate::outputs::{self, Desk};
@@ -396,6 +396,10 @@ impl App {
     fn child_ended(&mut self, name: &str, how: &str) {
         if name == LOCKER && !self.lock.is_locked() {
             self.parts.forget(LOCKER);
+            if let Some(attach) = self.locking.locker_ended() {
+                warn!("the locker has ended without having locked");
+                self.detach(Some(attach), DetachReason::Locked);
+            }
         }
         match self.parts.ended(name, Instant::now()) {
             Some(wait) => warn!("{name} has ended ({how}), it is started again in {wait:?}"),
@@ -427,19 +431,26 @@ impl App {
             self.ask(Ask::Idle);
         }
         let attach = self.terminal.as_ref().map(|terminal| terminal.id);
-        if self.locking.is_overdue(attach, now) && !self.lock.is_locked() {
-            self.lock_without_broker(now);
+        let late = self.locking.overdue(attach, now);
+        match late.filter(|_| !self.lock.is_locked()) {
+            Some(Locks::Broker) => self.lock_without_broker(now),
+            Some(Locks::Locker) => {
+                warn!("the locker has not locked in time");
+                self.detach(None, DetachReason::Locked);
+            }
+            None => {}
         }
     }
 
     /// The broker is away: a locker locks, or else the terminal is parted from.
     fn lock_without_broker(&mut self, now: Instant) {
-        match &self.config.locker {
-            Some(locker) => {
+        match (&self.config.locker, &self.terminal) {
+            (Some(locker), Some(terminal)) => {
                 info!("the broker does not lock, the locker does");
                 self.parts.want(LOCKER, locker, now);
+                self.locking.locker_started(terminal.id, now);
             }
-            None => self.detach(None, DetachReason::Locked),
+            _ => self.detach(None, DetachReason::Locked),
         }
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!          no input for long enough                    nobody has parted us by then
 //!   Here ────────────────────────────► Idle is asked ────────────────────────────────► hide
-//!    ▲ input, a client that inhibits ◄──┘
+//!    ▲ input, a client that inhibits ◄──┘                                               │
+//!                      part from the terminal ◄──── the locker has not locked by then ◄─┘
 //! ```
 //!
 //! Time in, deadlines and wishes out; [`crate::app`] does what they say.
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use heliostat_wire::id::AttachId;
 
-/// How long the broker has to part us from the terminal when it was asked to lock.
+/// How long the broker has to part us from the terminal when it was asked to lock, and then the
+/// locker to lock.
 const LOCKING: Duration = Duration::from_secs(2);
 
 /// How long nobody has typed at the present terminal.
@@ -70,31 +72,74 @@ impl Idle {
     }
 }
 
-/// A lock that the broker was asked for.
+/// A lock that was asked for and is not there yet.
 #[derive(Debug, Default)]
-pub struct Locking(Option<(AttachId, Instant)>);
+pub struct Locking(Option<Awaited>);
+
+#[derive(Debug)]
+struct Awaited {
+    /// The attach that is to end, or to be hidden.
+    attach: AttachId,
+    from: Locks,
+    until: Instant,
+}
+
+/// Who is to lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locks {
+    /// The broker, by parting us from the terminal.
+    Broker,
+    /// The locker, in its place.
+    Locker,
+}
 
 impl Locking {
     /// The broker was asked to lock, while this attach was there.
     pub fn asked(&mut self, attach: AttachId, now: Instant) {
-        self.0.get_or_insert((attach, now + LOCKING));
+        self.0.get_or_insert(Awaited {
+            attach,
+            from: Locks::Broker,
+            until: now + LOCKING,
+        });
     }
 
-    /// When it has had long enough to.
+    /// The locker is started in the broker's place.
+    pub fn locker_started(&mut self, attach: AttachId, now: Instant) {
+        self.0 = Some(Awaited {
+            attach,
+            from: Locks::Locker,
+            until: now + LOCKING,
+        });
+    }
+
+    /// Nothing but a locker is shown any more.
+    pub fn locked(&mut self) {
+        self.0 = None;
+    }
+
+    /// The locker has ended. Returns the attach that it was to hide and has not.
+    pub fn locker_ended(&mut self) -> Option<AttachId> {
+        let failed = self.0.take_if(|awaited| awaited.from == Locks::Locker)?;
+        Some(failed.attach)
+    }
+
+    /// When whoever is to lock has had long enough to.
     pub fn deadline(&self) -> Option<Instant> {
-        self.0.map(|(_, until)| until)
+        self.0.as_ref().map(|awaited| awaited.until)
     }
 
-    /// Whether it has not, and the attach is still `present`. Says so once.
-    pub fn is_overdue(&mut self, present: Option<AttachId>, now: Instant) -> bool {
-        let Some((attach, until)) = self.0 else {
-            return false;
-        };
+    /// Who has not locked in time, while the attach is still `present`. Says so once.
+    pub fn overdue(&mut self, present: Option<AttachId>, now: Instant) -> Option<Locks> {
+        let Awaited {
+            attach,
+            from,
+            until,
+        } = *self.0.as_ref()?;
         let there = present == Some(attach);
         if !there || until <= now {
             self.0 = None;
         }
-        there && until <= now
+        (there && until <= now).then_some(from)
     }
 }
 
@@ -158,14 +203,34 @@ mod tests {
         let mut locking = Locking::default();
         locking.asked(AttachId(1), now);
         let later = now + LOCKING;
-        assert!(!locking.is_overdue(here, now));
+        assert_eq!(locking.overdue(here, now), None);
         // Asking again gives no more time.
         locking.asked(AttachId(1), now + LOCKING / 2);
         assert_eq!(locking.deadline(), Some(later));
-        assert!(locking.is_overdue(here, later));
-        assert!(!locking.is_overdue(here, later));
+        assert_eq!(locking.overdue(here, later), Some(Locks::Broker));
+        assert_eq!(locking.overdue(here, later), None);
         locking.asked(AttachId(1), now);
-        assert!(!locking.is_overdue(Some(AttachId(2)), later));
+        assert_eq!(locking.overdue(Some(AttachId(2)), later), None);
         assert_eq!(locking.deadline(), None);
+    }
+
+    #[test]
+    fn locker_that_ends_or_hangs_without_having_locked_is_told_of_once() {
+        let now = Instant::now();
+        let (here, later) = (Some(AttachId(1)), now + LOCKING);
+        let mut locking = Locking::default();
+        locking.asked(AttachId(1), now);
+        assert_eq!(locking.locker_ended(), None, "the broker's turn");
+        locking.locker_started(AttachId(1), now);
+        assert_eq!(locking.overdue(here, now), None);
+        assert_eq!(locking.overdue(here, later), Some(Locks::Locker));
+        assert_eq!(locking.deadline(), None);
+        locking.locker_started(AttachId(1), now);
+        assert_eq!(locking.locker_ended(), here);
+        assert_eq!(locking.locker_ended(), None);
+        locking.locker_started(AttachId(1), now);
+        locking.locked();
+        assert_eq!(locking.overdue(here, later), None);
+        assert_eq!(locking.locker_ended(), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use heliostat_control::session::{Ask, FromSession};
+use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::OutputId;
 use tokio::process::Child;
 
@@ -121,6 +122,18 @@ fn wish_to_lock_starts_the_locker_where_the_broker_does_not_lock() {
             })
             .await;
     });
+}
+
+#[test]
+fn locker_that_is_missing_or_hangs_leaves_nothing_on_the_terminal() {
+    for locker in ["/no/such/locker", "tail -f /dev/null"] {
+        let config = format!("autostart = []\nlocker = \"{locker}\"\n");
+        run(&config, async |desktop| {
+            let mut terminal = desktop.attach("a", size(800, 600)).await;
+            assert!(terminal.beside(desktop.leave("lock")).await);
+            assert_eq!(terminal.goodbye().await, DetachReason::Locked, "{locker}");
+        });
+    }
 }
 
 #[test]
