@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::directory::{Event, Gone, Hook, Kind, LoggedIn, LoginId, Start};
-use crate::greetd::{self, Folder, Greeter, GreeterEvent, Outcome as Came, PamLogins};
+use crate::greetd::{self, Delays, Folder, Greeter, GreeterEvent, Outcome as Came, PamLogins};
 use crate::groups;
 use crate::hub::{Hub, Incoming, ToHub};
 use crate::launcher::StartOrder;
@@ -32,6 +32,8 @@ pub struct Logins {
     next: u64,
     /// What each greeter is to show; its task ends with this.
     greeters: HashMap<SessionId, Served>,
+    /// What terminals have to wait whose greeters may be gone.
+    delays: Delays,
 }
 
 /// A greeter that is served.
@@ -105,11 +107,13 @@ impl Hub {
         let (listener, folder) =
             greetd::socket::listen(self.launcher.run_dir(), start.session, who)?;
         let (context, shown) = watch::channel(GreeterContext::default());
+        let place = format!("{} {}", start.address, start.terminal_name);
         let greeter = Greeter {
             session: start.session,
             uid: who.0,
             listener,
             context: shown,
+            delay: self.logins.delays.of(place),
         };
         let pam = PamLogins {
             workers: self.launcher.workers().clone(),

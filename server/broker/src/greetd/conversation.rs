@@ -57,6 +57,8 @@ pub enum Input {
     WorkerGone(String),
     /// The deadline has passed.
     Tick,
+    /// The greeter has ended, and its worker with it.
+    Gone,
 }
 
 /// What a conversation wants done.
@@ -174,9 +176,20 @@ impl Conversation {
             }
             Input::WorkerGone(why) => self.hear(Word::Failed(why)),
             Input::Tick => self.tick(now),
+            Input::Gone => self.give_up(now, "the greeter is gone"),
         }
         self.take_in(now, context);
         std::mem::take(&mut self.out)
+    }
+
+    /// No login begins before. Outlives the greeter, see [`super::delays`].
+    pub fn not_before(&self) -> Option<Instant> {
+        self.not_before
+    }
+
+    /// An earlier greeter at this terminal has left a login to be paid for.
+    pub fn hold(&mut self, until: Instant) {
+        self.not_before = self.not_before.max(Some(until));
     }
 
     /// When to say [`Input::Tick`].

@@ -5,10 +5,12 @@
 //! [`heliostat_control::greetd`].
 
 pub mod conversation;
+mod delays;
 mod pam;
 mod serve;
 pub mod socket;
 
+pub use delays::{Delay, Delays};
 pub use heliostat_control::greetd::{CardState, Choices, Enrol, GreeterContext};
 pub use pam::PamLogins;
 pub use serve::{Greeter, GreeterEvent, LoginWorker, LoginWorkers, Outcome, serve};

@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
 use super::conversation::{ConnectionId, Conversation, Input, Output};
+use super::delays::Delay;
 use super::socket::may_log_in;
 
 /// Connections of one greeter at once.
@@ -57,6 +58,8 @@ pub struct Greeter {
     pub listener: UnixListener,
     /// What it is to show. With the sender's end the task ends.
     pub context: watch::Receiver<GreeterContext>,
+    /// What logins at its terminal have to wait.
+    pub delay: Delay,
 }
 
 /// What came of a login at a greeter.
@@ -105,6 +108,7 @@ pub async fn serve<L: LoginWorkers>(
         uid,
         listener,
         mut context,
+        delay,
     } = greeter;
     let (requests, mut asked) = mpsc::channel(MAX_CONNECTIONS);
     let shown = ContextAnswer {
@@ -123,6 +127,7 @@ pub async fn serve<L: LoginWorkers>(
     let mut logins = Logins {
         session,
         conversation: Conversation::default(),
+        delay,
         workers,
         worker: None,
         out,
@@ -131,6 +136,8 @@ pub async fn serve<L: LoginWorkers>(
         let input = tokio::select! {
             changed = context.changed() => {
                 if changed.is_err() {
+                    let context = context.borrow().clone();
+                    drop(logins.decide(&context, Input::Gone));
                     return;
                 }
                 connections.show(context.borrow_and_update().clone());
@@ -173,6 +180,7 @@ async fn until(deadline: Option<Instant>) {
 struct Logins<L: LoginWorkers> {
     session: SessionId,
     conversation: Conversation,
+    delay: Delay,
     workers: L,
     worker: Option<L::Worker>,
     out: mpsc::Sender<GreeterEvent<L::Worker>>,
@@ -182,11 +190,23 @@ impl<L: LoginWorkers> Logins<L> {
     async fn go_on(&mut self, input: Input, context: &GreeterContext, connections: &Connections) {
         let mut input = Some(input);
         while let Some(next) = input.take() {
-            let outputs = self.conversation.handle(Instant::now(), context, next);
-            for output in outputs {
+            for output in self.decide(context, next) {
                 input = self.carry_out(output, connections).await.or(input);
             }
         }
+    }
+
+    /// Has the conversation take what happens; what it has to wait, the terminal has to.
+    fn decide(&mut self, context: &GreeterContext, input: Input) -> Vec<Output> {
+        let now = Instant::now();
+        if let Some(until) = self.delay.until() {
+            self.conversation.hold(until);
+        }
+        let outputs = self.conversation.handle(now, context, input);
+        if let Some(until) = self.conversation.not_before() {
+            self.delay.extend(until, now);
+        }
+        outputs
     }
 
     /// Gives out what goes wrong with it.

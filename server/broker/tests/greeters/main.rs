@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use heliostat_broker::greetd::{
-    Greeter, GreeterContext, GreeterEvent, Outcome, PamLogins, serve, socket,
+    Delays, Greeter, GreeterContext, GreeterEvent, Outcome, PamLogins, serve, socket,
 };
 use heliostat_broker::worker::{Worker, Workers};
 use heliostat_wire::id::SessionId;
@@ -58,6 +58,7 @@ impl Broker {
             uid: owner.0,
             listener,
             context: receiver,
+            delay: Delays::default().of("desk-1".to_owned()),
         };
         let logins = PamLogins {
             workers: Workers {

@@ -172,6 +172,23 @@ fn a_login_that_is_given_up_costs_what_a_wrong_password_costs() {
 }
 
 #[test]
+fn a_greeter_that_ends_while_pam_is_at_work_leaves_the_delay_to_the_next_one() {
+    let mut desk = Desk::new();
+    desk.asked();
+    desk.ask(post("guess"));
+    desk.input(Input::Gone);
+    let until = desk.conversation.not_before().unwrap();
+    assert_eq!(until, desk.now + AFTER_CANCEL);
+    let mut next = Desk::new();
+    next.now = desk.now;
+    next.conversation.hold(until);
+    assert_eq!(next.ask(create("ann")), []);
+    assert_eq!(next.conversation.deadline(), Some(until));
+    next.now = until;
+    assert_eq!(next.input(Input::Tick), [begun("ann")]);
+}
+
+#[test]
 fn a_login_that_is_given_up_while_pam_asks_costs_nothing() {
     let mut desk = Desk::new();
     desk.asked();

@@ -1,5 +1,5 @@
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heliostat_control::greetd::frame::{self, FrameReader};
 use heliostat_control::greetd::{ContextAnswer, GreeterContext};
@@ -7,23 +7,30 @@ use heliostat_wire::id::SessionId;
 use nix::unistd::{Gid, Uid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
+use super::super::conversation::AFTER_CANCEL;
 use super::super::socket::{self, Folder};
-use super::super::{Greeter, GreeterEvent, LoginWorker, LoginWorkers, Outcome};
+use super::super::{Delay, Delays, Greeter, GreeterEvent, LoginWorker, LoginWorkers, Outcome};
 use super::*;
 
-/// A worker that asks for a password and lets in whoever says "secret". For the task only: what a
+/// A worker that asks for a password, lets in whoever says "secret" and does not come to an end
+/// with "slow". For the task only: what a
 /// worker really does, its own tests show.
 struct Scripted {
     words: mpsc::UnboundedReceiver<FromWorker>,
     say: Option<mpsc::UnboundedSender<FromWorker>>,
     person: String,
     alive: Arc<Mutex<u32>>,
+    is_slow: Arc<Notify>,
 }
 
 impl LoginWorker for Scripted {
     async fn answer(&mut self, text: Option<Secret>) {
+        if text.as_ref().is_some_and(|text| text.reveal() == "slow") {
+            self.is_slow.notify_one();
+            return;
+        }
         let say = self.say.take().expect("it asks once");
         let right = text.is_some_and(|text| text.reveal() == "secret");
         let _ = say.send(match right {
@@ -51,6 +58,7 @@ impl Drop for Scripted {
 #[derive(Clone, Default)]
 struct Script {
     alive: Arc<Mutex<u32>>,
+    is_slow: Arc<Notify>,
 }
 
 impl LoginWorkers for Script {
@@ -65,6 +73,7 @@ impl LoginWorkers for Script {
             say: Some(say),
             person: person.to_owned(),
             alive: self.alive.clone(),
+            is_slow: self.is_slow.clone(),
         })
     }
 }
@@ -79,6 +88,10 @@ struct Place {
 
 impl Place {
     fn new(uid: u32) -> Self {
+        Self::with(uid, Delays::default().of("desk-1".to_owned()))
+    }
+
+    fn with(uid: u32, delay: Delay) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let session = SessionId([3; 16]);
         let owner = (Uid::effective().as_raw(), Gid::effective().as_raw());
@@ -91,6 +104,7 @@ impl Place {
             uid,
             listener,
             context: receiver,
+            delay,
         };
         tokio::spawn(super::super::serve(served, script.clone(), out));
         Self {
@@ -189,6 +203,29 @@ async fn a_worker_ends_with_its_greeter() {
     drop(place.context);
     assert_eq!(client.answer().await, None);
     assert_eq!(*place.script.alive.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn another_greeter_at_the_terminal_is_no_way_around_the_delay_of_pam() {
+    let delays = Delays::default();
+    let at = || {
+        let delay = delays.of("desk-1".to_owned());
+        Place::with(Uid::effective().as_raw(), delay)
+    };
+    let first = at();
+    let mut client = first.connect().await;
+    client.ask(create("ann")).await;
+    client.send(&post("slow")).await;
+    within(first.script.is_slow.notified()).await;
+    let left = Instant::now();
+    drop(first.context);
+    assert_eq!(client.answer().await, None);
+
+    let asked = message(AuthMessageType::Secret, "Password: ");
+    let second = at();
+    let mut again = second.connect().await;
+    assert_eq!(again.ask(create("ann")).await, asked);
+    assert!(left.elapsed() >= AFTER_CANCEL);
 }
 
 #[tokio::test]
