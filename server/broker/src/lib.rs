@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod admin;
+mod allowance;
 pub mod audit;
 pub mod check;
 pub mod config;

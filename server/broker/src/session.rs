@@ -8,7 +8,7 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heliostat_control::lines::{self, LineReader};
 use heliostat_control::session::{FromSession, ToSession};
@@ -19,6 +19,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
+use crate::allowance::Allowance;
 use crate::directory::{Event, Gone, Owner};
 use crate::hub::{Incoming, ToHub};
 use crate::launcher::{Launcher, StartOrder};
@@ -159,11 +160,13 @@ async fn accompany(
         Err(error) => return debug!(session = %id, %error, "gone before it was watched"),
     };
     let socket = launcher.socket(id);
+    // Connecting anew gives no more of it.
+    let mut allowance = Allowance::new(Instant::now());
     loop {
         tokio::select! {
             biased;
             () = process.exited() => return,
-            problem = talk(id, &socket, &process, &mut inbox, hub) => {
+            problem = talk(id, &socket, &process, &mut allowance, &mut inbox, hub) => {
                 debug!(session = %id, %problem, "a session's socket was lost");
             }
         }
@@ -195,10 +198,11 @@ async fn talk(
     id: SessionId,
     socket: &std::path::Path,
     process: &Process,
+    allowance: &mut Allowance,
     inbox: &mut mpsc::Receiver<Order>,
     hub: &ToHub,
 ) -> anyhow::Error {
-    match exchange(id, socket, process, inbox, hub).await {
+    match exchange(id, socket, process, allowance, inbox, hub).await {
         Err(error) => error,
         Ok(()) => anyhow::anyhow!("closed"),
     }
@@ -208,6 +212,7 @@ async fn exchange(
     id: SessionId,
     socket: &std::path::Path,
     process: &Process,
+    allowance: &mut Allowance,
     inbox: &mut mpsc::Receiver<Order>,
     hub: &ToHub,
 ) -> anyhow::Result<()> {
@@ -215,8 +220,13 @@ async fn exchange(
     let (mut from, mut to) = stream.into_split();
     let mut reader = LineReader::new(MAX_LINE);
     let mut bytes = vec![0; 4096];
+    let mut is_ready = false;
     loop {
         while let Some(message) = reader.message()? {
+            anyhow::ensure!(allowance.spend(Instant::now()), "it says too much");
+            let introduces_itself = matches!(message, FromSession::Ready(_));
+            anyhow::ensure!(introduces_itself != is_ready, "it is ready first, and once");
+            is_ready = true;
             let _ = hub.send(Incoming::Event(heard(id, message))).await;
         }
         tokio::select! {
@@ -246,5 +256,81 @@ fn heard(session: SessionId, message: FromSession) -> Event {
             }
         }
         message => Event::Session { session, message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliostat_control::hex::Hex;
+    use heliostat_control::session::{Ask, Ready};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// What comes of a session that says this at once, and what the hub hears of it.
+    async fn exchanged(words: &[FromSession], allowance: &mut Allowance) -> (String, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("session.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let said: Vec<u8> = words.iter().flat_map(lines::encode).collect();
+        let session = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // The broker may have heard enough.
+            let _ = stream.write_all(&said).await;
+        });
+        let process = Process::watch(std::process::id()).unwrap();
+        let (_orders, mut inbox) = mpsc::channel(1);
+        let (hub, mut heard) = mpsc::channel(words.len());
+        let id = SessionId([5; 16]);
+        let problem = talk(id, &socket, &process, allowance, &mut inbox, &hub).await;
+        session.await.unwrap();
+        let mut count = 0;
+        while heard.try_recv().is_ok() {
+            count += 1;
+        }
+        (problem.to_string(), count)
+    }
+
+    fn ready() -> FromSession {
+        FromSession::Ready(Ready {
+            pid: 1,
+            uid: 1,
+            port: 1,
+            spki_sha256: Hex([0; 32]),
+            wayland_display: String::new(),
+            attached: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_session_that_floods_is_parted_from_and_has_no_more_for_connecting_again() {
+        let mut words = vec![FromSession::Asks(Ask::Lock); 1000];
+        words.insert(0, ready());
+        let mut allowance = Allowance::new(Instant::now());
+        let (problem, heard) = exchanged(&words, &mut allowance).await;
+        assert_eq!(problem, "it says too much");
+        assert!((200..1000).contains(&heard), "{heard}");
+        let (problem, again) = exchanged(&words, &mut allowance).await;
+        assert_eq!(problem, "it says too much");
+        assert!(again < 200, "{again}");
+    }
+
+    #[tokio::test]
+    async fn a_session_introduces_itself_first_and_once() {
+        let ask = FromSession::Asks(Ask::Detach);
+        let table = [
+            (vec![ready(), ask.clone()], "closed", 2),
+            (
+                vec![ready(), ask.clone(), ready()],
+                "it is ready first, and once",
+                2,
+            ),
+            (vec![ask], "it is ready first, and once", 0),
+        ];
+        for (words, problem, heard) in table {
+            let mut allowance = Allowance::new(Instant::now());
+            let said = exchanged(&words, &mut allowance).await;
+            assert_eq!(said, (problem.to_owned(), heard), "{words:?}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
+use crate::allowance::Allowance;
 use crate::directory::{Event, LinkId};
 use crate::hub::{Incoming, ToHub};
 
@@ -26,9 +27,6 @@ const MAX_WAITING: usize = 64;
 /// Control links at once, and of one address.
 const MAX_LINKS: usize = 2048;
 const MAX_LINKS_EACH: usize = 128;
-/// Messages that a terminal may send at once, and how many more each second.
-const BURST: f64 = 200.0;
-const PER_SECOND: f64 = 50.0;
 
 /// From the hub to a link's task.
 #[derive(Debug)]
@@ -173,7 +171,9 @@ async fn relay(
         tokio::select! {
             message = receiver.recv() => {
                 let message = message?;
-                allowance.spend(Instant::now())?;
+                if !allowance.spend(Instant::now()) {
+                    return Err(LinkError::Protocol("the terminal says too much"));
+                }
                 let _ = hub.send(Incoming::Event(Event::Terminal { link, message })).await;
             }
             order = orders.recv() => match order {
@@ -200,32 +200,6 @@ async fn send(sender: &mut Sender<ToTerminal>, message: &ToTerminal) -> Result<(
     }
 }
 
-/// How much a terminal may still say.
-#[derive(Debug)]
-struct Allowance {
-    left: f64,
-    at: Instant,
-}
-
-impl Allowance {
-    fn new(now: Instant) -> Self {
-        Self {
-            left: BURST,
-            at: now,
-        }
-    }
-
-    fn spend(&mut self, now: Instant) -> Result<(), LinkError> {
-        let since = now.saturating_duration_since(self.at).as_secs_f64();
-        self.left = (self.left + since * PER_SECOND).min(BURST) - 1.0;
-        self.at = now;
-        match self.left < 0.0 {
-            true => Err(LinkError::Protocol("the terminal says too much")),
-            false => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,17 +215,5 @@ mod tests {
         assert!(take(1).is_some());
         drop(greedy);
         assert!(places.lock().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_terminal_that_floods_is_stopped_and_a_lively_one_is_not() {
-        let now = Instant::now();
-        let mut lively = Allowance::new(now);
-        for n in 0..2000u64 {
-            lively.spend(now + Duration::from_millis(25 * n)).unwrap();
-        }
-        let mut flood = Allowance::new(now);
-        let stopped = (0..300).position(|_| flood.spend(now).is_err());
-        assert_eq!(stopped, Some(200));
     }
 }
