@@ -298,10 +298,7 @@ impl Hub {
                     Ok(()) => Reply::Done(text),
                     Err(problem) => Reply::Failed(Failure {
                         why: Why::Internal,
-                        text: format!(
-                            "{text}, but that could not be kept ({problem}): the broker tries \
-                             again, and forgets it if it is restarted before that succeeds"
-                        ),
+                        text: format!("{text}, but that could not be kept: {problem}"),
                     }),
                 }));
             }

@@ -8,7 +8,7 @@ mod tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -39,7 +39,8 @@ const RETRY: Duration = Duration::from_secs(5);
 enum Job {
     Keep(Box<Record>),
     Audit(Box<AuditRow>),
-    Flush(oneshot::Sender<Result<(), String>>),
+    /// With how many records had been lost when it was asked for.
+    Flush(u64, oneshot::Sender<Result<(), String>>),
     Receipts {
         since_ms: u64,
         limit: u32,
@@ -66,8 +67,8 @@ pub struct Store {
 struct State {
     /// Jobs in the queue.
     waiting: AtomicUsize,
-    /// A record was lost for good.
-    lost: AtomicBool,
+    /// Records that were lost for good.
+    lost: AtomicU64,
 }
 
 impl Store {
@@ -95,6 +96,7 @@ impl Store {
                     audit,
                     site_key,
                     unkept: Vec::new(),
+                    told_lost: 0,
                     state: seen,
                 };
                 keeper.work(&inbox);
@@ -125,10 +127,12 @@ impl Store {
         }
     }
 
-    /// Resolves when every record before is on the disk, or with why one is not.
+    /// Resolves when every record before is on the disk, or with why one is not. Of what was lost
+    /// it is told once, to whoever asks next.
     pub fn flushed(&self) -> oneshot::Receiver<Result<(), String>> {
         let (done, flushed) = oneshot::channel();
-        self.send(Job::Flush(done));
+        let lost = self.state.lost.load(Ordering::Relaxed);
+        self.send(Job::Flush(lost, done));
         flushed
     }
 
@@ -162,7 +166,7 @@ impl Store {
             Err(TrySendError::Full(job)) => {
                 self.state.waiting.fetch_sub(1, Ordering::Relaxed);
                 if matches!(job, Job::Keep(_)) {
-                    self.state.lost.store(true, Ordering::Relaxed);
+                    self.state.lost.fetch_add(1, Ordering::Relaxed);
                 }
                 warn!(
                     store = %self.path.display(),
@@ -191,6 +195,8 @@ struct Keeper {
     site_key: Identity,
     /// Records that the disk has refused so far, oldest first.
     unkept: Vec<Record>,
+    /// How many lost records have been told of.
+    told_lost: u64,
     state: Arc<State>,
 }
 
@@ -233,18 +239,17 @@ impl Keeper {
         let kept = match self.write(&rows) {
             Ok(()) => {
                 self.unkept.clear();
-                match self.state.lost.load(Ordering::Relaxed) {
-                    true => Err("the disk did not keep up, and a record was lost".to_owned()),
-                    false => Ok(()),
-                }
+                Ok(())
             }
             Err(problem) => {
                 warn!(%problem, waiting = self.unkept.len(), "the store could not be written");
-                if self.unkept.len() > MAX_UNKEPT {
-                    self.state.lost.store(true, Ordering::Relaxed);
-                    self.unkept.drain(..self.unkept.len() - MAX_UNKEPT);
-                }
-                Err(format!("{problem:#}"))
+                let surplus = self.unkept.len().saturating_sub(MAX_UNKEPT);
+                self.unkept.drain(..surplus);
+                self.state.lost.fetch_add(surplus as u64, Ordering::Relaxed);
+                Err(format!(
+                    "{problem:#}; the broker tries again, and forgets it if it is restarted before \
+                     that succeeds"
+                ))
             }
         };
         for job in answers {
@@ -264,10 +269,24 @@ impl Keeper {
         Ok(())
     }
 
-    fn answer(&self, job: Job, kept: &Result<(), String>) {
+    /// Whether all that was lost before somebody asked has been told of. What is lost afterwards is
+    /// not theirs, and waits for the next one.
+    fn lost_nothing_since(&mut self, lost: u64) -> Result<(), String> {
+        if lost <= self.told_lost {
+            return Ok(());
+        }
+        self.told_lost = lost;
+        let why = "the disk did not keep up, and this or an earlier change was lost; make it again";
+        Err(why.to_owned())
+    }
+
+    fn answer(&mut self, job: Job, kept: &Result<(), String>) {
         match job {
             Job::Keep(_) | Job::Audit(_) => {}
-            Job::Flush(done) => drop(done.send(kept.clone())),
+            Job::Flush(lost, done) => {
+                let kept = kept.clone().and_then(|()| self.lost_nothing_since(lost));
+                drop(done.send(kept));
+            }
             Job::Receipts {
                 since_ms,
                 limit,

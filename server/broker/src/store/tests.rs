@@ -231,3 +231,30 @@ fn a_record_that_the_disk_refuses_is_not_promised_and_is_kept_when_it_can_be() {
     let both = ["alice".to_owned(), "bob".to_owned()];
     assert_eq!(second.people, BTreeSet::from(both));
 }
+
+#[test]
+fn a_record_that_was_lost_is_told_of_once_and_what_comes_later_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).unwrap();
+    let other = Connection::open(dir.path().join("broker.sqlite")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    // One batch waits for the disk, another queue is full behind it, and the rest is lost.
+    for number in 0..MAX_WAITING + 2 * MAX_BATCH {
+        store.keep(Record::Person(format!("person {number}")));
+    }
+    assert!(store.flushed().blocking_recv().is_err(), "no room for it");
+    other.execute_batch("ROLLBACK").unwrap();
+    // There is room again once the thread has taken a batch, of which no event tells.
+    let told = loop {
+        if let Ok(told) = store.flushed().blocking_recv() {
+            break told;
+        }
+        std::thread::yield_now();
+    };
+    assert!(told.unwrap_err().contains("make it again"));
+    store.keep(Record::Person("alice".to_owned()));
+    flush(&store);
+    drop(store);
+    let (_store, second) = open(dir.path()).unwrap();
+    assert!(second.people.contains("alice"));
+}
