@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use heliostat_tiles::motion::{Motion, Workspace};
 use heliostat_tiles::oracle::{Layer, Layers, push_changes};
-use heliostat_tiles::{Decoder, Encoder, Limits, cells};
+use heliostat_tiles::{Decoder, Encoder, Limits, Part, Squeezer, cells};
 
 const W: u32 = 1920;
 const H: u32 = 1080;
@@ -26,6 +26,7 @@ fn main() {
             one_character(&desktop),
         ),
         ("photo", None, drawn(photo)),
+        ("grey photo", None, drawn(grey_photo)),
         (
             "noise",
             None,
@@ -60,6 +61,7 @@ fn measure(name: &str, old: Option<&Layer>, new: &Layer) {
         push(&mut encoder, old, new);
         encoder.finish(&mut batch);
     });
+    let (pack, squeeze) = stages(old, new);
     let mut layers = Layers(vec![old.cloned().unwrap_or_else(|| Layer::new(W, H))]);
     let mut decoder = Decoder::new();
     let decode = best_of(|| {
@@ -78,14 +80,40 @@ fn measure(name: &str, old: Option<&Layer>, new: &Layer) {
     let zstd = best_of(|| plain = zstd::bulk::compress(black_box(&bytes), 1).unwrap());
     println!(
         "{{\"bench\":\"tiles\",\"case\":\"{name}\",\"bytes\":{},\"zstd1_bytes\":{},\
-         \"encode_ms\":{:.3},\"decode_ms\":{:.3},\"encode_to_memcpy\":{:.1},\"encode_to_zstd1\":{:.2}}}",
+         \"encode_ms\":{:.3},\"pack_ms\":{:.3},\"squeeze_ms\":{:.3},\"decode_ms\":{:.3},\"encode_to_memcpy\":{:.1},\"encode_to_zstd1\":{:.2}}}",
         batch.len(),
         plain.len(),
         encode.as_secs_f64() * 1e3,
+        pack.as_secs_f64() * 1e3,
+        squeeze.as_secs_f64() * 1e3,
         decode.as_secs_f64() * 1e3,
         encode.as_secs_f64() / memcpy.as_secs_f64(),
         encode.as_secs_f64() / zstd.as_secs_f64(),
     );
+}
+
+/// The time of packing parts, and that of compressing them, which a session does on other threads.
+fn stages(old: Option<&Layer>, new: &Layer) -> (Duration, Duration) {
+    let mut encoder = Encoder::new(1);
+    let (full, parts) = std::sync::mpsc::channel();
+    encoder.set_outlet(Box::new(move |part| {
+        full.send(part).expect("is heard");
+        None
+    }));
+    let mut packed: Vec<Part> = Vec::new();
+    let pack = best_of(|| {
+        push(&mut encoder, old, new);
+        packed.clear();
+        packed.extend(parts.try_iter());
+        packed.push(encoder.end().last);
+    });
+    let mut squeezer = Squeezer::new();
+    let squeeze = best_of(|| {
+        for part in &packed {
+            black_box(squeezer.squeeze(part));
+        }
+    });
+    (pack, squeeze)
 }
 
 fn measure_motion(name: &str, old: &Layer, new: &Layer) {
@@ -189,6 +217,30 @@ fn photo(x: u32, y: u32) -> u32 {
         |a: f32, b: f32| ((x as f32 / a).sin() * (y as f32 / b).cos() * 100.0 + 128.0) as u32;
     let grain = hash(x, y) & 0x03_03_03;
     OPAQUE | (wave(90.0, 70.0) << 16 | wave(50.0, 120.0) << 8 | wave(200.0, 30.0)) ^ grain
+}
+
+/// Smooth shapes at several sizes with grain of two bits that is the same in each colour.
+fn grey_photo(x: u32, y: u32) -> u32 {
+    let corner = |x: u32, y: u32, shift: u32| (hash(x, y * 16 + shift) & 0xff) as f32;
+    let smooth = |shift: u32| {
+        let part = |at: u32| {
+            let t = (at & ((1 << shift) - 1)) as f32 / (1 << shift) as f32;
+            t * t * (3.0 - 2.0 * t)
+        };
+        let (column, row, across, down) = (x >> shift, y >> shift, part(x), part(y));
+        let top =
+            corner(column, row, shift) * (1.0 - across) + corner(column + 1, row, shift) * across;
+        let low = corner(column, row + 1, shift) * (1.0 - across)
+            + corner(column + 1, row + 1, shift) * across;
+        (top * (1.0 - down) + low * down) / 256.0 - 0.5
+    };
+    let light = 128.0 + smooth(8) * 110.0 + smooth(6) * 60.0 + smooth(4) * 24.0 + smooth(2) * 8.0;
+    let (light, warmth) = (
+        light as i32 + (hash(x, y) & 3) as i32,
+        (smooth(7) * 50.0) as i32,
+    );
+    let channel = |value: i32| value.clamp(0, 255) as u32;
+    OPAQUE | channel(light + warmth) << 16 | channel(light) << 8 | channel(light - warmth)
 }
 
 fn one_character(page: &Layer) -> Layer {

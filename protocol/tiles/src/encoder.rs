@@ -9,20 +9,28 @@ use crate::part::{Part, Squeezed, Squeezer, join};
 use crate::{planes, varint};
 
 /// A part of so many bytes is full, where most of them are what a predictor missed.
-const FULL: usize = 512 << 10;
+const FULL: usize = 256 << 10;
 /// A part of other bytes, of which more are found again the more there are.
 const FULL_OF_MATCHES: usize = 1 << 20;
+/// Bytes that one cell adds at most.
+const CELL_AT_MOST: usize = 4 * (TILE * TILE) as usize;
 /// Buffers of parts that are kept.
 const SPARE: usize = 2;
+/// Room in front of the data for what comes before it in a part and is known only at its end.
+const ROOM: usize = 4 << 10;
 
 /// Fewer changed pixels of a cell are not worth looking whether the terminal has kept it.
 const WORTH_RECALLING: usize = 256;
 /// Batches of fewer bytes do not say how well others will compress.
 const WORTH_LEARNING: usize = 48;
-/// Pixels that are looked at first, to see whether a palette is worth trying.
+/// Pixels that are looked at first, to see whether a palette and matches are worth trying.
 const SAMPLE: usize = 128;
 /// Fewer pixels are tried at once.
 const SAMPLED: usize = 1024;
+/// Colours of a sample from which a cell may be a photograph's.
+const NATURAL: usize = 32;
+/// One of so many of its pixels may be like a neighbour.
+const FEW_REPEATS: usize = 3;
 /// Palettes of more colours have indices of a whole byte, which mean something else in each cell.
 const TIGHT: usize = 16;
 /// Bytes before zstd below which a cell is not worth keeping.
@@ -37,8 +45,9 @@ pub struct Ending {
     pub last: Part,
 }
 
-/// Takes parts of the present batch as soon as they are full.
-pub type Outlet = Box<dyn FnMut(Part) + Send>;
+/// Takes parts of the present batch as soon as they are full, and may give back the buffer of
+/// another one.
+pub type Outlet = Box<dyn FnMut(Part) -> Option<Vec<u8>> + Send>;
 
 /// Encodes batches. Keep one: it owns every buffer it needs, so that steady traffic allocates
 /// nothing.
@@ -48,8 +57,10 @@ pub struct Encoder {
     outlet: Option<Outlet>,
     palette: Palette,
     headers: Vec<u8>,
+    /// Behind [`ROOM`].
     data: Vec<u8>,
-    planes: Vec<u8>,
+    /// What comes before the data of a part.
+    front: Vec<u8>,
     pixels: Vec<u32>,
     other: Vec<u32>,
     indices: Vec<u8>,
@@ -82,8 +93,8 @@ impl Encoder {
             outlet: None,
             palette: Palette::new(),
             headers: Vec::new(),
-            data: Vec::new(),
-            planes: Vec::new(),
+            data: vec![0; ROOM],
+            front: Vec::new(),
             pixels: Vec::new(),
             other: Vec::new(),
             indices: Vec::new(),
@@ -114,9 +125,9 @@ impl Encoder {
     }
 
     /// Takes the buffer of a part that has been compressed.
-    pub fn recycle(&mut self, mut buffer: Vec<u8>) {
+    fn recycle(&mut self, mut buffer: Vec<u8>) {
         if self.spare.len() < SPARE && buffer.capacity() <= 2 * FULL_OF_MATCHES {
-            buffer.clear();
+            buffer.resize(ROOM, 0);
             self.spare.push(buffer);
         }
     }
@@ -133,7 +144,12 @@ impl Encoder {
 
     /// Bytes of the batch before compression.
     pub fn len(&self) -> usize {
-        self.full_bytes + self.copies.len() + self.headers.len() + self.data.len()
+        self.full_bytes + self.copies.len() + self.packed()
+    }
+
+    /// Bytes of the records of the part that is being packed.
+    fn packed(&self) -> usize {
+        self.headers.len() + self.data.len() - ROOM
     }
 
     /// Pixels pushed since the last batch.
@@ -170,10 +186,10 @@ impl Encoder {
             y: cell.y + changed.y,
             ..changed
         };
-        let (at, before) = (self.headers.len(), self.headers.len() + self.data.len());
+        let (at, before) = (self.headers.len(), self.packed());
         let new = new.sub(changed).expect("changes are inside their cell");
         self.put(layer, part, new, old.and_then(|old| old.sub(changed)));
-        let cost = self.headers.len() + self.data.len() - before;
+        let cost = self.packed() - before;
         if let Some(name) = name.filter(|_| keep && cost >= WORTH_KEEPING) {
             self.headers[at] |= KEEP;
             self.ledger.keep(name);
@@ -298,20 +314,21 @@ impl Encoder {
     /// Ends the batch.
     pub fn end(&mut self) -> Ending {
         // Copies stand before everything, and are known when the first part may be gone already.
-        let first = (self.full_bytes > 0 && self.copy_count > 0).then(|| {
-            let mut body = self.take_copies(Vec::new());
-            body.extend([0, 0]);
+        let copies = self.copy_count > 0;
+        let first = (self.full_bytes > 0 && copies).then(|| {
+            let mut buffer = Vec::new();
+            self.take_copies(&mut buffer);
+            buffer.extend([0, 0]);
             Part {
-                body,
-                copies: true,
+                buffer,
+                start: 0,
+                copies,
                 is_noise: false,
                 level: self.level,
             }
         });
-        let copies = self.copy_count > 0;
-        let body = self.spare.pop().unwrap_or_default();
-        let body = self.take_copies(body);
-        let last = self.take_part(body, copies);
+        let last = self.take_part(false);
+        self.data = self.spare.pop().unwrap_or_else(|| vec![0; ROOM]);
         self.full_bytes = 0;
         self.pixel_count = 0;
         self.copied = 0;
@@ -327,28 +344,38 @@ impl Encoder {
         }
     }
 
-    fn take_copies(&mut self, mut body: Vec<u8>) -> Vec<u8> {
-        if self.copy_count > 0 {
-            varint::put(self.copy_count, &mut body);
-            body.append(&mut self.copies);
-            self.copy_count = 0;
-        }
-        body
+    fn take_copies(&mut self, out: &mut Vec<u8>) {
+        varint::put(self.copy_count, out);
+        out.append(&mut self.copies);
+        self.copy_count = 0;
     }
 
-    /// The part of what was pushed since the last one, behind what `body` has already.
-    fn take_part(&mut self, mut body: Vec<u8>, copies: bool) -> Part {
-        varint::put(self.records, &mut body);
-        varint::put(self.headers.len() as u32, &mut body);
-        body.extend_from_slice(&self.headers);
-        body.extend_from_slice(&self.data);
+    /// The part of what was pushed since the last one; copies go with the end of a batch. The caller
+    /// sees to another buffer for data.
+    fn take_part(&mut self, is_full: bool) -> Part {
         let is_noise = self.is_noise();
-        self.headers.clear();
-        self.data.clear();
+        let copies = !is_full && self.copy_count > 0;
+        let mut front = std::mem::take(&mut self.front);
+        front.clear();
+        if copies {
+            self.take_copies(&mut front);
+        }
+        varint::put(self.records, &mut front);
+        varint::put(self.headers.len() as u32, &mut front);
+        front.append(&mut self.headers);
+        let mut buffer = std::mem::take(&mut self.data);
+        let start = ROOM.saturating_sub(front.len());
+        if front.len() <= ROOM {
+            buffer[start..ROOM].copy_from_slice(&front);
+        } else {
+            buffer.splice(..ROOM, front.iter().copied());
+        }
+        self.front = front;
         self.previous = None;
         (self.records, self.noise) = (0, 0);
         Part {
-            body,
+            buffer,
+            start,
             copies,
             is_noise,
             level: self.level,
@@ -356,29 +383,36 @@ impl Encoder {
     }
 
     fn is_noise(&self) -> bool {
-        self.noise * 4 > (self.headers.len() + self.data.len()) * 3
+        self.noise * 4 > self.packed() * 3
     }
 
     fn give_if_full(&mut self) {
-        let packed = self.headers.len() + self.data.len();
+        let packed = self.packed();
         if packed < FULL || packed < FULL_OF_MATCHES && !self.is_noise() {
             return;
         }
-        let body = self.spare.pop().unwrap_or_default();
-        let part = self.take_part(body, false);
+        let part = self.take_part(true);
         self.full_bytes += part.len();
-        match &mut self.outlet {
+        let spare = match &mut self.outlet {
             Some(outlet) => outlet(part),
             None => {
                 self.full.push(self.squeezer.squeeze(&part));
-                self.recycle(part.into_buffer());
+                Some(part.into_buffer())
             }
-        }
+        };
+        spare.into_iter().for_each(|spare| self.recycle(spare));
+        // A picture that fills one part fills others, too.
+        self.data = self.spare.pop().unwrap_or_else(|| {
+            let mut data = Vec::with_capacity(ROOM + FULL + CELL_AT_MOST);
+            data.resize(ROOM, 0);
+            data
+        });
     }
 
     /// The cheapest encoding of `self.pixels`, with `self.other` what the terminal holds.
     fn choose(&mut self, w: usize, has_old: bool) -> Kind {
-        let few = self.take_palette();
+        let is_natural = self.pixels.len() >= SAMPLED && self.is_natural(w);
+        let few = !is_natural && self.take_palette();
         let Self {
             palette,
             pixels,
@@ -397,7 +431,8 @@ impl Encoder {
         // Of pixels that repeat each other zstd finds most again, in other cells too, whose palettes
         // would be others.
         let is_tight = few && palette.colours().len() <= TIGHT;
-        let flat_cost = (!is_tight && is_flat(pixels, w)).then_some(area / 3);
+        let may_be_flat = !is_natural && !is_tight;
+        let flat_cost = (may_be_flat && is_flat(pixels, w)).then_some(area / 3);
         let xor_cost = has_old.then(|| {
             let pairs = pixels.iter().zip(other.iter());
             let differing: u32 = pairs.map(|(a, b)| u32::from(a != b)).sum();
@@ -411,6 +446,28 @@ impl Encoder {
         }
     }
 
+    /// Whether a sample of `self.pixels` has many colours and next to no two neighbours alike, as
+    /// photographs have: neither a palette nor matches would serve.
+    fn is_natural(&mut self, w: usize) -> bool {
+        let Self {
+            palette, pixels, ..
+        } = self;
+        // An odd step, so that the sample is not of a few columns.
+        let sample = (w..pixels.len()).step_by((pixels.len() / SAMPLE) | 1);
+        let is_repeat = |at: &usize| {
+            let here = pixels[*at];
+            here == pixels[at - 1] || here == pixels[at - w]
+        };
+        if sample.clone().filter(is_repeat).count() > SAMPLE / FEW_REPEATS {
+            return false;
+        }
+        palette.clear();
+        sample.into_iter().any(|at| {
+            palette.index(pixels[at]);
+            palette.colours().len() == NATURAL
+        })
+    }
+
     /// Takes the colours and indices of `self.pixels`, if they are few.
     fn take_palette(&mut self) -> bool {
         let Self {
@@ -420,16 +477,6 @@ impl Encoder {
             ..
         } = self;
         palette.clear();
-        if pixels.len() >= SAMPLED {
-            let sample = pixels.iter().step_by(pixels.len() / SAMPLE).take(SAMPLE);
-            sample.for_each(|pixel| {
-                palette.index(*pixel);
-            });
-            if palette.colours().len() > SAMPLE * 7 / 8 {
-                return false;
-            }
-            palette.clear();
-        }
         indices.clear();
         indices.reserve(pixels.len());
         for run in pixels.chunk_by(|a, b| a == b) {
@@ -449,7 +496,6 @@ impl Encoder {
             indices,
             headers,
             data,
-            planes: scratch,
             noise,
             ..
         } = self;
@@ -463,12 +509,9 @@ impl Encoder {
             }
             Kind::Pixels => planes::put_together(pixels, header.alpha, data),
             Kind::Predicted => {
-                scratch.clear();
-                planes::put(pixels, header.alpha, scratch);
-                for plane in scratch.chunks(pixels.len()) {
-                    planes::predict(plane, header.rect.w as usize, data);
-                }
-                *noise += scratch.len();
+                let (w, h) = (header.rect.w as usize, header.rect.h as usize);
+                planes::put_predicted(pixels.chunks(w), (w, h), header.alpha, data);
+                *noise += planes::len(pixels.len(), header.alpha);
             }
             Kind::Xor => {
                 for (new, old) in pixels.iter_mut().zip(other.iter()) {

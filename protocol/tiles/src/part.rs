@@ -16,13 +16,19 @@ pub(crate) const MAX_PARTS: u32 = 256;
 
 /// Bodies of fewer bytes gain nothing from zstd.
 const WORTH_COMPRESSING: usize = 48;
-/// The highest level for what a predictor missed: there is next to nothing in it to be found again.
-const NOISE_LEVEL: i32 = 1;
+/// For what a predictor missed, where links are quick: there is next to nothing in it to be found
+/// again, so that looking for matches is most of the time, and entropy coding alone most of the gain.
+const NOISE_LEVEL: i32 = -60;
+/// The same on a slow link, where bytes are dearer than time.
+const NOISE_LEVEL_SLOW: i32 = 1;
 
 /// A part of a batch that is packed and not compressed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Part {
-    pub(crate) body: Vec<u8>,
+    /// The body, behind room that is not needed.
+    pub(crate) buffer: Vec<u8>,
+    /// Where the body begins.
+    pub(crate) start: usize,
     pub(crate) copies: bool,
     /// Most of it is what a predictor missed.
     pub(crate) is_noise: bool,
@@ -32,17 +38,30 @@ pub struct Part {
 impl Part {
     /// Bytes before compression.
     pub fn len(&self) -> usize {
-        self.body.len()
+        self.body().len()
     }
 
     /// Whether there are no bytes, as in one whose buffer was taken.
     pub fn is_empty(&self) -> bool {
-        self.body.is_empty()
+        self.body().is_empty()
     }
 
-    /// The buffer, for [`crate::Encoder::recycle`].
+    /// The buffer, which an [`crate::Outlet`] may give back.
     pub fn into_buffer(self) -> Vec<u8> {
-        self.body
+        self.buffer
+    }
+
+    fn body(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// The level that is worth its time for these bytes.
+    fn worthwhile_level(&self) -> i32 {
+        match (self.is_noise, self.level > 1) {
+            (true, true) => NOISE_LEVEL_SLOW,
+            (true, false) => self.level.min(NOISE_LEVEL),
+            (false, _) => self.level,
+        }
     }
 }
 
@@ -54,6 +73,8 @@ pub struct Squeezed(Vec<u8>);
 pub struct Squeezer {
     zstd: Compressor<'static>,
     level: i32,
+    /// What zstd writes to, which is more room than it then takes.
+    scratch: Vec<u8>,
 }
 
 impl Default for Squeezer {
@@ -71,43 +92,49 @@ impl Squeezer {
         let _ = zstd.include_checksum(false);
         let entropy = CParameter::LiteralCompressionMode(ParamSwitch::Enable);
         let _ = zstd.set_parameter(entropy);
-        Self { zstd, level: 1 }
+        Self {
+            zstd,
+            level: 1,
+            scratch: Vec::new(),
+        }
     }
 
     /// Compresses a part.
     pub fn squeeze(&mut self, part: &Part) -> Squeezed {
         let mut bytes = Vec::new();
         self.append(part, &mut bytes);
-        // It may wait for the others of its batch.
-        bytes.shrink_to_fit();
         Squeezed(bytes)
     }
 
     /// Appends a part, compressed, to `out`.
     pub(crate) fn append(&mut self, part: &Part, out: &mut Vec<u8>) {
         let flags = if part.copies { COPIES } else { 0 };
-        let (body, start) = (&part.body, out.len());
-        if body.len() >= WORTH_COMPRESSING {
-            self.set_level(if part.is_noise {
-                part.level.min(NOISE_LEVEL)
-            } else {
-                part.level
-            });
+        let body = part.body();
+        if let Some(squeezed) = self.compress(part) {
+            // It may wait for the others of its batch, so that it gets no more room than it takes.
+            out.reserve_exact(1 + varint::len(body.len() as u32) + squeezed.len());
             out.push(flags | COMPRESSED);
             varint::put(body.len() as u32, out);
-            let head = out.len();
-            out.resize(head + compress_bound(body.len()), 0);
-            let size = self.zstd.compress_to_buffer(body, &mut out[head..]);
-            if let Ok(size) = size.map(|size| head + size)
-                && size - start <= body.len()
-            {
-                out.truncate(size);
-                return;
-            }
-            out.truncate(start);
+            out.extend_from_slice(squeezed);
+        } else {
+            out.reserve_exact(body.len() + 1);
+            out.push(flags);
+            out.extend_from_slice(body);
         }
-        out.push(flags);
-        out.extend_from_slice(body);
+    }
+
+    /// The body as a zstd frame, where that is smaller.
+    fn compress(&mut self, part: &Part) -> Option<&[u8]> {
+        let body = part.body();
+        if body.len() < WORTH_COMPRESSING {
+            return None;
+        }
+        self.set_level(part.worthwhile_level());
+        self.scratch.clear();
+        self.scratch.reserve(compress_bound(body.len()));
+        let size = self.zstd.compress_to_buffer(body, &mut self.scratch).ok()?;
+        let head = 1 + varint::len(body.len() as u32);
+        (head + size <= body.len()).then_some(&self.scratch[..size])
     }
 
     fn set_level(&mut self, level: i32) {

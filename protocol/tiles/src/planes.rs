@@ -6,6 +6,10 @@
 //! What repeats, as letters do, is better off with the bytes of a pixel together: zstd finds it once
 //! then, and not once in each plane.
 
+use crate::geometry::TILE;
+
+const SIDE: usize = TILE as usize;
+
 /// Appends the planes of `pixels`.
 pub fn put(pixels: &[u32], alpha: bool, out: &mut Vec<u8>) {
     out.extend(pixels.iter().map(|p| (p >> 8) as u8));
@@ -82,7 +86,8 @@ pub fn take(planes: &[u8], alpha: bool, out: &mut [u32]) {
 }
 
 /// Appends what the median predictor (LOCO-I) missed of a plane of rows of `w`.
-pub fn predict(plane: &[u8], w: usize, out: &mut Vec<u8>) {
+#[cfg(test)]
+fn predict(plane: &[u8], w: usize, out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + plane.len(), 0);
     let mut rows = plane.chunks(w).zip(out[start..].chunks_mut(w));
@@ -104,6 +109,64 @@ pub fn predict(plane: &[u8], w: usize, out: &mut Vec<u8>) {
             *missed = here.wrapping_sub(median(*left, *up, *corner));
         }
         above = row;
+    }
+}
+
+/// Appends what [`predict`] does of each of the planes that [`put`] makes, in one pass over rows of
+/// at most [`TILE`] pixels.
+pub fn put_predicted<'a>(
+    rows: impl Iterator<Item = &'a [u32]>,
+    (w, h): (usize, usize),
+    alpha: bool,
+    out: &mut Vec<u8>,
+) {
+    match alpha {
+        true => put_predicted_planes::<4>(rows, (w, h), out),
+        false => put_predicted_planes::<3>(rows, (w, h), out),
+    }
+}
+
+/// A row of a plane behind what counts as the left neighbour of its first byte.
+type PlaneRow = [u8; SIDE + 1];
+
+fn put_predicted_planes<'a, const N: usize>(
+    rows: impl Iterator<Item = &'a [u32]>,
+    (w, h): (usize, usize),
+    out: &mut Vec<u8>,
+) {
+    let (start, area) = (out.len(), w * h);
+    out.resize(start + N * area, 0);
+    let out = &mut out[start..];
+    // Zeros above and to the left of the first row make the median the left neighbour there.
+    let mut above: [PlaneRow; N] = [[0; SIDE + 1]; N];
+    let mut here = above;
+    for (y, pixels) in rows.take(h).enumerate() {
+        let pixels = &pixels[..w.min(SIDE)];
+        for (plane, (row, above)) in here.iter_mut().zip(&mut above).enumerate() {
+            // The byte above three times over makes the median that byte in the first column.
+            row[0] = above[1];
+            above[0] = above[1];
+            split(plane, pixels, &mut row[1..]);
+            let missed = &mut out[plane * area + y * w..][..pixels.len()];
+            let known = row.iter().zip(&above[1..]).zip(&*above);
+            for ((missed, here), ((left, up), corner)) in
+                missed.iter_mut().zip(&row[1..]).zip(known)
+            {
+                *missed = here.wrapping_sub(median(*left, *up, *corner));
+            }
+        }
+        std::mem::swap(&mut above, &mut here);
+    }
+}
+
+/// The bytes of a plane.
+fn split(plane: usize, pixels: &[u32], out: &mut [u8]) {
+    let pairs = out.iter_mut().zip(pixels);
+    match plane {
+        0 => pairs.for_each(|(out, p)| *out = (p >> 8) as u8),
+        1 => pairs.for_each(|(out, p)| *out = (*p as u8).wrapping_sub((p >> 8) as u8)),
+        2 => pairs.for_each(|(out, p)| *out = ((p >> 16) as u8).wrapping_sub((p >> 8) as u8)),
+        _ => pairs.for_each(|(out, p)| *out = (p >> 24) as u8),
     }
 }
 
@@ -191,6 +254,24 @@ mod tests {
             let mask = if alpha { 0 } else { 0xff00_0000 };
             let expected: Vec<_> = pixels.iter().map(|p| p | mask).collect();
             prop_assert_eq!(back, expected);
+        }
+
+        #[test]
+        fn rows_are_predicted_as_their_planes_are(
+            rows in prop::collection::vec(prop::collection::vec(any::<u32>(), SIDE), 1..=SIDE),
+            w in 1..=SIDE,
+            alpha: bool,
+            before in prop::collection::vec(any::<u8>(), 0..3),
+        ) {
+            let rows: Vec<_> = rows.iter().map(|row| &row[..w]).collect();
+            let mut planes = Vec::new();
+            put(&rows.concat(), alpha, &mut planes);
+            let mut expected = before.clone();
+            let area = w * rows.len();
+            planes.chunks(area).for_each(|plane| predict(plane, w, &mut expected));
+            let mut out = before;
+            put_predicted(rows.iter().copied(), (w, rows.len()), alpha, &mut out);
+            prop_assert_eq!(out, expected);
         }
 
         #[test]

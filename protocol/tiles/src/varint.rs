@@ -9,6 +9,11 @@ pub fn put(mut value: u32, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
+/// Bytes that [`put`] appends.
+pub fn len(value: u32) -> usize {
+    (u32::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Bytes that are read from the front.
 pub struct Reader<'a>(pub &'a [u8]);
 

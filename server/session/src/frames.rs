@@ -122,9 +122,6 @@ impl App {
     pub(crate) fn hear_squeezed(&mut self) {
         for done in self.squeeze.done() {
             self.encoder.learn(done.packed, done.squeezed);
-            for buffer in done.buffers {
-                self.encoder.recycle(buffer);
-            }
             let (expected, bytes) = (done.expected as u64, done.squeezed as u64);
             let counted = &mut self.counters.frame_bytes;
             *counted = (*counted + bytes).saturating_sub(expected);

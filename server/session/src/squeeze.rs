@@ -64,8 +64,6 @@ pub struct Done {
     pub squeezed: usize,
     /// How many had been expected.
     pub expected: usize,
-    /// Buffers for the encoder.
-    pub buffers: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -87,6 +85,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     queue: Queue<(Frame, Expected)>,
+    /// Buffers of parts that are compressed, for those that come next.
+    spare: Vec<Vec<u8>>,
     threads: usize,
     most_threads: usize,
     /// Threads that wait for work.
@@ -103,6 +103,7 @@ impl Squeeze {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 queue: Queue::default(),
+                spare: Vec::new(),
                 threads: 0,
                 most_threads: cores.min(MOST_THREADS),
                 idle: 0,
@@ -114,8 +115,12 @@ impl Squeeze {
         });
         let parts = shared.clone();
         encoder.set_outlet(Box::new(move |part| {
-            parts.locked().queue.add(part);
+            let mut state = parts.locked();
+            state.queue.add(part);
+            let spare = state.spare.pop();
+            drop(state);
             parts.see_to_it();
+            spare
         }));
         Self { shared, done }
     }
@@ -198,7 +203,10 @@ impl Shared {
                     drop(state);
                     let squeezed = squeezer.squeeze(&part);
                     state = self.locked();
-                    state.queue.squeezed(place, squeezed, part.into_buffer());
+                    state.queue.squeezed(place, squeezed);
+                    if state.spare.len() < state.most_threads {
+                        state.spare.push(part.into_buffer());
+                    }
                 }
                 Some(Task::Leave(batch)) => {
                     drop(state);
@@ -220,6 +228,9 @@ impl Shared {
             }
         }
         state.threads -= 1;
+        if state.threads == 0 {
+            state.spare.clear();
+        }
     }
 
     fn leave(&self, batch: queue::Ready<(Frame, Expected)>) {
@@ -232,7 +243,6 @@ impl Shared {
             packed: expected.packed,
             squeezed: content.len() - units,
             expected: expected.squeezed,
-            buffers: batch.buffers,
         };
         frame.leave(content);
         self.under_way.fetch_sub(1, Ordering::Release);

@@ -23,7 +23,6 @@ pub(super) struct Queue<E> {
 struct Batch<E> {
     /// Number 0 is for what is known only at the end and goes before all others.
     parts: BTreeMap<u32, State>,
-    buffers: Vec<Vec<u8>>,
     end: Option<E>,
 }
 
@@ -51,7 +50,6 @@ pub(super) enum Task<E> {
 #[derive(Debug)]
 pub(super) struct Ready<E> {
     pub(super) parts: Vec<Squeezed>,
-    pub(super) buffers: Vec<Vec<u8>>,
     pub(super) end: E,
 }
 
@@ -90,7 +88,6 @@ impl<E> Queue<E> {
         if self.batches.back().is_none_or(|last| last.end.is_some()) {
             self.batches.push_back(Batch {
                 parts: BTreeMap::new(),
-                buffers: Vec::new(),
                 end: None,
             });
         }
@@ -130,13 +127,12 @@ impl<E> Queue<E> {
         None
     }
 
-    /// A part is compressed, and its buffer free.
-    pub(super) fn squeezed(&mut self, place: Place, squeezed: Squeezed, buffer: Vec<u8>) {
+    /// A part is compressed.
+    pub(super) fn squeezed(&mut self, place: Place, squeezed: Squeezed) {
         let Place(batch, part) = place;
         // A batch leaves only when none of its parts is taken.
         if let Some(batch) = self.batches.get_mut((batch - self.first) as usize) {
             batch.parts.insert(part, State::Squeezed(squeezed));
-            batch.buffers.push(buffer);
         }
     }
 
@@ -159,7 +155,6 @@ impl<E> Batch<E> {
         });
         Some(Ready {
             parts: parts.collect(),
-            buffers: self.buffers,
             end: self.end?,
         })
     }
@@ -214,12 +209,11 @@ mod tests {
                     Step::Finish(_) if doing.is_empty() => {}
                     Step::Finish(n) => match doing.remove(n % doing.len()) {
                         Task::Squeeze(place, part) => {
-                            queue.squeezed(place, squeezer.squeeze(&part), part.into_buffer());
+                            queue.squeezed(place, squeezer.squeeze(&part));
                         }
                         Task::Leave(ready) => {
                             prop_assert_eq!(ready.end.0, left, "in order");
                             prop_assert_eq!(ready.parts.len(), ready.end.1);
-                            prop_assert_eq!(ready.buffers.len(), ready.end.1);
                             left += 1;
                             queue.left();
                         }
