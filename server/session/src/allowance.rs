@@ -24,8 +24,10 @@ pub const SMALLEST: u64 = 2 << 10;
 const BURST: Duration = Duration::from_millis(16);
 /// At most so much is under way above twice what the way holds.
 const SPARE: Duration = Duration::from_millis(30);
-/// And so much in all, however fast the way has been: it may not be so any more.
-const MOST_UNDER_WAY: u64 = 512 << 10;
+/// And so much in all, however fast the way has been: it may not be so any more. A photograph that
+/// fills a screen goes as one, where a way carries it within [`SPARE`]: in pieces each would wait for
+/// the one before to be acknowledged.
+const MOST_UNDER_WAY: u64 = 2 << 20;
 /// A way of which little is known may well carry so many times more.
 const HOPE: f64 = 4.0;
 /// A way of which little is known is taken to carry this much in a round trip.
