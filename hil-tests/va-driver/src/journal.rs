@@ -1,0 +1,220 @@
+//! What the driver writes down: a log for people, counters for tests; and the faults it is told to have.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+
+use crate::refusal::{Done, refuse};
+use crate::sys::memory::Identity;
+use crate::va::status;
+
+/// Names a file that log lines are appended to, besides standard error.
+pub const LOG: &str = "HELIOSTAT_VA_LOG";
+/// Names a file that holds the counters; `%p` in it becomes the process's number.
+pub const COUNTERS: &str = "HELIOSTAT_VA_COUNTERS";
+/// Lists calls that fail, as `vaEndPicture:3,vaCreateContext:1`.
+pub const FAULTS: &str = "HELIOSTAT_VA_FAULTS";
+
+/// Writes lines.
+#[derive(Debug)]
+pub struct Log {
+    file: Option<File>,
+}
+
+impl Log {
+    /// As the environment says.
+    pub fn from_environment() -> Self {
+        let path = std::env::var_os(LOG);
+        let open = |path| File::options().append(true).create(true).open(path).ok();
+        Self {
+            file: path.and_then(open),
+        }
+    }
+
+    /// Writes a line, without its end.
+    pub fn line(&mut self, line: &str) {
+        let line = format!("heliostat-va: {line}\n");
+        // A log that cannot be written must not keep pictures from being encoded.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        if let Some(file) = &mut self.file {
+            let _ = file.write_all(line.as_bytes());
+        }
+    }
+}
+
+/// Calls that are to fail.
+#[derive(Debug, Default)]
+pub struct Faults {
+    /// Entry point and number of its call, from 1.
+    planned: Vec<(String, u32)>,
+    calls: BTreeMap<&'static str, u32>,
+}
+
+impl Faults {
+    /// Reads a list. Names that no entry point has are an error: a test that misspells one would
+    /// otherwise pass for the wrong reason.
+    pub fn parse(list: &str, names: &[&str]) -> Result<Self, String> {
+        let mut planned = Vec::new();
+        for item in list
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+        {
+            let (name, number) = item.split_once(':').unwrap_or((item, "1"));
+            let number = number.parse().ok().filter(|number| *number > 0);
+            let Some(number) = number.filter(|_| names.contains(&name)) else {
+                return Err(format!("{item:?} is no entry point and number of a call"));
+            };
+            planned.push((name.to_owned(), number));
+        }
+        Ok(Self {
+            planned,
+            calls: BTreeMap::new(),
+        })
+    }
+
+    /// Counts a call; refuses it where that was planned.
+    pub fn count(&mut self, name: &'static str) -> Done {
+        let calls = self.calls.entry(name).or_default();
+        *calls += 1;
+        let number = *calls;
+        match self
+            .planned
+            .iter()
+            .any(|(n, at)| n == name && *at == number)
+        {
+            true => refuse(
+                status::OPERATION_FAILED,
+                format!("call {number} fails as the list of faults has it"),
+            ),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What happened to the buffer of a surface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// `imported`, `exported`, or both.
+    pub roles: (bool, bool),
+    /// `memfd`, `udmabuf` or `dma-buf`.
+    pub backing: &'static str,
+    /// Fourcc and size in pixels.
+    pub picture: String,
+    /// How often the driver mapped it for the codec or a conversion, as hardware would read or write.
+    pub mapped: u64,
+    /// How often a client mapped it through a derived image.
+    pub lent: u64,
+    /// How often a client had it copied, by `vaGetImage` or `vaPutImage`.
+    pub copied: u64,
+    /// Pictures that were encoded from it, decoded into it, and converted from and into it.
+    pub uses: [u64; 4],
+}
+
+/// Index into `Counts::uses`.
+#[derive(Debug, Clone, Copy)]
+pub enum Use {
+    /// It was an encoder's input.
+    Encoded,
+    /// A decoder wrote it.
+    Decoded,
+    /// A conversion read it.
+    ProcessedFrom,
+    /// A conversion wrote it.
+    ProcessedInto,
+}
+
+/// Counters of all buffers that other processes or drivers share, by inode.
+#[derive(Debug)]
+pub struct Counters {
+    path: Option<String>,
+    all: BTreeMap<Identity, Counts>,
+    dirty: bool,
+}
+
+impl Counters {
+    /// As the environment says.
+    pub fn from_environment() -> Self {
+        let path = std::env::var(COUNTERS).ok();
+        let number = std::process::id().to_string();
+        Self {
+            path: path.map(|path| path.replace("%p", &number)),
+            all: BTreeMap::new(),
+            dirty: false,
+        }
+    }
+
+    /// The counters of a buffer, to be changed.
+    pub fn of(&mut self, identity: Identity) -> &mut Counts {
+        self.dirty = true;
+        self.all.entry(identity).or_default()
+    }
+
+    /// Writes the file where something has changed that somebody shares.
+    pub fn flush(&mut self) -> std::io::Result<()> {
+        let Some(path) = self.path.as_ref().filter(|_| self.dirty) else {
+            return Ok(());
+        };
+        let beside = format!("{path}.new");
+        std::fs::write(&beside, self.text())?;
+        std::fs::rename(&beside, path)?;
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// One line a shared buffer, of `name=value`.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (identity, counts) in &self.all {
+            let role = match counts.roles {
+                (false, false) => continue,
+                (true, false) => "imported",
+                (false, true) => "exported",
+                (true, true) => "imported+exported",
+            };
+            let Identity { device, inode } = identity;
+            let [encoded, decoded, from, into] = counts.uses;
+            let Counts {
+                backing,
+                picture,
+                mapped,
+                lent,
+                copied,
+                ..
+            } = counts;
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "inode={inode} device={device} role={role} backing={backing} {picture} \
+                 mapped={mapped} lent={lent} copied={copied} encoded={encoded} decoded={decoded} \
+                 processed-from={from} processed-into={into}",
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_comes_at_its_call_and_once() {
+        let names = ["vaEndPicture", "vaMapBuffer"];
+        let mut faults = Faults::parse("vaEndPicture:2, vaMapBuffer", &names).unwrap();
+        let fails = |faults: &mut Faults, name| faults.count(name).is_err();
+        assert!(!fails(&mut faults, "vaEndPicture"));
+        assert!(fails(&mut faults, "vaEndPicture"));
+        assert!(!fails(&mut faults, "vaEndPicture"));
+        assert!(fails(&mut faults, "vaMapBuffer"));
+        assert!(!fails(&mut faults, "vaMapBuffer"));
+    }
+
+    #[test]
+    fn misspelt_fault_is_an_error() {
+        for list in ["vaEndPictures:1", "vaEndPicture:0", "vaEndPicture:x"] {
+            assert!(Faults::parse(list, &["vaEndPicture"]).is_err(), "{list}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! C's structures out of bytes.
+
+use crate::va;
+
+/// Types of which every pattern of bits is a value.
+///
+/// # Safety
+///
+/// The type is `repr(C)`, of integers, raw pointers and arrays of those.
+pub unsafe trait Plain: Copy {}
+
+macro_rules! plain {
+    ($($name:ident)*) => {
+        $(
+            // SAFETY: `va.rs` defines it as `repr(C)` and of integers, raw pointers and arrays.
+            unsafe impl Plain for va::$name {}
+        )*
+    };
+}
+
+plain! {
+    PictureParameterH264 IqMatrixH264 SliceParameterH264
+    EncSequenceParameterH264 EncPictureParameterH264 EncSliceParameterH264
+    EncPackedHeaderParameter EncMiscRateControl EncMiscFrameRate EncMiscHrd EncMiscQualityLevel
+    ProcPipelineParameter ProcPipelineCaps PrimeSurfaceDescriptor Image ImageFormat SurfaceAttrib
+    ConfigAttrib CodedBufferSegment Rectangle DrmFormatModifierList
+}
+
+/// The structure that `bytes` begin with; nothing where they are too few.
+pub fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: that many bytes are there, they need no alignment, and all values are valid.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// A structure of zeros.
+pub fn zeroed<T: Plain>() -> T {
+    // SAFETY: zeros are a value of such types.
+    unsafe { std::mem::zeroed() }
+}
+
+/// The bytes of a structure, the padding included, which `T` had zeroed.
+pub fn to_bytes<T: Plain>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![0; size_of::<T>()];
+    // SAFETY: both are that long; padding of a value made by `zeroed` or by C is initialised memory.
+    unsafe {
+        std::ptr::copy_nonoverlapping(
+            std::ptr::from_ref(value).cast::<u8>(),
+            bytes.as_mut_ptr(),
+            bytes.len(),
+        );
+    }
+    bytes
+}
+
+/// The rectangle that a client points at, if any.
+///
+/// # Safety
+///
+/// The pointer is null or that of a `VARectangle`, as libva's contract has it.
+pub unsafe fn rectangle(at: *const va::Rectangle) -> Option<va::Rectangle> {
+    // SAFETY: the caller's promise.
+    (!at.is_null()).then(|| unsafe { at.read_unaligned() })
+}
