@@ -418,13 +418,24 @@ fn packed_slice(headers: &[PackedHeader], sps: &Sps, pps: &Pps) -> Done<(SliceHe
             "a packed slice header that cannot be read with its SPS and PPS",
         );
     };
-    if length != bits {
+    // Some clients end the header where CABAC data can begin, as the slice data's syntax has it.
+    let aligned = pps.cabac && bits == length.next_multiple_of(8) && ones(&payload, length, bits);
+    if length != bits && !aligned {
         return refuse(
             status::INVALID_PARAMETER,
             format!("a packed slice header of {bits} bits, where its SPS and PPS make {length}"),
         );
     }
     Ok((header, unit))
+}
+
+fn ones(payload: &[u8], from: usize, to: usize) -> bool {
+    let mut bits = (from..to).map(|at| {
+        payload
+            .get(at / 8)
+            .is_some_and(|byte| bit((*byte).into(), 7 - at as u32 % 8))
+    });
+    bits.all(|bit| bit)
 }
 
 /// Compares what a header says with what the parameters say.

@@ -391,15 +391,11 @@ unsafe fn take_attribute(wish: &mut Wish, attribute: &va::SurfaceAttrib, count: 
     let va::GenericValue { kind, value } = attribute.value;
     let pointer = std::ptr::with_exposed_provenance::<c_void>(value as usize);
     let integer = value as u32;
-    if attribute.flags & surface_attrib::SETTABLE == 0 {
-        return refuse(
-            status::ATTR_NOT_SUPPORTED,
-            format!(
-                "surface attribute {} is not marked as to be set",
-                attribute.kind
-            ),
-        );
-    }
+    // FFmpeg's decoders leave the type of the value and the flags at 0, and real drivers do not look.
+    let kind = match kind {
+        0 => surface_attrib::TYPE_INTEGER,
+        kind => kind,
+    };
     match (attribute.kind, kind) {
         (surface_attrib::PIXEL_FORMAT, surface_attrib::TYPE_INTEGER) => {
             wish.fourcc = Some(integer);
