@@ -47,7 +47,7 @@ impl Colour {
         let full_range = match (properties.color_range, is_rgb) {
             (colour::RANGE_UNKNOWN, is_rgb) => is_rgb,
             (colour::RANGE_FULL, _) => true,
-            (colour::RANGE_REDUCED, false) => false,
+            (colour::RANGE_REDUCED, _) => false,
             (range, _) => {
                 return refuse(
                     status::INVALID_VALUE,
@@ -90,21 +90,48 @@ impl Pixels {
     /// A picture of `format` and `size`, from one whose colours are `from`, so that they become `to`.
     pub fn convert(self, from: Colour, to: Colour, format: Format, size: (u32, u32)) -> Self {
         let scaled = self.scale(size);
+        let full = |colour: Colour| Colour {
+            full_range: true,
+            ..colour
+        };
         match (scaled.format.rgb, format.rgb) {
-            (Some(before), Some(after)) => scaled.reorder(before, after, format),
-            (Some(before), None) => scaled.to_planes(before, to, format),
-            (None, Some(after)) => scaled.to_rgb(from, after, format),
             (None, None) if from == to => scaled,
             (None, None) => {
                 let between = crate::format::ALL[1];
-                let bytes = between.rgb.unwrap_or(Bytes {
-                    places: [2, 1, 0, 3],
-                    alpha: false,
-                });
-                let rgb = scaled.to_rgb(from, bytes, between);
-                rgb.to_planes(bytes, to, format)
+                let rgb = scaled.convert(from, full(to), between, size);
+                rgb.convert(full(to), to, format, size)
+            }
+            (Some(before), None) => scaled
+                .stretch_range(from, full(from))
+                .to_planes(before, to, format),
+            (None, Some(after)) => {
+                let rgb = scaled.to_rgb(from, after, format);
+                rgb.stretch_range(full(to), to)
+            }
+            (Some(before), Some(after)) => {
+                let full_range = scaled.stretch_range(from, full(from));
+                full_range
+                    .reorder(before, after, format)
+                    .stretch_range(full(to), to)
             }
         }
+    }
+
+    /// Red, green and blue between 0 to 255 and 16 to 235.
+    fn stretch_range(mut self, from: Colour, to: Colour) -> Self {
+        let Some(bytes) = self.format.rgb.filter(|_| from.full_range != to.full_range) else {
+            return self;
+        };
+        let other = |value: u8| match to.full_range {
+            true => byte((i32::from(value) - 16) * fixed(255.0 / 219.0)),
+            false => byte(i32::from(value) * fixed(219.0 / 255.0) + fixed(16.0)),
+        };
+        for pixel in self.planes[0].chunks_exact_mut(4) {
+            for place in &bytes.places[..3] {
+                pixel[*place] = other(pixel[*place]);
+            }
+        }
+        self
     }
 
     fn scale(self, size: (u32, u32)) -> Self {

@@ -1,0 +1,10 @@
+//! The driver as clients see it: through libva, each test in a process of its own.
+
+mod client;
+mod faults;
+mod pictures;
+mod refusals;
+mod stage;
+mod surfaces;
+mod sys;
+mod third_parties;
