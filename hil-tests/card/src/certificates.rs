@@ -14,6 +14,8 @@ const PIV_CARD_AUTH: &[u64] = &[2, 16, 840, 1, 101, 3, 6, 8];
 const SMART_CARD_LOGON: &[u64] = &[1, 3, 6, 1, 4, 1, 311, 20, 2, 2];
 const USER_PRINCIPAL_NAME: &[u64] = &[1, 3, 6, 1, 4, 1, 311, 20, 2, 3];
 
+const OF_CARDS: &str = "Heliostat test cards";
+
 /// An authority for tests. The same name is the same authority, certificate and all.
 #[derive(Debug)]
 pub struct TestCa {
@@ -34,8 +36,17 @@ pub(crate) struct Subject<'a> {
 impl TestCa {
     /// The authority of this name.
     pub fn named(name: &str) -> Self {
+        Self::made(name, false)
+    }
+
+    /// The same authority, key and name, whose own certificate has expired.
+    pub fn expired(name: &str) -> Self {
+        Self::made(name, true)
+    }
+
+    fn made(name: &str, expired: bool) -> Self {
         let key = Key::derive(name, "certificate authority", Algorithm::P256);
-        let mut params = params(name, &key, false);
+        let mut params = params(name, &key, expired);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).expect("names are plain text");
@@ -48,7 +59,12 @@ impl TestCa {
 
     /// The authority that certifies cards unless they are told otherwise.
     pub fn of_cards() -> Self {
-        Self::named("Heliostat test cards")
+        Self::named(OF_CARDS)
+    }
+
+    /// That authority once its time is over.
+    pub fn of_cards_expired() -> Self {
+        Self::expired(OF_CARDS)
     }
 
     /// Its certificate as PEM.

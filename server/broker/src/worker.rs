@@ -222,7 +222,7 @@ impl Worker {
 
     /// Ends it at once, and what its modules started.
     pub fn kill(&mut self) {
-        self.process.kill();
+        self.process.kill_with_descendants();
         self.stage = Stage::Over;
     }
 }
@@ -244,7 +244,7 @@ pub async fn wait_for_adopted(pid: u32, started: u64) {
         return;
     };
     if timeout(CLOSING, process.exited()).await.is_err() {
-        process.kill();
+        process.kill_with_descendants();
     }
 }
 

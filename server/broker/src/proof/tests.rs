@@ -327,6 +327,23 @@ fn certificate_that_no_authority_vouches_for_now_is_refused() {
 }
 
 #[test]
+fn authority_whose_own_certificate_is_out_of_date_vouches_for_nobody() {
+    let alice = certificate_of(&Recipe::new("alice"));
+    let expired = TestCa::of_cards_expired().pem();
+    let judge = |pem: &str, now| {
+        let trusted = Authorities::from_pem(pem).unwrap();
+        from_certificate(&alice, now, Some(&trusted)).map(drop)
+    };
+    // 2024-12-31: the same certificate, while it was good.
+    let before = 1_735_603_200;
+    assert_eq!(judge(&expired, before), Ok(()));
+    assert_eq!(judge(&expired, NOW), Err(ProofError::Untrusted));
+    // The authority has a new certificate; the site's file may still have the old one.
+    let both = format!("{expired}{}", TestCa::of_cards().pem());
+    assert_eq!(judge(&both, NOW), Ok(()));
+}
+
+#[test]
 fn certificate_of_another_card_does_not_vouch_for_this_one() {
     let thief = Recipe::new("mallory").certificates_of("alice");
     let certified = from_certificate(&certificate_of(&thief), NOW, Some(&authorities())).unwrap();

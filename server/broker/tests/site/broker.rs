@@ -92,6 +92,7 @@ impl Broker {
         let said = more
             .lines()
             .filter_map(|line| line.strip_prefix("# policy: "));
+        let said = said.flat_map(|line| [line, "\n"]);
         let policy: String = std::iter::once(policy).chain(said).collect();
         std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
         // A greeter that only has to be there: tests speak in its place.
@@ -229,7 +230,8 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         if UnixStream::connect(self.socket()).is_ok() {
-            for session in self.sessions() {
+            // One that is just being started has no number yet, and 0 would mean ourselves.
+            for session in self.sessions().iter().filter(|session| session.pid > 0) {
                 let _ = kill(Pid::from_raw(session.pid as i32), Signal::SIGKILL);
             }
             let started = std::time::Instant::now();

@@ -4,6 +4,10 @@
 //! machine has; otherwise the only person is whoever runs the tests.
 
 mod broker;
+mod greeter;
+#[expect(dead_code, reason = "other tests want more of a person")]
+#[path = "../greeters/person.rs"]
+mod person;
 mod terminal;
 
 mod admin;
@@ -11,6 +15,7 @@ mod attach;
 mod faults;
 mod figures;
 mod isolation;
+mod logins;
 mod metrics;
 mod no_udp;
 mod proofs;

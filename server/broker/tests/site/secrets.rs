@@ -1,29 +1,21 @@
 //! What a person types at a greeter is in nothing that the broker writes.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use heliostat_wire::control::ToBroker;
-use nix::unistd::User;
-use rustix::process::{Gid, Uid};
-use rustix::thread::{set_thread_gid, set_thread_uid};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::broker::{Broker, eventually, small_session};
-use crate::terminal::DEADLINE;
-
-#[expect(dead_code, reason = "other tests want more of a person")]
-#[path = "../greeters/person.rs"]
-mod person;
+use crate::greeter::Greeter;
+use crate::person::Person;
 
 const RIGHT: &str = "correct-horse-battery-staple";
 const WRONG: &str = "incorrect-horse-battery-staple";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_are_in_no_audit_line_no_log_and_no_store() {
-    let Some(person) = person::Person::new(RIGHT) else {
+    let Some(person) = Person::new(RIGHT) else {
         return;
     };
     let logs = tempfile::tempdir().unwrap();
@@ -41,11 +33,9 @@ async fn passwords_are_in_no_audit_line_no_log_and_no_store() {
 
     let mut terminal = broker.terminal("a").await;
     terminal.send(ToBroker::Login { seq: 1 }).await;
-    let greeters = broker.folder().join("run/greeters");
-    eventually("the greeter is served", || socket_in(&greeters).is_some()).await;
-    let socket = socket_in(&greeters).unwrap();
+    let greeter = Greeter::connect(&broker).await;
     let name = person.name().to_owned();
-    tokio::task::spawn_blocking(move || log_in(&socket, &name))
+    tokio::task::spawn_blocking(move || log_in(greeter, &name))
         .await
         .unwrap();
     eventually("the login is audited", || broker.audited("login") == 1).await;
@@ -72,59 +62,20 @@ async fn passwords_are_in_no_audit_line_no_log_and_no_store() {
     assert!(looked_at > 4, "{looked_at} files");
 }
 
-fn socket_in(greeters: &Path) -> Option<PathBuf> {
-    let mut folders = fs::read_dir(greeters).ok()?;
-    let socket = folders.next()?.ok()?.path().join("greetd.sock");
-    socket.exists().then_some(socket)
-}
-
 /// Logs in as a greeter would, after a wrong password.
-fn log_in(socket: &Path, name: &str) {
-    let mut greeter = connect(socket);
-    let mut ask = |request: Value| {
-        let said = request.to_string();
-        greeter
-            .write_all(&(said.len() as u32).to_ne_bytes())
-            .unwrap();
-        greeter.write_all(said.as_bytes()).unwrap();
-        let mut length = [0; 4];
-        greeter.read_exact(&mut length).unwrap();
-        let mut answer = vec![0; u32::from_ne_bytes(length) as usize];
-        greeter.read_exact(&mut answer).unwrap();
-        serde_json::from_slice::<Value>(&answer).unwrap()
-    };
-    let tries = [
+fn log_in(mut greeter: Greeter, name: &str) {
+    for (name, password, outcome) in [
         (RIGHT, WRONG, "error"),
         (name, WRONG, "error"),
         (name, RIGHT, "success"),
-    ];
-    for (name, password, outcome) in tries {
-        let asked = ask(json!({ "type": "create_session", "username": name }));
-        assert_eq!(asked["auth_message_type"], "secret", "{asked}");
-        let answer = json!({ "type": "post_auth_message_response", "response": password });
-        let answered = ask(answer);
-        assert_eq!(answered["type"], outcome, "{answered}");
+    ] {
+        greeter.name(name);
+        assert_eq!(greeter.password(password)["type"], outcome);
         if outcome == "error" {
-            ask(json!({ "type": "cancel_session" }));
+            greeter.ask(json!({ "type": "cancel_session" }));
         }
     }
-    let started = ask(json!({ "type": "start_session", "cmd": [], "env": [] }));
-    assert_eq!(started["type"], "success", "{started}");
-}
-
-/// Connects as the greeter's user: the broker asks the kernel who it is. Only the thread that
-/// connects becomes that user.
-fn connect(socket: &Path) -> UnixStream {
-    let games = User::from_name("games").unwrap().unwrap();
-    let socket = socket.to_owned();
-    let connecting = std::thread::spawn(move || {
-        set_thread_gid(Gid::from_raw(games.gid.as_raw())).unwrap();
-        set_thread_uid(Uid::from_raw(games.uid.as_raw())).unwrap();
-        UnixStream::connect(socket).unwrap()
-    });
-    let stream = connecting.join().unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream
+    greeter.start(false);
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

@@ -17,6 +17,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 pub struct Terminal {
     pub id: String,
+    /// The name that it gives itself.
+    pub name: String,
     pub dialer: Dialer,
     broker: SocketAddr,
     pin: KeyPin,
@@ -42,6 +44,7 @@ impl Terminal {
     pub fn new(id: &str, broker: SocketAddr, pin: KeyPin) -> Self {
         Self {
             id: id.to_owned(),
+            name: format!("desk {id}"),
             dialer: Dialer::new(Identity::generate().unwrap()),
             broker,
             pin,
@@ -53,7 +56,7 @@ impl Terminal {
     pub fn hello(&self) -> ToBroker {
         ToBroker::Hello(Hello {
             terminal_id: self.id.as_str().into(),
-            name: format!("desk {}", self.id).as_str().into(),
+            name: self.name.as_str().into(),
             software: "test".into(),
             outputs: List::default(),
             boot_ms: (0, 0),
@@ -82,7 +85,7 @@ impl Terminal {
             connection.open_main(Link::Control, &self.hello()).await?;
         match main.recv().await? {
             ToTerminal::Welcome { terminal_name, .. } => {
-                assert_eq!(&*terminal_name, format!("desk {}", self.id));
+                assert_eq!(&*terminal_name, self.name);
                 Ok((connection, main))
             }
             other => panic!("{other:?}"),

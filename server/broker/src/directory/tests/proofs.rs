@@ -581,6 +581,68 @@ fn card_that_has_to_be_approved_opens_once_it_is() {
 }
 
 #[test]
+fn approval_that_one_desk_asks_for_is_not_given_by_another() {
+    // Whoever may enrol at b without asking may not so enrol what a has sent to an administrator.
+    let policy = "default.proof = \"card\"\ndefault.enrol = \"approval\"\n\
+                  default.keyless = true\n\
+                  [[rule]]\nwhen = { terminal = \"b\" }\nenrol = \"offer\"\n";
+    let keyless = "uid:04aabbccddee80";
+    for id in [alice().1.as_str(), keyless] {
+        let (recipe, with_key) = (alice().0, id != keyless);
+        let mut site = Site::with(policy, Remembered::default());
+        let at = |site: &mut Site, link, seq| {
+            let actions = site.insert(link, seq, id);
+            let greeter = start_of(&actions)?;
+            let offer = offer_of(&site.ready(greeter, None)).expect("an offer");
+            site.attached_says(greeter, offer.attach);
+            let actions = site.log_in(greeter, "alice", u64::from(seq), true);
+            Some(match with_key {
+                true => {
+                    let asked = asked(&actions, "a", id).expect("a challenge");
+                    site.answer(&asked, &recipe)
+                }
+                false => actions,
+            })
+        };
+        let (a, _) = site.online("a", 1);
+        let first = at(&mut site, a, 1).expect("a greeter");
+        assert_eq!(site.directory.cards[id].standing, Standing::Asked, "{id}");
+        assert_eq!(refusal(&first).is_some(), with_key, "{id}");
+        site.says(a, ToBroker::CardRemoved { seq: 1 });
+        let (b, _) = site.online("b", 1);
+        // There is no greeter for it there, so nothing could make it good.
+        assert_eq!(at(&mut site, b, 2), None, "{id}");
+        let actions = site.says(b, ToBroker::Retry { seq: 2 });
+        assert_eq!(refusal(&actions), Some((b, CardRefusal::Forbidden)), "{id}");
+        assert_eq!(site.directory.cards[id].standing, Standing::Asked, "{id}");
+    }
+}
+
+#[test]
+fn desk_that_offers_a_card_makes_good_no_other_desks_request() {
+    let policy = "default.proof = \"card\"\ndefault.enrol = \"approval\"\n\
+                  [[rule]]\nwhen = { terminal = \"b\" }\nenrol = \"offer\"\n";
+    let mut site = Site::with(policy, Remembered::default());
+    let (recipe, id) = alice();
+    // At both desks at once: the login at b began while nobody knew the card.
+    let (a, at_a) = greeted(&mut site, &id);
+    let (b, _) = site.online("b", 2);
+    let at_b = start_of(&site.insert(b, 1, &id)).expect("a greeter");
+    let offer = offer_of(&site.ready(at_b, None)).expect("an offer");
+    site.attached_says(at_b, offer.attach);
+    let said = site.log_in(at_b, "alice", 2, true);
+    let asked_b = asked(&said, "b", &id).expect("a challenge");
+    let said = site.log_in(at_a, "alice", 1, true);
+    let asked_a = asked(&said, "a", &id).expect("a challenge");
+    let actions = site.answer(&asked_a, &recipe);
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::Forbidden)));
+    let actions = site.answer(&asked_b, &recipe);
+    assert_eq!(refusal(&actions), Some((b, CardRefusal::Forbidden)));
+    assert_eq!(start_of(&actions), None);
+    assert_eq!(site.directory.cards[&id].standing, Standing::Asked);
+}
+
+#[test]
 fn card_that_was_given_to_another_meanwhile_is_not_bound() {
     let mut site = Site::with(
         "default.proof = \"card\"\ndefault.enrol = \"offer\"",
