@@ -92,6 +92,7 @@ impl Hub {
         addresses: Vec<IpAddr>,
         to_hub: ToHub,
     ) -> Self {
+        let hooks = Hooks::new(launcher.clone());
         Self {
             directory,
             store,
@@ -99,7 +100,7 @@ impl Hub {
             launcher,
             greeter_command,
             logins: Logins::default(),
-            hooks: Hooks::default(),
+            hooks,
             addresses,
             links: HashMap::new(),
             sessions: HashMap::new(),

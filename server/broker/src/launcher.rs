@@ -309,7 +309,7 @@ impl Launcher {
         });
         let mut running = Vec::new();
         for id in ids {
-            match self.owner_if_alive(id) {
+            match self.owner(id) {
                 Some(owner) => running.push((id, owner)),
                 None => self.clean_up(id),
             }
@@ -317,7 +317,8 @@ impl Launcher {
         running
     }
 
-    fn owner_if_alive(&self, id: SessionId) -> Option<Owner> {
+    /// Whose a session is that runs.
+    pub fn owner(&self, id: SessionId) -> Option<Owner> {
         let owner = Owner::read(&self.session_dir(id))?;
         let alive = start_time(owner.pid) == Some(owner.pid_start);
         alive.then_some(owner)

@@ -261,7 +261,7 @@ fn tty_of(name: &str) -> String {
 }
 
 /// What a session may use, as the policy has it.
-fn limits(outcome: &Outcome) -> Limits {
+pub(crate) fn limits(outcome: &Outcome) -> Limits {
     let memory = outcome.memory.0;
     Limits {
         memory_max: memory,
@@ -270,5 +270,36 @@ fn limits(outcome: &Outcome) -> Limits {
         cpu_weight: share(outcome.cpu),
         tasks_max: Some(outcome.tasks),
         io_weight: share(outcome.disk),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_of_a_terminal_passes_for_a_console_or_a_path() {
+        let long = "x".repeat(5000);
+        let names = [
+            "",
+            "tty1",
+            ":0",
+            "/dev/tty1",
+            "../tty1",
+            "pts/0",
+            "a\0b",
+            "a\nb",
+            "ünï",
+            "=",
+            &long,
+        ];
+        for name in names {
+            let tty = tty_of(name);
+            assert!(tty.starts_with("heliostat-"), "{name:?} is {tty:?}");
+            assert!(tty.len() <= 74, "{name:?} is {} long", tty.len());
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            assert!(tty.chars().all(plain), "{name:?} is {tty:?}");
+        }
+        assert_eq!(tty_of("ward-3"), "heliostat-ward-3");
     }
 }

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use heliostat_broker::check;
 use heliostat_broker::config::Config;
 use heliostat_broker::exec;
-use heliostat_broker::hooks::RunHook;
+use heliostat_broker::hooks::{ExecHook, RunHook};
 use heliostat_broker::keep_log::keep_log;
 use heliostat_broker::pam_worker::PamWorker;
 use heliostat_broker::remove_folder::RemoveFolder;
@@ -50,9 +50,12 @@ enum Command {
     /// Keep a session's log (used by the broker itself).
     #[command(hide = true)]
     KeepLog,
-    /// Run a hook as a person (used by the broker itself).
+    /// See a hook to its end (used by the broker itself).
     #[command(hide = true)]
     RunHook(RunHook),
+    /// Become a hook (used by the broker itself).
+    #[command(hide = true)]
+    ExecHook(ExecHook),
     /// Empty a runtime folder (used by the broker itself).
     #[command(hide = true)]
     RemoveFolder(RemoveFolder),
@@ -74,7 +77,8 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::ExecSession) => Err(exec::exec()),
         Some(Command::PamWorker(worker)) => worker.run(),
         Some(Command::KeepLog) => keep_log(),
-        Some(Command::RunHook(hook)) => Err(hook.exec()),
+        Some(Command::RunHook(hook)) => hook.run(),
+        Some(Command::ExecHook(hook)) => Err(hook.exec()),
         Some(Command::RemoveFolder(folder)) => folder.run(),
         Some(Command::SiteKey) => {
             println!("{}", run::site_key(&load()?)?.pin());

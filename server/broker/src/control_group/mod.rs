@@ -9,6 +9,7 @@ use std::path::Path;
 
 use heliostat_control::worker::Limits;
 
+pub mod hook;
 pub mod own;
 pub mod systemd;
 

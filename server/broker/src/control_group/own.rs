@@ -1,11 +1,13 @@
 //! Groups of our own, where no systemd has them.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use heliostat_control::worker::Limits;
 use heliostat_wire::id::SessionId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The group below which sessions have theirs.
 const SLICE: &str = "heliostat.slice";
@@ -20,10 +22,15 @@ pub struct Group(PathBuf);
 impl Group {
     /// Makes the group of a session; says what of the limits does not hold.
     pub fn make(session: SessionId, limits: &Limits) -> io::Result<(Self, Vec<String>)> {
+        Self::named(&format!("session-{session}"), limits)
+    }
+
+    /// Makes a group of this name, beside those of sessions.
+    pub fn named(name: &str, limits: &Limits) -> io::Result<(Self, Vec<String>)> {
         let ours = ours()?;
         pass_on_controllers(&ours);
         let slice = ours.join(SLICE);
-        let group = slice.join(format!("session-{session}"));
+        let group = slice.join(name);
         // Another session's end may take the empty slice away meanwhile.
         for _ in 0..3 {
             make(&slice)?;
@@ -38,6 +45,14 @@ impl Group {
             }
         }
         Err(ErrorKind::NotFound.into())
+    }
+
+    /// Makes a group of this name within this one. It has no limits of its own: what is in it counts
+    /// as this one's, and ends with it.
+    pub fn within(&self, name: &str) -> io::Result<Self> {
+        let group = self.0.join(name);
+        make(&group)?;
+        Ok(Self(group))
     }
 
     /// The group at `path`, which an earlier broker made.
@@ -55,8 +70,34 @@ impl Group {
         let _ = fs::write(self.0.join("cgroup.kill"), "1");
     }
 
-    /// Removes it once it is empty.
+    /// Waits until nothing runs in it, or for so long.
+    pub fn wait_until_empty(&self, patience: Duration) {
+        let started = Instant::now();
+        let Ok(mut events) = fs::File::open(self.0.join("cgroup.events")) else {
+            return;
+        };
+        loop {
+            let mut text = String::new();
+            let read = events
+                .rewind()
+                .and_then(|()| events.read_to_string(&mut text));
+            let left = patience.saturating_sub(started.elapsed());
+            if read.is_err() || text.contains("populated 0") || left.is_zero() {
+                return;
+            }
+            // The file says by an exceptional condition that it has changed.
+            let left = Timespec::try_from(left).unwrap_or_default();
+            let _ = poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&left));
+        }
+    }
+
+    /// Removes it once it is empty, with empty ones within.
     pub fn remove(&self) {
+        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
         let _ = fs::remove_dir(&self.0);
         if let Some(slice) = self.0.parent() {
             // Goes with the last session.

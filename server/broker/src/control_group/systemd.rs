@@ -20,10 +20,47 @@ pub fn scope_of_logind() -> Option<String> {
 }
 
 fn scope(groups: &str) -> Option<String> {
+    any_scope(groups).filter(|name| name.starts_with("session-"))
+}
+
+/// The scope that a process is in, whoever made it. People cannot move theirs into another: what
+/// two units have in common is root's.
+pub fn scope_of(pid: u32) -> Option<String> {
+    any_scope(&std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+fn any_scope(groups: &str) -> Option<String> {
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
     let name = path.rsplit('/').next()?;
-    let ours = name.starts_with("session-") && name.ends_with(".scope");
-    ours.then(|| name.to_owned())
+    name.ends_with(".scope").then(|| name.to_owned())
+}
+
+/// Has this process moved into a scope that is there already.
+pub fn enter(scope: &str) -> std::io::Result<()> {
+    let done = quietly("busctl")
+        .args(attach(scope, std::process::id()))
+        .status()?;
+    match done.success() {
+        true => Ok(()),
+        false => Err(std::io::Error::other(format!("busctl: {done}"))),
+    }
+}
+
+fn attach(scope: &str, pid: u32) -> Vec<String> {
+    let pid = pid.to_string();
+    let words = [
+        "call",
+        "org.freedesktop.systemd1",
+        "/org/freedesktop/systemd1",
+        "org.freedesktop.systemd1.Manager",
+        "AttachProcessesToUnit",
+        "ssau",
+        scope,
+        "",
+        "1",
+        &pid,
+    ];
+    words.map(str::to_owned).to_vec()
 }
 
 /// Sets limits on a scope of logind's; says what does not hold.
@@ -51,6 +88,11 @@ impl Scope {
     /// The scope of `session`.
     pub fn of(session: SessionId) -> Self {
         Self(format!("heliostat-session-{session}.scope"))
+    }
+
+    /// A scope of this name.
+    pub fn named(name: &str) -> Self {
+        Self(format!("heliostat-{name}.scope"))
     }
 
     /// What a command begins with that is to run in the scope; systemd-run becomes that command
@@ -99,6 +141,25 @@ mod tests {
         assert_eq!(of(logind).as_deref(), Some("session-7.scope"));
         assert_eq!(of("/system.slice/heliostat-broker.service"), None);
         assert_eq!(of("/"), None);
+        let ours = "0::/heliostat.slice/heliostat-session-01.scope\n";
+        assert_eq!(scope(ours), None);
+        assert_eq!(
+            any_scope(ours).as_deref(),
+            Some("heliostat-session-01.scope")
+        );
+        assert_eq!(
+            any_scope("0::/user.slice/user-1.slice/user@1.service/app\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_process_is_moved_as_the_manager_has_it() {
+        let words = attach("session-7.scope", 42).join(" ");
+        assert!(
+            words.ends_with("AttachProcessesToUnit ssau session-7.scope  1 42"),
+            "{words}"
+        );
     }
 
     #[test]

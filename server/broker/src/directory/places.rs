@@ -57,35 +57,46 @@ impl Directory {
             on_detach: outcome.on_detach.0,
             terminal,
         };
-        self.hook(id, "attach", outcome.on_attach.0, placed.clone());
+        self.hook(id, "attach", outcome.on_attach.0, true, placed.clone());
         let session = self.sessions.get_mut(&id).expect("just found");
         session.placed = Some(placed);
     }
 
     /// A session has left its terminal.
     pub(super) fn departed(&mut self, id: SessionId) {
+        let session = self.sessions.get(&id);
+        let ending = session.is_some_and(|session| matches!(session.state, State::Ending { .. }));
+        self.depart(id, !ending);
+    }
+
+    /// A session has left its terminal, and goes on or does not.
+    pub(super) fn depart(&mut self, id: SessionId, goes_on: bool) {
         let session = self.sessions.get_mut(&id);
         if let Some(placed) = session.and_then(|session| session.placed.take()) {
-            self.hook(id, "detach", placed.on_detach.clone(), placed);
+            self.hook(id, "detach", placed.on_detach.clone(), goes_on, placed);
         }
     }
 
     fn hook(
         &mut self,
-        session: SessionId,
+        id: SessionId,
         event: &'static str,
         command: Vec<String>,
+        within: bool,
         placed: Placed,
     ) {
         if command.is_empty() {
             return;
         }
-        let person = self.sessions[&session].person.clone();
+        let person = self.sessions[&id].person.clone();
+        let outcome = self.decide(&placed.terminal, None, Some(&person));
         self.act(Action::Hook(Hook {
             person,
             command,
             event,
-            session,
+            session: id,
+            within,
+            outcome: Box::new(outcome),
             placed,
         }));
     }

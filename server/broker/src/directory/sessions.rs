@@ -379,6 +379,8 @@ impl Directory {
     }
 
     pub(super) fn gone(&mut self, now: Moment, id: SessionId, how: Gone) {
+        // Whoever was there has left with it, though nobody has said so.
+        self.depart(id, false);
         let Some(mut session) = self.sessions.remove(&id) else {
             return;
         };

@@ -587,6 +587,10 @@ pub struct Hook {
     pub event: &'static str,
     /// The session.
     pub session: SessionId,
+    /// Whether the session goes on: its end ends what runs within it.
+    pub within: bool,
+    /// What the person may use there.
+    pub outcome: Box<Outcome>,
     /// Where.
     pub placed: Placed,
 }

@@ -16,7 +16,7 @@ use anyhow::Context;
 use heliostat_control::worker::{FromWorker, ToWorker};
 
 mod channel;
-mod descendants;
+pub(crate) mod descendants;
 mod environment;
 mod login;
 mod session;

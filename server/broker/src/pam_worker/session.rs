@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use heliostat_control::lines;
@@ -24,6 +25,9 @@ use crate::process::start_time;
 use crate::{accounts, runtime_dir};
 
 /// Who keeps the session's processes together.
+/// How long to wait for the end of what was ended in the session's group.
+const GOING: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 enum Keeper {
     Group(Group),
@@ -263,3 +267,5 @@ fn unix_s() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
 }
+            // A hook within it is no descendant of ours.
+            group.wait_until_empty(GOING);
