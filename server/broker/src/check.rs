@@ -1,14 +1,18 @@
 //! `heliostat-broker check`: whether what the configuration names is there, before anybody needs it.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, Uid, User};
 
 use crate::config::Config;
 use crate::policy::Policy;
 use crate::{launcher, policy_file, run};
+
+/// Numbers of users that are looked up; a name service that is asked for each may be far away.
+const MAX_LOOKED_UP: usize = 1024;
 
 /// Something that is not as it should be: what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +104,24 @@ pub fn findings(config: &Config, policy: &Policy) -> anyhow::Result<Vec<Finding>
     for user in policy.kiosk_users() {
         found.extend(system_user("kiosk_user", &user)?);
     }
+    if let Some(range) = &config.session_uids.0 {
+        found.extend(in_use(range)?);
+    }
     found.extend(services(config));
     Ok(found)
+}
+
+/// Accounts whose numbers greeters and kiosks would have.
+fn in_use(range: &RangeInclusive<u32>) -> anyhow::Result<Option<Finding>> {
+    for uid in range.clone().take(MAX_LOOKED_UP) {
+        if let Some(user) = User::from_uid(Uid::from_raw(uid))? {
+            return Ok(Some(Finding::Warning(format!(
+                "session_uids: {uid} is {}'s, and is passed over; name a range that nobody uses",
+                user.name
+            ))));
+        }
+    }
+    Ok(None)
 }
 
 fn program(key: &str, command: &[String]) -> Option<Finding> {
@@ -206,6 +226,15 @@ mod tests {
             "pam",
         ];
         assert_eq!(found(&config, kiosk), keys);
+
+        let ours = Uid::effective().as_raw();
+        config.session_uids.0 = Some(ours..=ours + 1);
+        let without = found(&config, "");
+        assert!(
+            without
+                .iter()
+                .any(|one| one.starts_with("warning session_uids"))
+        );
 
         config.greeter.command = Some(Vec::new());
         let without = found(&config, "");

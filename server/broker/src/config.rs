@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub run_dir: PathBuf,
     /// UDP ports for session links.
     pub session_ports: Ports,
+    /// Users' numbers of which each greeter and each kiosk gets one for itself.
+    pub session_uids: Uids,
     /// The session program with its first arguments; beside the broker's own where empty.
     pub session_command: Vec<String>,
     /// The file that sessions are told to read.
@@ -70,6 +73,7 @@ impl Default for Config {
                 first: 4500,
                 last: 4999,
             },
+            session_uids: Uids::DEFAULT,
             session_command: Vec::new(),
             session_config: None,
             session_addresses: Vec::new(),
@@ -223,6 +227,41 @@ impl<'de> Deserialize<'de> for Ports {
             Some((first, last)) if 0 < first && first <= last => Ok(Self { first, last }),
             _ => Err(serde::de::Error::custom(format!(
                 "invalid ports {text:?}, expected a range such as \"4500-4999\""
+            ))),
+        }
+    }
+}
+
+/// A range of users' numbers, written `60700-60955`; none where empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uids(pub Option<RangeInclusive<u32>>);
+
+impl Uids {
+    /// What Debian, shadow and systemd leave free, and containers of 65536 users have as well.
+    const DEFAULT: Self = Self(Some(60_700..=60_955));
+    /// Below are accounts of the system and of people.
+    const LEAST: u32 = 1000;
+    /// The numbers from here on stand for nobody in some places.
+    const MOST: u32 = i32::MAX as u32;
+}
+
+impl<'de> Deserialize<'de> for Uids {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let uids = text
+            .split_once('-')
+            .and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+        match uids {
+            Some((first, last)) if Self::LEAST <= first && first <= last && last <= Self::MOST => {
+                Ok(Self(Some(first..=last)))
+            }
+            _ => Err(serde::de::Error::custom(format!(
+                "invalid numbers of users {text:?}, expected a range from {} on such as \
+                 \"60700-60955\", or nothing",
+                Self::LEAST
             ))),
         }
     }
@@ -385,6 +424,10 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("expected usize"), "{text}");
+        for uids in ["60955-60700", "0-10", "60700", "1000-4294967295"] {
+            let text = problem(&format!("session_uids = \"{uids}\"\n"));
+            assert!(text.contains("invalid numbers of users"), "{text}");
+        }
         let text = problem("session_ports = \"4999-4500\"\n");
         assert!(
             text.contains("line 1") && text.contains("\"4500-4999\""),

@@ -29,6 +29,7 @@ use crate::control_group::own::{self, Group};
 use crate::directory::{Gone, Owner};
 use crate::process::start_time;
 use crate::runtime_dir;
+use crate::uids::OwnUids;
 use crate::worker::{Worker, Workers};
 
 /// What PAM is told of a terminal that is not known.
@@ -50,6 +51,7 @@ pub struct Launcher {
     min_uid: u32,
     pam: Pam,
     workers: Workers,
+    uids: OwnUids,
     /// What was said of things that sessions here do without.
     said: Mutex<HashSet<String>>,
 }
@@ -74,6 +76,8 @@ pub struct StartOrder {
     pub command: Option<Vec<String>>,
     /// The file it is told to read, in place of the configured one.
     pub config: Option<PathBuf>,
+    /// The user that it runs as in place of the account's own.
+    pub uid: Option<u32>,
     /// Environment beyond PAM's and the ordinary.
     pub environment: Vec<(String, String)>,
     /// The terminal's address, for PAM; empty where there is none.
@@ -94,6 +98,7 @@ impl StartOrder {
             limits: Limits::default(),
             command: None,
             config: None,
+            uid: None,
             environment: Vec::new(),
             rhost: String::new(),
             tty: String::new(),
@@ -114,6 +119,7 @@ impl Launcher {
             min_uid: config.min_uid,
             pam: config.pam.clone(),
             workers: Workers::new(&config.pam),
+            uids: OwnUids::new(config.session_uids.0.clone()),
             said: Mutex::default(),
         };
         own::move_broker();
@@ -142,6 +148,16 @@ impl Launcher {
     /// What starts PAM workers.
     pub fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    /// A user's number for a greeter or kiosk, until the session is cleaned up.
+    pub fn own_uid(&self, session: SessionId) -> anyhow::Result<Option<u32>> {
+        self.uids.take(session)
+    }
+
+    /// Takes the number back of a session that has not begun.
+    pub fn give_uid_back(&self, session: SessionId) {
+        self.uids.give_back(session);
     }
 
     fn sessions_dir(&self) -> PathBuf {
@@ -248,6 +264,7 @@ impl Launcher {
                 SessionKind::Desktop => self.min_uid,
                 SessionKind::Greeter | SessionKind::Kiosk => 0,
             },
+            uid: order.uid,
             folder: self.session_dir(id),
             runtime_dirs: self.run_dir.join("user"),
             command: self.command_of(order),
@@ -310,7 +327,10 @@ impl Launcher {
         let mut running = Vec::new();
         for id in ids {
             match self.owner(id) {
-                Some(owner) => running.push((id, owner)),
+                Some(owner) => {
+                    self.uids.hold(id, owner.uid);
+                    running.push((id, owner));
+                }
                 None => self.clean_up(id),
             }
         }
@@ -328,6 +348,7 @@ impl Launcher {
     /// another one. Must be called on a tokio runtime.
     pub fn clean_up(&self, id: SessionId) {
         let owner = Owner::read(&self.session_dir(id));
+        self.uids.give_back(id);
         match fs::remove_dir_all(self.session_dir(id)) {
             Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
                 warn!(session = %id, %problem, "a session's folder could not be removed");

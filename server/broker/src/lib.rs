@@ -40,4 +40,5 @@ pub mod survey;
 mod sys;
 pub mod tally;
 pub mod terminal;
+pub mod uids;
 pub mod worker;

@@ -62,6 +62,7 @@ impl Hub {
             limits: limits(&start.outcome),
             command: None,
             config: None,
+            uid: None,
             environment: Vec::new(),
             rhost: start.address.clone(),
             tty: tty_of(&start.terminal_name),
@@ -78,32 +79,41 @@ impl Hub {
             // What the site chooses for desktops is not for these.
             order.config = Some("/dev/null".into());
         }
+        if start.kind != Kind::Desktop {
+            match self.launcher.own_uid(start.session) {
+                Ok(uid) => order.uid = uid,
+                Err(error) => return self.not_started(start.session, &error),
+            }
+        }
         if start.kind == Kind::Greeter {
-            match self.serve_greeter(&start) {
+            match self.serve_greeter(&start, order.uid) {
                 Ok(socket) => {
                     let socket = socket.to_string_lossy().into_owned();
                     order.environment.push(("GREETD_SOCK".to_owned(), socket));
                 }
-                Err(error) => {
-                    warn!("a greeter cannot be started: {error:#}");
-                    let how = Gone::NotStarted(format!("the greeter cannot be started: {error:#}"));
-                    let session = start.session;
-                    return self.later(Event::SessionGone { session, how });
-                }
+                Err(error) => return self.not_started(start.session, &error),
             }
         }
         self.start_session(order);
     }
 
-    /// Listens for a greeter, and has its logins served; gives its socket.
-    fn serve_greeter(&mut self, start: &Start) -> anyhow::Result<PathBuf> {
+    fn not_started(&self, session: SessionId, error: &anyhow::Error) {
+        warn!(%session, "a session cannot be started: {error:#}");
+        self.launcher.give_uid_back(session);
+        let how = Gone::NotStarted(format!("{error:#}"));
+        self.later(Event::SessionGone { session, how });
+    }
+
+    /// Listens for a greeter that runs as `uid` or as its account, and has its logins served; gives
+    /// its socket.
+    fn serve_greeter(&mut self, start: &Start, uid: Option<u32>) -> anyhow::Result<PathBuf> {
         let user = User::from_name(&start.person)?.with_context(|| {
             format!(
                 "there is no user {}: make one (useradd --system --shell /usr/sbin/nologin {})",
                 start.person, start.person
             )
         })?;
-        let who = (user.uid.as_raw(), user.gid.as_raw());
+        let who = (uid.unwrap_or(user.uid.as_raw()), user.gid.as_raw());
         let (listener, folder) =
             greetd::socket::listen(self.launcher.run_dir(), start.session, who)?;
         let (context, shown) = watch::channel(GreeterContext::default());

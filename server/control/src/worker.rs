@@ -137,6 +137,9 @@ pub struct StartSession {
     pub bound_to: String,
     /// Accounts with a lower number are refused; 0 for greeters and kiosks.
     pub min_uid: u32,
+    /// The user that it runs as in place of the account's own, in the account's groups.
+    #[serde(default)]
+    pub uid: Option<u32>,
     /// The folder of the broker's that holds its socket; `owner.json` is written there.
     pub folder: PathBuf,
     /// The folder in which a runtime folder is made where PAM gives none.
@@ -310,6 +313,7 @@ mod tests {
             bound_to: String::new(),
             person: "anna".to_owned(),
             min_uid: 1000,
+            uid: None,
             folder: "/run/heliostat/sessions/07".into(),
             runtime_dirs: "/run/heliostat/user".into(),
             command: vec!["/usr/bin/heliostat-session".to_owned()],

@@ -76,6 +76,7 @@ mod tests {
             bound_to: String::new(),
             person: "anna".to_owned(),
             min_uid: 1000,
+            uid: None,
             folder: "/run/s".into(),
             runtime_dirs: "/run/user".into(),
             command: vec!["x".to_owned()],

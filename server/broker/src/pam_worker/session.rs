@@ -16,6 +16,7 @@ use super::channel::Voice;
 use super::descendants;
 use super::environment;
 use super::login::{Login, failed};
+use crate::accounts::Account;
 use crate::control_group::own::Group;
 use crate::control_group::systemd::{self, Scope};
 use crate::directory::{Kind, Owner};
@@ -24,10 +25,10 @@ use crate::passing;
 use crate::process::start_time;
 use crate::{accounts, runtime_dir};
 
-/// Who keeps the session's processes together.
 /// How long to wait for the end of what was ended in the session's group.
 const GOING: Duration = Duration::from_secs(2);
 
+/// Who keeps the session's processes together.
 #[derive(Debug)]
 enum Keeper {
     Group(Group),
@@ -39,6 +40,7 @@ enum Keeper {
 /// A session that runs.
 struct Running {
     pid: u32,
+    uid: u32,
     keeper: Keeper,
     /// The runtime folder, where it is ours.
     runtime_dir: Option<PathBuf>,
@@ -57,7 +59,7 @@ pub fn run(login: &mut Login, start: &StartSession, fds: Vec<OwnedFd>, voice: &V
     };
     let started = FromWorker::Started {
         pid: running.pid,
-        uid: login.account().uid,
+        uid: running.uid,
         without: running.without.clone(),
     };
     if voice.say(&started).is_err() {
@@ -93,7 +95,7 @@ fn begin(
         .map_err(|text| failed(Failure::Locked, text))?;
     login.open_session(&environment::for_modules(start.session_kind))?;
     spawn(login, start, fds).map_err(|error| {
-        let (uid, kind) = (login.account().uid, start.session_kind);
+        let (uid, kind) = (account_of(login, start).uid, start.session_kind);
         let folder = runtime_dir::path(&start.runtime_dirs, uid, kind, start.session);
         take_away(start, &folder);
         failed(Failure::NotStarted, format!("{error:#}"))
@@ -111,8 +113,13 @@ fn spawn(login: &mut Login, start: &StartSession, fds: Vec<OwnedFd>) -> anyhow::
         );
     }
     let pam = login.environment();
-    let account = login.account();
-    let (runtime_dir, ours) = runtime_dir_for(&pam, login, start, &mut without)?;
+    let mut account = account_of(login, start);
+    let (runtime_dir, ours) = runtime_dir_for(&pam, &account, start, &mut without)?;
+    if account.uid != login.account().uid {
+        // The account's is not theirs to write to.
+        account.home = runtime_dir.clone();
+    }
+    let account = &account;
     let keeper = keeper(start, &mut without);
     let order = exec::Order {
         user: account.name.clone(),
@@ -155,21 +162,29 @@ fn spawn(login: &mut Login, start: &StartSession, fds: Vec<OwnedFd>) -> anyhow::
         .context("cannot note whose the session is")?;
     Ok(Running {
         pid,
+        uid: account.uid,
         keeper,
         runtime_dir: owner.runtime_dir,
         without,
     })
 }
 
+/// Whom the session runs as: the account, or a user of its own in the account's groups.
+fn account_of(login: &Login, start: &StartSession) -> Account {
+    let mut account = login.account().clone();
+    if let Some(uid) = start.uid.filter(|_| Uid::effective().is_root()) {
+        account.uid = uid;
+    }
+    account
+}
+
 /// PAM's runtime folder where it gives one, or else one of ours; says which.
 fn runtime_dir_for(
     pam: &[(String, String)],
-    login: &Login,
+    account: &Account,
     start: &StartSession,
     without: &mut Vec<String>,
 ) -> anyhow::Result<(PathBuf, bool)> {
-    use heliostat_control::worker::SessionKind;
-    let account = login.account();
     let given = pam.iter().find(|(name, _)| name == "XDG_RUNTIME_DIR");
     let given = given.map(|(_, folder)| PathBuf::from(folder));
     // Several greeters of one account would share logind's.
@@ -258,6 +273,8 @@ impl Keeper {
 
     fn remove(&self) {
         if let Self::Group(group) = self {
+            // A hook within it is no descendant of ours.
+            group.wait_until_empty(GOING);
             group.remove();
         }
     }
@@ -267,5 +284,3 @@ fn unix_s() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
 }
-            // A hook within it is no descendant of ours.
-            group.wait_until_empty(GOING);

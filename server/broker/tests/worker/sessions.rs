@@ -40,6 +40,7 @@ async fn run(site: &Site, script: &str, min_uid: u32) -> Script {
         session_kind: SessionKind::Desktop,
         person: "the broker's name".to_owned(),
         min_uid,
+        uid: None,
         folder,
         runtime_dirs: dirs,
         command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
