@@ -13,7 +13,7 @@ mod picture;
 use std::time::Duration;
 
 use heliostat_terminal_state::ClientReport;
-use heliostat_wire::control::{Hello, LoginOffer};
+use heliostat_wire::control::{Hello, LoginOffer, ToTerminal};
 use heliostat_wire::output::Outputs;
 use heliostat_wire::receipt::Stage as ReceiptStage;
 
@@ -168,7 +168,12 @@ impl App {
                 self.control_up(terminal_name, site);
             }
             NetEvent::ControlDown { code, why } => self.control_down(code, why),
-            NetEvent::FromBroker(message) => self.desk(DeskEvent::FromBroker(Box::new(message))),
+            NetEvent::FromBroker(message) => {
+                if let ToTerminal::Login(login) = message {
+                    self.around.login = login;
+                }
+                self.desk(DeskEvent::FromBroker(Box::new(message)));
+            }
             NetEvent::Linked => self.timeline.mark(ReceiptStage::LinkUp, monotonic_us()),
             NetEvent::FromSession(id, message) => self.handle_session(id, message),
             NetEvent::Frame(id, frame) => self.frame(id, &frame),

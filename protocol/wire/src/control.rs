@@ -144,6 +144,8 @@ pub enum ToTerminal {
     Pong(u32),
     /// Let the card prove itself.
     Prove(Challenge),
+    /// Whether people may log in without a card is another than it was.
+    Login(LoginOffer),
 }
 
 /// Whether people may log in without a card at a terminal.

@@ -3,7 +3,7 @@
 use hil_local::keys;
 
 use crate::Test;
-use crate::desk::People;
+use crate::desk::{IDLE, People};
 
 pub const TESTS: &[Test] = &[
     (
@@ -84,7 +84,7 @@ fn an_unknown_card_is_offered_and_one_without_keys_lets_its_person_in_by_passwor
     assert!(!people.audited("no_proof").is_empty());
     assert!(people.audited("card_bound").is_empty());
     desk.terminal.pull_card().unwrap();
-    desk.until_headline(crate::desk::IDLE);
+    desk.until_headline(IDLE);
     people.end();
 }
 
@@ -99,7 +99,7 @@ fn a_keyless_card_becomes_somebodys_who_need_not_say_their_name_again() {
     desk.until_desktop("alice");
     assert_eq!(people.audited("card_bound")[0]["card"], KEYLESS);
     desk.terminal.pull_card().unwrap();
-    desk.until_headline(crate::desk::IDLE);
+    desk.until_headline(IDLE);
     let asked = people.asked();
     desk.terminal.insert_card(KEYLESS).unwrap();
     desk.until_greeter(&people);
@@ -120,7 +120,7 @@ fn a_card_that_wants_approval_opens_nothing_before_it_has_it() {
     desk.enter("alice");
     desk.until_desktop("alice");
     desk.terminal.pull_card().unwrap();
-    desk.until_headline(crate::desk::IDLE);
+    desk.until_headline(IDLE);
     desk.terminal.insert_card(KEYLESS).unwrap();
     desk.until_headline("This card may not be used here");
     assert!(desk.detail.contains("administrator"), "{}", desk.detail);
@@ -143,5 +143,15 @@ fn where_nobody_may_log_in_without_a_card_no_greeter_is_started() {
     desk.until_headline("This card is not known here");
     assert!(people.audited("greeter").is_empty());
     assert!(people.sessions().is_empty());
+    desk.terminal.pull_card().unwrap();
+    desk.until_headline(IDLE);
+    // Once they may, the terminal knows; it has heard so by the time that a card is answered.
+    people.policy("");
+    desk.terminal.insert_card(CARD).unwrap();
+    desk.until_headline("This card is not known here");
+    desk.terminal.pull_card().unwrap();
+    desk.until_headline(IDLE);
+    desk.press(keys::ENTER);
+    desk.until_greeter(&people);
     people.end();
 }

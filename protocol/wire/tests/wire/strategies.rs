@@ -219,6 +219,7 @@ pub fn control_to_terminal() -> impl Strategy<Value = ControlToTerminal> {
         CardRefusal::Locked,
     ]);
     let login = prop::sample::select(vec![LoginOffer::None, LoginOffer::Offered, LoginOffer::Now]);
+    let offer = login.clone();
     prop_oneof![
         (text(), text(), (any::<u64>(), login)).prop_map(
             |(terminal_name, site, (unix_time_s, login))| ControlToTerminal::Welcome {
@@ -262,6 +263,7 @@ pub fn control_to_terminal() -> impl Strategy<Value = ControlToTerminal> {
         }),
         any::<u32>().prop_map(ControlToTerminal::Pong),
         challenge().prop_map(ControlToTerminal::Prove),
+        offer.prop_map(ControlToTerminal::Login),
     ]
 }
 

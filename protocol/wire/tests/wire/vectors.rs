@@ -237,6 +237,10 @@ fn control_answers_keep_their_bytes() {
     );
     check("control-pong", ControlToTerminal::Pong(9));
     check("control-prove", ControlToTerminal::Prove(some_challenge()));
+    check(
+        "control-login-offer",
+        ControlToTerminal::Login(LoginOffer::Now),
+    );
 }
 
 #[test]

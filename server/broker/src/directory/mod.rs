@@ -37,7 +37,7 @@ use heliostat_control::admin::AuditRow;
 use heliostat_control::session::ToSession;
 use heliostat_control::stats::SessionStats;
 use heliostat_wire::card::CardKind;
-use heliostat_wire::control::{CardRefusal, DetachReason, ToTerminal};
+use heliostat_wire::control::{CardRefusal, DetachReason, LoginOffer, ToTerminal};
 use heliostat_wire::id::{AttachId, SessionId};
 use sha2::{Digest, Sha256};
 
@@ -147,6 +147,7 @@ impl Directory {
                     link,
                     address,
                     exporter,
+                    login: LoginOffer::None,
                 };
                 self.hello(now, online, key, hello);
             }
@@ -229,6 +230,7 @@ impl Directory {
         // What was shown under the old one may not be enough under the new.
         self.graces.clear();
         self.audit(now, "policy_changed", Who::default(), "");
+        self.offer_logins();
     }
 
     /// Greeters from which their terminal has turned away.

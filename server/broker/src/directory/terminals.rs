@@ -56,11 +56,32 @@ impl Directory {
             terminal_name: name.as_str().into(),
             site: self.setup.site.as_str().into(),
             unix_time_s: now.unix_ms / 1000,
-            login: self.login_at(&id),
+            login: self.note_login(&id).0,
         };
         self.act(Action::ToTerminal(online.link, welcome));
         self.audit(now, "terminal_online", at(&id), online.address.to_string());
         self.act(Action::Keep(Record::Terminal(id, kept)));
+    }
+
+    /// Tells terminals whose logins without a card are other than they know.
+    pub(super) fn offer_logins(&mut self) {
+        let online: Vec<String> = self.links.values().cloned().collect();
+        for id in online {
+            if let (login, true) = self.note_login(&id) {
+                self.tell(&id, ToTerminal::Login(login));
+            }
+        }
+    }
+
+    /// What a terminal that is online is to know of logins without a card, and whether that is new.
+    fn note_login(&mut self, id: &str) -> (LoginOffer, bool) {
+        let login = self.login_at(id);
+        let known = self.terminals.get_mut(id);
+        let Some(online) = known.and_then(|known| known.online.as_mut()) else {
+            return (login, false);
+        };
+        let told = std::mem::replace(&mut online.login, login);
+        (login, told != login)
     }
 
     /// What a terminal is told of logins without a card.

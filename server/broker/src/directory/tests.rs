@@ -10,7 +10,7 @@ use heliostat_control::hex::Hex;
 use heliostat_control::session::{Ask, Attached, FromSession, Ready, ToSession};
 use heliostat_wire::card::{Card as ReadCard, CardKind};
 use heliostat_wire::close::CloseCode;
-use heliostat_wire::control::{CardRefusal, DetachReason, Hello, ToBroker, ToTerminal};
+use heliostat_wire::control::{CardRefusal, DetachReason, Hello, LoginOffer, ToBroker, ToTerminal};
 use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 
@@ -322,6 +322,52 @@ fn cards_that_open_nothing_say_why() {
     site.admin(|directory, now| directory.revoke_card(now, "c-bob"));
     let actions = site.insert(a, 2, "c-bob");
     assert_eq!(refusal(&actions), Some((a, CardRefusal::Revoked)));
+}
+
+/// What terminals are told of logins without a card.
+fn offered(actions: &[Action]) -> Vec<(LinkId, LoginOffer)> {
+    let offers = said(actions)
+        .into_iter()
+        .filter_map(|(link, message)| match message {
+            ToTerminal::Welcome { login, .. } | ToTerminal::Login(login) => Some((link, *login)),
+            _ => None,
+        });
+    offers.collect()
+}
+
+#[test]
+fn another_policy_reaches_terminals_that_are_there_where_it_changes_what_they_offer() {
+    let mut site = Site::with("default.login = false", Remembered::default());
+    let (a, actions) = site.online("a", 1);
+    assert_eq!(offered(&actions), [(a, LoginOffer::None)]);
+    let (b, _) = site.online("b", 1);
+    let (gone, _) = site.online("c", 1);
+    site.event(Event::LinkDown { link: gone });
+    let policy = |site: &mut Site, text: &str| {
+        let policy = Policy::parse("policy.toml", text).unwrap();
+        offered(&site.event(Event::Policy(Box::new(policy))))
+    };
+    let kiosk = "[[rule]]\nwhen = { terminal = \"b\" }\nkiosk = [\"/bin/map\"]\n";
+    let offers = policy(&mut site, kiosk);
+    assert_eq!(offers, [(a, LoginOffer::Offered), (b, LoginOffer::Now)]);
+    // Nothing new is nothing to say.
+    let other = format!("default.grace = \"1h\"\n{kiosk}");
+    assert_eq!(policy(&mut site, &other), []);
+    let offers = policy(
+        &mut site,
+        "[[rule]]\nwhen = { terminal = \"a\" }\nlogin = false\n",
+    );
+    assert_eq!(offers, [(a, LoginOffer::None), (b, LoginOffer::Offered)]);
+    // What the policy forbids is refused even to who has not heard of it.
+    let actions = site.says(a, ToBroker::Login { seq: 1 });
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::Forbidden)));
+    // A new link has it from its welcome.
+    let (a, actions) = site.online("a", 1);
+    assert_eq!(offered(&actions), [(a, LoginOffer::None)]);
+    assert_eq!(
+        policy(&mut site, "default.login = false"),
+        [(b, LoginOffer::None)]
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use heliostat_control::admin::AuditRow;
 use heliostat_control::greetd::GreeterContext;
 use heliostat_control::session::{FromSession, Ready, ToSession};
 use heliostat_wire::close::CloseCode;
-use heliostat_wire::control::{DetachReason, Hello, ToBroker, ToTerminal};
+use heliostat_wire::control::{DetachReason, Hello, LoginOffer, ToBroker, ToTerminal};
 use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 use heliostat_wire::output::Outputs;
 use heliostat_wire::proof::{Challenge, ProofKey};
@@ -149,6 +149,8 @@ pub struct Online {
     pub exporter: [u8; 32],
 }
 
+    /// What it was last told of logins without a card.
+    pub login: LoginOffer,
 /// A card in a reader, or a person without one who wants to log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
