@@ -214,6 +214,12 @@ impl App {
                     self.timeline.begin(monotonic_us());
                 }
             }
+            Action::MendReceipt => {
+                // What was under way has had its receipt; what mends it is another attach.
+                if self.timeline.has(ReceiptStage::FirstFrameShown) {
+                    self.timeline.begin(monotonic_us());
+                }
+            }
             Action::Prove {
                 number,
                 reader,

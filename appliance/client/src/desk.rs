@@ -91,6 +91,9 @@ pub enum Action {
     Mark(ReceiptStage),
     /// Start a new receipt now.
     BeginReceipt,
+    /// The link broke under a desktop that was here: start a new receipt now, unless one is under
+    /// way still.
+    MendReceipt,
     /// Let the card make a proof, and no other any more.
     Prove {
         /// Names it.
@@ -447,7 +450,11 @@ impl Desk {
         let Some(present) = self.present().cloned() else {
             return;
         };
-        self.leave(DetachReason::LinkLost, actions);
+        if self.attach().is_some() {
+            // The broker has learnt sooner than we that the link is broken.
+            self.leave(DetachReason::LinkLost, actions);
+            actions.push(Action::MendReceipt);
+        }
         self.stop_proof(actions);
         let (id, person) = (attach.attach_id, attach.person.to_string());
         self.stage = Stage::Attaching {
@@ -520,6 +527,9 @@ impl Desk {
             return;
         };
         actions.push(Action::Leave(reason.clone()));
+        if !is_final(&reason) {
+            actions.push(Action::MendReceipt);
+        }
         let person = match &mut self.stage {
             Stage::Attaching { person, .. }
             | Stage::Attached { person, .. }

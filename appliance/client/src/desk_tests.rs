@@ -338,6 +338,30 @@ fn person_without_a_card_logs_in_and_leaves() {
 }
 
 #[test]
+fn desktop_that_comes_back_by_itself_has_a_receipt_of_its_own() {
+    let begins = |actions: &[Action]| actions.contains(&Action::MendReceipt);
+    let offer = |id| DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, id))));
+    let mut desk = logged_in();
+    // The first attach is of the edge's own receipt.
+    assert!(!begins(&handle(&mut desk, offer(7))));
+    assert!(!begins(&handle(
+        &mut desk,
+        DeskEvent::SessionAttached(AttachId(7))
+    )));
+    // From the moment that the link is lost.
+    let lost = DeskEvent::SessionEnded(AttachId(7), DetachReason::LinkLost);
+    assert!(begins(&handle(&mut desk, lost)));
+    assert!(!begins(&handle(&mut desk, offer(8))));
+    handle(&mut desk, DeskEvent::SessionAttached(AttachId(8)));
+    // The session has noticed before we have.
+    assert!(begins(&handle(&mut desk, offer(9))));
+    handle(&mut desk, DeskEvent::SessionAttached(AttachId(9)));
+    // What somebody wanted is mended by nobody.
+    let ended = DeskEvent::SessionEnded(AttachId(9), DetachReason::SessionEnded);
+    assert!(!begins(&handle(&mut desk, ended)));
+}
+
+#[test]
 fn person_who_leaves_from_within_leaves_an_idle_terminal() {
     let mut desk = logged_in();
     handle(
@@ -491,7 +515,10 @@ proptest! {
                     }
                     Action::GivePin { .. } => prop_assert_ne!(desk.proving(), &Proving::No),
                     Action::StopProof => {}
-                    Action::Mark(_) | Action::BeginReceipt | Action::Forget => {}
+                    Action::Mark(_)
+                    | Action::BeginReceipt
+                    | Action::MendReceipt
+                    | Action::Forget => {}
                 }
             }
             prop_assert_eq!(joined, desk.attach().is_some());
