@@ -8,6 +8,9 @@ use heliostat_wire::limits::{MAX_CARD_ID, MAX_NAME};
 
 use super::*;
 
+/// Ids of which one may be the next one's other.
+const MAX_ALIASES: usize = 64;
+
 /// What was done, in words, and what is to be done for it.
 pub type Changed = Result<(String, Vec<Action>), Failure>;
 
@@ -22,7 +25,22 @@ impl Directory {
         standing: Standing,
         keys: Keys,
     ) -> Changed {
+        let given = Card {
+            person: person.to_owned(),
+            label: label.to_owned(),
+            added_s: now.unix_ms / 1000,
+            revoked_s: None,
+            // What was read off the card just now is truer than what was known of it.
+            keys: keys.or(self.keys_of(card, person)),
+            standing,
+            alias_of: None,
+        };
+        self.give(now, card, given)
+    }
+
+    fn give(&mut self, now: Moment, card: &str, given: Card) -> Changed {
         self.now = now;
+        let (person, label) = (given.person.as_str(), given.label.as_str());
         check_card(card)?;
         check_person(person)?;
         if label.len() > MAX_NAME || label.chars().any(char::is_control) {
@@ -43,16 +61,6 @@ impl Directory {
             return fail(Why::Conflict, text);
         }
         self.know_person(person);
-        let added_s = now.unix_ms / 1000;
-        let given = Card {
-            person: person.to_owned(),
-            label: label.to_owned(),
-            added_s,
-            revoked_s: None,
-            // What was read off the card just now is truer than what was known of it.
-            keys: keys.or(self.keys_of(card, person)),
-            standing,
-        };
         self.cards.insert(card.to_owned(), given.clone());
         let who = Who {
             person,
@@ -60,9 +68,9 @@ impl Directory {
             terminal: "",
         };
         self.audit(now, "card_added", who, label);
+        let text = format!("card {card} is {person}'s");
         self.act(Action::Keep(Record::Card(card.to_owned(), given)));
         self.open_parked(now, card);
-        let text = format!("card {card} is {person}'s");
         Ok((text, std::mem::take(&mut self.actions)))
     }
 
@@ -72,7 +80,8 @@ impl Directory {
         known.map(|known| known.keys.clone()).unwrap_or_default()
     }
 
-    /// Lets another id open what a card opens.
+    /// Lets another id open what a card opens: the same piece of plastic, as another reader or another
+    /// of its applications names it.
     pub fn alias_card(&mut self, now: Moment, card: &str, alias: &str) -> Changed {
         let Some(known) = self.cards.get(card) else {
             let text = format!("there is no card {card}; see heliostatctl card list");
@@ -82,8 +91,48 @@ impl Directory {
             let text = format!("card {card} is revoked; add {alias} to its person by card add");
             return fail(Why::Conflict, text);
         }
-        let (person, label) = (known.person.clone(), known.label.clone());
-        self.add_card(now, alias, &person, &label, Standing::Good, Keys::default())
+        let first = self.first_id(card);
+        let revoked = self
+            .cards
+            .get(alias)
+            .is_some_and(|other| other.revoked_s.is_some());
+        if alias == first || (!revoked && self.first_id(alias) == first) {
+            return fail(Why::Conflict, format!("{alias} is card {first} already"));
+        }
+        let given = Card {
+            added_s: now.unix_ms / 1000,
+            keys: self.keys_of(alias, &known.person),
+            standing: Standing::Good,
+            alias_of: Some(first),
+            ..known.clone()
+        };
+        self.give(now, alias, given)
+    }
+
+    /// The id to which a card's others were added; its own where it is none of those.
+    fn first_id(&self, card: &str) -> String {
+        let mut first = card;
+        for _ in 0..MAX_ALIASES {
+            match self
+                .cards
+                .get(first)
+                .and_then(|known| known.alias_of.as_deref())
+            {
+                Some(of) if of != card => first = of,
+                _ => break,
+            }
+        }
+        first.to_owned()
+    }
+
+    /// All ids of the piece of plastic that one of its ids names, that one first.
+    fn ids_of(&self, card: &str) -> Vec<String> {
+        let first = self.first_id(card);
+        let others = self.cards.iter().filter(|(id, known)| {
+            *id != card && known.revoked_s.is_none() && self.first_id(id) == first
+        });
+        let others = others.map(|(id, _)| id.clone());
+        std::iter::once(card.to_owned()).chain(others).collect()
     }
 
     /// Agrees to a card that a person has asked for.
@@ -163,12 +212,27 @@ impl Directory {
         Ok((text, std::mem::take(&mut self.actions)))
     }
 
-    /// A card opens nothing from now on.
+    /// A card opens nothing from now on, by none of its ids: whoever has it has them all.
     pub fn revoke_card(&mut self, now: Moment, card: &str) -> Changed {
         self.now = now;
-        let Some(known) = self.cards.get_mut(card) else {
+        let Some(known) = self.cards.get(card) else {
             let text = format!("there is no card {card}; see heliostatctl card list");
             return fail(Why::NotFound, text);
+        };
+        let mut text = format!("card {card} of {} is revoked", known.person);
+        let ids = self.ids_of(card);
+        for id in &ids {
+            self.revoke_id(now, id);
+        }
+        if ids.len() > 1 {
+            text += &format!(", and with it {}", ids[1..].join(", "));
+        }
+        Ok((text, std::mem::take(&mut self.actions)))
+    }
+
+    fn revoke_id(&mut self, now: Moment, card: &str) {
+        let Some(known) = self.cards.get_mut(card) else {
+            return;
         };
         known.revoked_s.get_or_insert(now.unix_ms / 1000);
         let kept = known.clone();
@@ -189,8 +253,6 @@ impl Directory {
         for terminal in &holding {
             self.take_from(now, terminal);
         }
-        let text = format!("card {card} of {} is revoked", kept.person);
-        Ok((text, std::mem::take(&mut self.actions)))
     }
 
     /// The card in a terminal was revoked.

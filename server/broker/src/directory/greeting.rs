@@ -192,6 +192,7 @@ impl Directory {
             revoked_s: None,
             keys: Keys::default(),
             standing: self.standing_of_new(terminal, card, person),
+            alias_of: None,
         };
         self.cards.insert(card.to_owned(), given.clone());
         let who = Who {

@@ -313,6 +313,7 @@ impl Directory {
             revoked_s: None,
             keys: Keys::default(),
             standing,
+            alias_of: None,
         });
         *card.keys.get_mut(proving.challenge.key) = Some(key);
         if proving.then.is_empty() && card.standing == Standing::FirstUse {

@@ -324,6 +324,67 @@ fn cards_that_open_nothing_say_why() {
     assert_eq!(refusal(&actions), Some((a, CardRefusal::Revoked)));
 }
 
+#[test]
+fn a_card_that_is_revoked_opens_nothing_by_any_of_its_ids() {
+    let (piv, uid, other) = ("c-alice", "uid:04112233445566", "c-newer");
+    for named in [piv, uid, other] {
+        let mut site = Site::new();
+        site.admin(|directory, now| directory.alias_card(now, piv, uid));
+        // The other id of another id is one of the first's.
+        site.admin(|directory, now| directory.alias_card(now, uid, other));
+        let (a, session, _) = site.attached("a", 1, other);
+        let now = site.now();
+        let (text, actions) = site.directory.revoke_card(now, named).unwrap();
+        let kept: BTreeSet<_> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Keep(Record::Card(id, card)) => card.revoked_s.map(|_| id.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(kept, BTreeSet::from([piv, uid, other]), "{named}");
+        assert!(
+            [piv, uid, other].iter().all(|id| text.contains(id)),
+            "{text}"
+        );
+        // It lay in a reader by another of its ids.
+        assert_eq!(detach(&actions).map(|detach| detach.0), Some(a), "{named}");
+        for (seq, id) in (2..).zip([piv, uid, other]) {
+            let actions = site.insert(a, seq, id);
+            assert_eq!(refusal(&actions), Some((a, CardRefusal::Revoked)), "{id}");
+        }
+        // Alice's other card is another one, and her desktop goes on.
+        let offer = offer_of(&site.insert(a, 9, "c-alice-2")).expect("an offer");
+        assert_eq!(offer.session, session);
+    }
+}
+
+#[test]
+fn an_id_that_is_given_anew_after_a_revocation_is_a_card_of_its_own() {
+    let mut site = Site::new();
+    site.admin(|directory, now| directory.alias_card(now, "c-alice", "c-other"));
+    let again = site.now();
+    for (card, alias) in [
+        ("c-alice", "c-other"),
+        ("c-other", "c-alice"),
+        ("c-bob", "c-bob"),
+    ] {
+        assert!(site.directory.alias_card(again, card, alias).is_err());
+    }
+    site.admin(|directory, now| directory.revoke_card(now, "c-other"));
+    site.admin(|directory, now| {
+        directory.add_card(now, "c-other", "bob", "", Standing::Good, Keys::default())
+    });
+    let (a, _) = site.online("a", 1);
+    let actions = site.insert(a, 1, "c-alice");
+    assert_eq!(refusal(&actions), Some((a, CardRefusal::Revoked)));
+    let actions = site.insert(a, 2, "c-other");
+    assert_eq!(started(&actions).next().expect("a start").person, "bob");
+    // What becomes of the first one later is nothing to it.
+    site.admin(|directory, now| directory.revoke_card(now, "c-alice"));
+    assert!(site.directory.cards["c-other"].revoked_s.is_none());
+}
+
 /// What terminals are told of logins without a card.
 fn offered(actions: &[Action]) -> Vec<(LinkId, LoginOffer)> {
     let offers = said(actions)

@@ -94,6 +94,8 @@ pub struct Card {
     pub keys: Keys,
     /// What is still to happen before it opens anything.
     pub standing: Standing,
+    /// The card of which this is another id.
+    pub alias_of: Option<String>,
 }
 
 /// The keys that a card has to show, by what they say about who is there.
@@ -147,10 +149,10 @@ pub struct Online {
     pub address: SocketAddr,
     /// What ties a proof to this link.
     pub exporter: [u8; 32],
-}
-
     /// What it was last told of logins without a card.
     pub login: LoginOffer,
+}
+
 /// A card in a reader, or a person without one who wants to log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {

@@ -66,6 +66,7 @@ const STEPS: &[&str] = &[
      alter table attaches add column over integer not null default 1;",
     "alter table receipts add column signature blob;
      alter table audit add column asked_by text not null default '';",
+    "alter table cards add column alias_of text;",
 ];
 
 /// Sets the connection up and brings the tables up to date.

@@ -130,7 +130,7 @@ fn run(transaction: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) 
 fn keep_card(transaction: &Transaction<'_>, id: &str, card: &Card) -> Result<()> {
     run(
         transaction,
-        "insert or replace into cards values (?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert or replace into cards values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             id,
             card.person,
@@ -140,6 +140,7 @@ fn keep_card(transaction: &Transaction<'_>, id: &str, card: &Card) -> Result<()>
             card.keys.card.as_ref().map(EnrolledKey::spki),
             card.keys.owner.as_ref().map(EnrolledKey::spki),
             card.standing as u8,
+            card.alias_of,
         ],
     )
 }
@@ -298,6 +299,7 @@ fn card(row: &Row<'_>) -> Result<(String, Card)> {
             2 => Standing::Asked,
             _ => Standing::Good,
         },
+        alias_of: row.get("alias_of")?,
     };
     Ok((row.get("card")?, card))
 }

@@ -45,6 +45,7 @@ fn what_was_kept_is_remembered_by_the_next_run_and_attach_ids_never_repeat() {
         revoked_s: Some(6),
         keys: Keys::default(),
         standing: Standing::Asked,
+        alias_of: Some("piv:01".to_owned()),
     };
     let (store, first) = open(dir.path()).unwrap();
     assert!(first.cards.is_empty());
