@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
+use std::hash::Hash;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,14 +16,16 @@ use tracing::warn;
 /// Bytes after which a new file is begun; one older file is kept beside it.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Lines that one terminal may cause at once, and how many a second after that.
-const BURST: f64 = 60.0;
-const PER_SECOND: f64 = 1.0;
-/// Lines that all terminals together may cause at once, and how many a second after that.
-const BURST_OF_ALL: f64 = 1000.0;
-const PER_SECOND_OF_ALL: f64 = 50.0;
-/// Terminals that are told apart.
-const MAX_TERMINALS: usize = 4096;
+/// Lines that one terminal, or one person where it is no terminal's doing, may cause at once, and
+/// how many a second after that.
+const BURST: Rate = Rate(60.0, 1.0);
+/// What one address of IPv4, or one network of IPv6 (/64), may cause. Terminals name themselves, so
+/// whoever is there may be as many as they like; an honest ward is many as well.
+const BURST_OF_NETWORK: Rate = Rate(500.0, 20.0);
+/// What all together may cause.
+const BURST_OF_ALL: Rate = Rate(2000.0, 100.0);
+/// Sources of one sort that are told apart.
+const MAX_SOURCES: usize = 4096;
 /// What only an administrator can cause.
 const ALWAYS: [&str; 7] = [
     "card_added",
@@ -33,12 +37,70 @@ const ALWAYS: [&str; 7] = [
     "session_end",
 ];
 
-/// Keeps those who can cause audit lines from washing away what was written before.
+/// So many at once, and so many a second after that.
+#[derive(Debug, Clone, Copy)]
+struct Rate(f64, f64);
+
+/// Keeps those who can cause audit lines from washing away what was written before, and from using
+/// up what others may cause.
 #[derive(Debug, Default)]
 pub struct AuditBudget {
-    terminals: HashMap<String, Bucket>,
+    causes: Buckets<Cause>,
+    networks: Buckets<[u8; 8]>,
     all: Option<Bucket>,
     skipped: u64,
+}
+
+/// By whose doing a line is written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Cause {
+    Terminal(String),
+    /// Their session's, mostly.
+    Person(String),
+    /// Nobody's, so the broker's own.
+    Broker,
+}
+
+impl Cause {
+    fn of(row: &AuditRow) -> Self {
+        match (row.terminal.as_str(), row.person.as_str()) {
+            ("", "") => Self::Broker,
+            ("", person) => Self::Person(person.to_owned()),
+            (terminal, _) => Self::Terminal(terminal.to_owned()),
+        }
+    }
+}
+
+/// The network in which an address is: what one subscriber has.
+fn network(address: IpAddr) -> [u8; 8] {
+    let bits = match address.to_canonical() {
+        // No network of IPv6 begins like this.
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
+    };
+    bits.to_be_bytes()
+}
+
+/// A bucket for each source.
+#[derive(Debug)]
+struct Buckets<K>(HashMap<K, Bucket>);
+
+impl<K> Default for Buckets<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    fn take(&mut self, source: K, at_ms: u64, rate: Rate) -> bool {
+        if self.0.len() >= MAX_SOURCES && !self.0.contains_key(&source) {
+            self.0.clear();
+        }
+        let bucket = self.0.entry(source);
+        bucket
+            .or_insert_with(|| Bucket::full(at_ms, rate))
+            .take(at_ms, rate)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +110,11 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn take(&mut self, at_ms: u64, burst: f64, per_second: f64) -> bool {
+    fn full(at_ms: u64, Rate(burst, _): Rate) -> Self {
+        Self { left: burst, at_ms }
+    }
+
+    fn take(&mut self, at_ms: u64, Rate(burst, per_second): Rate) -> bool {
         let passed = at_ms.saturating_sub(self.at_ms) as f64 / 1000.0;
         self.left = (self.left + passed * per_second).min(burst);
         self.at_ms = self.at_ms.max(at_ms);
@@ -74,21 +140,16 @@ impl AuditBudget {
     }
 
     fn spend(&mut self, row: &AuditRow) -> bool {
-        if self.terminals.len() >= MAX_TERMINALS && !self.terminals.contains_key(&row.terminal) {
-            self.terminals.clear();
-        }
-        let full = |burst| Bucket {
-            left: burst,
-            at_ms: row.at_ms,
-        };
-        let own = self.terminals.entry(row.terminal.clone());
-        let own = own.or_insert_with(|| full(BURST));
-        own.take(row.at_ms, BURST, PER_SECOND)
-            && self.all.get_or_insert_with(|| full(BURST_OF_ALL)).take(
-                row.at_ms,
-                BURST_OF_ALL,
-                PER_SECOND_OF_ALL,
-            )
+        let at_ms = row.at_ms;
+        // The narrowest last, so that a network that says too much makes no terminals up.
+        let network = row.from.map(network);
+        let may =
+            network.is_none_or(|network| self.networks.take(network, at_ms, BURST_OF_NETWORK));
+        may && self.causes.take(Cause::of(row), at_ms, BURST)
+            && self
+                .all
+                .get_or_insert_with(|| Bucket::full(at_ms, BURST_OF_ALL))
+                .take(at_ms, BURST_OF_ALL)
     }
 }
 
@@ -173,5 +234,45 @@ mod tests {
         assert_eq!(budget.admit(&asked_for), Some(0));
         assert_eq!(budget.admit(&line("attach", "loud", 10)), None);
         assert_eq!(budget.admit(&line("attach", "loud", 5_000)), Some(1));
+    }
+
+    #[test]
+    fn who_makes_terminals_up_leaves_the_lines_of_other_networks_and_people_alone() {
+        let line = |terminal: String, from: &str, person: &str, at_ms| AuditRow {
+            at_ms,
+            event: "terminal_online".to_owned(),
+            person: person.to_owned(),
+            terminal,
+            from: from.parse().ok(),
+            ..AuditRow::default()
+        };
+        for (liar, neighbour) in [
+            ("2001:db8:1:2::", "2001:db8:1:3::7"),
+            ("192.0.2.7", "192.0.2.8"),
+            ("::ffff:192.0.2.7", "192.0.2.8"),
+        ] {
+            let mut budget = AuditBudget::default();
+            // A new name each time, and in IPv6 another address.
+            let made_up = |n: u32| match liar.ends_with("::") {
+                true => line(
+                    format!("t{n}"),
+                    &format!("{liar}{n:x}"),
+                    "",
+                    u64::from(n) / 1000,
+                ),
+                false => line(format!("t{n}"), liar, "", u64::from(n) / 1000),
+            };
+            let admitted = (0..20_000).filter(|n| budget.admit(&made_up(*n)).is_some());
+            let admitted = admitted.count();
+            assert!((500..=1000).contains(&admitted), "{liar}: {admitted}");
+            let others = line("desk".to_owned(), neighbour, "", 20);
+            assert!(budget.admit(&others).is_some(), "{liar}");
+            // A person whose session keeps crashing is no terminal, and not another person.
+            let crash = |person: &str| line(String::new(), "", person, 20);
+            let crashes = (0..1000).filter(|_| budget.admit(&crash("alice")).is_some());
+            assert!(crashes.count() <= 61);
+            assert!(budget.admit(&crash("bob")).is_some());
+            assert!(budget.admit(&line(String::new(), "", "", 20)).is_some());
+        }
     }
 }

@@ -244,7 +244,7 @@ impl Hub {
             word.event = "audit_skipped".to_owned();
             word.outcome = "failed".to_owned();
             (word.person, word.terminal, word.card, word.by) = Default::default();
-            word.detail = format!("{skipped} lines of terminals that said too much");
+            word.detail = format!("{skipped} lines of those who caused too many");
             warn!(skipped, "audit lines were not written");
             self.store.audit(word);
         }

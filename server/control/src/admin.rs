@@ -2,6 +2,8 @@
 //!
 //! Times are seconds or milliseconds since 1970 and say so in their names.
 
+use std::net::IpAddr;
+
 use heliostat_wire::receipt::Stage;
 use serde::{Deserialize, Serialize};
 
@@ -383,6 +385,10 @@ pub struct AuditRow {
     pub by: String,
     /// Anything else worth knowing.
     pub detail: String,
+    /// Where the terminal is that caused it, for whoever has to share out what may be written; not
+    /// kept.
+    #[serde(skip)]
+    pub from: Option<IpAddr>,
 }
 
 fn is_zero(number: &u64) -> bool {

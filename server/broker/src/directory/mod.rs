@@ -311,7 +311,9 @@ impl Directory {
             Some(terminal) => terminal.name.clone(),
             None => id.to_owned(),
         };
+        let online = self.terminals.get(who.terminal).and_then(|t| t.online);
         let row = AuditRow {
+            from: online.map(|online| online.address.ip()),
             at_ms: now.unix_ms,
             event: event.to_owned(),
             outcome: outcome_of(event).to_owned(),

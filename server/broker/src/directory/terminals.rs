@@ -145,6 +145,7 @@ impl Directory {
         let Some(id) = self.links.remove(&link) else {
             return;
         };
+        self.audit(now, "terminal_offline", at(&id), "");
         let terminal = self.terminals.get_mut(&id).expect("links name terminals");
         terminal.online = None;
         terminal.seen_s = now.unix_ms / 1000;
@@ -152,7 +153,6 @@ impl Directory {
             self.replace(&id, Slot::Empty);
         }
         self.drop_lost(&id);
-        self.audit(now, "terminal_offline", at(&id), "");
     }
 
     /// An attach whose session link and control link are both gone is over.

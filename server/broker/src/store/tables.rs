@@ -377,5 +377,6 @@ fn audit(row: &Row<'_>) -> Result<AuditRow> {
         card: row.get("card")?,
         detail: row.get("detail")?,
         by: row.get("asked_by")?,
+        from: None,
     })
 }
