@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use heliostat_control::worker::Limits;
+use heliostat_control::worker::{Limits, SessionKind};
 use heliostat_wire::id::SessionId;
 
 /// Whether systemd runs this machine.
@@ -80,6 +80,18 @@ pub fn limit(scope: &str, limits: &Limits) -> Vec<String> {
     }
 }
 
+/// What a limit on a scope of logind's does not hold: services of the person's own manager run
+/// beside the scope. Their slice is the person's for all their logins, and a limit on it would
+/// outlive the session, so it is the administrator's to set.
+pub fn not_limited(kind: SessionKind, limits: &Limits) -> Option<String> {
+    let promised = kind == SessionKind::Desktop && limits.memory_max.is_some();
+    promised.then(|| {
+        "a limit of memory for what systemd --user starts: that is beside the session, in \
+         user@UID.service (set MemoryMax for user-.slice, as the book's page on the broker has it)"
+            .to_owned()
+    })
+}
+
 /// A scope for a session that logind has given none.
 #[derive(Debug)]
 pub struct Scope(String);
@@ -151,6 +163,18 @@ mod tests {
             any_scope("0::/user.slice/user-1.slice/user@1.service/app\n"),
             None
         );
+    }
+
+    #[test]
+    fn what_a_limit_does_not_reach_is_said_where_one_was_promised() {
+        let memory = Limits {
+            memory_max: Some(1 << 30),
+            ..Limits::default()
+        };
+        let said = not_limited(SessionKind::Desktop, &memory).unwrap();
+        assert!(said.contains("user-.slice"), "{said}");
+        assert_eq!(not_limited(SessionKind::Desktop, &Limits::default()), None);
+        assert_eq!(not_limited(SessionKind::Greeter, &memory), None);
     }
 
     #[test]

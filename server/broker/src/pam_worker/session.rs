@@ -213,6 +213,7 @@ fn keeper(start: &StartSession, without: &mut Vec<String>) -> Keeper {
         return match systemd::scope_of_logind() {
             Some(scope) => {
                 without.extend(systemd::limit(&scope, &start.limits));
+                without.extend(systemd::not_limited(start.session_kind, &start.limits));
                 Keeper::Nobody
             }
             None => Keeper::Scope(Scope::of(start.session)),
