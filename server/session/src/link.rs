@@ -4,6 +4,7 @@
 //! ([`ToTerminalTask`]), one for the broker.
 
 mod broker;
+mod login1;
 mod person;
 mod terminal;
 mod tickets;
@@ -203,6 +204,7 @@ async fn serve(
     });
     tokio::spawn(signals(post.clone()));
     tokio::spawn(person::serve(options.wayland_display.clone(), post.clone()));
+    tokio::spawn(login1::serve(post.clone()));
     tokio::select! {
         () = broker::serve(control, ready, words, tickets, post) => {}
         () = terminal::accept(&server, door) => {}
