@@ -37,6 +37,7 @@ use crate::content::MotionRoom;
 use crate::cursor::Cursors;
 use crate::idle::{Idle, Locking, Locks};
 use crate::input::InputState;
+use crate::layouts::LayoutFile;
 use crate::link::{LinkEvent, NewAttach};
 use crate::outputs::{self, Desk};
 use crate::parts::Parts;
@@ -105,6 +106,7 @@ pub struct App {
     pub(crate) clock: Clock<Monotonic>,
     pub(crate) counters: Counters,
     pub(crate) children: Children,
+    pub(crate) layouts: LayoutFile,
     pub(crate) broker: UnboundedSender<FromSession>,
     pub(crate) feedback: Wanted,
     pub(crate) visible: Vec<WlSurface>,
@@ -193,7 +195,9 @@ impl Session {
         let (events, receiver) = channel::channel();
         let mut children = Children::new(wayland_display, events.clone());
         children.set_environment(&config.environment);
-        let app = App::new(display.handle(), config, broker, children, events.clone())?;
+        let mut app = App::new(display.handle(), config, broker, children, events.clone())?;
+        app.layouts = LayoutFile::of(wayland_display);
+        app.tell_layout();
         let wayland_display = wayland_display.to_owned();
         watch_clients(&handle, display)?;
         let result = handle.insert_source(receiver, |event, (), app: &mut App| {
@@ -307,6 +311,7 @@ impl App {
             clock,
             counters: Counters::new(Instant::now()),
             children,
+            layouts: LayoutFile::default(),
             broker,
             feedback: Wanted::default(),
             visible: Vec::new(),

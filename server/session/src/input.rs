@@ -273,6 +273,8 @@ impl App {
             Some(Meaning::Start(command)) => self.children.run(&command),
             None => {}
         }
+        // By a shortcut of ours, or by one of the keymap's own.
+        self.tell_layout();
     }
 
     fn filter_key(
@@ -396,6 +398,7 @@ impl App {
             Ok(()) => self.input.layout = Some(hint.to_owned()),
             Err(error) => warn!("the terminal's keyboard layout {hint:?} is unknown: {error:?}"),
         }
+        self.tell_layout();
     }
 
     fn touch_down(&mut self, slot: u8, at: Point<f64, Logical>, time: u32) {

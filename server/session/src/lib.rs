@@ -26,6 +26,7 @@ mod healing;
 mod idle;
 mod input;
 mod keys;
+mod layouts;
 pub mod link;
 mod offset;
 mod outputs;
