@@ -5,8 +5,8 @@ use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 
 use heliostat_broker::greetd::{
-    Choices, Greeter, GreeterContext, GreeterEvent, LoginWorker, LoginWorkers, Outcome, serve,
-    socket,
+    Choices, Delays, Greeter, GreeterContext, GreeterEvent, LoginWorker, LoginWorkers, Outcome,
+    serve, socket,
 };
 use heliostat_control::worker::{Failure, FromWorker, Secret, Style};
 use heliostat_wire::id::SessionId;
@@ -400,6 +400,7 @@ fn start_broker(
         uid: owner.0,
         listener,
         context: receiver,
+        delay: Delays::default().of("desk".to_owned()),
     };
     let mouths = Mouths {
         newest: newest_sender,
