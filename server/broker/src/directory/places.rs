@@ -29,6 +29,11 @@ impl Vacant {
 impl Directory {
     /// A session is on a terminal: its person is there now.
     pub(super) fn arrived(&mut self, id: SessionId) {
+        self.place(id, true);
+    }
+
+    /// Notes where a session's person is, for when they leave; `news` where they have just come.
+    pub(super) fn place(&mut self, id: SessionId, news: bool) {
         let session = &self.sessions[&id];
         let Some(terminal) = session.holder.as_ref().map(|h| h.terminal.clone()) else {
             return;
@@ -57,7 +62,9 @@ impl Directory {
             on_detach: outcome.on_detach.0,
             terminal,
         };
-        self.hook(id, "attach", outcome.on_attach.0, true, placed.clone());
+        if news {
+            self.hook(id, "attach", outcome.on_attach.0, true, placed.clone());
+        }
         let session = self.sessions.get_mut(&id).expect("just found");
         session.placed = Some(placed);
     }

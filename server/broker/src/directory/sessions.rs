@@ -184,7 +184,8 @@ impl Directory {
             if let Some(Slot::Joined(join) | Slot::Resumable(join)) = self.slot_mut(&terminal) {
                 join.confirmed = true;
             }
-            return;
+            // An earlier broker has run what was to be run when the person came.
+            return self.place(id, false);
         }
         let known = &self.terminals[&terminal];
         match (&known.slot, known.online) {

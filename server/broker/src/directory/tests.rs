@@ -908,6 +908,25 @@ fn a_restarted_broker_leaves_an_attached_desktop_where_it_is() {
 }
 
 #[test]
+fn who_stays_over_a_restart_of_the_broker_has_come_once_and_leaves_as_anybody() {
+    let mut site = Site::new();
+    let (_, session, attach) = site.attached("a", 1, "c-alice");
+    let mut second = restarted(&site, session);
+    let policy = "[default]\nproof = \"none\"\non_attach = [\"/bin/a\"]\non_detach = [\"/bin/d\"]";
+    let policy = Policy::parse("policy.toml", policy).unwrap();
+    second.event(Event::Policy(Box::new(policy)));
+    let (a, _) = second.online("a", 1);
+    let mut actions = second.insert(a, 1, "c-alice");
+    actions.extend(second.ready(session, Some(attach)));
+    actions.extend(second.says(a, ToBroker::CardRemoved { seq: 1 }));
+    let hooks = actions.iter().filter_map(|action| match action {
+        Action::Hook(hook) => Some((hook.event, hook.placed.terminal_name.as_str())),
+        _ => None,
+    });
+    assert_eq!(hooks.collect::<Vec<_>>(), [("detach", "desk a")]);
+}
+
+#[test]
 fn a_restarted_broker_offers_anew_what_was_lost_meanwhile() {
     let mut site = Site::new();
     let (_, session, attach) = site.attached("a", 1, "c-alice");
