@@ -70,9 +70,7 @@ fn attach_over_tcp() -> anyhow::Result<()> {
     terminal.wait_named("connected", STEP)?;
     println!("control link over TCP after {:?}", started.elapsed());
     terminal.insert_card(CARD)?;
-    let with_window =
-        |event: &Event| event.name() == "frame_shown" && event.number("serial") > Some(1);
-    terminal.wait_for("the probe's window", STEP, with_window)?;
+    until_it_hears(&mut terminal)?;
     type_keys(&mut terminal)?;
     ensure!(carrier(&site)? == "TCP", "the session link is not over TCP");
 
@@ -86,6 +84,26 @@ fn attach_over_tcp() -> anyhow::Result<()> {
     println!("attached again over TCP after {} ms", us as f64 / 1000.0);
     ensure!(us < 450_000, "the attach has waited for QUIC: {us} us");
     Ok(())
+}
+
+/// Types until the probe answers. Its window may come with the first frame or after it.
+fn until_it_hears(terminal: &mut Terminal) -> anyhow::Result<()> {
+    const ANSWER: Duration = Duration::from_millis(200);
+    let deadline = Instant::now() + STEP;
+    let drawn = |event: &Event, after| {
+        event.name() == "frame_shown" && event.number("last_input") > Some(after)
+    };
+    terminal.wait_named("attached", STEP)?;
+    while Instant::now() < deadline {
+        terminal.press(KEY_A)?;
+        if terminal
+            .wait_for("answer", ANSWER, |event| drawn(event, 0))
+            .is_ok()
+        {
+            return Ok(());
+        }
+    }
+    bail!("the probe does not answer keys")
 }
 
 fn type_keys(terminal: &mut Terminal) -> anyhow::Result<()> {
