@@ -432,6 +432,55 @@ fn another_policy_reaches_terminals_that_are_there_where_it_changes_what_they_of
 }
 
 #[test]
+fn who_leaves_has_left_however_the_session_ends_and_its_end_ends_no_hook_of_that() {
+    type Leaving = fn(&mut Site, LinkId, SessionId) -> Vec<Action>;
+    let table: &[(&str, Leaving, bool)] = &[
+        (
+            "the card",
+            |site, link, _| site.says(link, ToBroker::CardRemoved { seq: 1 }),
+            true,
+        ),
+        (
+            "a log-out",
+            |site, _, session| {
+                let message = FromSession::Asks(Ask::LogOut);
+                site.event(Event::Session { session, message })
+            },
+            false,
+        ),
+        (
+            "an administrator",
+            |site, _, session| {
+                let id = session.to_string();
+                site.admin(|directory, now| directory.end_session(now, &id))
+            },
+            false,
+        ),
+        (
+            "a crash",
+            |site, _, session| site.gone(session, Gone::Died("x".to_owned())),
+            false,
+        ),
+    ];
+    for (what, leave, goes_on) in table {
+        let policy = "default.proof = \"none\"\ndefault.on_detach = [\"/bin/gone\"]";
+        let mut site = Site::with(policy, Remembered::default());
+        let (link, session, _) = site.attached("a", 1, "c-alice");
+        let hooks = |actions: Vec<Action>| {
+            let hooks = actions.into_iter().filter_map(|action| match action {
+                Action::Hook(hook) => Some((hook.person, hook.event, hook.within)),
+                _ => None,
+            });
+            hooks.collect::<Vec<_>>()
+        };
+        let expected = [("alice".to_owned(), "detach", *goes_on)];
+        assert_eq!(hooks(leave(&mut site, link, session)), expected, "{what}");
+        // Once: what comes of it later is no second leaving.
+        assert_eq!(hooks(site.gone(session, Gone::Exited)), [], "{what}");
+    }
+}
+
+#[test]
 fn cards_without_bound_keys_open_a_greeter_and_nothing_else() {
     let mut site = Site::with("", Remembered::default());
     let (a, _) = site.online("a", 1);
