@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Group, Uid, User};
 
 use crate::config::Config;
-use crate::policy::Policy;
-use crate::{launcher, policy_file, run};
+use crate::directory::{Card, Keys, Standing, kind_of};
+use crate::policy::{Policy, Somebody};
+use crate::store::Store;
+use crate::{groups, launcher, policy_file, run};
 
 /// Numbers of users that are looked up; a name service that is asked for each may be far away.
 const MAX_LOOKED_UP: usize = 1024;
@@ -23,15 +25,62 @@ pub enum Finding {
     Warning(String),
 }
 
-/// Checks a policy that is not in force yet.
-pub fn policy(file: &Path) -> anyhow::Result<()> {
+/// Checks a policy that is not in force yet, for the broker of this configuration where there is one.
+pub fn policy(file: &Path, config: Option<&Config>) -> anyhow::Result<()> {
     anyhow::ensure!(file.exists(), "there is no {}", file.display());
     let policy = policy_file::load(file)?;
     println!("{}: fine", file.display());
-    for warning in policy.warnings(&[], &[]) {
+    for warning in warnings(policy, config) {
         println!("{}: warning: {warning}", file.display());
     }
     Ok(())
+}
+
+/// What nobody can have meant, for the people whom the broker of this configuration knows.
+fn warnings(policy: Policy, config: Option<&Config>) -> Vec<String> {
+    let Some(config) = config else {
+        let mut warnings = policy.warnings(&[], &[]);
+        warnings.push(
+            "there is no configuration, so nobody knows whom this shuts out (--config)".to_owned(),
+        );
+        return warnings;
+    };
+    let here = config.here();
+    let policy = policy.at(here.clone());
+    let known = match Store::look(&config.state_dir) {
+        Ok(known) => known.unwrap_or_default(),
+        Err(problem) => {
+            let mut warnings = policy.warnings(&[], &[]);
+            let store = config.state_dir.display();
+            warnings.push(format!(
+                "whom this shuts out is not known, since the store in {store} cannot be read: \
+                 {problem:#}"
+            ));
+            return warnings;
+        }
+    };
+    let vouched = !config.cards.authorities.is_empty();
+    let people: Vec<String> = known.people.iter().cloned().collect();
+    let mut groups = groups::of(&people);
+    let opens = |card: &Card| {
+        let is_bound = card.keys != Keys::default() || card.standing == Standing::FirstUse;
+        // Whoever types a password with the card binds it.
+        let may_be = is_bound || vouched || here.has_greeter;
+        card.revoked_s.is_none() && card.standing != Standing::Asked && may_be
+    };
+    let people = people.into_iter().map(|person| {
+        let cards = known.cards.iter();
+        let cards = cards.filter(|(_, card)| card.person == person && opens(card));
+        Somebody {
+            groups: groups.remove(&person).unwrap_or_default(),
+            cards: cards.map(|(id, _)| (id.clone(), kind_of(id))).collect(),
+            person,
+        }
+    });
+    let people: Vec<_> = people.collect();
+    let terminals = known.terminals.iter();
+    let terminals = terminals.map(|(id, terminal)| (id.clone(), terminal.name.clone()));
+    policy.warnings(&people, &terminals.collect::<Vec<_>>())
 }
 
 /// Checks a configuration and all that it names, and says what it finds.
@@ -55,7 +104,7 @@ pub fn check(config: &Config, file: &Path) -> anyhow::Result<()> {
             config.policy.display()
         ),
     };
-    for warning in policy.warnings(&[], &[]) {
+    for warning in warnings(policy, Some(config)) {
         println!("{policy_file}: warning: {warning}");
     }
     match faults {
@@ -180,7 +229,10 @@ fn services(config: &Config) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use heliostat_link::Identity;
+
     use super::*;
+    use crate::directory::Record;
 
     /// What is found, each by its first word.
     fn found(config: &Config, policy: &str) -> Vec<String> {
@@ -244,5 +296,40 @@ mod tests {
                 .any(|one| one.starts_with("warning greeter.command"))
         );
         assert!(!without.contains(&"greeter.user".to_owned()));
+    }
+
+    #[test]
+    fn a_policy_is_checked_for_the_people_whom_the_broker_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config {
+            state_dir: folder.path().to_owned(),
+            server_name: "srv1".to_owned(),
+            ..Config::default()
+        };
+        let (store, _) = Store::open(folder.path(), &Identity::generate().unwrap()).unwrap();
+        let card = Card {
+            person: "alice".to_owned(),
+            label: String::new(),
+            added_s: 0,
+            revoked_s: None,
+            keys: Keys::default(),
+            standing: Standing::Good,
+        };
+        store.keep(Record::Person("alice".to_owned()));
+        store.keep(Record::Card("piv:00".to_owned(), card));
+        store.flushed().blocking_recv().unwrap().unwrap();
+        let warned = |config: &Config, text: &str| {
+            warnings(Policy::parse("p", text).unwrap(), Some(config)).join("; ")
+        };
+        // The broker runs on meanwhile.
+        assert_eq!(warned(&config, "default.login = false"), "");
+        let elsewhere = warned(&config, "default.server = \"srv2\"");
+        assert!(elsewhere.contains("nobody who is known"), "{elsewhere}");
+        config.greeter.command = Some(Vec::new());
+        let unbound = warned(&config, "default.login = false");
+        assert!(unbound.contains("nobody who is known"), "{unbound}");
+        config.state_dir = folder.path().join("none");
+        let unknown = warned(&config, "");
+        assert!(unknown.contains("no cards are known"), "{unknown}");
     }
 }

@@ -12,6 +12,7 @@ use heliostat_link::Budget;
 use serde::{Deserialize, Deserializer};
 
 use crate::directory::Setup;
+use crate::policy::Here;
 
 /// An hour. Who has to wait longer for an attempt is shut out.
 const MAX_REFILL_MS: u64 = 3_600_000;
@@ -363,6 +364,15 @@ impl Config {
             max_greeters: self.greeter.max,
             max_sessions: self.max_sessions,
             ..Setup::default()
+        }
+    }
+
+    /// What its policy is checked against.
+    pub fn here(&self) -> Here {
+        let setup = self.setup();
+        Here {
+            server: setup.server,
+            has_greeter: setup.greeter_user.is_some(),
         }
     }
 

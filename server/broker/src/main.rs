@@ -84,7 +84,11 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
             println!("{}", run::site_key(&load()?)?.pin());
             Ok(())
         }
-        Some(Command::Check { policy: Some(file) }) => check::policy(&file),
+        Some(Command::Check { policy: Some(file) }) => {
+            // Where there is none the policy alone is read.
+            let config = arguments.config.exists().then(load).transpose()?;
+            check::policy(&file, config.as_ref())
+        }
         Some(Command::Check { policy: None }) => check::check(&load()?, &arguments.config),
         None => {
             log();

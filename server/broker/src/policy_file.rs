@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::config::ConfigError;
 use crate::directory::Event;
 use crate::hub::{Incoming, ToHub};
-use crate::policy::Policy;
+use crate::policy::{Here, Policy};
 
 /// How often the file is looked at. Two looks have to find it alike.
 const LOOK: Duration = Duration::from_millis(500);
@@ -61,9 +61,10 @@ pub fn stamp(path: &Path) -> Option<Stamp> {
 
 /// Reads the file anew whenever it has changed from what was `loaded`, until the hub is gone. A file
 /// that is no policy changes nothing.
-pub async fn watch(path: PathBuf, loaded: Option<Stamp>, hub: ToHub) {
+pub async fn watch(path: PathBuf, loaded: Option<Stamp>, here: Here, hub: ToHub) {
     let mut watched = Watched {
         path,
+        here,
         judged: loaded,
         before: loaded,
     };
@@ -81,6 +82,7 @@ pub async fn watch(path: PathBuf, loaded: Option<Stamp>, hub: ToHub) {
 /// The file, from one look to the next.
 struct Watched {
     path: PathBuf,
+    here: Here,
     /// The state that was loaded or refused.
     judged: Option<Stamp>,
     /// The state at the look before.
@@ -104,7 +106,7 @@ impl Watched {
         Some(match policy {
             Ok(policy) => {
                 info!(policy = %self.path.display(), "the policy has changed");
-                Event::Policy(Box::new(policy))
+                Event::Policy(Box::new(policy.at(self.here.clone())))
             }
             Err(error) => {
                 warn!("the policy before still holds: {error}");
@@ -133,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.toml");
         let (hub, mut inbox) = tokio::sync::mpsc::channel(4);
-        let watching = tokio::spawn(watch(path.clone(), None, hub));
+        let watching = tokio::spawn(watch(path.clone(), None, here(), hub));
         tokio::task::yield_now().await;
         fs::write(&path, "default.grace = \"1h\"\n").unwrap();
         let Some(Incoming::Event(Event::Policy(policy))) = inbox.recv().await else {
@@ -148,6 +150,13 @@ mod tests {
         assert!(why.contains("line 1"), "{why}");
         watching.abort();
     }
+    fn here() -> Here {
+        Here {
+            server: "srv1".to_owned(),
+            has_greeter: true,
+        }
+    }
+
     /// A file with this text that was loaded at the start.
     fn watched(text: &str) -> (tempfile::TempDir, Watched) {
         let folder = tempfile::tempdir().unwrap();
@@ -156,6 +165,7 @@ mod tests {
         let loaded = stamp(&path);
         let watched = Watched {
             path,
+            here: here(),
             judged: loaded,
             before: loaded,
         };
@@ -193,6 +203,7 @@ mod tests {
         let Some(Event::Policy(policy)) = watched.look() else {
             panic!("no policy");
         };
-        assert_eq!(*policy, Policy::parse("policy.toml", whole).unwrap());
+        let expected = Policy::parse("policy.toml", whole).unwrap().at(here());
+        assert_eq!(*policy, expected);
     }
 }

@@ -42,7 +42,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (store, remembered) = Store::open(&config.state_dir, &identity)?;
     // Taken first: what is written from here on is a change.
     let loaded = policy_file::stamp(&config.policy);
-    let policy = policy_file::load(&config.policy)?;
+    let policy = policy_file::load(&config.policy)?.at(config.here());
     let authorities = authorities(&config.cards.authorities)?;
     let directory = Directory::new(config.setup(), policy, authorities, remembered);
     let admin = admin::listen(
@@ -82,6 +82,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let policies = tokio::spawn(policy_file::watch(
         config.policy.clone(),
         loaded,
+        config.here(),
         to_hub.clone(),
     ));
     let scrapes = metrics.map(|listener| tokio::spawn(metrics::serve(listener, to_hub)));

@@ -17,7 +17,7 @@ use anyhow::Context;
 use heliostat_control::admin::{AuditFilter, AuditRow, Receipts};
 use heliostat_control::hex;
 use heliostat_link::Identity;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
@@ -108,6 +108,21 @@ impl Store {
             path,
         };
         Ok((store, remembered))
+    }
+
+    /// What is known in `state_dir`, beside the broker whose store it is; nothing where there is none.
+    pub fn look(state_dir: &Path) -> anyhow::Result<Option<Remembered>> {
+        let path = state_dir.join("broker.sqlite");
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            found => found?,
+        };
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        anyhow::ensure!(
+            schema::is_current(&connection)?,
+            "it was written by another version of the broker"
+        );
+        Ok(Some(tables::known(&connection)?))
     }
 
     /// Keeps a record, soon.

@@ -5,6 +5,15 @@ use heliostat_wire::limits::MAX_KEEP_S;
 use super::values::{Command, Enrol};
 use super::*;
 
+/// What a check knows of the broker that the policy is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Here {
+    /// The server's name, as policies have it.
+    pub server: String,
+    /// Whether passwords can be typed at terminals.
+    pub has_greeter: bool,
+}
+
 impl Policy {
     /// What makes no sense; such a file is refused.
     pub(super) fn senseless(&self) -> Option<String> {
@@ -66,6 +75,14 @@ impl Policy {
         users
     }
 
+    /// The same policy, for this broker: [`Self::warnings`] can say more of it.
+    pub fn at(self, here: Here) -> Self {
+        Self {
+            here: Some(here),
+            ..self
+        }
+    }
+
     /// What a site would hardly want, in words for its administrator. `people` are those who are
     /// known, with their groups and whether they have a card that can prove itself; `terminals`
     /// those that were seen, by id and name.
@@ -99,7 +116,8 @@ impl Policy {
                 ..Given::default()
             };
             let outcome = self.decide(&given);
-            outcome.login || outcome.enrol != Enrol::No || !outcome.kiosk.0.is_empty()
+            let by_greeter = outcome.login || outcome.enrol != Enrol::No;
+            by_greeter && self.has_greeter() || !outcome.kiosk.0.is_empty()
         });
         if people.is_empty() && !stranger {
             warnings.push(
@@ -112,35 +130,89 @@ impl Policy {
             if rule.settings == Settings::default() {
                 warnings.push(format!("{} sets nothing", rule.origin));
             }
-            if rule.settings.proof == Some(Proof::None) {
-                warnings.push(format!(
-                    "{}: proof = \"none\": whoever copies a card's id has the desktop",
-                    rule.origin
-                ));
-            }
+            self.warn_of(&rule.origin, &rule.settings, &mut warnings);
         }
-        if self.default.proof == Some(Proof::None) {
+        self.warn_of(&Origin::Default, &self.default, &mut warnings);
+        let without_greeter = !self.has_greeter() && self.default.login == Some(false);
+        if without_greeter {
             warnings.push(
-                "[default]: proof = \"none\": whoever copies a card's id has the desktop"
+                "[default]: login = false, and there is no greeter either (greeter.command is \
+                 empty): a card without a bound key opens nothing, since a password would bind it"
+                    .to_owned(),
+            );
+        }
+        if self
+            .default
+            .kiosk
+            .as_ref()
+            .is_some_and(|kiosk| !kiosk.0.is_empty())
+        {
+            warnings.push(
+                "[default]: kiosk: where no rule says kiosk = [] every card and terminal has that \
+                 one program, and nobody a desktop"
                     .to_owned(),
             );
         }
         warnings
     }
 
+    /// What one table does that is seldom meant.
+    fn warn_of(&self, origin: &Origin, settings: &Settings, warnings: &mut Vec<String>) {
+        match settings.proof {
+            Some(Proof::None) => warnings.push(format!(
+                "{origin}: proof = \"none\": whoever copies a card's id has the desktop"
+            )),
+            Some(Proof::Password) if !self.has_greeter() => warnings.push(format!(
+                "{origin}: proof = \"password\", and there is no greeter to type one at \
+                 (greeter.command is empty): the cards that this is about open nothing"
+            )),
+            _ => {}
+        }
+        if let (Some(here), Some(server)) = (&self.here, &settings.server)
+            && !server.is_empty()
+            && *server != here.server
+        {
+            warnings.push(format!(
+                "{origin}: server = {server:?}: this server is {:?} and refuses whomever this is \
+                 about",
+                here.server
+            ));
+        }
+    }
+
+    /// Whether passwords can be typed, as far as is known.
+    fn has_greeter(&self) -> bool {
+        self.here.as_ref().is_none_or(|here| here.has_greeter)
+    }
+
     fn lets_in(&self, somebody: &Somebody, terminal: &str, terminal_name: &str) -> bool {
-        let given = |card| Given {
-            card,
-            person: Some(&somebody.person),
-            groups: &somebody.groups,
-            terminal,
-            terminal_name,
+        let decide = |card| {
+            self.decide(&Given {
+                card,
+                person: Some(&somebody.person),
+                groups: &somebody.groups,
+                terminal,
+                terminal_name,
+            })
         };
-        let by_card = somebody
-            .cards
-            .iter()
-            .any(|(card, kind)| self.decide(&given(Some(card))).needs(*kind).is_some());
-        by_card || self.decide(&given(None)).login
+        // A kiosk is no desktop, and another server's is none here.
+        let is_here = |outcome: &Outcome| {
+            let server = self.here.as_ref().map(|here| here.server.as_str());
+            outcome.kiosk.0.is_empty()
+                && (outcome.server.is_empty()
+                    || server.is_none_or(|server| server == outcome.server))
+        };
+        let by_card = somebody.cards.iter().any(|(card, kind)| {
+            let outcome = decide(Some(card));
+            let opens = match outcome.needs(*kind) {
+                None => false,
+                Some(Proof::Password) => self.has_greeter(),
+                Some(_) => true,
+            };
+            opens && is_here(&outcome)
+        });
+        let by_name = decide(None);
+        by_card || by_name.login && self.has_greeter() && is_here(&by_name)
     }
 }
 

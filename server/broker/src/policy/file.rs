@@ -102,6 +102,7 @@ impl Policy {
             default: read.default,
             places,
             rules,
+            here: None,
         };
         match policy.senseless() {
             Some(problem) => Err(senseless(problem)),

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use heliostat_wire::card::CardKind;
 
-pub use check::Somebody;
+pub use check::{Here, Somebody};
 use file::{OneOrMore, When};
 use glob::Glob;
 pub use settings::{Explained, Origin, Outcome, Settings};
@@ -28,6 +28,8 @@ pub struct Policy {
     default: Settings,
     places: BTreeMap<String, Vec<Glob>>,
     rules: Vec<Rule>,
+    /// The broker it is for, where that is known; decides nothing.
+    here: Option<Here>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

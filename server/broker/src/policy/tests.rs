@@ -216,3 +216,67 @@ fn a_policy_that_shuts_everybody_out_is_warned_of() {
     let none = Policy::parse("p", "default.proof = \"none\"").unwrap();
     assert!(none.warnings(&[], &[])[0].contains("copies"), "{none:?}");
 }
+
+#[test]
+fn a_policy_that_shuts_everybody_out_of_this_broker_is_warned_of() {
+    let people = [Somebody {
+        person: "nina".to_owned(),
+        cards: vec![("piv:00".to_owned(), CardKind::Piv)],
+        ..Somebody::default()
+    }];
+    let here = |has_greeter| Here {
+        server: "srv1".to_owned(),
+        has_greeter,
+    };
+    let nobody = "nobody who is known can open a desktop anywhere";
+    // The policy, whether there is a greeter, whether everybody is shut out, and what else is said.
+    let table: &[(&str, bool, bool, &[&str])] = &[
+        ("default.server = \"srv1\"", true, false, &[]),
+        (
+            "default.server = \"srv7\"",
+            true,
+            true,
+            &["[default]: server"],
+        ),
+        ("default.proof = \"password\"", true, false, &[]),
+        (
+            "default.proof = \"password\"",
+            false,
+            true,
+            &["[default]: proof = \"password\""],
+        ),
+        (
+            "default.kiosk = [\"/bin/map\"]",
+            true,
+            true,
+            &["[default]: kiosk"],
+        ),
+        ("default.login = false", true, false, &[]),
+        (
+            "default.login = false",
+            false,
+            false,
+            &["[default]: login = false"],
+        ),
+        (
+            "[[rule]]\nwhen = { person = \"otto\" }\nserver = \"srv7\"",
+            true,
+            false,
+            &["rule 1 (line 1): server"],
+        ),
+    ];
+    for (text, has_greeter, shut_out, said) in table {
+        let policy = Policy::parse("p", text).unwrap().at(here(*has_greeter));
+        let warnings = policy.warnings(&people, &[]);
+        assert_eq!(
+            warnings.iter().any(|one| one == nobody),
+            *shut_out,
+            "{text}: {warnings:?}"
+        );
+        let others: Vec<_> = warnings.iter().filter(|one| *one != nobody).collect();
+        assert_eq!(others.len(), said.len(), "{text}: {warnings:?}");
+        for (other, begins) in others.iter().zip(*said) {
+            assert!(other.starts_with(begins), "{other}");
+        }
+    }
+}

@@ -93,6 +93,12 @@ pub fn prepare(connection: &mut Connection) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether the tables are those of this broker.
+pub fn is_current(connection: &Connection) -> Result<bool> {
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(version == STEPS.len())
+}
+
 fn apply(connection: &mut Connection, step: &str, version: usize) -> Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(step)?;

@@ -26,6 +26,14 @@ const MAX_AUDIT: u32 = 100_000;
 /// Reads what a directory starts from and begins a new run.
 pub fn remembered(connection: &mut Connection) -> Result<Remembered> {
     let run = begin_run(connection)?;
+    Ok(Remembered {
+        next_attach: run * ATTACHES_A_RUN + 1,
+        ..known(connection)?
+    })
+}
+
+/// Reads the same and changes nothing; no attach begins with it.
+pub fn known(connection: &Connection) -> Result<Remembered> {
     let mut people = connection.prepare("select person from people")?;
     let people = people.query_map([], |row| row.get(0))?;
     let mut cards = connection.prepare("select * from cards")?;
@@ -42,7 +50,7 @@ pub fn remembered(connection: &mut Connection) -> Result<Remembered> {
         cards: cards.collect::<Result<_>>()?,
         terminals: terminals.collect::<Result<_>>()?,
         attaches: attaches.collect::<Result<_>>()?,
-        next_attach: run * ATTACHES_A_RUN + 1,
+        next_attach: 0,
     })
 }
 
