@@ -361,10 +361,10 @@ impl Launcher {
             group.kill();
             group.remove();
         }
-        if let Some(folder) = owner.runtime_dir
-            && !runtime_dir::is_shared(&self.sessions_dir(), id, &folder)
-        {
-            self.remove_runtime_dir(id, owner.uid, &folder);
+        if let Some(folder) = owner.runtime_dir {
+            runtime_dir::give_up(&self.sessions_dir(), id, &folder, || {
+                self.remove_runtime_dir(id, owner.uid, &folder);
+            });
         }
     }
 

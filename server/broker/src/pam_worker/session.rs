@@ -81,9 +81,9 @@ pub fn run(login: &mut Login, start: &StartSession, fds: Vec<OwnedFd>, voice: &V
 /// Takes away what a runtime folder of ours held, unless another session has it too.
 fn take_away(start: &StartSession, folder: &Path) {
     let sessions = start.folder.parent().unwrap_or(&start.folder);
-    if !runtime_dir::is_shared(sessions, start.session, folder) {
+    runtime_dir::give_up(sessions, start.session, folder, || {
         runtime_dir::unmount_all(folder);
-    }
+    });
 }
 
 fn begin(
@@ -198,7 +198,7 @@ fn runtime_dir_for(
     }
     let (kind, session) = (start.session_kind, start.session);
     let folder = runtime_dir::path(&start.runtime_dirs, account.uid, kind, session);
-    without.extend(runtime_dir::make(&folder, account)?);
+    without.extend(runtime_dir::take(&start.folder, &folder, account)?);
     Ok((folder, true))
 }
 
