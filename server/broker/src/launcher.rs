@@ -5,15 +5,14 @@
 //! later. Only root reaches that folder; the session got the socket as a file descriptor.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use heliostat_control::hex::Hex;
@@ -27,6 +26,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Pam};
 use crate::control_group::own::{self, Group};
 use crate::directory::{Gone, Owner};
+use crate::logs;
 use crate::process::start_time;
 use crate::runtime_dir;
 use crate::uids::OwnUids;
@@ -36,8 +36,6 @@ use crate::worker::{Worker, Workers};
 const NO_TTY: &str = "heliostat";
 /// How the names of runtime folders begin that wait for their removal.
 const LEFT: &str = "left-";
-/// Logs of ended sessions that are kept.
-const MAX_LOGS: usize = 64;
 
 /// What starting sessions takes.
 #[derive(Debug)]
@@ -173,10 +171,6 @@ impl Launcher {
         self.session_dir(id).join("session.sock")
     }
 
-    fn log_file(&self, id: SessionId) -> PathBuf {
-        self.log_dir.join(format!("session-{id}.log"))
-    }
-
     /// Starts a session; its worker sees it to its end. Must be called on a tokio runtime.
     pub async fn start(&self, order: StartOrder) -> Result<(Worker, Owner), Gone> {
         let began = std::time::Instant::now();
@@ -252,7 +246,7 @@ impl Launcher {
         let socket = self.socket(id);
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("cannot listen on {}", socket.display()))?;
-        let log = self.keep_log(id)?;
+        let log = keep_log(&logs::path(&self.log_dir, id, order.kind))?;
         let mut environment = vec![("HELIOSTAT_LOG".to_owned(), self.session_log.clone())];
         environment.extend(order.environment.iter().cloned());
         let start = StartSession {
@@ -295,23 +289,6 @@ impl Launcher {
         if said.insert(what.clone()) {
             warn!("sessions here do without {what}");
         }
-    }
-
-    /// Starts what keeps a session's log, and gives out where the session is to write.
-    fn keep_log(&self, id: SessionId) -> anyhow::Result<PipeWriter> {
-        let log = open_log(&self.log_file(id))?;
-        let (said, writer) = io::pipe().context("cannot make a pipe")?;
-        // It ends with the last writer; the runtime reaps it.
-        Command::new("/proc/self/exe")
-            .arg("keep-log")
-            .current_dir("/")
-            .env_clear()
-            .stdin(Stdio::from(said))
-            .stdout(Stdio::from(log))
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start what keeps the log")?;
-        Ok(writer)
     }
 
     /// The sessions that run already. What is left of others is cleaned away. Must be called on a
@@ -395,25 +372,33 @@ impl Launcher {
         }
     }
 
-    /// Keeps logs few.
+    /// Keeps the logs few of sessions that have ended.
     pub fn trim_logs(&self) {
-        let entries = fs::read_dir(&self.log_dir);
-        let mut logs: Vec<(SystemTime, PathBuf)> = Vec::new();
-        for entry in entries.into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            logs.push((meta.modified().unwrap_or(UNIX_EPOCH), entry.path()));
-        }
-        logs.sort();
-        let surplus = logs.len().saturating_sub(MAX_LOGS);
-        for (_, path) in logs.into_iter().take(surplus) {
-            let _ = fs::remove_file(path);
-        }
+        logs::trim(&self.log_dir, |id| self.session_dir(id).exists());
     }
 
     /// The end of a session's log, for words about why it died.
     pub fn last_words(&self, id: SessionId) -> String {
-        format!("see {}", self.log_file(id).display())
+        let file = logs::find(&self.log_dir, id);
+        format!("see {}", file.display())
     }
+}
+
+/// Starts what keeps a session's log, and gives out where the session is to write.
+fn keep_log(path: &Path) -> anyhow::Result<PipeWriter> {
+    let log = logs::open(path)?;
+    let (said, writer) = io::pipe().context("cannot make a pipe")?;
+    // It ends with the last writer; the runtime reaps it.
+    Command::new("/proc/self/exe")
+        .arg("keep-log")
+        .current_dir("/")
+        .env_clear()
+        .stdin(Stdio::from(said))
+        .stdout(Stdio::from(log))
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start what keeps the log")?;
+    Ok(writer)
 }
 
 /// Has a folder emptied by a process that is its person, and removes it then.
@@ -482,15 +467,6 @@ pub fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .with_context(|| format!("cannot set the permissions of {}", path.display()))
-}
-
-fn open_log(path: &Path) -> anyhow::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot open the log {}", path.display()))
 }
 
 /// Why there is no session, as the directory knows it.

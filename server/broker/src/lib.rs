@@ -21,6 +21,7 @@ pub mod hub;
 pub mod keep_log;
 pub mod launcher;
 pub mod logins;
+mod logs;
 pub mod metrics;
 pub mod owner;
 pub mod pam;
