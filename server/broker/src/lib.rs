@@ -43,3 +43,4 @@ pub mod tally;
 pub mod terminal;
 pub mod uids;
 pub mod worker;
+mod x11_sockets;

@@ -9,10 +9,11 @@ use anyhow::{Context, bail};
 use heliostat_link::{CloseCode, Identity, Link, Server};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::Uid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, About};
 use crate::config::Config;
@@ -24,6 +25,7 @@ use crate::policy_file;
 use crate::proof::Authorities;
 use crate::store::Store;
 use crate::terminal;
+use crate::x11_sockets;
 
 /// The site key, made where there is none.
 pub fn site_key(config: &Config) -> anyhow::Result<Identity> {
@@ -39,6 +41,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let identity = site_key(&config)?;
     let _lock = lock(&config.state_dir)?;
     let launcher = Arc::new(Launcher::new(&config)?);
+    if Uid::effective().is_root()
+        && let Err(problem) = x11_sockets::make(Path::new(x11_sockets::FOLDER))
+    {
+        warn!("sessions may do without X11: {problem:#}");
+    }
     let (store, remembered) = Store::open(&config.state_dir, &identity)?;
     // Taken first: what is written from here on is a change.
     let loaded = policy_file::stamp(&config.policy);
