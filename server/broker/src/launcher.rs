@@ -254,10 +254,7 @@ impl Launcher {
             session_kind: order.kind,
             bound_to: order.bound_to.clone(),
             person: order.person.clone(),
-            min_uid: match order.kind {
-                SessionKind::Desktop => self.min_uid,
-                SessionKind::Greeter | SessionKind::Kiosk => 0,
-            },
+            min_uid: least_uid(order.kind, self.min_uid),
             uid: order.uid,
             folder: self.session_dir(id),
             runtime_dirs: self.run_dir.join("user"),
@@ -428,6 +425,15 @@ pub(crate) fn session_command(configured: &[String]) -> anyhow::Result<Vec<Strin
     Ok(vec![beside.to_string_lossy().into_owned()])
 }
 
+/// The least number of an account that a session of this kind may run as. Root has many names, and
+/// whoever sits at a greeter or a kiosk is not to be any of them.
+fn least_uid(kind: SessionKind, min_uid: u32) -> u32 {
+    match kind {
+        SessionKind::Desktop => min_uid,
+        SessionKind::Greeter | SessionKind::Kiosk => 1,
+    }
+}
+
 /// Makes a folder that the configuration names. One that is there already may be anybody's, such as
 /// /tmp, so nothing of it is changed, and it must be safe as it is.
 fn make_own_dir(path: &Path) -> anyhow::Result<()> {
@@ -481,5 +487,27 @@ fn gone(why: Failure, text: String) -> Gone {
         | Failure::NotStarted
         | Failure::Hung
         | Failure::Crashed => Gone::NotStarted(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::{Account, refuse_system};
+
+    #[test]
+    fn greeters_and_kiosks_are_no_account_of_root_whatever_its_name() {
+        let account = |name: &str, uid| Account {
+            name: name.to_owned(),
+            uid,
+            gid: 0,
+            home: "/".into(),
+            shell: "/bin/sh".into(),
+        };
+        for kind in [SessionKind::Greeter, SessionKind::Kiosk] {
+            let least = least_uid(kind, 1000);
+            assert!(refuse_system(&account("toor", 0), least).is_err());
+            assert!(refuse_system(&account("heliostat-kiosk", 998), least).is_ok());
+        }
     }
 }
