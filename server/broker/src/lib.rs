@@ -36,6 +36,7 @@ pub mod run;
 pub mod runtime_dir;
 pub mod session;
 pub mod session_file;
+mod speaker;
 pub mod store;
 pub mod survey;
 mod sys;

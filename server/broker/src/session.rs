@@ -7,6 +7,7 @@
 //!                                  └──────────────────────┘
 //! ```
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,7 @@ use heliostat_control::lines::{self, LineReader};
 use heliostat_control::session::{FromSession, ToSession};
 use heliostat_control::worker::FromWorker;
 use heliostat_wire::id::SessionId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
@@ -24,6 +24,7 @@ use crate::directory::{Event, Gone, Owner};
 use crate::hub::{Incoming, ToHub};
 use crate::launcher::{Launcher, StartOrder};
 use crate::process::Process;
+use crate::speaker;
 use crate::worker::{self, Worker};
 
 /// Bytes of a line from a session, which is not trusted.
@@ -166,7 +167,7 @@ async fn accompany(
         tokio::select! {
             biased;
             () = process.exited() => return,
-            problem = talk(id, &socket, &process, &mut allowance, &mut inbox, hub) => {
+            problem = talk(id, (&socket, owner), &process, &mut allowance, &mut inbox, hub) => {
                 debug!(session = %id, %problem, "a session's socket was lost");
             }
         }
@@ -196,13 +197,13 @@ async fn pause(process: &Process, inbox: &mut mpsc::Receiver<Order>) {
 /// Speaks with a session until its socket is lost; says why.
 async fn talk(
     id: SessionId,
-    socket: &std::path::Path,
+    (socket, owner): (&Path, &Owner),
     process: &Process,
     allowance: &mut Allowance,
     inbox: &mut mpsc::Receiver<Order>,
     hub: &ToHub,
 ) -> anyhow::Error {
-    match exchange(id, socket, process, allowance, inbox, hub).await {
+    match exchange(id, (socket, owner), process, allowance, inbox, hub).await {
         Err(error) => error,
         Ok(()) => anyhow::anyhow!("closed"),
     }
@@ -210,14 +211,13 @@ async fn talk(
 
 async fn exchange(
     id: SessionId,
-    socket: &std::path::Path,
+    (socket, owner): (&Path, &Owner),
     process: &Process,
     allowance: &mut Allowance,
     inbox: &mut mpsc::Receiver<Order>,
     hub: &ToHub,
 ) -> anyhow::Result<()> {
-    let stream = UnixStream::connect(socket).await?;
-    let (mut from, mut to) = stream.into_split();
+    let mut stream = speaker::open(socket)?;
     let mut reader = LineReader::new(MAX_LINE);
     let mut bytes = vec![0; 4096];
     let mut is_ready = false;
@@ -230,15 +230,18 @@ async fn exchange(
             let _ = hub.send(Incoming::Event(heard(id, message))).await;
         }
         tokio::select! {
-            read = from.read(&mut bytes) => match read? {
-                0 => return Ok(()),
-                length => reader.push(&bytes[..length]),
+            read = speaker::receive(&stream, &mut bytes) => match read? {
+                (0, _) => return Ok(()),
+                (length, by) => {
+                    speaker::ensure_is_of(owner, by)?;
+                    reader.push(&bytes[..length]);
+                }
             },
             Some(order) = inbox.recv() => match order {
                 Order::Kill => process.kill(),
                 Order::Say(message) => {
                     let line = lines::encode(&message);
-                    tokio::time::timeout(SEND_TIMEOUT, to.write_all(&line)).await??;
+                    tokio::time::timeout(SEND_TIMEOUT, stream.write_all(&line)).await??;
                 }
             },
         }
@@ -261,14 +264,26 @@ fn heard(session: SessionId, message: FromSession) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use heliostat_control::hex::Hex;
     use heliostat_control::session::{Ask, Ready};
     use tokio::net::UnixListener;
 
     use super::*;
+    use crate::directory::Kind;
 
     /// What comes of a session that says this at once, and what the hub hears of it.
     async fn exchanged(words: &[FromSession], allowance: &mut Allowance) -> (String, usize) {
+        exchanged_with(&ourselves(), words, allowance).await
+    }
+
+    /// The same of one that should be another's.
+    async fn exchanged_with(
+        owner: &Owner,
+        words: &[FromSession],
+        allowance: &mut Allowance,
+    ) -> (String, usize) {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("session.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -282,13 +297,28 @@ mod tests {
         let (_orders, mut inbox) = mpsc::channel(1);
         let (hub, mut heard) = mpsc::channel(words.len());
         let id = SessionId([5; 16]);
-        let problem = talk(id, &socket, &process, allowance, &mut inbox, &hub).await;
+        let problem = talk(id, (&socket, owner), &process, allowance, &mut inbox, &hub).await;
         session.await.unwrap();
         let mut count = 0;
         while heard.try_recv().is_ok() {
             count += 1;
         }
         (problem.to_string(), count)
+    }
+
+    fn ourselves() -> Owner {
+        Owner {
+            kind: Kind::Desktop,
+            person: "alice".to_owned(),
+            uid: nix::unistd::getuid().as_raw(),
+            pid: std::process::id(),
+            pid_start: 0,
+            started_s: 0,
+            worker: 0,
+            worker_start: 0,
+            runtime_dir: None,
+            group: None,
+        }
     }
 
     fn ready() -> FromSession {
@@ -332,5 +362,34 @@ mod tests {
             let said = exchanged(&words, &mut allowance).await;
             assert_eq!(said, (problem.to_owned(), heard), "{words:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_speaks_for_a_session_is_its_user_and_one_of_its_processes() {
+        let another_user = Owner {
+            uid: ourselves().uid + 1,
+            ..ourselves()
+        };
+        // A process of ours that is a session of processes by itself.
+        let mut elsewhere = Command::new("setsid")
+            .args(["sh", "-c", "echo; exec sleep 1000"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut begun = [0];
+        let mut said = elsewhere.stdout.take().unwrap();
+        std::io::Read::read_exact(&mut said, &mut begun).unwrap();
+        let another_session = Owner {
+            pid: elsewhere.id(),
+            ..ourselves()
+        };
+        for (owner, heard) in [(ourselves(), 1), (another_user, 0), (another_session, 0)] {
+            let mut allowance = Allowance::new(Instant::now());
+            let (problem, count) = exchanged_with(&owner, &[ready()], &mut allowance).await;
+            assert_eq!(count, heard, "{owner:?}: {problem}");
+            assert_eq!(problem.contains("in its place"), heard == 0, "{problem}");
+        }
+        elsewhere.kill().unwrap();
+        elsewhere.wait().unwrap();
     }
 }

@@ -1,13 +1,15 @@
 //! The smallest session that a broker can start: it has no desktop, but it takes terminals with
 //! their tickets and parts from them as every session must. The broker's tests attach to it.
 //!
-//! `--crash-on-start` and `--never-ready` as first arguments make it fail in these ways; with
-//! `--claim-root` it says that it is another process of another user.
+//! `--crash-on-start` and `--never-ready` as first arguments make it fail in these ways. With
+//! `--claim FILE` it says of the attach whose number is in the file that it is its own; with
+//! `--hand-over SOCKET` it hands its own socket to whoever listens there, to speak in its place.
 
 mod sys;
 
 use std::collections::HashMap;
 use std::net::UdpSocket;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,10 @@ fn main() -> anyhow::Result<()> {
         eprintln!("crashing, as told to");
         std::process::exit(3);
     }
+    let heir = value(&arguments, "--hand-over");
+    if !heir.is_empty() {
+        return hand_over(&heir);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -47,6 +53,23 @@ fn value(arguments: &[String], name: &str) -> String {
     let at = arguments.iter().position(|argument| argument == name);
     let value = at.and_then(|at| arguments.get(at + 1));
     value.cloned().unwrap_or_default()
+}
+
+/// Somebody else speaks with the broker from now on.
+fn hand_over(heir: &str) -> anyhow::Result<()> {
+    let heir = std::os::unix::net::UnixStream::connect(heir)?;
+    let listener = sys::inherited_listener()?;
+    heliostat_broker::passing::send_all(&heir, b"x", &[listener.as_fd()])?;
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The attach of another session, where the tests have named one.
+fn claimed() -> Option<AttachId> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = std::fs::read_to_string(value(&arguments, "--claim")).ok()?;
+    Some(AttachId(number.parse().ok()?))
 }
 
 /// What reaches the session's only loop.
@@ -73,18 +96,13 @@ async fn serve(id: &str, ports: &str) -> anyhow::Result<()> {
     let port = socket.local_addr()?.port();
     let server = Server::listen(socket, &key, Link::Session, Budget::default())?;
     let listener = UnixListener::from_std(sys::inherited_listener()?)?;
-    let claims_root = std::env::args().any(|argument| argument == "--claim-root");
     let (events, mut inbox) = mpsc::channel(64);
     tokio::spawn(accept_terminals(Arc::new(server), events.clone()));
     let mut session = Session {
         id: SessionId(id),
         ready: broker::Ready {
-            pid: if claims_root { 1 } else { std::process::id() },
-            uid: if claims_root {
-                0
-            } else {
-                nix::unistd::getuid().as_raw()
-            },
+            pid: std::process::id(),
+            uid: nix::unistd::getuid().as_raw(),
             port,
             spki_sha256: Hex(key.pin().0),
             wayland_display: "none".to_owned(),
@@ -166,7 +184,29 @@ impl Session {
                 attach_id: *attach_id,
                 terminal: String::new(),
             });
-        self.tell(&broker::FromSession::Ready(ready)).await
+        let Some(attach_id) = claimed() else {
+            return self.tell(&broker::FromSession::Ready(ready)).await;
+        };
+        let claim = broker::Attached {
+            attach_id,
+            terminal: "a".to_owned(),
+        };
+        ready.attached = Some(claim.clone());
+        for word in [
+            broker::FromSession::Ready(ready),
+            broker::FromSession::Attached(claim),
+            broker::FromSession::FirstFrame {
+                attach_id,
+                took_ms: 1,
+            },
+            broker::FromSession::Detached {
+                attach_id,
+                reason: DetachReason::SessionEnded,
+            },
+        ] {
+            self.tell(&word).await?;
+        }
+        Ok(())
     }
 
     async fn tell(&mut self, message: &broker::FromSession) -> anyhow::Result<()> {

@@ -1,13 +1,20 @@
 //! What a session has of its person, and what it has not of anybody else.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use heliostat_broker::passing;
+use heliostat_control::hex::Hex;
+use heliostat_control::lines;
+use heliostat_control::session::{FromSession, Ready};
+use heliostat_wire::control::DetachReason;
 use nix::unistd::{Uid, User};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::broker::{Broker, alive, eventually, lent_small_session, people};
-use crate::terminal::within;
+use crate::terminal::{DEADLINE, within};
 
 fn is_root() -> bool {
     let is_root = Uid::effective().is_root();
@@ -174,18 +181,79 @@ fn is_mounted(folder: &Path) -> bool {
     folder.metadata().unwrap().dev() != parent
 }
 
+/// A folder that every session reaches.
+fn open_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    folder
+}
+
 #[tokio::test]
 async fn a_session_that_says_it_is_another_is_not_believed() {
-    let broker = Broker::with("", &["--claim-root"]);
-    let [person, _] = people();
-    broker.add_card("c1", &person);
+    let lies = open_folder();
+    let claim = lies.path().join("attach");
+    let broker = Broker::with("", &["--claim", claim.to_str().unwrap()]);
+    let [victim, liar] = people();
+    broker.add_card("c1", &victim);
+    broker.add_card("c2", &liar);
+    let (mut a, mut b) = (broker.terminal("a").await, broker.terminal("b").await);
+    let mut desktop = a.desktop("c1").await;
+    if victim == liar {
+        return eprintln!("skipped: only root starts other people's sessions");
+    }
+    std::fs::write(&claim, desktop.attach_id.0.to_string()).unwrap();
+    let _own = b.desktop("c2").await;
+    // Its lies come before its answer.
+    eventually("both have said how they are", || {
+        let sessions = broker.sessions();
+        sessions.len() == 2 && sessions.iter().all(|row| row.stats.is_some())
+    })
+    .await;
+    for (person, terminal) in [(&victim, "desk a"), (&liar, "desk b")] {
+        let sessions = broker.sessions();
+        let row = sessions.iter().find(|row| row.person == *person).unwrap();
+        assert_eq!(row.terminal.as_deref(), Some(terminal), "{row:?}");
+    }
+    assert_eq!(broker.audited("first_frame"), 0);
+    assert_eq!(broker.audited("detached"), 0);
+    a.silence().await;
+    a.pull().await;
+    assert_eq!(desktop.bye().await, DetachReason::CardRemoved);
+}
+
+#[tokio::test]
+async fn nobody_else_speaks_on_the_socket_that_a_session_was_given() {
+    let folder = open_folder();
+    let place = folder.path().join("heir.sock");
+    let heir = tokio::net::UnixListener::bind(&place).unwrap();
+    std::fs::set_permissions(&place, PermissionsExt::from_mode(0o777)).unwrap();
+    let broker = Broker::with("", &["--hand-over", place.to_str().unwrap()]);
+    broker.add_card("c1", &people()[0]);
     let mut terminal = broker.terminal("a").await;
     terminal.insert("c1").await;
-    let attach = terminal.attach().await;
-    within(terminal.join(&attach)).await.unwrap();
-    let session = broker.sessions().remove(0);
-    assert_ne!(session.pid, 1);
-    let uid = User::from_name(&person).unwrap().unwrap().uid.as_raw();
-    assert_eq!((session.uid, session.person), (uid, person));
-    assert!(alive(session.pid));
+    // The session hands its socket to this process, which is another's.
+    let (from, _) = within(heir.accept()).await.unwrap();
+    let from = from.into_std().unwrap();
+    from.set_nonblocking(false).unwrap();
+    from.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut fds = Vec::new();
+    passing::receive(&from, &mut [0; 16], &mut fds).unwrap();
+    let listener = UnixListener::from(fds.remove(0));
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+    let (mut stream, _) = within(listener.accept()).await.unwrap();
+    let ready = FromSession::Ready(Ready {
+        pid: 1,
+        uid: 0,
+        port: 1,
+        spki_sha256: Hex([7; 32]),
+        wayland_display: String::new(),
+        attached: None,
+    });
+    stream.write_all(&lines::encode(&ready)).await.unwrap();
+    let mut answer = Vec::new();
+    // Closed with something unread is an error, too.
+    let _ = within(stream.read_to_end(&mut answer)).await;
+    assert_eq!(String::from_utf8(answer).unwrap(), "", "it is told nothing");
+    assert_eq!(broker.sessions()[0].port, None, "and not believed");
 }
