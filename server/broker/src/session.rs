@@ -220,10 +220,14 @@ async fn exchange(
     let mut stream = speaker::open(socket)?;
     let mut reader = LineReader::new(MAX_LINE);
     let mut bytes = vec![0; 4096];
-    let mut is_ready = false;
+    let (mut is_ready, mut asked) = (false, 0u32);
     loop {
         while let Some(message) = reader.message()? {
-            anyhow::ensure!(allowance.spend(Instant::now()), "it says too much");
+            // What it was asked for is no flood of its own, however often that was.
+            let is_answer = matches!(message, FromSession::Stats(_)) && asked > 0;
+            asked -= u32::from(is_answer);
+            let may_speak = is_answer || allowance.spend(Instant::now());
+            anyhow::ensure!(may_speak, "it says too much");
             let introduces_itself = matches!(message, FromSession::Ready(_));
             anyhow::ensure!(introduces_itself != is_ready, "it is ready first, and once");
             is_ready = true;
@@ -240,6 +244,7 @@ async fn exchange(
             Some(order) = inbox.recv() => match order {
                 Order::Kill => process.kill(),
                 Order::Say(message) => {
+                    asked += u32::from(message == ToSession::Stats);
                     let line = lines::encode(&message);
                     tokio::time::timeout(SEND_TIMEOUT, stream.write_all(&line)).await??;
                 }
@@ -268,6 +273,7 @@ mod tests {
 
     use heliostat_control::hex::Hex;
     use heliostat_control::session::{Ask, Ready};
+    use tokio::io::AsyncBufReadExt;
     use tokio::net::UnixListener;
 
     use super::*;
@@ -343,6 +349,42 @@ mod tests {
         let (problem, again) = exchanged(&words, &mut allowance).await;
         assert_eq!(problem, "it says too much");
         assert!(again < 200, "{again}");
+    }
+
+    #[tokio::test]
+    async fn a_session_may_answer_as_often_as_it_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("session.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let answers = 500;
+        let session = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(&lines::encode(&ready())).await.unwrap();
+            let mut asked = tokio::io::BufReader::new(stream);
+            let mut line = String::new();
+            for _ in 0..answers {
+                asked.read_line(&mut line).await.unwrap();
+                let said = lines::encode(&FromSession::Stats(Default::default()));
+                asked.write_all(&said).await.unwrap();
+            }
+        });
+        let process = Process::watch(std::process::id()).unwrap();
+        let (orders, mut inbox) = mpsc::channel(answers);
+        for _ in 0..answers {
+            orders.try_send(Order::Say(ToSession::Stats)).unwrap();
+        }
+        let (hub, mut heard) = mpsc::channel(2 * answers);
+        let (id, owner) = (SessionId([5; 16]), ourselves());
+        let mut allowance = Allowance::new(Instant::now());
+        let at = (socket.as_path(), &owner);
+        let problem = talk(id, at, &process, &mut allowance, &mut inbox, &hub).await;
+        assert_eq!(problem.to_string(), "closed");
+        session.await.unwrap();
+        let mut count = 0;
+        while heard.try_recv().is_ok() {
+            count += 1;
+        }
+        assert_eq!(count, 1 + answers);
     }
 
     #[tokio::test]
