@@ -14,6 +14,7 @@ mod admin;
 mod attach;
 mod faults;
 mod figures;
+mod guesses;
 mod isolation;
 mod logins;
 mod metrics;
