@@ -48,7 +48,7 @@ check:
 
 .PHONY: unit
 unit:
-	@$(SETUP) build desktop programs cards image rig
+	@$(SETUP) build desktop programs cards image rig va
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
 

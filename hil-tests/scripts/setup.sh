@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the named groups need, and says which and why.
-# Usage: setup.sh GROUP...   (groups: build desktop programs image netboot rig windows cards peers)
+# Usage: setup.sh GROUP...   (groups: build desktop programs image netboot rig windows cards va peers)
 set -euo pipefail
 
 # One line a package: group, name, why.
@@ -52,6 +52,11 @@ cards    opensc-pkcs11       the same through PKCS #11
 cards    yubico-piv-tool     another third party
 cards    openssl             checks certificates and signatures
 cards    iproute2            a loopback interface for each test
+va       libva2              loads the VA driver of the tests
+va       libva-drm2          displays for it
+va       libva-dev           the headers that its structures are compared with
+va       vainfo              a third party that lists what it offers
+va       ffmpeg              a third party that encodes, decodes and converts with it
 peers    tigervnc-standalone-server  Xvnc, which the bench compares with
 peers    sway                a compositor without a screen, for the two below
 peers    wayvnc              VNC out of it

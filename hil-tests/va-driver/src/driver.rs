@@ -189,11 +189,16 @@ impl Driver {
 
     /// Ends a context. A picture that is open ends with it, as an error.
     pub fn destroy_context(&mut self, id: Id) -> Done {
-        let context = self.contexts.remove(id)?;
+        self.contexts.get(id)?;
+        let open = self.close(id);
+        self.contexts.remove(id)?;
         for (_, surface) in self.surfaces.iter_mut() {
             surface.forget_context(id);
         }
-        match context.open {
+        for (_, buffer) in self.buffers.iter_mut() {
+            buffer.pending = buffer.pending.filter(|job| job.context != id);
+        }
+        match open {
             Some(_) => refuse(
                 status::INVALID_CONTEXT,
                 format!("context {id:#x} is destroyed between vaBeginPicture and vaEndPicture"),

@@ -31,8 +31,8 @@ pub(super) struct Open {
 #[derive(Debug)]
 enum Work {
     Decode {
-        parameters: Option<va::PictureParameterH264>,
-        scaling: Option<va::IqMatrixH264>,
+        parameters: Option<Box<va::PictureParameterH264>>,
+        scaling: Option<Box<va::IqMatrixH264>>,
         /// Parameters whose data has not come.
         waiting: Vec<va::SliceParameterH264>,
         slices: Vec<(va::SliceParameterH264, Vec<u8>)>,
@@ -168,8 +168,8 @@ impl Driver {
                 },
                 _,
             ) => match buffer.kind {
-                buffer::PICTURE_PARAMETER => *parameters = buffer.elements()?.pop(),
-                buffer::IQ_MATRIX => *scaling = buffer.elements()?.pop(),
+                buffer::PICTURE_PARAMETER => *parameters = buffer.elements()?.pop().map(Box::new),
+                buffer::IQ_MATRIX => *scaling = buffer.elements()?.pop().map(Box::new),
                 buffer::SLICE_PARAMETER => {
                     waiting.extend(buffer.elements::<va::SliceParameterH264>()?)
                 }
@@ -223,26 +223,41 @@ impl Driver {
         Ok(())
     }
 
+    /// Closes the open picture, if there is one: nothing is in use for it any more.
+    pub(super) fn close(&mut self, context_id: Id) -> Option<Open> {
+        let context = self.contexts.get_mut(context_id).ok()?;
+        let open = context.open.take()?;
+        if let Ok(surface) = self.surfaces.get_mut(open.target) {
+            surface.target_of = None;
+        }
+        for id in &open.buffers {
+            if let Ok(buffer) = self.buffers.get_mut(*id) {
+                buffer.in_picture = false;
+            }
+        }
+        Some(open)
+    }
+
+    /// Drops the open picture of a context, if there is one.
+    pub fn abandon_picture(&mut self, context_id: Id) {
+        drop(self.close(context_id));
+    }
+
     /// Ends the open picture and does what it asks for.
     pub fn end_picture(&mut self, context_id: Id) -> Done {
-        let context = self.contexts.get_mut(context_id)?;
-        let Some(open) = context.open.take() else {
+        self.contexts.get(context_id)?;
+        let Some(open) = self.close(context_id) else {
             return refuse(
                 status::OPERATION_FAILED,
                 format!("context {context_id:#x} has no open picture"),
             );
         };
+        let context = self.contexts.get_mut(context_id)?;
         context.jobs += 1;
         let job = Job {
             context: context_id,
             number: context.jobs,
         };
-        self.surfaces.get_mut(open.target)?.target_of = None;
-        for id in open.buffers {
-            if let Ok(buffer) = self.buffers.get_mut(id) {
-                buffer.in_picture = false;
-            }
-        }
         match open.work {
             Work::Decode {
                 parameters,
@@ -260,8 +275,8 @@ impl Driver {
                     );
                 }
                 let picture = decode::Picture {
-                    parameters,
-                    scaling,
+                    parameters: *parameters,
+                    scaling: scaling.map(|scaling| *scaling),
                     slices,
                 };
                 self.decode(job, open.target, &picture)

@@ -106,22 +106,16 @@ impl Decoder {
     fn access_unit(&mut self, sps: &Sps, pps: &Pps, picture: &Picture, idr: bool) -> Vec<u8> {
         let mut unit = Vec::new();
         let sets = (sps.write(), pps.write());
-        let before = self.sets.take().filter(|_| !idr);
-        let is_new = |of: fn(&(Vec<u8>, Vec<u8>)) -> &Vec<u8>| {
-            before.as_ref().is_none_or(|before| of(before) != of(&sets))
-        };
-        for (kind, payload, new) in [
-            (7, &sets.0, is_new(|sets| &sets.0)),
-            (8, &sets.1, is_new(|sets| &sets.1)),
-        ] {
-            if new {
-                let payload = payload.clone();
-                Nal {
+        // A new sequence repeats its sets; otherwise they are written when they change.
+        let (sps_before, pps_before) = self.sets.take().filter(|_| !idr).unzip();
+        for (kind, payload, before) in [(7, &sets.0, sps_before), (8, &sets.1, pps_before)] {
+            if before.as_ref() != Some(payload) {
+                let nal = Nal {
                     reference: 3,
                     kind,
-                    payload,
-                }
-                .write(&mut unit);
+                    payload: payload.clone(),
+                };
+                nal.write(&mut unit);
             }
         }
         for (_, slice) in &picture.slices {

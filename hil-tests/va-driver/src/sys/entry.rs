@@ -71,6 +71,16 @@ fn enter(
     name: &'static str,
     work: impl FnOnce(&mut Driver) -> Done,
 ) -> Status {
+    enter_or(context, name, work, |_| ())
+}
+
+/// The same; `failed` is called after any refusal, be it one that was planned.
+fn enter_or(
+    context: ContextPointer,
+    name: &'static str,
+    work: impl FnOnce(&mut Driver) -> Done,
+    failed: impl FnOnce(&mut Driver),
+) -> Status {
     // SAFETY: libva calls with the context that it gave to the entry point of the driver.
     let data = unsafe { context.as_ref() }.map(|context| context.driver_data);
     // SAFETY: the data is null or what `initialize` put there, and lives until vaTerminate.
@@ -101,6 +111,7 @@ fn enter(
             driver
                 .log
                 .line(&format!("refused {name} with {with}: {}", refusal.why));
+            failed(driver);
             refusal.status
         }
     }
@@ -556,7 +567,10 @@ unsafe extern "C" fn render_picture(
 }
 
 unsafe extern "C" fn end_picture(context: ContextPointer, id: Id) -> Status {
-    enter(context, "vaEndPicture", |driver| driver.end_picture(id))
+    let end = |driver: &mut Driver| driver.end_picture(id);
+    enter_or(context, "vaEndPicture", end, |driver| {
+        driver.abandon_picture(id);
+    })
 }
 
 unsafe extern "C" fn sync_surface(context: ContextPointer, id: Id) -> Status {

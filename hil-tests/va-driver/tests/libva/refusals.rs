@@ -33,7 +33,10 @@ fn encoder_refuses_what_headers_and_parameters_disagree_on() {
                 ("disable_deblocking", |_, p| {
                     p.slices[0].disable_deblocking_filter_idc = 1
                 }),
-                ("nal_unit_type", |_, p| p.parameters.pic_fields |= 1),
+                ("nal_unit_type", |e, p| {
+                    p.headers.splice(0..0, e.picture(0).headers[..2].to_vec());
+                    p.parameters.pic_fields |= 1;
+                }),
                 ("nal_ref_idc", |_, p| p.parameters.pic_fields &= !6),
                 ("first_mb_in_slice", |_, p| {
                     p.slices[0].macroblock_address = 3
@@ -171,7 +174,8 @@ fn decoder_refuses_what_headers_and_parameters_disagree_on() {
                     u.parameters.bit_depth_luma_minus8 = 2
                 }),
                 ("macroblocks", |u| {
-                    u.parameters.picture_width_in_mbs_minus1 = 1023
+                    u.parameters.picture_width_in_mbs_minus1 = 1023;
+                    u.parameters.picture_height_in_mbs_minus1 = 1023;
                 }),
                 ("coded pixels in a surface", |u| {
                     u.parameters.picture_width_in_mbs_minus1 = 3

@@ -1,6 +1,6 @@
 //! libva for tests: its C functions by name, with values instead of pointers.
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
@@ -71,20 +71,6 @@ impl Va {
 
     pub fn terminate(self) -> Answer {
         call!(self, "vaTerminate"())
-    }
-
-    pub fn vendor(&self) -> String {
-        type Function = unsafe extern "C" fn(*mut c_void) -> *const c_char;
-        // SAFETY: the answer is a C string that lives as long as the display.
-        let vendor = unsafe {
-            let function = self
-                .libraries
-                .0
-                .get::<Function>(b"vaQueryVendorString")
-                .unwrap();
-            std::ffi::CStr::from_ptr(function(self.display))
-        };
-        vendor.to_string_lossy().into_owned()
     }
 
     pub fn query_profiles(&self) -> Answer<Vec<i32>> {
