@@ -65,7 +65,17 @@ fn counters_tell_what_the_driver_did_from_what_clients_had_done() {
                     .unwrap()
                     .to_owned()
             };
+            // A buffer of DMA wherever the kernel makes them.
+            let udmabuf = std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/udmabuf");
+            let backing = match udmabuf {
+                Ok(_) => "backing=udmabuf",
+                Err(_) => "backing=memfd",
+            };
             let untouched = line(alone);
+            assert!(untouched.contains(backing), "{untouched}");
             assert!(
                 untouched.contains("mapped=3 lent=0 copied=0 encoded=3"),
                 "{untouched}"
@@ -172,7 +182,7 @@ fn memory_that_is_no_buffer_or_could_shrink_is_refused() {
         |alone| {
             let va = &alone.va;
             let unsealed = memfd(65536, false);
-            let file = OwnedFd::from(tempfile::tempfile().unwrap());
+            let file = OwnedFd::from(std::fs::File::open("/dev/zero").unwrap());
             for (fd, why) in [
                 (&unsealed, "not sealed"),
                 (&file, "no DMA-BUF and no memfd"),
