@@ -72,7 +72,7 @@ fn warnings(policy: Policy, config: Option<&Config>) -> Vec<String> {
         let cards = known.cards.iter();
         let cards = cards.filter(|(_, card)| card.person == person && opens(card));
         Somebody {
-            groups: groups.remove(&person).unwrap_or_default(),
+            groups: groups.remove(&person).flatten().unwrap_or_default(),
             cards: cards.map(|(id, _)| (id.clone(), kind_of(id))).collect(),
             person,
         }
@@ -313,6 +313,7 @@ mod tests {
             added_s: 0,
             revoked_s: None,
             keys: Keys::default(),
+            alias_of: None,
             standing: Standing::Good,
         };
         store.keep(Record::Person("alice".to_owned()));
