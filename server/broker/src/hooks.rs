@@ -29,8 +29,9 @@ use crate::directory::{Event, Hook};
 use crate::hub::{Incoming, ToHub};
 use crate::launcher::Launcher;
 use crate::logins::limits;
-use crate::pam_worker::descendants;
+use crate::pam_worker::{descendants, shed};
 use crate::process::Process;
+use crate::sys;
 
 /// How long a hook may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -141,7 +142,6 @@ async fn carry_out(hook: &Hook, place: &Place) -> anyhow::Result<()> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .process_group(0)
         .spawn()
         .context("cannot start a process")?;
     let process = Process::watch(child.id().context("it has ended already")?)?;
@@ -200,7 +200,8 @@ impl RunHook {
         if let Some(scope) = &self.scope {
             systemd::enter(scope).context("cannot enter the session's scope")?;
         }
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        // Neither the broker's scheduling nor its mask is the person's; and it is the subreaper.
+        shed::prepare().context("cannot leave the broker behind")?;
         let program = &self.hook.command[0];
         let mut child = Spawn::new("/proc/self/exe")
             .args(["exec-hook", "--user", &self.hook.user, "--"])
@@ -238,6 +239,9 @@ pub struct ExecHook {
 impl ExecHook {
     /// Becomes the person and the program; returns only why that failed.
     pub fn exec(&self) -> anyhow::Error {
+        if let Err(error) = sys::close_others_on_exec() {
+            return anyhow::Error::new(error).context("cannot leave the broker's files behind");
+        }
         match self.become_person() {
             Err(error) => error,
             Ok(user) => {

@@ -40,6 +40,24 @@ pub fn hand_down_socket(socket: OwnedFd) -> io::Result<()> {
     result
 }
 
+/// Has everything above the standard descriptors closed when another program is run: whoever started
+/// the broker may have left some open.
+pub fn close_others_on_exec() -> io::Result<()> {
+    // SAFETY: the call takes numbers only and closes nothing while this program runs.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            SOCKET,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Has tokio wait for events of `fd`. Must be called on a tokio runtime.
 pub fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned by the value that is registered, so it stays open and the

@@ -20,7 +20,7 @@ pub(crate) mod descendants;
 mod environment;
 mod login;
 mod session;
-mod shed;
+pub(crate) mod shed;
 mod talk;
 
 use channel::Channel;

@@ -230,14 +230,17 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         if UnixStream::connect(self.socket()).is_ok() {
-            // One that is just being started has no number yet, and 0 would mean ourselves.
-            for session in self.sessions().iter().filter(|session| session.pid > 0) {
-                let _ = kill(Pid::from_raw(session.pid as i32), Signal::SIGKILL);
-            }
             let started = std::time::Instant::now();
             // Their runtime folders are mounted until they are gone.
-            while !self.sessions().is_empty() && started.elapsed() < DEADLINE {
-                std::thread::yield_now();
+            loop {
+                let sessions = self.sessions();
+                if sessions.is_empty() || started.elapsed() >= DEADLINE {
+                    break;
+                }
+                // One that is only starting has no number yet, and 0 would be our own group.
+                for session in sessions.iter().filter(|session| session.pid > 0) {
+                    let _ = kill(Pid::from_raw(session.pid as i32), Signal::SIGKILL);
+                }
             }
         }
         let _ = self.child.kill();

@@ -44,15 +44,59 @@ async fn probe(prefix: &[&str], script: &str) -> (Broker, String) {
     (broker, said)
 }
 
+/// A broker behind this is started with much that is nobody else's.
+const STARTS_ODDLY: &str = "echo -500 2>/dev/null > /proc/self/oom_score_adj; exec 9</etc/shadow; umask 0; \
+                            export BROKERS_SECRET=1; ulimit -c unlimited; \
+                            exec nice -n -5 setpriv --inh-caps +net_raw --groups 0,1,2 \"$@\"";
+
+#[tokio::test]
+async fn a_hook_has_nothing_of_what_the_broker_was_started_with() {
+    if !is_root() {
+        return;
+    }
+    let small = small_session().display().to_string();
+    let broker = Broker::behind(&["sh", "-c", STARTS_ODDLY, "sh"], &small, "", &[]);
+    let notes = broker.folder().join("notes");
+    std::fs::create_dir(&notes).unwrap();
+    std::fs::set_permissions(&notes, PermissionsExt::from_mode(0o777)).unwrap();
+    let script = format!(
+        "cd {} && (grep -E '^(Cap|Groups|Umask)' /proc/self/status; \
+         echo Oom: $(cat /proc/self/oom_score_adj); echo Nice: $(nice); \
+         echo Fds: $(ls /proc/$$/fd); echo Secret: $BROKERS_SECRET) > partial; mv partial probe",
+        notes.display()
+    );
+    let policy =
+        format!("[default]\nproof = \"none\"\non_attach = [\"/bin/sh\", \"-c\", {script:?}]\n");
+    std::fs::write(broker.folder().join("policy.toml"), policy).unwrap();
+    eventually("the policy is read", || {
+        broker.audited("policy_changed") == 1
+    })
+    .await;
+    broker.add_card("c1", &people()[0]);
+    let mut terminal = broker.terminal("a").await;
+    let _desktop = terminal.desktop("c1").await;
+    eventually("the hook looks around", || notes.join("probe").exists()).await;
+    let said = std::fs::read_to_string(notes.join("probe")).unwrap();
+    let lines = said.lines().filter_map(|line| line.split_once(':'));
+    let lines: HashMap<&str, &str> = lines.map(|(name, value)| (name, value.trim())).collect();
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(lines[set], "0000000000000000", "{set}");
+    }
+    let user = User::from_name(&people()[0]).unwrap().unwrap();
+    assert_eq!(lines["Groups"], user.gid.to_string());
+    assert_eq!(
+        (lines["Umask"], lines["Oom"], lines["Nice"]),
+        ("0022", "0", "0")
+    );
+    assert_eq!((lines["Fds"], lines["Secret"]), ("0 1 2", ""));
+}
+
 #[tokio::test]
 async fn a_session_has_nothing_of_what_the_broker_was_started_with() {
     if !is_root() {
         return;
     }
-    let starts_oddly = "echo -500 2>/dev/null > /proc/self/oom_score_adj; exec 9</etc/shadow; umask 0; \
-                        export BROKERS_SECRET=1; ulimit -c unlimited; \
-                        exec nice -n -5 setpriv --inh-caps +net_raw --groups 0,1,2 \"$@\"";
-    let prefix = ["sh", "-c", starts_oddly, "sh"];
+    let prefix = ["sh", "-c", STARTS_ODDLY, "sh"];
     let script = "cat /proc/self/status; echo Oom: $(cat /proc/self/oom_score_adj); \
                   echo Stat: $(sed 's/.*) //' /proc/self/stat); echo Fds: $(ls /proc/$$/fd); \
                   echo Keys: $(cut -d' ' -f 6- /proc/keys); echo Core: $(ulimit -c); \
