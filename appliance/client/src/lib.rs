@@ -15,6 +15,7 @@ mod clock;
 mod compose;
 mod control_lines;
 mod cursor;
+mod decode;
 mod desk;
 mod display;
 mod events;

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use heliostat_tiles::{DecodeError, Decoder, Limits, TileSink};
+use heliostat_tiles::{DecodeError, Decoder, TileSink};
 use heliostat_wire::id::{LayerId, OutputId, VideoId};
 use heliostat_wire::limits::{MAX_LAYER_SIDE, MAX_LAYERS};
 use heliostat_wire::output::{Outputs, Size};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, SceneOp, UNITS_PER_PIXEL};
 
 use crate::compose;
+use crate::decode::decode;
 use crate::geometry::{Damage, Rect};
 use crate::video::{VideoError, Videos};
 
@@ -253,7 +254,7 @@ impl Scene {
         }
         self.check_work()?;
         let mut decoder = self.decoder.take().unwrap_or_default();
-        let result = decoder.decode(content, &Limits::default(), self);
+        let result = decode(&mut decoder, content, self);
         self.decoder = Some(decoder);
         Ok(result?)
     }

@@ -44,6 +44,12 @@ pub(crate) fn put(layer: u32, copy: &Copy, out: &mut Vec<u8>) {
     }
 }
 
+/// Reads over the copies at the head of a body; nothing where it ends too early.
+pub(crate) fn skip(reader: &mut Reader<'_>) -> Option<()> {
+    let count = reader.varint().filter(|count| *count <= MAX_COPIES)?;
+    (0..count * 7).try_for_each(|_| reader.varint().map(|_| ()))
+}
+
 /// Reads the copies at the head of a body and does them: every source is read before anything is
 /// written, since all of them are of the previous picture.
 pub(crate) fn take(

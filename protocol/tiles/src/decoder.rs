@@ -6,8 +6,9 @@ use crate::copy;
 use crate::geometry::{Rect, TILE};
 use crate::header::{Header, HeaderError, Kind, Previous};
 use crate::kept::Cells;
+use crate::opened::{Opened, Sealed, decompress};
 use crate::palette::{index_bits, row_bytes, unpack};
-use crate::part::{COMPRESSED, COPIES, MAX_PARTS, PARTS};
+use crate::part::{COPIES, MAX_PARTS, PARTS};
 use crate::planes;
 use crate::varint::Reader;
 
@@ -192,6 +193,25 @@ impl Decoder {
         }
     }
 
+    /// Writes the rectangles of a batch whose parts were opened elsewhere, as [`Self::decode`] does
+    /// of the whole batch. `parts` are all of them, in their order.
+    pub fn decode_opened(
+        &mut self,
+        parts: impl Iterator<Item = Result<Opened, DecodeError>>,
+        limits: &Limits,
+        sink: &mut impl TileSink,
+    ) -> Result<(), DecodeError> {
+        let mut left = Left {
+            body: limits.max_body,
+            records: 0,
+            pixels: limits.max_pixels,
+        };
+        for part in parts {
+            self.decode_body(&part?, (limits, &mut left), sink)?;
+        }
+        Ok(())
+    }
+
     fn decode_part(
         &mut self,
         first: u8,
@@ -199,58 +219,33 @@ impl Decoder {
         (limits, left): (&Limits, &mut Left),
         sink: &mut impl TileSink,
     ) -> Result<(), DecodeError> {
-        if first & !(COMPRESSED | COPIES) != 0 {
-            return Err(DecodeError::UnknownEncoding);
-        }
-        let copies = first & COPIES != 0;
-        let mut reader = Reader(rest);
-        let length = match first & COMPRESSED {
-            0 => rest.len(),
-            _ => reader.varint().ok_or(DecodeError::Truncated)? as usize,
-        };
-        left.body = left.body.checked_sub(length).ok_or(DecodeError::TooLarge {
-            got: length,
+        let part = Sealed::of(first, rest)?;
+        let got = part.body;
+        left.body = left.body.checked_sub(got).ok_or(DecodeError::TooLarge {
+            got,
             max: limits.max_body,
         })?;
-        if first & COMPRESSED == 0 {
-            return self.decode_body(copies, rest, (limits, left), sink);
-        }
-        let mut body = std::mem::take(&mut self.body);
-        let result = self
-            .decompress(reader.0, length, &mut body)
-            .and_then(|()| self.decode_body(copies, &body, (limits, left), sink));
-        if body.capacity() <= KEPT_BODY {
-            self.body = body;
+        let mut opened = Opened {
+            body: std::mem::take(&mut self.body),
+            copies: part.copies,
+            undone: 0,
+        };
+        let result = decompress(&mut self.zstd, &part, &mut opened.body)
+            .and_then(|()| self.decode_body(&opened, (limits, left), sink));
+        if opened.body.capacity() <= KEPT_BODY {
+            self.body = opened.body;
         }
         result
     }
 
-    fn decompress(
-        &mut self,
-        bytes: &[u8],
-        got: usize,
-        body: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        body.clear();
-        body.reserve(got);
-        // The capacity may be larger than asked for; the length decides.
-        let written = self.zstd.decompress_to_buffer(bytes, body);
-        if written.ok() == Some(got) {
-            Ok(())
-        } else {
-            Err(DecodeError::Corrupt)
-        }
-    }
-
     fn decode_body(
         &mut self,
-        copies: bool,
-        body: &[u8],
+        part: &Opened,
         (limits, left): (&Limits, &mut Left),
         sink: &mut impl TileSink,
     ) -> Result<(), DecodeError> {
-        let mut reader = Reader(body);
-        if copies {
+        let mut reader = Reader(&part.body);
+        if part.copies {
             copy::take(&mut reader, limits.max_pixels, &mut self.held, sink)?;
             // A person's pixels stay in the layers alone, where they are overwritten at the end; and
             // a scroll of a whole screen needs no room kept for the next one.
@@ -270,13 +265,14 @@ impl Decoder {
         let mut headers = Reader(reader.take(headers).ok_or(DecodeError::Truncated)?);
         let mut data = reader;
         let mut previous: Previous = None;
-        for _ in 0..records {
+        for number in 0..records {
             let header = Header::take(&mut headers, &mut previous, |id| sink.layer_size(id))?;
             left.pixels = left
                 .pixels
                 .checked_sub(header.rect.area())
                 .ok_or(DecodeError::TooManyPixels(limits.max_pixels))?;
-            self.take_pixels(&header, &mut headers, &mut data)?;
+            let undone = number < part.undone;
+            self.take_pixels((&header, undone), &mut headers, &mut data)?;
             self.write(&header, sink)?;
             if header.keep {
                 self.keep(&header, sink)?;
@@ -288,10 +284,11 @@ impl Decoder {
         }
     }
 
-    /// Fills `self.pixels` with the rectangle's pixels, or their exclusive or.
+    /// Fills `self.pixels` with the rectangle's pixels, or their exclusive or. The prediction may be
+    /// undone already.
     fn take_pixels(
         &mut self,
-        header: &Header,
+        (header, undone): (&Header, bool),
         headers: &mut Reader<'_>,
         data: &mut Reader<'_>,
     ) -> Result<(), DecodeError> {
@@ -331,12 +328,15 @@ impl Decoder {
             }
             Kind::Predicted => {
                 let bytes = data.take(planes::len(area, header.alpha));
-                self.planes.clear();
-                self.planes
-                    .extend_from_slice(bytes.ok_or(DecodeError::Truncated)?);
-                planes::unpredict(&mut self.planes, area, w);
+                let mut bytes = bytes.ok_or(DecodeError::Truncated)?;
+                if !undone {
+                    self.planes.clear();
+                    self.planes.extend_from_slice(bytes);
+                    planes::unpredict(&mut self.planes, area, w);
+                    bytes = &self.planes;
+                }
                 self.pixels.resize(area, 0);
-                planes::take(&self.planes, header.alpha, &mut self.pixels);
+                planes::take(bytes, header.alpha, &mut self.pixels);
             }
             Kind::Xor => {
                 let bytes = data.take(planes::len(area, header.alpha));

@@ -2,7 +2,8 @@
 
 use heliostat_tiles::oracle::{self, Layer, Layers};
 use heliostat_tiles::{
-    Copy, DecodeError, Decoder, Encoder, Ending, Limits, PixelsRef, Rect, Squeezer, join,
+    Copy, DecodeError, Decoder, Encoder, Ending, Limits, Opener, PixelsRef, Rect, Squeezer, join,
+    sealed_parts,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -545,4 +546,49 @@ fn cell_that_was_never_kept_is_refused() {
         &mut Layers(vec![Layer::new(63, 64)]),
     );
     assert!(small.is_err());
+}
+
+proptest! {
+    #[test]
+    fn parts_that_are_opened_elsewhere_are_decoded_alike_whole_or_broken(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        rows in 1u32..4,
+    ) {
+        // Every part has cells of its own, and xors and copies need what was there before.
+        let (old, new) = (drawn(200, 64 * rows, noise), drawn(200, 64 * rows, |x, y| noise(x / 2, y)));
+        let mut squeezer = Squeezer::new();
+        let parts: Vec<_> = (0..rows)
+            .map(|row| {
+                let mut encoder = Encoder::new(1);
+                if row == 0 {
+                    assert!(encoder.copy(0, &copy(0, 0, 50, 20, (60, 30))));
+                }
+                let cells = heliostat_tiles::cells(new.area());
+                for (n, cell) in cells.filter(|cell| cell.y / 64 == row).enumerate() {
+                    let before = old.view().sub(cell).filter(|_| n % 2 == 1 && row > 0);
+                    encoder.push(0, cell, new.view().sub(cell).unwrap(), before);
+                }
+                squeezer.squeeze(&encoder.end().last)
+            })
+            .collect();
+        let mut batch = Vec::new();
+        join(&parts, &mut batch);
+        for (at, byte) in &flips {
+            *at.get_mut(&mut batch) = *byte;
+        }
+        let limits = Limits::default();
+        if let Some(sealed) = sealed_parts(&batch, &limits) {
+            let (mut whole, mut opened) = (Layers(vec![old.clone()]), Layers(vec![old.clone()]));
+            let expected = Decoder::new().decode(&batch, &limits, &mut whole);
+            let size = |layer| (layer == 0).then_some((200, 64 * rows));
+            let mut opener = Opener::new();
+            let parts = sealed.iter().map(|part| opener.open(part, size));
+            let result = Decoder::new().decode_opened(parts, &limits, &mut opened);
+            prop_assert_eq!(result, expected);
+            prop_assert!(whole.0 == opened.0);
+        } else {
+            // One part, or nothing that can be told apart.
+            prop_assert!(rows == 1 || !flips.is_empty());
+        }
+    }
 }
