@@ -24,10 +24,13 @@ pub const SMALLEST: u64 = 2 << 10;
 const BURST: Duration = Duration::from_millis(16);
 /// At most so much is under way above twice what the way holds.
 const SPARE: Duration = Duration::from_millis(30);
-/// And so much in all, however fast the way has been: it may not be so any more. A photograph that
-/// fills a screen goes as one, where a way carries it within [`SPARE`]: in pieces each would wait for
-/// the one before to be acknowledged.
-const MOST_UNDER_WAY: u64 = 2 << 20;
+/// And so much in all, however fast the way has been: it may not be so any more.
+const MOST_UNDER_WAY: u64 = 512 << 10;
+/// Ways of more than a gigabit, as one inside a machine, may have what they carry in this time.
+const WIDE: Duration = Duration::from_millis(4);
+/// But no more than this: a photograph that fills a screen goes as one, whose pieces would else wait
+/// for each other to be acknowledged.
+const MOST_ON_WIDE_WAYS: u64 = 2 << 20;
 /// A way of which little is known may well carry so many times more.
 const HOPE: f64 = 4.0;
 /// A way of which little is known is taken to carry this much in a round trip.
@@ -99,7 +102,9 @@ impl Allowance {
         let new = since.map_or(full, |since| pace * since.as_secs_f64());
         self.tokens = (self.tokens + new).min(full);
         let holds = way.rate * (way.rtt * 2 + SPARE).as_secs_f64();
-        let holds = (holds as u64).clamp(2 * SMALLEST, MOST_UNDER_WAY);
+        let wide = (way.rate * WIDE.as_secs_f64()) as u64;
+        let most = wide.clamp(MOST_UNDER_WAY, MOST_ON_WIDE_WAYS);
+        let holds = (holds as u64).clamp(2 * SMALLEST, most);
         let left = holds
             .saturating_sub(under_way)
             .min(self.tokens.max(0.0) as u64);
@@ -326,6 +331,12 @@ mod tests {
         };
         let bytes = Allowance::default().bytes(&path, 0, now);
         assert_eq!(bytes, Some(MOST_UNDER_WAY));
+        let wide = Path {
+            rate: Some(400_000_000),
+            ..path
+        };
+        let bytes = Allowance::default().bytes(&wide, 0, now);
+        assert_eq!(bytes, Some(1_600_000));
     }
 
     #[test]
@@ -343,7 +354,7 @@ mod tests {
                 allowance.sent(bytes);
             }
         }
-        assert!(allowance.sent <= MOST_UNDER_WAY, "{}", allowance.sent);
+        assert!(allowance.sent <= MOST_ON_WIDE_WAYS, "{}", allowance.sent);
     }
 
     #[test]
