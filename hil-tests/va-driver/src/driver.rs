@@ -207,8 +207,8 @@ impl Driver {
         }
     }
 
-    /// Says what a client has left behind.
-    pub fn report_leaks(&mut self) {
+    /// What a client has not destroyed, in words; a line for each kind.
+    pub fn left(&self) -> Vec<String> {
         let left = [
             self.configs.left(),
             self.contexts.left(),
@@ -216,7 +216,12 @@ impl Driver {
             self.images.left(),
             self.buffers.left(),
         ];
-        let left: Vec<String> = left.into_iter().flatten().collect();
+        left.into_iter().flatten().collect()
+    }
+
+    /// Logs what a client has left behind.
+    pub fn report_leaks(&mut self) {
+        let left = self.left();
         if !left.is_empty() {
             self.log.line(&format!("left behind: {}", left.join(", ")));
         }

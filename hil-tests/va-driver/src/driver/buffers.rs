@@ -249,8 +249,18 @@ impl Driver {
         Ok(())
     }
 
-    /// Forgets a buffer.
+    /// Forgets a buffer. That of an image goes with its image.
     pub fn destroy_buffer(&mut self, id: Id) -> Done {
+        if self.buffers.get(id)?.kind == buffer::IMAGE {
+            return refuse(
+                status::INVALID_BUFFER,
+                format!("buffer {id:#x} belongs to an image"),
+            );
+        }
+        self.remove_buffer(id)
+    }
+
+    pub(super) fn remove_buffer(&mut self, id: Id) -> Done {
         let buffer = self.buffers.get(id)?;
         let used = if buffer.mapped {
             "mapped"

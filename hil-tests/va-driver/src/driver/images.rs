@@ -163,7 +163,7 @@ impl Driver {
     pub fn destroy_image(&mut self, id: Id) -> Done {
         let image = self.images.get(id)?;
         let (buffer, surface) = (image.buffer, image.derived_from);
-        self.destroy_buffer(buffer)?;
+        self.remove_buffer(buffer)?;
         self.images.remove(id)?;
         if let Some(surface) = surface {
             self.surfaces.get_mut(surface)?.derived -= 1;
