@@ -13,7 +13,7 @@ use heliostat_wire::control::DetachReason;
 use nix::unistd::{Uid, User};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::broker::{Broker, alive, eventually, lent_small_session, people};
+use crate::broker::{Broker, alive, eventually, lent_small_session, people, small_session};
 use crate::terminal::{DEADLINE, within};
 
 fn is_root() -> bool {
