@@ -1,5 +1,8 @@
 //! The compositor's thread: one loop, which only hands on what comes.
 
+mod absence;
+mod terminal;
+
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -7,11 +10,10 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use heliostat_control::session::{Ask, Attached, FromSession};
+use heliostat_control::session::FromSession;
 use heliostat_tiles::Encoder;
 use heliostat_wire::control::DetachReason;
-use heliostat_wire::id::AttachId;
-use heliostat_wire::session::{ToSession, ToTerminal};
+use heliostat_wire::session::ToTerminal;
 use smithay::desktop::PopupManager;
 use smithay::input::keyboard::KeyboardHandle;
 use smithay::input::pointer::PointerHandle;
@@ -35,10 +37,10 @@ use crate::children::Children;
 use crate::config::Config;
 use crate::content::MotionRoom;
 use crate::cursor::Cursors;
-use crate::idle::{Idle, Locking, Locks};
+use crate::idle::{Idle, Locking};
 use crate::input::InputState;
 use crate::layouts::LayoutFile;
-use crate::link::{LinkEvent, NewAttach};
+use crate::link::LinkEvent;
 use crate::outputs::{self, Desk};
 use crate::parts::Parts;
 use crate::presentation::Wanted;
@@ -396,175 +398,6 @@ impl App {
                 self.parts.ended(&name, now);
             }
         }
-    }
-
-    fn child_ended(&mut self, name: &str, how: &str) {
-        if name == LOCKER && !self.lock.is_locked() {
-            self.parts.forget(LOCKER);
-            if let Some(attach) = self.locking.locker_ended() {
-                warn!("the locker has ended without having locked");
-                self.detach(Some(attach), DetachReason::Locked);
-            }
-        }
-        match self.parts.ended(name, Instant::now()) {
-            Some(wait) => warn!("{name} has ended ({how}), it is started again in {wait:?}"),
-            None => info!("{name} has ended: {how}"),
-        }
-        let vital = self.config.vital.as_deref() == Some(name);
-        if vital && self.ending.is_none() && self.parts.falls(name) >= MAX_FALLS {
-            self.failure = Some(format!(
-                "{name} has ended {MAX_FALLS} times in a row, {how} the last time: {}",
-                self.config.parts.get(name).map_or("", String::as_str)
-            ));
-        }
-    }
-
-    /// The person wants to leave, or to lock; or is not there any more.
-    pub(crate) fn ask(&mut self, ask: Ask) {
-        info!(?ask, "the person asks");
-        if let (Ask::Lock | Ask::Idle, Some(terminal)) = (ask, &self.terminal) {
-            self.locking.asked(terminal.id, Instant::now());
-        }
-        self.tell_broker(FromSession::Asks(ask));
-    }
-
-    /// Asks for what a long silence asks for, and does itself what the broker ought to have done.
-    fn mind_absence(&mut self, now: Instant) {
-        let inhibited = self.is_idle_inhibited();
-        self.idle.inhibit(inhibited, now);
-        if self.terminal.is_some() && self.idle.is_due(now) {
-            self.ask(Ask::Idle);
-        }
-        let attach = self.terminal.as_ref().map(|terminal| terminal.id);
-        let late = self.locking.overdue(attach, now);
-        match late.filter(|_| !self.lock.is_locked()) {
-            Some(Locks::Broker) => self.lock_without_broker(now),
-            Some(Locks::Locker) => {
-                warn!("the locker has not locked in time");
-                self.detach(None, DetachReason::Locked);
-            }
-            None => {}
-        }
-    }
-
-    /// The broker is away: a locker locks, or else the terminal is parted from.
-    fn lock_without_broker(&mut self, now: Instant) {
-        match (&self.config.locker, &self.terminal) {
-            (Some(locker), Some(terminal)) => {
-                info!("the broker does not lock, the locker does");
-                self.parts.want(LOCKER, locker, now);
-                self.locking.locker_started(terminal.id, now);
-            }
-            _ => self.detach(None, DetachReason::Locked),
-        }
-    }
-
-    fn attach(&mut self, attach: NewAttach) {
-        if let Some(old) = self.terminal.take() {
-            let terminal = attach.terminal.as_str().into();
-            old.bye(DetachReason::MovedElsewhere { terminal });
-            let terminal = attach.terminal.as_str().into();
-            self.parted(old, DetachReason::MovedElsewhere { terminal });
-        }
-        self.tell_broker(FromSession::Attached(Attached {
-            attach_id: attach.id,
-            terminal: attach.terminal.clone(),
-        }));
-        self.idle.begin(attach.idle, Instant::now());
-        let start = self.begin(&attach);
-        let lossy = !self.config.always_exact;
-        self.videos.reset(lossy.then_some(&attach.capabilities));
-        self.set_layout_hint(&attach.layout);
-        self.set_outputs(&attach.outputs);
-        let keyboard = attach.keyboard.clone();
-        self.terminal = Some(Attachment::new(attach, start, Instant::now()));
-        self.sync_keyboard(&keyboard);
-        self.cursors.forget();
-        self.show_cursor();
-        self.show_leds();
-        self.dirty = Dirty {
-            pixels: true,
-            answer: false,
-            layout: true,
-            callbacks: true,
-            cursor: true,
-        };
-    }
-
-    fn hear(&mut self, id: AttachId, message: ToSession) {
-        let Some(terminal) = self.terminal.as_mut().filter(|terminal| terminal.id == id) else {
-            return;
-        };
-        match message {
-            ToSession::Input(batch) => self.input(&batch),
-            ToSession::Keyboard(state) => self.sync_keyboard(&state),
-            ToSession::Heartbeat => self.input.heartbeat(Instant::now()),
-            ToSession::Outputs(outputs) => terminal.announced.hear(outputs),
-            ToSession::FrameShown { serial, after_us } => self.frame_shown(serial, after_us),
-            ToSession::Cells { serial, cells } => self.check_cells(serial, &cells),
-            ToSession::Refresh => {
-                warn!(
-                    terminal = terminal.terminal,
-                    "the terminal's copy of the scene is damaged, it is sent anew"
-                );
-                self.forget_contents();
-                self.dirty.pixels = true;
-                self.dirty.layout = true;
-            }
-            // The link's task keeps these for itself.
-            ToSession::Attach { .. } | ToSession::Bye(_) => {}
-        }
-    }
-
-    fn frame_shown(&mut self, serial: u32, after_us: i64) {
-        let interval = self.desk.interval();
-        let Some(terminal) = &mut self.terminal else {
-            return;
-        };
-        let Some(shown) = terminal.shown(serial, after_us, Instant::now(), interval) else {
-            return self.break_off("it has shown a frame that was never sent");
-        };
-        let attach_id = terminal.id;
-        self.counters.frames_shown += shown.frames;
-        if let Some(took) = shown.first_after {
-            let took_ms = took.as_millis() as u32;
-            self.tell_broker(FromSession::FirstFrame { attach_id, took_ms });
-        }
-        self.present(shown.feedback, shown.at);
-    }
-
-    /// Parts from a terminal that breaks the protocol.
-    pub(crate) fn break_off(&mut self, why: &str) {
-        if let Some(terminal) = &self.terminal {
-            warn!(
-                terminal = terminal.terminal,
-                "the terminal is sent away: {why}"
-            );
-        }
-        self.detach(None, DetachReason::ProtocolViolation);
-    }
-
-    fn link_ended(&mut self, id: AttachId, reason: DetachReason) {
-        if let Some(terminal) = self.terminal.take_if(|terminal| terminal.id == id) {
-            self.parted(terminal, reason);
-            self.rest();
-        }
-    }
-
-    fn detach(&mut self, id: Option<AttachId>, reason: DetachReason) {
-        let meant = |terminal: &mut Attachment| id.is_none_or(|id| id == terminal.id);
-        if let Some(terminal) = self.terminal.take_if(meant) {
-            terminal.bye(reason.clone());
-            self.parted(terminal, reason);
-            self.rest();
-        }
-    }
-
-    /// Nobody watches: no key is held, no frame is asked for.
-    fn rest(&mut self) {
-        self.release_all_keys();
-        self.callbacks.rest();
-        self.videos.reset(None);
     }
 
     fn end(&mut self, reason: DetachReason) {
