@@ -16,4 +16,5 @@ pub mod process;
 pub mod refusal;
 #[allow(unsafe_code, reason = "the one fence around all that is unsafe")]
 pub mod sys;
-pub mod va;
+
+pub use heliostat_va::abi as va;

@@ -10,4 +10,5 @@ pub mod block;
 pub mod codec;
 mod entry;
 pub mod memory;
-pub mod plain;
+
+pub use heliostat_va::sys::plain;

@@ -1,6 +1,6 @@
 //! C's structures out of bytes.
 
-use crate::va;
+use crate::abi as va;
 
 /// Types of which every pattern of bits is a value.
 ///
@@ -12,19 +12,26 @@ pub unsafe trait Plain: Copy {}
 macro_rules! plain {
     ($($name:ident)*) => {
         $(
-            // SAFETY: `va.rs` defines it as `repr(C)` and of integers, raw pointers and arrays.
+            // SAFETY: `abi.rs` defines it as `repr(C)` and of integers, raw pointers and arrays.
             unsafe impl Plain for va::$name {}
         )*
     };
 }
 
 plain! {
-    PictureParameterH264 IqMatrixH264 SliceParameterH264
+    PictureH264 PictureParameterH264 IqMatrixH264 SliceParameterH264
     EncSequenceParameterH264 EncPictureParameterH264 EncSliceParameterH264
     EncPackedHeaderParameter EncMiscRateControl EncMiscFrameRate EncMiscHrd EncMiscQualityLevel
     ProcPipelineParameter ProcPipelineCaps PrimeSurfaceDescriptor Image ImageFormat SurfaceAttrib
     ConfigAttrib CodedBufferSegment Rectangle DrmFormatModifierList
 }
+
+// SAFETY: a number, then structures of such numbers only, so that there is no padding either.
+unsafe impl Plain for va::EncMisc<va::EncMiscRateControl> {}
+// SAFETY: as above.
+unsafe impl Plain for va::EncMisc<va::EncMiscFrameRate> {}
+// SAFETY: as above.
+unsafe impl Plain for va::EncMisc<va::EncMiscHrd> {}
 
 /// The structure that `bytes` begin with; nothing where they are too few.
 pub fn read<T: Plain>(bytes: &[u8]) -> Option<T> {

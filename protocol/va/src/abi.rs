@@ -2,7 +2,8 @@
 //! `va_vpp.h` and `va_drmcommon.h` define them.
 //!
 //! Names are those of the headers without their prefixes. Bit fields are one word each, with the
-//! positions of their bits beside them. `tests/layout.rs` compares sizes and offsets with C's.
+//! positions of their bits beside them. The software driver's `tests/layout.rs` compares sizes and offsets
+//! with C's.
 #![allow(missing_docs, reason = "the fields are those of the headers")]
 
 use std::ffi::c_void;
@@ -21,6 +22,7 @@ pub mod status {
     pub const SUCCESS: Status = 0;
     pub const OPERATION_FAILED: Status = 1;
     pub const ALLOCATION_FAILED: Status = 2;
+    pub const INVALID_DISPLAY: Status = 3;
     pub const INVALID_CONFIG: Status = 4;
     pub const INVALID_CONTEXT: Status = 5;
     pub const INVALID_SURFACE: Status = 6;
@@ -43,8 +45,10 @@ pub mod status {
     pub const ENCODING_ERROR: Status = 0x18;
     pub const INVALID_VALUE: Status = 0x19;
     pub const UNSUPPORTED_FILTER: Status = 0x20;
+    pub const HW_BUSY: Status = 0x22;
     pub const UNSUPPORTED_MEMORY_TYPE: Status = 0x24;
     pub const NOT_ENOUGH_BUFFER: Status = 0x25;
+    pub const TIMEDOUT: Status = 0x26;
 }
 
 pub mod profile {
@@ -57,6 +61,7 @@ pub mod profile {
 pub mod entrypoint {
     pub const VLD: i32 = 1;
     pub const ENC_SLICE: i32 = 6;
+    pub const ENC_SLICE_LP: i32 = 8;
     pub const VIDEO_PROC: i32 = 10;
 }
 
@@ -153,6 +158,7 @@ pub mod surface_status {
 
 pub const CODED_STATUS_SLICE_OVERFLOW: u32 = 0x200;
 pub const PICTURE_H264_INVALID: u32 = 1;
+pub const PICTURE_H264_SHORT_TERM_REFERENCE: u32 = 8;
 
 /// `VAProcColorStandardType` and its neighbours.
 pub mod colour {
@@ -592,6 +598,7 @@ pub fn status_name(value: Status) -> &'static str {
         status::SUCCESS => "SUCCESS",
         status::OPERATION_FAILED => "OPERATION_FAILED",
         status::ALLOCATION_FAILED => "ALLOCATION_FAILED",
+        status::INVALID_DISPLAY => "INVALID_DISPLAY",
         status::INVALID_CONFIG => "INVALID_CONFIG",
         status::INVALID_CONTEXT => "INVALID_CONTEXT",
         status::INVALID_SURFACE => "INVALID_SURFACE",
@@ -614,8 +621,18 @@ pub fn status_name(value: Status) -> &'static str {
         status::ENCODING_ERROR => "ENCODING_ERROR",
         status::INVALID_VALUE => "INVALID_VALUE",
         status::UNSUPPORTED_FILTER => "UNSUPPORTED_FILTER",
+        status::HW_BUSY => "HW_BUSY",
         status::UNSUPPORTED_MEMORY_TYPE => "UNSUPPORTED_MEMORY_TYPE",
         status::NOT_ENOUGH_BUFFER => "NOT_ENOUGH_BUFFER",
+        status::TIMEDOUT => "TIMEDOUT",
         _ => "another status",
     }
+}
+
+/// `VAEncMiscParameterBuffer` with what follows it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct EncMisc<T> {
+    pub kind: u32,
+    pub value: T,
 }
