@@ -72,6 +72,12 @@ pub(super) struct BitWriter {
 }
 
 impl BitWriter {
+    /// Writes in place of these bytes.
+    pub fn over(mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
+        Self { bytes, used: 0 }
+    }
+
     /// The lowest `count` bits of a number.
     pub fn put(&mut self, value: u32, count: u32) {
         for bit in (0..count).rev() {

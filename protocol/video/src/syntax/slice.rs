@@ -107,7 +107,19 @@ impl Slice {
         sequence: &SequenceParameters,
         picture: &PictureParameters,
     ) -> (Vec<u8>, usize) {
-        let mut bits = BitWriter::default();
+        let mut out = Vec::new();
+        let bits = self.write_over(sequence, picture, &mut out);
+        (out, bits)
+    }
+
+    /// The same in place of what `out` holds, whose memory is used again; returns how many bits count.
+    pub fn write_over(
+        &self,
+        sequence: &SequenceParameters,
+        picture: &PictureParameters,
+        out: &mut Vec<u8>,
+    ) -> usize {
+        let mut bits = BitWriter::over(std::mem::take(out));
         let (importance, kind) = match (&self.marking, self.restart) {
             (Marking::Unused, _) => (0, Kind::Slice),
             (_, None) => (2, Kind::Slice),
@@ -155,7 +167,9 @@ impl Slice {
                 bits.signed(beta.into());
             }
         }
-        bits.cut()
+        let (bytes, count) = bits.cut();
+        *out = bytes;
+        count
     }
 
     fn write_reordering(&self, bits: &mut BitWriter) {
