@@ -1,0 +1,427 @@
+//! H.264 by hardware, from DMA-BUFs that are not copied.
+//!
+//! ```text
+//!            encode                    an error of libva's or the driver's
+//!   none ────────────▶ Stream ──────────────────────────────────────────────▶ none
+//!   (next picture is a key)            (everything but the display is given back)
+//! ```
+//!
+//! One picture builds on the one before and no other, in the order in which they are shown; keys come
+//! when they are asked for. All headers are ours where the driver takes them: some write none of their
+//! own, or others than the parameters say.
+
+mod imports;
+mod parameters;
+
+use heliostat_video::syntax::{PictureParameters, SequenceParameters};
+use heliostat_video::{Encoded, Refused as RefusedUnit, Size, inspect, is_possible};
+
+use crate::abi::{self, EncPackedHeaderParameter, buffer, config_attrib, packed, profile};
+use crate::dmabuf::{self, Dmabuf, Format, Identity, MAX_PLANES, NV12, Object};
+use crate::library::{Buffer, Config, Context, Display, Error, Surface};
+use crate::probe::{EncodePath, NoPath, Probe, RateControl, va_profile};
+use crate::sys::plain::zeroed;
+use imports::{Imports, Key};
+use parameters::{Place, Turn};
+
+/// How large coded pictures may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rate {
+    /// As large as this quantizer (1 to 51) makes them.
+    Constant {
+        /// The quantizer.
+        quantizer: u8,
+    },
+    /// So that a second has no more than so many bits, as far as quantizers go.
+    Bounded {
+        /// Bits a second.
+        bits_per_second: u32,
+        /// The least quantizer: less would cost bytes that no eye sees.
+        finest: u8,
+        /// The greatest quantizer.
+        coarsest: u8,
+    },
+}
+
+/// What is to be encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Width and height in pixels.
+    pub size: Size,
+    /// Pictures a second that are expected, 1 to 1000.
+    pub pictures_per_second: u16,
+    /// How large they may become.
+    pub rate: Rate,
+}
+
+/// Why a picture was not encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// No video has this size.
+    #[error("no video has {}×{} pixels", .0.w, .0.h)]
+    Size(Size),
+    /// The device does not encode such videos.
+    #[error("the device is not used: {0}")]
+    NoPath(#[from] NoPath),
+    /// What is claimed of the buffer is not so, or not encoded. The video goes on.
+    #[error(transparent)]
+    Buffer(#[from] dmabuf::Refused),
+    /// The device reads NV12 only. The video goes on.
+    #[error("the device does not convert {} for its encoder", dmabuf::name(*.0))]
+    NoConversion(u32),
+    /// The driver does not take the buffer. The video goes on.
+    #[error("the device does not take the buffer: {0}")]
+    Import(#[source] Error),
+    /// libva or the driver failed. The next picture begins anew.
+    #[error(transparent)]
+    Va(#[from] Error),
+    /// The coded picture was not whole. The next picture begins anew.
+    #[error("the driver has not written the whole picture (status {0:#x})")]
+    Incomplete(u32),
+    /// The driver wrote what no terminal takes. The next picture begins anew.
+    #[error("the driver wrote a bitstream that is refused: {0}")]
+    Bitstream(#[from] RefusedUnit),
+}
+
+/// Encodes one video. It waits for the device, and so belongs on a thread of its own.
+pub struct Encoder {
+    display: Display,
+    path: EncodePath,
+    settings: Settings,
+    stream: Option<Stream>,
+}
+
+impl Encoder {
+    /// An encoder on a device that offers what `probe` has found. Nothing is made before the first
+    /// picture.
+    pub fn new(display: &Display, probe: &Probe, settings: Settings) -> Result<Self, EncodeError> {
+        if !is_possible(settings.size) {
+            return Err(EncodeError::Size(settings.size));
+        }
+        let bounded = matches!(settings.rate, Rate::Bounded { .. });
+        Ok(Self {
+            display: display.clone(),
+            path: probe.plan_encoding(settings.size, bounded)?,
+            settings,
+            stream: None,
+        })
+    }
+
+    /// How it encodes.
+    pub fn path(&self) -> &EncodePath {
+        &self.path
+    }
+
+    /// From the next picture on, takes another rate.
+    pub fn set_rate(&mut self, rate: Rate) {
+        self.settings.rate = rate;
+        if let Some(stream) = &mut self.stream {
+            stream.rate_is_due = true;
+        }
+    }
+
+    /// Encodes a picture in place of what `out` holds: one access unit in the form of Annex B, with SPS
+    /// and PPS where it is a key. It is a key where that is wanted and where none came before.
+    ///
+    /// A buffer is imported the first time it comes, and held until [`forget`](Self::forget).
+    pub fn encode(
+        &mut self,
+        picture: &Dmabuf<'_>,
+        key: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
+        out.clear();
+        let objects = dmabuf::look(picture)?;
+        let (size, modifiers) = (self.settings.size, &self.path.modifiers);
+        let (format, descriptor) = dmabuf::check(picture, &objects, size, modifiers)?;
+        if !format.is_nv12 && self.path.converts_from.is_none() {
+            return Err(EncodeError::NoConversion(format.drm));
+        }
+        // An error leaves the old stream to be dropped here.
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => Stream::new(&self.display, &self.path, &self.settings)?,
+        };
+        let job = Job {
+            path: &self.path,
+            settings: &self.settings,
+        };
+        let found = stream.imports.find(&Key::new(picture, &objects), || {
+            let rt_format = format.rt_format();
+            self.display.import_surface(rt_format, &descriptor)
+        });
+        let encoded = match found {
+            Ok(index) => stream.encode(&job, (index, format), key, out)?,
+            Err(error) => {
+                self.stream = Some(stream);
+                return Err(EncodeError::Import(error));
+            }
+        };
+        self.stream = Some(stream);
+        Ok(encoded)
+    }
+
+    /// Gives back what is held of a buffer that is gone.
+    pub fn forget(&mut self, buffer: Identity) {
+        if let Some(stream) = &mut self.stream {
+            stream.imports.forget(buffer);
+        }
+    }
+}
+
+/// What does not change while a picture is encoded.
+struct Job<'a> {
+    path: &'a EncodePath,
+    settings: &'a Settings,
+}
+
+/// Pictures of NV12 that RGB is converted into.
+const POOL: usize = 2;
+/// Pictures after which a key comes by itself: the order of pictures is counted in 32 bits.
+const LONGEST: u32 = 1 << 24;
+/// `VA_CODED_BUF_STATUS_*`: a slice did not fit, or the bitstream is bad.
+const NOT_WHOLE: u32 = abi::CODED_STATUS_SLICE_OVERFLOW | 0x8000;
+
+/// What the driver holds for a video. Fields are dropped in their order, buffers first.
+struct Stream {
+    /// Of the picture under way; empty between pictures, its memory is kept.
+    buffers: Vec<Buffer>,
+    coded: Buffer,
+    context: Context,
+    converter: Option<Converter>,
+    /// Where pictures are kept for the next one, in turn.
+    kept: [Surface; 2],
+    imports: Imports,
+    sequence: SequenceParameters,
+    picture: PictureParameters,
+    header: Vec<u8>,
+    turn: Turn,
+    rate_is_due: bool,
+}
+
+struct Converter {
+    context: Context,
+    pool: [Surface; POOL],
+    standard: i32,
+}
+
+impl Stream {
+    fn new(display: &Display, path: &EncodePath, settings: &Settings) -> Result<Self, Error> {
+        let size = settings.size;
+        let of = (va_profile(path.profile), path.way.entrypoint());
+        let mut attributes = vec![
+            (config_attrib::RT_FORMAT, abi::RT_FORMAT_YUV420),
+            (config_attrib::RATE_CONTROL, path.rate_control.flag()),
+        ];
+        if path.packed_headers != 0 {
+            attributes.push((config_attrib::ENC_PACKED_HEADERS, path.packed_headers));
+        }
+        let config = Config::new(display, of, &attributes)?;
+        let surface = || display.create_surface(NV12.rt_format(), (size.w, size.h), NV12.va);
+        let kept = [surface()?, surface()?];
+        let converter = match path.converts_from {
+            Some(standard) => Some(Converter::new(display, size, standard)?),
+            None => None,
+        };
+        let mut targets: Vec<&Surface> = kept.iter().collect();
+        targets.extend(converter.iter().flat_map(|converter| &converter.pool));
+        let even = size.even();
+        let context = Context::new(config, (even.w, even.h), &targets)?;
+        Ok(Self {
+            buffers: Vec::with_capacity(16),
+            coded: context.create_coded(parameters::room(size))?,
+            context,
+            converter,
+            kept,
+            imports: Imports::default(),
+            sequence: parameters::sequence(path, settings),
+            picture: parameters::picture(path, settings),
+            header: Vec::new(),
+            turn: Turn::default(),
+            rate_is_due: true,
+        })
+    }
+
+    fn encode(
+        &mut self,
+        job: &Job<'_>,
+        (index, format): (usize, Format),
+        key: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
+        let key = key || self.turn.number == 0 || self.turn.number >= LONGEST;
+        self.turn.begin(key);
+        let imported = self.imports.get(index);
+        let input = match &self.converter {
+            Some(converter) if !format.is_nv12 => converter.convert(imported, self.turn.number)?,
+            _ => imported,
+        };
+        let described = describe(
+            &mut self.buffers,
+            &mut self.header,
+            &Picture {
+                job,
+                context: &self.context,
+                sequence: &self.sequence,
+                picture: &self.picture,
+                turn: &self.turn,
+                kept: &self.kept,
+                coded: &self.coded,
+                rate_is_due: self.rate_is_due,
+            },
+        );
+        let submitted = described.and_then(|()| self.context.submit(input, &self.buffers));
+        self.buffers.clear();
+        submitted?;
+        self.coded.sync(input)?;
+        if !format.is_nv12 {
+            // Its owner may draw into it again, or take it away.
+            imported.sync()?;
+        }
+        take(&self.coded, out)?;
+        if key {
+            // Only then would a driver have put other headers than ours in front.
+            inspect(out, job.settings.size)?;
+        }
+        self.turn.end();
+        self.rate_is_due = false;
+        Ok(match key {
+            true => Encoded::Key,
+            false => Encoded::Difference,
+        })
+    }
+}
+
+/// Appends a coded picture to `out`.
+fn take(coded: &Buffer, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let mapped = coded.map()?;
+    let mut status = 0;
+    mapped.segments(|bytes, of_part| {
+        out.extend_from_slice(bytes);
+        status |= of_part;
+    })?;
+    mapped.unmap()?;
+    match out.is_empty() || status & NOT_WHOLE != 0 {
+        true => Err(EncodeError::Incomplete(status)),
+        false => Ok(()),
+    }
+}
+
+impl Converter {
+    fn new(display: &Display, size: Size, standard: i32) -> Result<Self, Error> {
+        let of = (profile::NONE, abi::entrypoint::VIDEO_PROC);
+        let config = Config::new(display, of, &[])?;
+        let size = (size.w, size.h);
+        let surface = || display.create_surface(NV12.rt_format(), size, NV12.va);
+        let pool = [surface()?, surface()?];
+        let context = Context::new(config, size, &[&pool[0], &pool[1]])?;
+        Ok(Self {
+            context,
+            pool,
+            standard,
+        })
+    }
+
+    /// Converts RGB of full range into BT.709 of limited range, as the SPS says of it.
+    fn convert(&self, from: &Surface, number: u32) -> Result<&Surface, Error> {
+        let into = &self.pool[number as usize % POOL];
+        let parameters = parameters::conversion(from.id(), self.standard);
+        let buffer = self
+            .context
+            .create_buffer(buffer::PROC_PIPELINE_PARAMETER, &parameters)?;
+        self.context.submit(into, std::slice::from_ref(&buffer))?;
+        Ok(into)
+    }
+}
+
+/// All that buffers are made of.
+struct Picture<'a> {
+    job: &'a Job<'a>,
+    context: &'a Context,
+    sequence: &'a SequenceParameters,
+    picture: &'a PictureParameters,
+    turn: &'a Turn,
+    kept: &'a [Surface; 2],
+    coded: &'a Buffer,
+    rate_is_due: bool,
+}
+
+/// Makes the buffers of a picture, in the order in which drivers want them.
+fn describe(buffers: &mut Vec<Buffer>, header: &mut Vec<u8>, p: &Picture<'_>) -> Result<(), Error> {
+    let (context, turn, settings) = (p.context, p.turn, p.job.settings);
+    let rate_control = p.job.path.rate_control;
+    if turn.is_key {
+        let sequence = parameters::enc_sequence(p.sequence, settings);
+        buffers.push(context.create_buffer(buffer::ENC_SEQUENCE_PARAMETER, &sequence)?);
+    }
+    if turn.is_key || p.rate_is_due {
+        let kind = buffer::ENC_MISC_PARAMETER;
+        buffers.push(context.create_buffer(kind, &parameters::frame_rate(settings))?);
+        if rate_control != RateControl::Constant {
+            buffers.push(context.create_buffer(kind, &parameters::rate_control(settings))?);
+            buffers.push(context.create_buffer(kind, &parameters::hrd(settings))?);
+        }
+    }
+    let place = Place {
+        current: p.kept[turn.number as usize % 2].id(),
+        before: p.kept[(turn.number as usize + 1) % 2].id(),
+        coded: p.coded.id(),
+    };
+    if turn.is_key {
+        header.clear();
+        p.sequence.write(header);
+        pack(buffers, p, packed::SEQUENCE, header, None)?;
+        header.clear();
+        p.picture.write(header);
+        pack(buffers, p, packed::PICTURE, header, None)?;
+    }
+    let picture = parameters::enc_picture(p.sequence, p.picture, turn, &place);
+    buffers.push(context.create_buffer(buffer::ENC_PICTURE_PARAMETER, &picture)?);
+    let slice = parameters::slice(turn, (p.sequence, p.picture), settings, rate_control);
+    let bits = slice.write_over(p.sequence, p.picture, header);
+    pack(buffers, p, packed::SLICE, header, Some(bits))?;
+    let slice = parameters::enc_slice(p.sequence, &slice, turn, &place);
+    buffers.push(context.create_buffer(buffer::ENC_SLICE_PARAMETER, &slice)?);
+    Ok(())
+}
+
+/// Packs a header, if the driver takes headers of its kind. Whole units have been made safe from start
+/// codes; a header that ends at some bit is made so by the driver, together with what follows it.
+fn pack(
+    buffers: &mut Vec<Buffer>,
+    p: &Picture<'_>,
+    kind: u32,
+    bytes: &[u8],
+    bits: Option<usize>,
+) -> Result<(), Error> {
+    let flag = match kind {
+        packed::SEQUENCE => abi::PACKED_SEQUENCE,
+        packed::PICTURE => abi::PACKED_PICTURE,
+        _ => abi::PACKED_SLICE,
+    };
+    if p.job.path.packed_headers & flag == 0 {
+        return Ok(());
+    }
+    let mut announced: EncPackedHeaderParameter = zeroed();
+    announced.kind = kind;
+    announced.bit_length = bits.unwrap_or(bytes.len() * 8) as u32;
+    announced.has_emulation_bytes = bits.is_none().into();
+    let context = p.context;
+    buffers.push(context.create_buffer(buffer::ENC_PACKED_HEADER_PARAMETER, &announced)?);
+    buffers.push(context.create_buffer_of(buffer::ENC_PACKED_HEADER_DATA, bytes)?);
+    Ok(())
+}
+
+impl Key {
+    fn new(picture: &Dmabuf<'_>, objects: &[Object; MAX_PLANES]) -> Self {
+        let mut planes = [(Identity::default(), 0, 0); MAX_PLANES];
+        for ((plane, described), object) in planes.iter_mut().zip(picture.planes).zip(objects) {
+            *plane = (object.identity, described.offset, described.pitch);
+        }
+        Self {
+            format: picture.format,
+            modifier: picture.modifier,
+            planes,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A driver that fails at every call in turn.
+
+use heliostat_va::encoder::Encoder;
+use heliostat_va::probe::Probe;
+use heliostat_video::{Encoded, Size};
+
+use crate::encoding::{CONSTANT, settings};
+use crate::scene::{Buffer, Viewer, XRGB};
+use crate::stage::{alone, display};
+
+const SIZE: Size = Size { w: 64, h: 48 };
+
+/// Entry points that an encoder reaches, and whether their failure is one of the encoder's, or only
+/// makes it ask again or do without.
+const ALL: [(&str, bool); 21] = [
+    ("vaQueryConfigProfiles", true),
+    ("vaQueryConfigEntrypoints", true),
+    ("vaGetConfigAttributes", true),
+    ("vaCreateConfig", true),
+    ("vaQuerySurfaceAttributes", true),
+    ("vaQueryVideoProcPipelineCaps", true),
+    ("vaCreateContext", true),
+    ("vaCreateBuffer", true),
+    ("vaMapBuffer", true),
+    ("vaUnmapBuffer", true),
+    ("vaBeginPicture", true),
+    ("vaRenderPicture", true),
+    ("vaEndPicture", true),
+    ("vaSyncBuffer", true),
+    ("vaSyncSurface", true),
+    ("vaCreateSurfaces2", false),
+    ("vaExportSurfaceHandle", false),
+    ("vaDestroySurfaces", false),
+    ("vaDestroyContext", false),
+    ("vaDestroyConfig", false),
+    ("vaDestroyBuffer", false),
+];
+/// Which of their calls fail.
+const CALLS: [u32; 9] = [1, 2, 3, 5, 8, 13, 21, 34, 55];
+
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Encodes until ten pictures have come out well, a key after each error; returns the errors.
+fn encode_all() -> Vec<String> {
+    let mut errors = Vec::new();
+    let display = display().unwrap();
+    let probe = loop {
+        match Probe::new(&display) {
+            Ok(probe) => break probe,
+            Err(error) => errors.push(error.to_string()),
+        }
+        assert!(errors.len() < 3, "{errors:?}");
+    };
+    let mut encoder = Encoder::new(&display, &probe, settings(SIZE, CONSTANT)).unwrap();
+    let buffers = [0; 3].map(|_| Buffer::new(XRGB, SIZE));
+    let (mut viewer, mut unit, mut good) = (Viewer::new(SIZE), Vec::new(), 0);
+    while good < 10 {
+        let buffer = &buffers[good as usize % 3];
+        let drawn = buffer.draw(good);
+        match buffer.with(|b| encoder.encode(b, good == 6, &mut unit)) {
+            Ok(encoded) => {
+                // What was left out was maybe a key: the terminal then takes none but a key.
+                let is_key = encoded == Encoded::Key;
+                assert!(is_key || good > 0);
+                assert!(viewer.compare(&unit, &drawn) >= 35.0);
+                good += 1;
+            }
+            Err(error) => errors.push(error.to_string()),
+        }
+        assert!(errors.len() < 3, "{errors:?}");
+    }
+    errors
+}
+
+#[test]
+fn each_call_that_fails_is_an_error_and_leaves_nothing_behind_and_the_encoder_works_again() {
+    let name = "faults::each_call_that_fails_is_an_error_and_leaves_nothing_behind_and_the_encoder_works_again";
+    for (call, is_error) in ALL {
+        for number in CALLS {
+            let fault = format!("{call}:{number}");
+            let ran = alone(name, &fault, || {
+                // The first time, libva is loaded.
+                drop(display().unwrap());
+                let before = open_files();
+                let errors = encode_all();
+                assert_eq!(open_files(), before, "{errors:?}");
+                let fault = std::env::var("HELIOSTAT_VA_FAULTS").unwrap();
+                let call = fault.split(':').next().unwrap();
+                let said = call.replace("Surfaces2", "Surfaces");
+                assert!(
+                    errors.iter().all(|error| error.contains(&said)),
+                    "{errors:?}"
+                );
+                std::fs::write(
+                    std::env::var("HELIOSTAT_VA_LOG").unwrap() + "-errors",
+                    errors.join("\n"),
+                )
+                .unwrap();
+            });
+            let Some(ran) = ran else { return };
+            assert!(!ran.log.contains("left behind"), "{fault}: {}", ran.log);
+            let said = format!("{call} with OPERATION_FAILED: call {number} fails");
+            if !ran.log.contains(&said) {
+                // It is not called that often.
+                assert!(number > 1, "{fault} never happens");
+                break;
+            }
+            if is_error {
+                assert!(!ran.errors.is_empty(), "{fault}");
+            }
+        }
+    }
+}
+
+#[test]
+fn display_that_cannot_be_opened_or_closed_leaves_no_files() {
+    let name = "faults::display_that_cannot_be_opened_or_closed_leaves_no_files";
+    for fault in ["vaInitialize:2", "vaTerminate:1"] {
+        let ran = alone(name, fault, || {
+            let _ = display();
+            let before = open_files();
+            let opened = display();
+            let fails_first = std::env::var("HELIOSTAT_VA_FAULTS")
+                .unwrap()
+                .contains("Init");
+            assert_eq!(opened.is_err(), fails_first);
+            drop(opened);
+            assert_eq!(open_files(), before);
+        });
+        if ran.is_none() {
+            return;
+        }
+    }
+}

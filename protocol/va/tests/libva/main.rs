@@ -1,0 +1,10 @@
+//! The binding and its codecs through the real libva, into the software driver of `hil-tests/va-driver`.
+//!
+//! That driver is not built by this crate's tests; where nobody has built it they say so and skip.
+
+mod encoding;
+mod faults;
+mod hostile;
+mod scene;
+mod stage;
+mod sys;
