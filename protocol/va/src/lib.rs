@@ -4,15 +4,17 @@
 //!   DMA-BUF ─► dmabuf::check ─► import ─► (VideoProc: RGB to NV12) ─► EncSlice ─► access unit
 //!              (refuses lies)   (once a
 //!                                buffer)
+//!   access unit ─► headers read ─► VLD ─► surface of a pool, exported once ─► Frame ─► plane
 //! ```
 //!
 //! [`abi`] has C's structures, [`sys`] the only unsafe code, [`library`] libva's objects as values that
 //! are given back in the right order. [`probe`] says what a device offers and which way will be taken,
-//! [`dmabuf`] judges what others claim of their buffers, [`encoder`] encodes. Headers are written by
-//! `heliostat-video`. Why there is a binding of our own: `docs/adr/0019-own-va-binding.md`.
+//! [`dmabuf`] judges what others claim of their buffers, [`encoder`] encodes, [`decoder`] decodes. Headers
+//! are read and written by `heliostat-video`. Why there is a binding of our own: `docs/adr/0019-own-va-binding.md`.
 #![deny(unsafe_code)]
 
 pub mod abi;
+pub mod decoder;
 pub mod dmabuf;
 pub mod encoder;
 pub mod library;

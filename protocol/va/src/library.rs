@@ -192,8 +192,8 @@ impl Drop for Running {
 /// What encodes, decodes or converts: one stream of one configuration.
 pub struct Context(Arc<Running>);
 
-/// The most buffers of one picture.
-const MAX_BUFFERS: usize = 16;
+/// The most buffers of one picture: a decoder's may have 64 slices with a header and data each.
+const MAX_BUFFERS: usize = 160;
 
 impl Context {
     /// A context for pictures of `size`, which will use these surfaces and maybe others.
@@ -229,7 +229,7 @@ impl Context {
         }
     }
 
-    /// Gives a picture with its buffers, 16 at most, and does not wait for it. `target` is what an
+    /// Gives a picture with its buffers, 160 at most, and does not wait for it. `target` is what an
     /// encoder reads and what all others write.
     pub fn submit(&self, target: &Surface, buffers: &[Buffer]) -> Result<(), Error> {
         let (raw, id) = (self.0.raw(), self.0.id);

@@ -1,16 +1,18 @@
 //! A driver that fails at every call in turn.
 
+use heliostat_va::decoder::{DecodeError, Decoder};
 use heliostat_va::encoder::Encoder;
 use heliostat_va::probe::Probe;
 use heliostat_video::{Encoded, Size};
 
+use crate::decoding::{film, likeness};
 use crate::encoding::{CONSTANT, settings};
 use crate::scene::{Buffer, Viewer, XRGB};
 use crate::stage::{alone, display};
 
 const SIZE: Size = Size { w: 64, h: 48 };
 
-/// Entry points that an encoder reaches, and whether their failure is one of the encoder's, or only
+/// Entry points that a codec reaches, and whether their failure is one of the codec's, or only
 /// makes it ask again or do without.
 const ALL: [(&str, bool); 21] = [
     ("vaQueryConfigProfiles", true),
@@ -74,17 +76,47 @@ fn encode_all() -> Vec<String> {
     errors
 }
 
-#[test]
-fn each_call_that_fails_is_an_error_and_leaves_nothing_behind_and_the_encoder_works_again() {
-    let name = "faults::each_call_that_fails_is_an_error_and_leaves_nothing_behind_and_the_encoder_works_again";
-    for (call, is_error) in ALL {
+/// Decodes until ten pictures have come out well, from a key on after each error; returns the errors.
+fn decode_all() -> Vec<String> {
+    let mut errors = Vec::new();
+    let display = display().unwrap();
+    let probe = loop {
+        match Probe::new(&display) {
+            Ok(probe) => break probe,
+            Err(error) => errors.push(error.to_string()),
+        }
+        assert!(errors.len() < 3, "{errors:?}");
+    };
+    let mut decoder = Decoder::new(&display, &probe, SIZE).unwrap();
+    let film = film(SIZE, 10);
+    let (mut good, mut at) = (0, 0);
+    while good < 10 {
+        let (drawn, unit) = &film[at];
+        match decoder.decode(unit) {
+            Ok(frame) => {
+                assert!(likeness(&frame, SIZE, drawn) >= 33.0);
+                (good, at) = (good + 1, (at + 1) % film.len());
+            }
+            Err(error) => {
+                errors.push(error.to_string());
+                assert!(at == 0 || matches!(decoder.decode(unit), Err(DecodeError::NoKey)));
+                at = 0;
+            }
+        }
+        assert!(errors.len() < 3, "{errors:?}");
+    }
+    errors
+}
+
+fn fails_in_turn(name: &str, calls: &[(&str, bool)], act: fn() -> Vec<String>) {
+    for (call, is_error) in calls {
         for number in CALLS {
             let fault = format!("{call}:{number}");
             let ran = alone(name, &fault, || {
                 // The first time, libva is loaded.
                 drop(display().unwrap());
                 let before = open_files();
-                let errors = encode_all();
+                let errors = act();
                 assert_eq!(open_files(), before, "{errors:?}");
                 let fault = std::env::var("HELIOSTAT_VA_FAULTS").unwrap();
                 let call = fault.split(':').next().unwrap();
@@ -93,11 +125,8 @@ fn each_call_that_fails_is_an_error_and_leaves_nothing_behind_and_the_encoder_wo
                     errors.iter().all(|error| error.contains(&said)),
                     "{errors:?}"
                 );
-                std::fs::write(
-                    std::env::var("HELIOSTAT_VA_LOG").unwrap() + "-errors",
-                    errors.join("\n"),
-                )
-                .unwrap();
+                let file = std::env::var("HELIOSTAT_VA_LOG").unwrap() + "-errors";
+                std::fs::write(file, errors.join("\n")).unwrap();
             });
             let Some(ran) = ran else { return };
             assert!(!ran.log.contains("left behind"), "{fault}: {}", ran.log);
@@ -107,11 +136,27 @@ fn each_call_that_fails_is_an_error_and_leaves_nothing_behind_and_the_encoder_wo
                 assert!(number > 1, "{fault} never happens");
                 break;
             }
-            if is_error {
+            if *is_error {
                 assert!(!ran.errors.is_empty(), "{fault}");
             }
         }
     }
+}
+
+#[test]
+fn each_call_that_fails_an_encoder_is_an_error_and_leaves_nothing_behind() {
+    let name = "faults::each_call_that_fails_an_encoder_is_an_error_and_leaves_nothing_behind";
+    fails_in_turn(name, &ALL, encode_all);
+}
+
+#[test]
+fn each_call_that_fails_a_decoder_is_an_error_and_leaves_nothing_behind() {
+    let name = "faults::each_call_that_fails_a_decoder_is_an_error_and_leaves_nothing_behind";
+    let calls: Vec<_> = ALL
+        .into_iter()
+        .filter(|(call, _)| !["vaMapBuffer", "vaUnmapBuffer", "vaSyncBuffer"].contains(call))
+        .collect();
+    fails_in_turn(name, &calls, decode_all);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! That driver is not built by this crate's tests; where nobody has built it they say so and skip.
 
+mod decoding;
 mod encoding;
 mod faults;
 mod hostile;

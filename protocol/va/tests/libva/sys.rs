@@ -1,7 +1,8 @@
-//! Counts what a thread allocates.
+//! Counts what a thread allocates, and looks into the memory of surfaces.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 struct Counting;
 
@@ -29,4 +30,11 @@ unsafe impl GlobalAlloc for Counting {
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(pointer, layout) }
     }
+}
+
+/// A copy of the first bytes of a buffer.
+pub fn bytes(fd: &OwnedFd, length: usize) -> Vec<u8> {
+    // SAFETY: the buffer is as long as the driver has said, and nobody writes it meanwhile.
+    let map = unsafe { memmap2::MmapOptions::new().len(length).map(fd.as_raw_fd()) };
+    map.unwrap().to_vec()
 }

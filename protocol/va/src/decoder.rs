@@ -1,0 +1,325 @@
+//! H.264 by hardware, into surfaces that are shown without a copy.
+//!
+//! ```text
+//!             a key                     an error (asks for a key)
+//!   waiting ─────────▶ whole ◀──┐ ─────────────────────────────────▶ waiting
+//!                        └──────┘ a picture that builds on those held
+//! ```
+//!
+//! The device decodes slices; headers are read here, and which pictures build on which is kept here.
+//! A surface that somebody still shows, or that later pictures build on, is not decoded into.
+
+mod parameters;
+mod references;
+
+use std::sync::Arc;
+
+use heliostat_video::syntax::{
+    Kind, PictureParameters, Profile, SequenceParameters, Slice, SliceKind, units,
+};
+use heliostat_video::{Refused, Size, inspect, is_possible};
+
+use crate::abi::{self, Id, PictureParameterH264, buffer};
+use crate::dmabuf::NV12;
+use crate::library::{Buffer, Config, Context, Display, Error, Exported, Surface};
+use crate::probe::{DecodePath, NoPath, Probe, Way, va_profile};
+use references::{Current, References};
+
+/// Why an access unit was not decoded. After all but [`Full`](Self::Full) a key is needed.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// No video has this size.
+    #[error("no video has {}×{} pixels", .0.w, .0.h)]
+    Size(Size),
+    /// The device does not decode such videos.
+    #[error("the device is not used: {0}")]
+    NoPath(#[from] NoPath),
+    /// What it says of itself is not what was agreed.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It builds on pictures that never came.
+    #[error("the access unit needs one before it that never came")]
+    NoKey,
+    /// All surfaces are shown or built on. The same unit can come again when one was given back.
+    #[error("no surface is free: {0} pictures have not been given back")]
+    Full(usize),
+    /// libva or the driver failed.
+    #[error(transparent)]
+    Va(#[from] Error),
+}
+
+/// Pictures that may be shown or waiting to be, besides those that others build on.
+const SHOWN: usize = 3;
+/// Surfaces of a video: `inspect` allows four that others build on, and one is decoded.
+const POOL: usize = 4 + 1 + SHOWN;
+
+/// A decoded picture: a surface that is not decoded into again while this lives. It may outlive its
+/// decoder.
+#[derive(Clone)]
+pub struct Frame(Arc<Output>);
+
+struct Output {
+    exported: Exported,
+    surface: Surface,
+}
+
+impl Frame {
+    /// The memory of the picture: NV12, one composed layer, of the video's size made even. It is the
+    /// same for all pictures in one surface, so that who shows them can know it again by `id`.
+    pub fn memory(&self) -> &Exported {
+        &self.0.exported
+    }
+
+    /// Which surface it is in, until the decoder has had an error of libva's.
+    pub fn id(&self) -> Id {
+        self.0.surface.id()
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Frame").field(&self.id()).finish()
+    }
+}
+
+/// Decodes one video. It waits for the device.
+pub struct Decoder {
+    display: Display,
+    path: DecodePath,
+    size: Size,
+    sequences: Vec<SequenceParameters>,
+    pictures: Vec<PictureParameters>,
+    stream: Option<Stream>,
+}
+
+/// What the driver holds for a video. Fields are dropped in their order.
+struct Stream {
+    context: Context,
+    pool: Vec<Arc<Output>>,
+    /// Indices into the pool.
+    references: References<usize>,
+}
+
+/// A slice of the picture at hand.
+struct Part<'a> {
+    unit: &'a [u8],
+    slice: Slice,
+    bits: usize,
+}
+
+impl Decoder {
+    /// A decoder of pictures of `size` on a device that offers what `probe` has found. Nothing is made
+    /// before the first key.
+    pub fn new(display: &Display, probe: &Probe, size: Size) -> Result<Self, DecodeError> {
+        if !is_possible(size) {
+            return Err(DecodeError::Size(size));
+        }
+        Ok(Self {
+            display: display.clone(),
+            path: probe.plan_decoding(size.even())?,
+            size,
+            sequences: Vec::new(),
+            pictures: Vec::new(),
+            stream: None,
+        })
+    }
+
+    /// How it decodes.
+    pub fn path(&self) -> &DecodePath {
+        &self.path
+    }
+
+    /// Decodes one access unit in the form of Annex B, and waits for it.
+    pub fn decode(&mut self, unit: &[u8]) -> Result<Frame, DecodeError> {
+        let decoded = self.try_decode(unit);
+        match &decoded {
+            Ok(_) | Err(DecodeError::Full(_)) => {}
+            // What a driver holds after an error of its own is different with each.
+            Err(DecodeError::Va(_)) => self.stream = None,
+            Err(_) => {
+                if let Some(stream) = &mut self.stream {
+                    stream.references.clear();
+                }
+            }
+        }
+        decoded
+    }
+
+    fn try_decode(&mut self, unit: &[u8]) -> Result<Frame, DecodeError> {
+        let key = inspect(unit, self.size)?.key;
+        let is_whole = self
+            .stream
+            .as_ref()
+            .is_some_and(|s| s.references.is_begun());
+        if !key && !is_whole {
+            return Err(DecodeError::NoKey);
+        }
+        let parts = self.read(unit, key)?;
+        let first = parts.first().ok_or(Refused::NotOnePicture)?;
+        let picture = find(&self.pictures, |p| p.id == first.slice.picture)?;
+        let sequence = find(&self.sequences, |s| s.id == picture.sequence)?;
+        if rank(sequence.profile) > rank(self.path.profile) {
+            return Err(Refused::Unsupported("a profile that the device does not decode").into());
+        }
+        if self.stream.is_none() {
+            self.stream = Some(Stream::new(&self.display, &self.path, self.size.even())?);
+        }
+        let stream = self.stream.as_mut().ok_or(DecodeError::NoKey)?;
+        stream.decode(&parts, sequence, picture)
+    }
+
+    /// Takes parameters in and reads the headers of slices, which are all of one picture.
+    fn read<'a>(&mut self, unit: &'a [u8], key: bool) -> Result<Vec<Part<'a>>, DecodeError> {
+        let mut parts: Vec<Part<'a>> = Vec::new();
+        for unit in units(unit)? {
+            match Kind::of(*unit.first().ok_or(Refused::Malformed)?)? {
+                Kind::Sequence => {
+                    let new = SequenceParameters::read(unit)?;
+                    if new.cut != (0, 0) {
+                        let what = "pictures that are cut at the left or at the top";
+                        return Err(Refused::Unsupported(what).into());
+                    }
+                    if !key && !self.sequences.contains(&new) {
+                        let what = "sequence parameters that change between keys";
+                        return Err(Refused::Unsupported(what).into());
+                    }
+                    self.sequences.retain(|old| old.id != new.id);
+                    self.sequences.push(new);
+                }
+                Kind::Picture => {
+                    let new = PictureParameters::read(unit)?;
+                    self.pictures.retain(|old| old.id != new.id);
+                    self.pictures.push(new);
+                }
+                Kind::Slice | Kind::Idr => {
+                    let id = Slice::parameters_of(unit)?;
+                    let picture = find(&self.pictures, |p| p.id == id)?;
+                    let sequence = find(&self.sequences, |s| s.id == picture.sequence)?;
+                    let (slice, bits) = Slice::read(unit, sequence, picture)?;
+                    let part = Part { unit, slice, bits };
+                    if parts
+                        .first()
+                        .is_some_and(|first| !is_same_picture(first, &part))
+                    {
+                        return Err(Refused::NotOnePicture.into());
+                    }
+                    parts.push(part);
+                }
+                Kind::Supplemental | Kind::Delimiter => {}
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// Without its parameters nothing can be read; they come with a key.
+fn find<T>(all: &[T], is_it: impl Fn(&T) -> bool) -> Result<&T, DecodeError> {
+    all.iter().find(|one| is_it(one)).ok_or(DecodeError::NoKey)
+}
+
+fn rank(profile: Profile) -> u8 {
+    match profile {
+        Profile::Baseline => 0,
+        Profile::Main => 1,
+        Profile::High => 2,
+    }
+}
+
+fn is_same_picture(a: &Part<'_>, b: &Part<'_>) -> bool {
+    let of = |slice: &Slice| {
+        (
+            slice.picture,
+            slice.frame_number,
+            slice.restart,
+            slice.count,
+            slice.bottom_count,
+        )
+    };
+    of(&a.slice) == of(&b.slice) && a.slice.marking == b.slice.marking
+}
+
+impl Stream {
+    fn new(display: &Display, path: &DecodePath, size: Size) -> Result<Self, Error> {
+        let of = (va_profile(path.profile), Way::Decode.entrypoint());
+        let attributes = [(abi::config_attrib::RT_FORMAT, abi::RT_FORMAT_YUV420)];
+        let config = Config::new(display, of, &attributes)?;
+        let mut pool = Vec::new();
+        for _ in 0..POOL {
+            let surface = display.create_surface(NV12.rt_format(), (size.w, size.h), NV12.va)?;
+            let flags = abi::EXPORT_READ_ONLY | abi::EXPORT_COMPOSED_LAYERS;
+            let exported = surface.export(flags)?;
+            pool.push(Arc::new(Output { exported, surface }));
+        }
+        let targets: Vec<&Surface> = pool.iter().map(|output| &output.surface).collect();
+        Ok(Self {
+            context: Context::new(config, (size.w, size.h), &targets)?,
+            references: References::default(),
+            pool,
+        })
+    }
+
+    fn decode(
+        &mut self,
+        parts: &[Part<'_>],
+        sequence: &SequenceParameters,
+        picture: &PictureParameters,
+    ) -> Result<Frame, DecodeError> {
+        let first = &parts[0].slice;
+        let current = self.references.begin(first, sequence);
+        let current = current.ok_or(DecodeError::NoKey)?;
+        let free = |at: &usize| Arc::strong_count(&self.pool[*at]) == 1 && !self.references.has(at);
+        let Some(at) = (0..self.pool.len()).find(free) else {
+            let shown = self
+                .pool
+                .iter()
+                .filter(|o| Arc::strong_count(o) > 1)
+                .count();
+            return Err(DecodeError::Full(shown));
+        };
+        let output = Arc::clone(&self.pool[at]);
+        let buffers = self.describe(parts, (sequence, picture), (&current, at))?;
+        let submitted = self.context.submit(&output.surface, &buffers);
+        drop(buffers);
+        submitted?;
+        output.surface.sync()?;
+        self.references.end(&current, first, sequence, at);
+        Ok(Frame(output))
+    }
+
+    fn describe(
+        &self,
+        parts: &[Part<'_>],
+        (sequence, picture): (&SequenceParameters, &PictureParameters),
+        (current, at): (&Current, usize),
+    ) -> Result<Vec<Buffer>, DecodeError> {
+        let context = &self.context;
+        let id = |at: &usize| self.pool[*at].surface.id();
+        // What later ones build on after a key are not those before it.
+        let held = match current.is_key {
+            true => &[],
+            false => self.references.held(),
+        };
+        let held: Vec<_> = held.iter().map(|one| one.picture(id(&one.what))).collect();
+        let parameters: PictureParameterH264 =
+            parameters::picture(sequence, picture, current, (id(&at), &held));
+        let mut buffers = vec![
+            context.create_buffer(buffer::PICTURE_PARAMETER, &parameters)?,
+            context.create_buffer(buffer::IQ_MATRIX, &parameters::flat())?,
+        ];
+        for part in parts {
+            let list = match part.slice.kind {
+                SliceKind::Intra => Vec::new(),
+                SliceKind::Predicted if current.is_key => return Err(Refused::Malformed.into()),
+                SliceKind::Predicted => {
+                    let list = self.references.list(&part.slice, sequence, picture);
+                    list.ok_or(DecodeError::NoKey)?
+                }
+            };
+            let list: Vec<_> = list.iter().map(|one| one.picture(id(&one.what))).collect();
+            let slice = parameters::slice(&part.slice, picture, &list, (part.unit, part.bits));
+            buffers.push(context.create_buffer(buffer::SLICE_PARAMETER, &slice)?);
+            buffers.push(context.create_buffer_of(buffer::SLICE_DATA, part.unit)?);
+        }
+        Ok(buffers)
+    }
+}

@@ -1,0 +1,231 @@
+//! Access units through the decoder, into memory that is looked at.
+
+use heliostat_va::decoder::{DecodeError, Decoder, Frame};
+use heliostat_va::encoder::Encoder;
+use heliostat_va::probe::Probe;
+use heliostat_video::oracle::bt709;
+use heliostat_video::syntax::{SequenceParameters, units};
+use heliostat_video::{Picture, Quality, Refused, Size};
+
+use crate::encoding::{CONSTANT, settings};
+use crate::scene::{Buffer, NV12, XRGB, pixels};
+use crate::stage::{alone, display};
+use crate::sys::bytes;
+
+/// A film by the software encoder, with the pixels that it was made of.
+pub fn film(size: Size, pictures: u32) -> Vec<(Vec<u32>, Vec<u8>)> {
+    let quality = Quality {
+        finest: 16,
+        ..Quality::default()
+    };
+    let mut encoder = heliostat_video::Encoder::new(size, quality).unwrap();
+    let mut picture = Picture::default();
+    let unit = |time| {
+        let pixels = pixels(size, time);
+        assert!(picture.take(size, &pixels));
+        let mut unit = Vec::new();
+        encoder.encode(&picture, false, &mut unit).unwrap();
+        (pixels, unit)
+    };
+    (0..pictures).map(unit).collect()
+}
+
+/// How alike the luma of a frame is to that of what was drawn, in dB.
+pub fn likeness(frame: &Frame, size: Size, drawn: &[u32]) -> f64 {
+    let memory = frame.memory();
+    let d = &memory.descriptor;
+    assert_eq!(
+        (d.fourcc, d.num_layers, d.layers[0].num_planes),
+        (NV12, 1, 2)
+    );
+    assert_eq!((d.width, d.height), (size.even().w, size.even().h));
+    let (offset, pitch) = (
+        d.layers[0].offset[0] as usize,
+        d.layers[0].pitch[0] as usize,
+    );
+    let seen = bytes(&memory.fds[0], offset + pitch * size.h as usize);
+    let mut squares = 0.0;
+    for (row, drawn) in drawn.chunks(size.w as usize).enumerate() {
+        for (seen, drawn) in seen[offset + row * pitch..].iter().zip(drawn) {
+            let [b, g, r, _] = drawn.to_le_bytes().map(u32::from);
+            squares += (f64::from(*seen) - bt709(r, g, b)[0]).powi(2);
+        }
+    }
+    let mean = squares / drawn.len() as f64;
+    20.0 * 255f64.log10() - 10.0 * mean.max(1e-9).log10()
+}
+
+fn decoder(size: Size) -> Decoder {
+    let display = display().unwrap();
+    let probe = Probe::new(&display).unwrap();
+    Decoder::new(&display, &probe, size).unwrap()
+}
+
+#[test]
+fn films_of_both_encoders_come_out_as_they_went_in_whatever_their_size() {
+    let name = "decoding::films_of_both_encoders_come_out_as_they_went_in_whatever_their_size";
+    let ran = alone(name, "", || {
+        for (w, h) in [(640, 360), (641, 361), (98, 64), (17, 99)] {
+            let size = Size { w, h };
+            let mut software = decoder(size);
+            for (time, (drawn, unit)) in film(size, 8).into_iter().enumerate() {
+                let frame = software.decode(&unit).unwrap();
+                let quality = likeness(&frame, size, &drawn);
+                assert!(quality >= 35.0, "{w}×{h}, {time}: {quality} dB");
+            }
+            let display = display().unwrap();
+            let probe = Probe::new(&display).unwrap();
+            let mut encoder = Encoder::new(&display, &probe, settings(size, CONSTANT)).unwrap();
+            let (buffer, mut unit) = (Buffer::new(XRGB, size), Vec::new());
+            let mut hardware = Decoder::new(&display, &probe, size).unwrap();
+            for time in 0..20 {
+                let drawn = buffer.draw(time);
+                buffer
+                    .with(|b| encoder.encode(b, time == 9, &mut unit))
+                    .unwrap();
+                let frame = hardware.decode(&unit).unwrap();
+                let quality = likeness(&frame, size, &drawn);
+                assert!(quality >= 35.0, "{w}×{h}, {time}: {quality} dB");
+            }
+        }
+    });
+    let Some(ran) = ran else { return };
+    assert!(!ran.log.contains("left behind"), "{}", ran.log);
+    assert!(!ran.log.contains("refused"), "{}", ran.log);
+    let mut exported = ran
+        .counters
+        .lines()
+        .filter(|line| line.contains("role=exported"));
+    assert!(
+        exported.all(|line| line.contains("lent=0 copied=0")),
+        "{}",
+        ran.counters
+    );
+}
+
+#[test]
+fn frame_that_is_shown_is_not_decoded_into_and_what_it_is_in_is_known_again() {
+    let name = "decoding::frame_that_is_shown_is_not_decoded_into_and_what_it_is_in_is_known_again";
+    let ran = alone(name, "", || {
+        let size = Size { w: 64, h: 48 };
+        let film = film(size, 60);
+        let mut decoder = decoder(size);
+        let shown = decoder.decode(&film[0].1).unwrap();
+        let mut ids = vec![shown.id()];
+        for (drawn, unit) in &film[1..30] {
+            let frame = decoder.decode(unit).unwrap();
+            assert_ne!(frame.id(), shown.id());
+            assert!(likeness(&frame, size, drawn) >= 35.0);
+            ids.push(frame.id());
+        }
+        assert!(likeness(&shown, size, &film[0].0) >= 35.0);
+        ids.sort_unstable();
+        ids.dedup();
+        assert!(ids.len() <= 8, "{ids:?}");
+        let (mut held, mut at) = (vec![shown], 30);
+        let full = loop {
+            match decoder.decode(&film[at].1) {
+                Ok(frame) => held.push(frame),
+                Err(error) => break error,
+            }
+            at += 1;
+        };
+        assert!(matches!(full, DecodeError::Full(8)), "{full}");
+        // Who gives back may go on with the same unit.
+        held.drain(..2);
+        let frame = decoder.decode(&film[at].1).unwrap();
+        assert!(likeness(&frame, size, &film[at].0) >= 35.0);
+        // What is shown lives on when the decoder is gone.
+        drop(decoder);
+        assert!(likeness(&frame, size, &film[at].0) >= 35.0);
+    });
+    if let Some(ran) = ran {
+        assert!(!ran.log.contains("refused"), "{}", ran.log);
+        assert!(!ran.log.contains("left behind"), "{}", ran.log);
+    }
+}
+
+#[test]
+fn damaged_film_asks_for_a_key_and_heals_with_it() {
+    let name = "decoding::damaged_film_asks_for_a_key_and_heals_with_it";
+    alone(name, "", || {
+        let size = Size { w: 64, h: 48 };
+        let film = film(size, 6);
+        let mut decoder = decoder(size);
+        let late = decoder.decode(&film[1].1);
+        assert!(matches!(late, Err(DecodeError::NoKey)), "{late:?}");
+        type IsRight = fn(&DecodeError) -> bool;
+        let first = units(&film[0].1).unwrap().next().unwrap();
+        let mut sequence =
+            SequenceParameters::read(first.strip_suffix(&[0]).unwrap_or(first)).unwrap();
+        sequence.frame_number_bits = 5;
+        let mut changed = Vec::new();
+        sequence.write(&mut changed);
+        changed.extend(&film[2].1);
+        let bad: [(&[u8], IsRight); 5] = [
+            (&changed, |e| {
+                matches!(e, DecodeError::Refused(Refused::Unsupported(_)))
+            }),
+            (&film[3].1, |e| matches!(e, DecodeError::NoKey)),
+            (&film[2].1[..6], |e| matches!(e, DecodeError::Refused(_))),
+            (&[0, 0, 1, 14, 3], |e| {
+                matches!(e, DecodeError::Refused(Refused::Kind(14)))
+            }),
+            (&[], |e| {
+                matches!(e, DecodeError::Refused(Refused::NoStartCode))
+            }),
+        ];
+        for (unit, is_right) in bad {
+            decoder.decode(&film[0].1).unwrap();
+            decoder.decode(&film[1].1).unwrap();
+            let error = decoder.decode(unit).unwrap_err();
+            assert!(is_right(&error), "{error}");
+            let after = decoder.decode(&film[2].1);
+            assert!(matches!(after, Err(DecodeError::NoKey)), "{after:?}");
+        }
+        for (drawn, unit) in &film {
+            let frame = decoder.decode(unit).unwrap();
+            assert!(likeness(&frame, size, drawn) >= 35.0);
+        }
+        let other = crate::decoding::film(Size { w: 96, h: 48 }, 1);
+        let error = decoder.decode(&other[0].1).unwrap_err();
+        assert!(
+            matches!(error, DecodeError::Refused(Refused::WrongSize(96, 48))),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn any_damage_is_an_error_or_a_wrong_picture_and_no_more() {
+    let name = "decoding::any_damage_is_an_error_or_a_wrong_picture_and_no_more";
+    let ran = alone(name, "", || {
+        let size = Size { w: 64, h: 48 };
+        let film = film(size, 6);
+        let mut decoder = decoder(size);
+        let mut seed = 7u32;
+        let mut next = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as usize
+        };
+        for _ in 0..300 {
+            for (_, unit) in &film {
+                let mut unit = unit.clone();
+                if next() % 3 == 0 {
+                    let at = next() % unit.len();
+                    // Headers are hit as often as data.
+                    let at = if next() % 2 == 0 { at } else { at % 24 };
+                    unit[at] ^= 1 << (next() % 8);
+                }
+                let _ = decoder.decode(&unit);
+            }
+        }
+        for (drawn, unit) in &film {
+            let frame = decoder.decode(unit).unwrap();
+            assert!(likeness(&frame, size, drawn) >= 35.0);
+        }
+    });
+    if let Some(ran) = ran {
+        assert!(!ran.log.contains("left behind"), "{}", ran.log);
+    }
+}
