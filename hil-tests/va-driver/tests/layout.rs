@@ -63,6 +63,7 @@ structures! {
     "VAEncPackedHeaderParameterBuffer" va::EncPackedHeaderParameter {
         "bit_length" bit_length "has_emulation_bytes" has_emulation_bytes
     }
+    "VAEncMiscParameterBuffer" va::EncMisc<[u32; 0]> { "data" value }
     "VAEncMiscParameterRateControl" va::EncMiscRateControl {
         "min_qp" min_qp "rc_flags" rc_flags "max_qp" max_qp
     }

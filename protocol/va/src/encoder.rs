@@ -112,7 +112,8 @@ impl Encoder {
         &self.path
     }
 
-    /// From the next picture on, takes another rate.
+    /// From the next picture on, takes another rate, as far as the way of choosing quantizers that was
+    /// chosen at the beginning allows: by constant ones a bounded rate is a quantizer within its range.
     pub fn set_rate(&mut self, rate: Rate) {
         self.settings.rate = rate;
         if let Some(stream) = &mut self.stream {

@@ -1,5 +1,6 @@
 //! Pictures through the encoder and back.
 
+use heliostat_va::abi::PACKED_SLICE;
 use heliostat_va::encoder::{EncodeError, Encoder, Rate, Settings};
 use heliostat_va::probe::{Probe, RateControl};
 use heliostat_video::syntax::{Colour, Kind, SequenceParameters, units};
@@ -182,6 +183,55 @@ fn steady_stream_allocates_nothing() {
             assert!(time < 3 || made == 0, "picture {time}: {made} allocations");
         }
     });
+}
+
+#[test]
+fn device_without_conversions_encodes_nv12_and_says_so_of_the_rest() {
+    let name = "encoding::device_without_conversions_encodes_nv12_and_says_so_of_the_rest";
+    alone(name, "", || {
+        let display = display().unwrap();
+        let mut probe = Probe::new(&display).unwrap();
+        probe.converter = None;
+        let size = Size { w: 64, h: 48 };
+        let mut encoder = Encoder::new(&display, &probe, settings(size, CONSTANT)).unwrap();
+        let [rgb, nv12] = [XRGB, NV12].map(|format| Buffer::new(format, size));
+        let (mut viewer, mut unit) = (Viewer::new(size), Vec::new());
+        for time in 0..3 {
+            let drawn = nv12.draw(time);
+            nv12.with(|b| encoder.encode(b, false, &mut unit)).unwrap();
+            assert!(viewer.compare(&unit, &drawn) >= 35.0);
+            let refused = rgb.with(|b| encoder.encode(b, false, &mut unit));
+            assert!(
+                matches!(refused, Err(EncodeError::NoConversion(XRGB))),
+                "{refused:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn driver_that_misses_headers_is_an_error_each_time_and_not_a_black_screen() {
+    let name = "encoding::driver_that_misses_headers_is_an_error_each_time_and_not_a_black_screen";
+    let ran = alone(name, "", || {
+        let display = display().unwrap();
+        let mut probe = Probe::new(&display).unwrap();
+        for codec in &mut probe.codecs {
+            codec.packed_headers &= !PACKED_SLICE;
+        }
+        let size = Size { w: 64, h: 48 };
+        let mut encoder = Encoder::new(&display, &probe, settings(size, CONSTANT)).unwrap();
+        let (buffer, mut unit) = (Buffer::new(XRGB, size), Vec::new());
+        for _ in 0..3 {
+            let refused = buffer.with(|b| encoder.encode(b, false, &mut unit));
+            assert!(matches!(refused, Err(EncodeError::Va(_))), "{refused:?}");
+            assert!(unit.is_empty());
+        }
+    });
+    if let Some(ran) = ran {
+        let said = "one slice needs one packed slice header";
+        assert_eq!(ran.log.matches(said).count(), 3, "{}", ran.log);
+        assert!(!ran.log.contains("left behind"), "{}", ran.log);
+    }
 }
 
 #[test]
