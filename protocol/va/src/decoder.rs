@@ -23,7 +23,7 @@ use crate::abi::{self, Id, PictureParameterH264, buffer};
 use crate::dmabuf::NV12;
 use crate::library::{Buffer, Config, Context, Display, Error, Exported, Surface};
 use crate::probe::{DecodePath, NoPath, Probe, Way, va_profile};
-use references::{Current, References};
+use references::{Current, Held, References};
 
 /// Why an access unit was not decoded. After all but [`Full`](Self::Full) a key is needed.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,7 @@ impl std::fmt::Debug for Frame {
     }
 }
 
-/// Decodes one video. It waits for the device.
+/// Decodes one video. It waits for the device, and allocates nothing while no key comes.
 pub struct Decoder {
     display: Display,
     path: DecodePath,
@@ -94,17 +94,14 @@ pub struct Decoder {
 
 /// What the driver holds for a video. Fields are dropped in their order.
 struct Stream {
+    /// Of the picture under way; empty between pictures, its memory is kept.
+    buffers: Vec<Buffer>,
     context: Context,
     pool: Vec<Arc<Output>>,
     /// Indices into the pool.
     references: References<usize>,
-}
-
-/// A slice of the picture at hand.
-struct Part<'a> {
-    unit: &'a [u8],
-    slice: Slice,
-    bits: usize,
+    /// What the slice at hand builds on.
+    list: Vec<Held<usize>>,
 }
 
 impl Decoder {
@@ -154,9 +151,8 @@ impl Decoder {
         if !key && !is_whole {
             return Err(DecodeError::NoKey);
         }
-        let parts = self.read(unit, key)?;
-        let first = parts.first().ok_or(Refused::NotOnePicture)?;
-        let picture = find(&self.pictures, |p| p.id == first.slice.picture)?;
+        let first = self.read(unit, key)?;
+        let picture = find(&self.pictures, |p| p.id == first.picture)?;
         let sequence = find(&self.sequences, |s| s.id == picture.sequence)?;
         if rank(sequence.profile) > rank(self.path.profile) {
             return Err(Refused::Unsupported("a profile that the device does not decode").into());
@@ -165,12 +161,13 @@ impl Decoder {
             self.stream = Some(Stream::new(&self.display, &self.path, self.size.even())?);
         }
         let stream = self.stream.as_mut().ok_or(DecodeError::NoKey)?;
-        stream.decode(&parts, sequence, picture)
+        stream.decode(unit, &first, (sequence, picture))
     }
 
-    /// Takes parameters in and reads the headers of slices, which are all of one picture.
-    fn read<'a>(&mut self, unit: &'a [u8], key: bool) -> Result<Vec<Part<'a>>, DecodeError> {
-        let mut parts: Vec<Part<'a>> = Vec::new();
+    /// Takes parameters in and reads the headers of slices, which are all of one picture; returns the
+    /// first.
+    fn read(&mut self, unit: &[u8], key: bool) -> Result<Slice, DecodeError> {
+        let mut first: Option<Slice> = None;
         for unit in units(unit)? {
             match Kind::of(*unit.first().ok_or(Refused::Malformed)?)? {
                 Kind::Sequence => {
@@ -195,20 +192,19 @@ impl Decoder {
                     let id = Slice::parameters_of(unit)?;
                     let picture = find(&self.pictures, |p| p.id == id)?;
                     let sequence = find(&self.sequences, |s| s.id == picture.sequence)?;
-                    let (slice, bits) = Slice::read(unit, sequence, picture)?;
-                    let part = Part { unit, slice, bits };
-                    if parts
-                        .first()
-                        .is_some_and(|first| !is_same_picture(first, &part))
-                    {
-                        return Err(Refused::NotOnePicture.into());
+                    let (slice, _) = Slice::read(unit, sequence, picture)?;
+                    match &first {
+                        Some(first) if !is_same_picture(first, &slice) => {
+                            return Err(Refused::NotOnePicture.into());
+                        }
+                        Some(_) => {}
+                        None => first = Some(slice),
                     }
-                    parts.push(part);
                 }
                 Kind::Supplemental | Kind::Delimiter => {}
             }
         }
-        Ok(parts)
+        Ok(first.ok_or(Refused::NotOnePicture)?)
     }
 }
 
@@ -225,7 +221,7 @@ fn rank(profile: Profile) -> u8 {
     }
 }
 
-fn is_same_picture(a: &Part<'_>, b: &Part<'_>) -> bool {
+fn is_same_picture(a: &Slice, b: &Slice) -> bool {
     let of = |slice: &Slice| {
         (
             slice.picture,
@@ -235,7 +231,7 @@ fn is_same_picture(a: &Part<'_>, b: &Part<'_>) -> bool {
             slice.bottom_count,
         )
     };
-    of(&a.slice) == of(&b.slice) && a.slice.marking == b.slice.marking
+    of(a) == of(b) && a.marking == b.marking
 }
 
 impl Stream {
@@ -255,71 +251,77 @@ impl Stream {
             context: Context::new(config, (size.w, size.h), &targets)?,
             references: References::default(),
             pool,
+            buffers: Vec::new(),
+            list: Vec::new(),
         })
     }
 
     fn decode(
         &mut self,
-        parts: &[Part<'_>],
-        sequence: &SequenceParameters,
-        picture: &PictureParameters,
+        unit: &[u8],
+        first: &Slice,
+        (sequence, picture): (&SequenceParameters, &PictureParameters),
     ) -> Result<Frame, DecodeError> {
-        let first = &parts[0].slice;
         let current = self.references.begin(first, sequence);
         let current = current.ok_or(DecodeError::NoKey)?;
         let free = |at: &usize| Arc::strong_count(&self.pool[*at]) == 1 && !self.references.has(at);
         let Some(at) = (0..self.pool.len()).find(free) else {
-            let shown = self
-                .pool
-                .iter()
-                .filter(|o| Arc::strong_count(o) > 1)
-                .count();
-            return Err(DecodeError::Full(shown));
+            let shown = self.pool.iter().filter(|o| Arc::strong_count(o) > 1);
+            return Err(DecodeError::Full(shown.count()));
         };
         let output = Arc::clone(&self.pool[at]);
-        let buffers = self.describe(parts, (sequence, picture), (&current, at))?;
-        let submitted = self.context.submit(&output.surface, &buffers);
-        drop(buffers);
+        let described = self.describe(unit, (sequence, picture), (&current, at));
+        let submitted = described.and_then(|()| {
+            let submitted = self.context.submit(&output.surface, &self.buffers);
+            submitted.map_err(DecodeError::from)
+        });
+        self.buffers.clear();
         submitted?;
         output.surface.sync()?;
         self.references.end(&current, first, sequence, at);
         Ok(Frame(output))
     }
 
+    /// Makes the buffers of a picture that goes into a surface of the pool.
     fn describe(
-        &self,
-        parts: &[Part<'_>],
+        &mut self,
+        unit: &[u8],
         (sequence, picture): (&SequenceParameters, &PictureParameters),
         (current, at): (&Current, usize),
-    ) -> Result<Vec<Buffer>, DecodeError> {
-        let context = &self.context;
-        let id = |at: &usize| self.pool[*at].surface.id();
-        // What later ones build on after a key are not those before it.
+    ) -> Result<(), DecodeError> {
+        let (context, pool, buffers) = (&self.context, &self.pool, &mut self.buffers);
+        let told = |held: &Held<usize>| held.picture(pool[held.what].surface.id());
+        // Pictures before a key are not held any more once it has begun.
         let held = match current.is_key {
             true => &[],
             false => self.references.held(),
         };
-        let held: Vec<_> = held.iter().map(|one| one.picture(id(&one.what))).collect();
+        let id = pool[at].surface.id();
         let parameters: PictureParameterH264 =
-            parameters::picture(sequence, picture, current, (id(&at), &held));
-        let mut buffers = vec![
-            context.create_buffer(buffer::PICTURE_PARAMETER, &parameters)?,
-            context.create_buffer(buffer::IQ_MATRIX, &parameters::flat())?,
-        ];
-        for part in parts {
-            let list = match part.slice.kind {
-                SliceKind::Intra => Vec::new(),
-                SliceKind::Predicted if current.is_key => return Err(Refused::Malformed.into()),
-                SliceKind::Predicted => {
-                    let list = self.references.list(&part.slice, sequence, picture);
-                    list.ok_or(DecodeError::NoKey)?
+            parameters::picture(sequence, picture, current, id, held.iter().map(told));
+        buffers.push(context.create_buffer(buffer::PICTURE_PARAMETER, &parameters)?);
+        buffers.push(context.create_buffer(buffer::IQ_MATRIX, &parameters::flat())?);
+        for nal in units(unit)? {
+            let kind = Kind::of(*nal.first().ok_or(Refused::Malformed)?)?;
+            if !matches!(kind, Kind::Slice | Kind::Idr) {
+                continue;
+            }
+            let (slice, bits) = Slice::read(nal, sequence, picture)?;
+            self.list.clear();
+            if slice.kind == SliceKind::Predicted {
+                if current.is_key {
+                    return Err(Refused::Malformed.into());
                 }
-            };
-            let list: Vec<_> = list.iter().map(|one| one.picture(id(&one.what))).collect();
-            let slice = parameters::slice(&part.slice, picture, &list, (part.unit, part.bits));
+                let listed = self
+                    .references
+                    .list(&slice, sequence, picture, &mut self.list);
+                listed.ok_or(DecodeError::NoKey)?;
+            }
+            let list = self.list.iter().map(told);
+            let slice = parameters::slice(&slice, picture, list, (nal, bits));
             buffers.push(context.create_buffer(buffer::SLICE_PARAMETER, &slice)?);
-            buffers.push(context.create_buffer_of(buffer::SLICE_DATA, part.unit)?);
+            buffers.push(context.create_buffer_of(buffer::SLICE_DATA, nal)?);
         }
-        Ok(buffers)
+        Ok(())
     }
 }

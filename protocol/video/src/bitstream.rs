@@ -4,7 +4,7 @@
 //! a decoder is never made to hold more than was agreed. Source: ITU-T H.264, 7.3 and Annex B.
 
 use crate::Size;
-use crate::syntax::{Bits, Kind, SequenceParameters, units, without_emulation};
+use crate::syntax::{Beginning, Bits, Kind, SequenceParameters, units};
 
 /// Why an access unit is not decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,8 +76,8 @@ pub fn inspect(unit: &[u8], size: Size) -> Result<Unit, Refused> {
 
 /// The macroblock that a slice begins with.
 fn first_block(body: &[u8]) -> Result<u32, Refused> {
-    let plain = without_emulation(&body[..body.len().min(SLICE_START)]);
-    Bits::new(&plain).golomb().ok_or(Refused::Malformed)
+    let plain = Beginning::<SLICE_START>::of(body);
+    Bits::new(plain.bytes()).golomb().ok_or(Refused::Malformed)
 }
 
 fn check_sequence(unit: &[u8], size: Size) -> Result<(), Refused> {

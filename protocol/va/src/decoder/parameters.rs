@@ -22,7 +22,8 @@ pub(super) fn picture(
     sequence: &SequenceParameters,
     picture: &PictureParameters,
     current: &Current,
-    (id, held): (Id, &[PictureH264]),
+    id: Id,
+    held: impl Iterator<Item = PictureH264>,
 ) -> PictureParameterH264 {
     let mut p: PictureParameterH264 = zeroed();
     p.curr_pic.picture_id = id;
@@ -36,7 +37,7 @@ pub(super) fn picture(
     ) = current.order;
     p.reference_frames = [nobody(); 16];
     for (place, held) in p.reference_frames.iter_mut().zip(held) {
-        *place = *held;
+        *place = held;
     }
     p.picture_width_in_mbs_minus1 = sequence.blocks.0 - 1;
     p.picture_height_in_mbs_minus1 = sequence.blocks.1 - 1;
@@ -78,7 +79,7 @@ pub(super) fn flat() -> IqMatrixH264 {
 pub(super) fn slice(
     slice: &Slice,
     picture: &PictureParameters,
-    list: &[PictureH264],
+    list: impl Iterator<Item = PictureH264>,
     (unit, bits): (&[u8], usize),
 ) -> SliceParameterH264 {
     let mut p: SliceParameterH264 = zeroed();
@@ -95,7 +96,7 @@ pub(super) fn slice(
         let active = slice.references.unwrap_or(picture.references);
         p.num_ref_idx_l0_active_minus1 = active - 1;
         for (place, listed) in p.ref_pic_list0.iter_mut().zip(list) {
-            *place = *listed;
+            *place = listed;
         }
     }
     p.cabac_init_idc = slice.arithmetic_table;

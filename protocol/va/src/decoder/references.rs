@@ -141,22 +141,23 @@ impl<T: Copy + PartialEq> References<T> {
         })
     }
 
-    /// The list that a predicted slice builds on, its first entry first; nothing where it names a
-    /// picture that is not held, or where none is.
+    /// Puts the list that a predicted slice builds on in place of what `list` holds, its first entry
+    /// first; nothing where it names a picture that is not held, or where none is.
     pub fn list(
         &self,
         slice: &Slice,
         sequence: &SequenceParameters,
         picture: &PictureParameters,
-    ) -> Option<Vec<Held<T>>> {
+        list: &mut Vec<Held<T>>,
+    ) -> Option<()> {
         let most = 1i32 << sequence.frame_number_bits;
         let current = i32::from(slice.frame_number);
         let number = |held: &Held<T>| match i32::from(held.frame_number) {
             number if number > current => number - most,
             number => number,
         };
-        let mut list = self.held.clone();
-        list.sort_by_key(|held| -number(held));
+        self.held.clone_into(list);
+        list.sort_unstable_by_key(|held| -number(held));
         let mut predicted = current;
         for (at, (is_added, less_one)) in slice.reordering.iter().enumerate() {
             let difference = i32::try_from(*less_one).ok()?.checked_add(1)?;
@@ -182,7 +183,7 @@ impl<T: Copy + PartialEq> References<T> {
         }
         let active = slice.references.unwrap_or(picture.references);
         list.truncate(active.into());
-        (!list.is_empty()).then_some(list)
+        (!list.is_empty()).then_some(())
     }
 
     /// The picture was decoded and lies in `what`.
@@ -294,7 +295,8 @@ mod tests {
                 let is_after = current.order.0 > before.1 || !is_reference && !before.0;
                 prop_assert!(is_after, "{:?} after {:?}", current, before);
                 before = (is_reference, current.order.0);
-                let list = references.list(&slice, &sequence, &picture).unwrap();
+                let mut list = Vec::new();
+                references.list(&slice, &sequence, &picture, &mut list).unwrap();
                 let list: Vec<_> = list.iter().map(|held| held.what).collect();
                 let newest: Vec<_> = model.iter().rev().copied().collect();
                 prop_assert_eq!(list, newest);
@@ -323,7 +325,7 @@ mod tests {
             for (index, number) in numbers.into_iter().enumerate() {
                 let mut slice = slice(number, Marking::Forget(back.clone()));
                 slice.reordering.clone_from(&reordering);
-                let _ = references.list(&slice, &sequence, &picture);
+                let _ = references.list(&slice, &sequence, &picture, &mut Vec::new());
                 if let Some(current) = references.begin(&slice, &sequence) {
                     references.end(&current, &slice, &sequence, index);
                 }
@@ -348,7 +350,10 @@ mod tests {
         }
         let mut next = slice(4, Marking::Forget(vec![1]));
         let list = |references: &References<u16>, slice: &Slice| {
-            let list = references.list(slice, &sequence, &picture).unwrap();
+            let mut list = Vec::new();
+            references
+                .list(slice, &sequence, &picture, &mut list)
+                .unwrap();
             list.iter().map(|held| held.what).collect::<Vec<_>>()
         };
         assert_eq!(list(&references, &next), [3, 2, 1, 0]);

@@ -10,7 +10,7 @@ use heliostat_video::{Picture, Quality, Refused, Size};
 use crate::encoding::{CONSTANT, settings};
 use crate::scene::{Buffer, NV12, XRGB, pixels};
 use crate::stage::{alone, display};
-use crate::sys::bytes;
+use crate::sys::{allocations, bytes};
 
 /// A film by the software encoder, with the pixels that it was made of.
 pub fn film(size: Size, pictures: u32) -> Vec<(Vec<u32>, Vec<u8>)> {
@@ -143,6 +143,30 @@ fn frame_that_is_shown_is_not_decoded_into_and_what_it_is_in_is_known_again() {
         assert!(!ran.log.contains("refused"), "{}", ran.log);
         assert!(!ran.log.contains("left behind"), "{}", ran.log);
     }
+}
+
+#[test]
+fn steady_film_allocates_nothing() {
+    alone("decoding::steady_film_allocates_nothing", "", || {
+        let size = Size { w: 320, h: 240 };
+        let display = display().unwrap();
+        let probe = Probe::new(&display).unwrap();
+        let mut encoder = Encoder::new(&display, &probe, settings(size, CONSTANT)).unwrap();
+        let (buffer, mut unit) = (Buffer::new(XRGB, size), Vec::with_capacity(1 << 20));
+        let mut decoder = Decoder::new(&display, &probe, size).unwrap();
+        for time in 0..40 {
+            buffer.draw(time);
+            buffer
+                .with(|b| encoder.encode(b, false, &mut unit))
+                .unwrap();
+            let before = allocations();
+            decoder.decode(&unit).unwrap();
+            let made = allocations() - before;
+            // The first one shows that it is counted at all.
+            assert!(time > 0 || made > 0);
+            assert!(time < 3 || made == 0, "picture {time}: {made} allocations");
+        }
+    });
 }
 
 #[test]

@@ -129,19 +129,44 @@ impl BitWriter {
     }
 }
 
+/// Bytes but those that keep a start code from appearing.
+fn plain(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    let mut zeros = 0;
+    bytes.iter().copied().filter(move |byte| {
+        let is_put_in = zeros >= 2 && *byte == 3;
+        zeros = if *byte == 0 { zeros + 1 } else { 0 };
+        !is_put_in
+    })
+}
+
 /// Takes the bytes out that keep a start code from appearing.
 pub(crate) fn without_emulation(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut zeros = 0;
-    for byte in bytes {
-        if zeros >= 2 && *byte == 3 {
-            zeros = 0;
-            continue;
+    plain(bytes).collect()
+}
+
+/// The first `N` bytes without those that keep a start code from appearing: for what is read of every
+/// picture, and so is not to allocate.
+pub(crate) struct Beginning<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Beginning<N> {
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut beginning = Self {
+            bytes: [0; N],
+            length: 0,
+        };
+        for byte in plain(&bytes[..bytes.len().min(N)]) {
+            beginning.bytes[beginning.length] = byte;
+            beginning.length += 1;
         }
-        zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        plain.push(*byte);
+        beginning
     }
-    plain
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
 }
 
 /// Puts them in.

@@ -15,7 +15,7 @@ mod slice;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bits::{Bits, without_emulation};
+pub(crate) use bits::{Beginning, Bits};
 pub use picture::PictureParameters;
 pub use sequence::{Colour, Order, Profile, SequenceParameters};
 pub use slice::{Marking, Slice, SliceKind};

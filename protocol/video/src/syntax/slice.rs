@@ -1,6 +1,6 @@
 //! The header of a slice: which picture it is of, and what that builds on.
 
-use super::bits::{BitWriter, Bits, without_emulation};
+use super::bits::{Beginning, BitWriter, Bits};
 use super::{Kind, Order, PictureParameters, SequenceParameters};
 use crate::Refused;
 
@@ -67,7 +67,7 @@ impl Slice {
     /// The parameters' number, which has to be known before the rest can be read.
     pub fn parameters_of(unit: &[u8]) -> Result<u8, Refused> {
         let plain = plain(unit)?;
-        let mut bits = Bits::new(&plain);
+        let mut bits = Bits::new(plain.bytes());
         let mut id = || {
             let (_first, _kind) = (bits.golomb()?, bits.golomb()?);
             u8::try_from(bits.golomb()?).ok()
@@ -89,7 +89,7 @@ impl Slice {
             return Err(Refused::Kind(kind as u8));
         }
         let plain = plain(unit)?;
-        let mut bits = Bits::new(&plain);
+        let mut bits = Bits::new(plain.bytes());
         let reader = Reader {
             importance: head >> 5 & 3,
             restart: kind == Kind::Idr,
@@ -201,9 +201,9 @@ impl Slice {
     }
 }
 
-fn plain(unit: &[u8]) -> Result<Vec<u8>, Refused> {
+fn plain(unit: &[u8]) -> Result<Beginning<MAX_BYTES>, Refused> {
     let body = unit.get(1..).ok_or(Refused::Malformed)?;
-    Ok(without_emulation(&body[..body.len().min(MAX_BYTES)]))
+    Ok(Beginning::of(body))
 }
 
 struct Reader<'a> {

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::bits::without_emulation;
 use super::*;
 use crate::{Decoder, Encoded, Encoder, Picture, Quality, Size};
 
