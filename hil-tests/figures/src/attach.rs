@@ -12,6 +12,8 @@ use crate::{Figure, percentile};
 pub const CARD: &str = "piv:00000000000000000000000000000a11";
 const STEP: Duration = Duration::from_secs(20);
 const ATTACHES: usize = 200;
+/// Between two of them: the broker turns away who comes and goes more often than people can.
+const BETWEEN: Duration = Duration::from_millis(120);
 
 /// Receipts of many attaches.
 pub fn measure() -> anyhow::Result<Vec<Figure>> {
@@ -28,6 +30,7 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
     })?;
     let mut times = Vec::with_capacity(ATTACHES);
     for _ in 0..ATTACHES {
+        std::thread::sleep(BETWEEN);
         terminal.pull_card()?;
         terminal.wait_named("detached", STEP)?;
         terminal.insert_card(CARD)?;
@@ -74,6 +77,7 @@ pub fn measure_with_proof() -> anyhow::Result<Vec<Figure>> {
     })?;
     let (mut times, mut proofs) = (Vec::with_capacity(ATTACHES), Vec::new());
     for _ in 0..ATTACHES {
+        std::thread::sleep(BETWEEN);
         inserted.pull()?;
         terminal.wait_named("detached", STEP)?;
         inserted = readers.insert(Card::named("alice"))?;
