@@ -82,7 +82,7 @@ impl Default for Config {
             max_sessions: 64,
             min_uid: 1000,
             admin_group: None,
-            policy: "/etc/heliostat/policy.toml".into(),
+            policy: crate::policy_file::USUAL.into(),
             server_name: String::new(),
             pam: Pam::default(),
             cards: Cards::default(),

@@ -17,10 +17,23 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Bytes of a policy that are worth reading.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Reads a policy; where there is no file, what is built in holds. Only for a start: see [`watch`].
+/// Where the policy is unless broker.toml says otherwise.
+pub const USUAL: &str = "/etc/heliostat/policy.toml";
+
+/// Reads a policy. Where there is no file in the usual place, what is built in holds; a file that
+/// broker.toml names has to be there, since a slip in its name would loosen what the site asks for.
+/// Only for a start: see [`watch`].
 pub fn load(path: &Path) -> Result<Policy, ConfigError> {
     match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Policy::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match path == Path::new(USUAL) {
+            true => Ok(Policy::default()),
+            false => Err(ConfigError::Unreadable {
+                file: path.display().to_string(),
+                why: "broker.toml names it as the policy, and it is not there: make it (an empty one \
+                      means what is built in), or mend the name"
+                    .to_owned(),
+            }),
+        },
         _ => reload(path),
     }
 }
@@ -121,9 +134,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_file_is_what_is_built_in_and_a_wrong_one_is_refused() {
+    fn a_file_that_is_named_has_to_be_there_and_a_wrong_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.toml");
+        let text = load(&path).unwrap_err().to_string();
+        assert!(text.contains("is not there"), "{text}");
+        fs::write(&path, "").unwrap();
         assert_eq!(load(&path), Ok(Policy::default()));
         fs::write(&path, "[default]\nprof = \"card\"\n").unwrap();
         let text = load(&path).unwrap_err().to_string();

@@ -124,8 +124,8 @@ impl Round {
                 terminals_online: now.status.terminals_online,
                 sessions: now.status.sessions,
                 attached: now.status.attached,
-                fps: sessions.iter().filter_map(|line| line.fps).sum(),
-                sent_bytes_per_s: sessions.iter().filter_map(|l| l.sent_bytes_per_s).sum(),
+                fps: total(sessions.iter().filter_map(|line| line.fps)),
+                sent_bytes_per_s: total(sessions.iter().filter_map(|l| l.sent_bytes_per_s)),
             },
             sessions,
         }
@@ -200,6 +200,11 @@ fn seconds(old: &SessionStats, new: &SessionStats, passed_s: f64) -> Option<f64>
 /// Counters of a link begin anew with each attach.
 fn same_link<'a>(old: &'a LinkStats, new: &LinkStats) -> Option<&'a LinkStats> {
     (old.attach_id == new.attach_id).then_some(old)
+}
+
+/// The sum of rates; of none it is 0 and not -0, which `sum` gives and people would be shown.
+fn total(rates: impl Iterator<Item = f64>) -> f64 {
+    rates.fold(0.0, |sum, rate| sum + rate)
 }
 
 fn per_second(old: u64, new: u64, seconds: f64) -> Option<f64> {
@@ -342,5 +347,11 @@ pub(super) mod tests {
         (silent.stats, silent.stats_age_ms) = (None, None);
         let line = one(silent.clone(), silent);
         assert_eq!((line.person.as_str(), line.fps), ("person of a", None));
+    }
+
+    #[test]
+    fn no_rates_are_nothing_and_not_less() {
+        assert_eq!(format!("{:.1}", total(std::iter::empty())), "0.0");
+        assert_eq!(total([1.5, 2.0].into_iter()), 3.5);
     }
 }
