@@ -12,6 +12,7 @@ use heliostat_wire::card::{Card, CardKind};
 use heliostat_wire::proof::{Algorithm, ProofFailure, ProofKey};
 use serde_json::{Value, json};
 
+use crate::account;
 use crate::arguments::{Arguments, CardRead};
 use crate::ask;
 
@@ -54,7 +55,9 @@ fn register(
             owner: digits(&read.owner_key),
         },
     };
-    match ask::ask(arguments.broker(), &request)? {
+    let reply = ask::ask(arguments.broker(), &request)?;
+    account::warn_of_none(&request, &reply);
+    match reply {
         Reply::Done(text) => Ok(text),
         Reply::Failed(failure) => Err(failure.into()),
         other => bail!("the broker answers {other:?}: is it of another version?"),

@@ -1,5 +1,6 @@
 //! `heliostatctl`: asks the broker over its admin socket and prints what it answers.
 
+mod account;
 mod arguments;
 mod ask;
 mod audit;
@@ -52,7 +53,9 @@ fn act(arguments: &Arguments) -> anyhow::Result<String> {
     }
     let now_s = time::now_s();
     let request = arguments.request(now_s)?;
-    match ask::ask(arguments.broker(), &request)? {
+    let reply = ask::ask(arguments.broker(), &request)?;
+    account::warn_of_none(&request, &reply);
+    match reply {
         Reply::Failed(failure) => Err(failure.into()),
         reply if arguments.json => show::json(&reply),
         reply => Ok(show::text(&reply, now_s)),

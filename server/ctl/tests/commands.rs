@@ -336,3 +336,19 @@ fn whoever_is_not_root_is_told_so() {
     let text = failure(output);
     assert!(text.contains("only for root"), "{text}");
 }
+
+#[test]
+fn person_without_an_account_is_taken_and_said() {
+    let broker = Broker::start();
+    for (person, said) in [("no-such-nurse", true), ("root", false)] {
+        for arguments in [
+            vec!["person", "add", person],
+            vec!["card", "add", &format!("piv:{person}"), "--person", person],
+        ] {
+            let output = broker.ctl(&arguments);
+            assert!(output.status.success(), "{output:?}");
+            let warned = String::from_utf8_lossy(&output.stderr).contains("has no account");
+            assert_eq!(warned, said, "{arguments:?}: {output:?}");
+        }
+    }
+}
