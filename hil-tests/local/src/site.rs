@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use crate::programs;
 use crate::terminal::Terminal;
 
+/// How long a broker may take to come up, and its sessions to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// How a site is set up.
 #[derive(Debug, Clone)]
 pub struct SiteOptions {
@@ -181,7 +184,7 @@ impl Site {
     }
 
     fn wait_until_up(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.broker.try_wait()? {
                 bail!("heliostat-broker ended at once ({status}); see its messages above");
@@ -197,14 +200,24 @@ impl Site {
         }
     }
 
-    /// Ends all sessions and the broker.
+    /// Ends all sessions and then the broker: while a session runs, its runtime folder is a mount
+    /// below ours, which could not be removed.
     fn end(&mut self) {
-        if let Ok(sessions) = self.ctl(&["session", "list"]) {
-            for session in sessions.as_array().into_iter().flatten() {
-                if let Some(pid) = session["pid"].as_i64() {
-                    let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
-                }
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(sessions) = self.ctl(&["session", "list"]) {
+            let sessions = sessions.as_array().map_or(&[][..], Vec::as_slice);
+            if sessions.is_empty() || Instant::now() > deadline {
+                break;
             }
+            let pids = sessions
+                .iter()
+                .filter_map(|session| session["pid"].as_i64());
+            // One that is only starting has no number yet, and 0 would be our own group.
+            for pid in pids.filter(|pid| *pid > 0) {
+                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
+            }
+            // Nobody tells of the end of sessions that no terminal shows.
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         let _ = kill(Pid::from_raw(self.broker.id() as i32), Signal::SIGTERM);
         let _ = self.broker.wait();
