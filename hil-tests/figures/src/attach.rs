@@ -6,7 +6,7 @@ use anyhow::Context;
 use hil_card::Card;
 use hil_local::{Readers, Site, SiteOptions};
 
-use crate::{Figure, percentile};
+use crate::{Figure, percentile, shares};
 
 /// Alice's card.
 pub const CARD: &str = "piv:00000000000000000000000000000a11";
@@ -45,17 +45,11 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
         "{ATTACHES} attaches of a running session with foot at 1920x1080, headless, one machine: \
          CardEdge to FirstFrameShown of the receipts"
     );
-    let figure = |name, share, target| Figure {
-        name,
-        value: percentile(&times, share),
-        unit: "ms",
-        target: Some(target),
-        how: how.clone(),
-    };
-    Ok(vec![
-        figure("attach_p50_ms", 0.5, 50.0),
-        figure("attach_p99_ms", 0.99, 100.0),
-    ])
+    Ok(shares(
+        &times,
+        &how,
+        [("attach_p50_ms", 0.5, 50.0), ("attach_p99_ms", 0.99, 100.0)],
+    ))
 }
 
 /// The same with a card that proves itself without a PIN (9E), in a reader behind pcscd.
@@ -98,15 +92,12 @@ pub fn measure_with_proof() -> anyhow::Result<Vec<Figure>> {
          median; a virtual P-256 card behind pcscd and vpcd, whose signature is counted in",
         percentile(&proofs, 0.5)
     );
-    let figure = |name, share, target| Figure {
-        name,
-        value: percentile(&times, share),
-        unit: "ms",
-        target: Some(target),
-        how: how.clone(),
-    };
-    Ok(vec![
-        figure("attach_proof_p50_ms", 0.5, 60.0),
-        figure("attach_proof_p99_ms", 0.99, 120.0),
-    ])
+    Ok(shares(
+        &times,
+        &how,
+        [
+            ("attach_proof_p50_ms", 0.5, 60.0),
+            ("attach_proof_p99_ms", 0.99, 120.0),
+        ],
+    ))
 }

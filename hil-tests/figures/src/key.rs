@@ -8,7 +8,7 @@ use hil_local::terminal::monotonic_us;
 use hil_local::{Site, SiteOptions};
 
 use crate::attach::CARD;
-use crate::{Figure, percentile};
+use crate::{Figure, shares};
 
 const STEP: Duration = Duration::from_secs(20);
 const KEYS: usize = 300;
@@ -54,15 +54,9 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
         "{KEYS} keys into a probe that changes its pixels at each, 1920x1080, loopback: key line \
          written to frame shown, the framebuffer checked to have changed"
     );
-    let figure = |name, share, target| Figure {
-        name,
-        value: percentile(&times, share),
-        unit: "ms",
-        target: Some(target),
-        how: how.clone(),
-    };
-    Ok(vec![
-        figure("key_p50_ms", 0.5, 3.0),
-        figure("key_p99_ms", 0.99, 10.0),
-    ])
+    Ok(shares(
+        &times,
+        &how,
+        [("key_p50_ms", 0.5, 3.0), ("key_p99_ms", 0.99, 10.0)],
+    ))
 }

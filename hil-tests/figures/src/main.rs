@@ -158,6 +158,22 @@ pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
+/// Figures that are shares of the same times in milliseconds, sorted: name, share, target.
+pub fn shares<const N: usize>(
+    sorted: &[f64],
+    how: &str,
+    wanted: [(&'static str, f64, f64); N],
+) -> Vec<Figure> {
+    let figure = |(name, share, target)| Figure {
+        name,
+        value: percentile(sorted, share),
+        unit: "ms",
+        target: Some(target),
+        how: how.to_owned(),
+    };
+    wanted.map(figure).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
