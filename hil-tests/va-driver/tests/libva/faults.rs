@@ -3,8 +3,8 @@
 use heliostat_drv_video::sys::plain::zeroed;
 use heliostat_drv_video::va::{self, config_attrib, entrypoint, fourcc, profile, status};
 
+use crate::alone::{Alone, alone};
 use crate::client::{Decoder, Encoder, SIZE, convert, converter, draw, look};
-use crate::stage::{Alone, alone};
 use crate::sys::{Answer, Va, set_environment};
 
 /// Entry points that a client reaches.

@@ -1,5 +1,6 @@
 //! The driver as clients see it: through libva, each test in a process of its own.
 
+mod alone;
 mod client;
 mod faults;
 mod pictures;

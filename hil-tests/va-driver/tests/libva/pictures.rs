@@ -3,8 +3,8 @@
 use heliostat_drv_video::sys::plain::{to_bytes, zeroed};
 use heliostat_drv_video::va::{self, colour, fourcc, misc};
 
+use crate::alone::alone;
 use crate::client::{Decoder, Encoder, SIZE, convert, converter, draw, look, painted, psnr};
-use crate::stage::alone;
 use crate::sys::{Va, integer};
 
 fn there_and_back(va: &Va, cabac: bool, rate: u32) {

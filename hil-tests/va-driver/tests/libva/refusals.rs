@@ -5,8 +5,8 @@ use heliostat_drv_video::va::{
     self, buffer, config_attrib, entrypoint, fourcc, packed, profile, status,
 };
 
+use crate::alone::alone;
 use crate::client::{Decoder, Encoder, PACKED, Picture, SIZE, Unit, convert, converter, draw, set};
-use crate::stage::alone;
 use crate::sys::integer;
 
 const BAD: i32 = status::INVALID_PARAMETER;

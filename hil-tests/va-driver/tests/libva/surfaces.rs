@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use heliostat_drv_video::sys::plain::zeroed;
 use heliostat_drv_video::va::{self, Id, fourcc, status};
 
+use crate::alone::alone;
 use crate::client::{Encoder, SIZE, convert, converter, draw, look, painted};
-use crate::stage::alone;
 use crate::sys::{Va, memfd};
 
 const OUT: u32 = va::EXPORT_READ_ONLY | va::EXPORT_WRITE_ONLY;
@@ -57,7 +57,7 @@ fn counters_tell_what_the_driver_did_from_what_clients_had_done() {
             for number in 0..3 {
                 encoder.submit(va, &encoder.picture(number)).unwrap();
             }
-            let line = |alone: &crate::stage::Alone| {
+            let line = |alone: &crate::alone::Alone| {
                 let named = format!("inode={} ", inode(&fds[0]));
                 let all = alone.counters();
                 all.lines()

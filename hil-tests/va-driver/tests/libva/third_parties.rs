@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::stage::{Stage, check};
+use crate::alone::{check, stage};
+use crate::stage::Stage;
 
 /// A stage and a program, or why the test is skipped.
 fn stage_for(program: &str) -> Option<Stage> {
@@ -11,7 +12,7 @@ fn stage_for(program: &str) -> Option<Stage> {
         println!("skipped: {program} is not installed");
         return None;
     }
-    match Stage::set() {
+    match stage() {
         Ok(stage) => Some(stage),
         Err(why) => {
             println!("skipped: {why}");
@@ -23,8 +24,8 @@ fn stage_for(program: &str) -> Option<Stage> {
 /// FFmpeg with words separated by spaces, `NODE` being the node and `DIR/` the test's folder.
 fn ffmpeg(stage: &Stage, words: &str) -> Output {
     let folder = format!("{}/", stage.folder.path().display());
-    let node = stage.node().display().to_string();
-    let words = words.replace("NODE", &node).replace("DIR/", &folder);
+    let node = &stage.node.display().to_string();
+    let words = words.replace("NODE", node).replace("DIR/", &folder);
     let mut command = stage.command(Path::new("ffmpeg"));
     command.args(["-nostdin", "-hide_banner", "-v", "info", "-y"]);
     let output = command.args(words.split_whitespace()).output().unwrap();
@@ -51,7 +52,7 @@ fn vainfo_shows_what_is_offered() {
     let Some(stage) = stage_for("vainfo") else {
         return;
     };
-    let node = stage.node().to_owned();
+    let node = &stage.node.to_owned();
     let mut command = stage.command(Path::new("vainfo"));
     let output = command
         .args(["--display", "drm", "--device"])

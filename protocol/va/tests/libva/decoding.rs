@@ -7,9 +7,9 @@ use heliostat_video::oracle::bt709;
 use heliostat_video::syntax::{SequenceParameters, units};
 use heliostat_video::{Picture, Quality, Refused, Size};
 
+use crate::alone::{alone, display};
 use crate::encoding::{CONSTANT, settings};
 use crate::scene::{Buffer, NV12, XRGB, pixels};
-use crate::stage::{alone, display};
 use crate::sys::{allocations, bytes};
 
 /// A film by the software encoder, with the pixels that it was made of.

@@ -6,8 +6,8 @@ use heliostat_va::probe::{Probe, RateControl};
 use heliostat_video::syntax::{Colour, Kind, SequenceParameters, units};
 use heliostat_video::{Encoded, Size, inspect};
 
+use crate::alone::{alone, display};
 use crate::scene::{Buffer, NV12, Viewer, XRGB};
-use crate::stage::{alone, display};
 use crate::sys::allocations;
 
 pub const CONSTANT: Rate = Rate::Constant { quantizer: 20 };

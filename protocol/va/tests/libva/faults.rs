@@ -5,10 +5,10 @@ use heliostat_va::encoder::Encoder;
 use heliostat_va::probe::Probe;
 use heliostat_video::{Encoded, Size};
 
+use crate::alone::{alone, display};
 use crate::decoding::{film, likeness};
 use crate::encoding::{CONSTANT, settings};
 use crate::scene::{Buffer, Viewer, XRGB};
-use crate::stage::{alone, display};
 
 const SIZE: Size = Size { w: 64, h: 48 };
 

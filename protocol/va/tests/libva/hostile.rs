@@ -7,9 +7,9 @@ use heliostat_va::encoder::{EncodeError, Encoder};
 use heliostat_va::probe::Probe;
 use heliostat_video::{Encoded, Size};
 
+use crate::alone::{alone, display};
 use crate::encoding::{CONSTANT, settings};
 use crate::scene::{Buffer, Viewer, XRGB};
-use crate::stage::{alone, display};
 
 const SIZE: Size = Size { w: 150, h: 100 };
 

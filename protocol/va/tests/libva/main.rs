@@ -2,10 +2,12 @@
 //!
 //! That driver is not built by this crate's tests; where nobody has built it they say so and skip.
 
+mod alone;
 mod decoding;
 mod encoding;
 mod faults;
 mod hostile;
 mod scene;
+#[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]
 mod stage;
 mod sys;
