@@ -172,13 +172,15 @@ impl Attached {
         if serial <= self.acknowledged {
             return None;
         }
-        let flips = self.outputs.values().map(|progress| progress.at_ns);
-        let last = flips.max().filter(|at_ns| *at_ns > self.acknowledged_ns);
-        let at_ns = last.unwrap_or(now_ns);
+        let flips = self.outputs.iter();
+        let flips = flips.map(|(id, progress)| (progress.at_ns, *id));
+        let last = flips.max().filter(|last| last.0 > self.acknowledged_ns);
+        let at_ns = last.map_or(now_ns, |last| last.0);
         (self.acknowledged, self.acknowledged_ns) = (serial, at_ns);
         Some(ToSession::FrameShown {
             serial,
             after_us: self.clock.tell(at_ns / 1000),
+            output: last.map(|last| last.1),
         })
     }
 
@@ -259,7 +261,13 @@ mod tests {
         flip(&mut attached, 0, 5000);
         assert_eq!(attached.acknowledge(5_500_000, flipping), None);
         flip(&mut attached, 1, 9000);
-        let shown = |serial, after_us| Some(ToSession::FrameShown { serial, after_us });
+        let shown = |serial, after_us| {
+            Some(ToSession::FrameShown {
+                serial,
+                after_us,
+                output: (serial == 1).then_some(OutputId(1)),
+            })
+        };
         assert_eq!(attached.acknowledge(9_900_000, flipping), shown(1, 9000));
         // It changes nothing on any screen, so that it is there at once.
         attached.apply(&frame(2)).unwrap();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::{Bytes, List, Text};
 use crate::control::DetachReason;
-use crate::id::{AttachId, CursorId, LayerId, OutputId, SessionId, Ticket};
+use crate::id::{AttachId, CursorId, LayerId, OutputId, SessionId, Ticket, VideoId};
 use crate::input::{InputBatch, KeyboardState, Leds};
 use crate::limits::{MAX_CELL_HASHES, MAX_LAYERS, MAX_MESSAGE, MAX_NAME};
 use crate::output::{Outputs, Size};
@@ -92,6 +92,8 @@ pub enum ToSession {
         serial: u32,
         /// When, by the [`crate::clock::Clock`] of this attach.
         after_us: i64,
+        /// Whose vertical retrace that was; none where the frame changed nothing on any screen.
+        output: Option<OutputId>,
     },
     /// The pixels of all layers are to be sent anew; the terminal's copy is damaged.
     Refresh,
@@ -103,6 +105,12 @@ pub enum ToSession {
         serial: u32,
         /// Cells as that frame has left them.
         cells: List<CellHash, MAX_CELL_HASHES>,
+    },
+    /// The decoder of a video has failed. Its access units are taken and thrown away until one comes
+    /// that begins with an IDR picture; the session sends one soon, or ends the video.
+    VideoFailed {
+        /// The video, which may have ended meanwhile.
+        video: VideoId,
     },
 }
 

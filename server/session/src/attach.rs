@@ -15,7 +15,7 @@ use heliostat_tiles::Encoder;
 use heliostat_wire::bounded::List;
 use heliostat_wire::clock::Clock;
 use heliostat_wire::control::DetachReason;
-use heliostat_wire::id::AttachId;
+use heliostat_wire::id::{AttachId, OutputId};
 use heliostat_wire::limits::{MAX_LAYERS, MAX_SCENE_OPS};
 use heliostat_wire::scene::{FrameHeader, SceneOp};
 use heliostat_wire::session::{Capabilities, ToTerminal};
@@ -29,7 +29,7 @@ use crate::pace::{Due, Pace};
 use crate::presentation::{Feedback, Retraces, supersede};
 use crate::progress::{Layers, Lossless};
 use crate::resume::Start;
-use crate::rhythm::Rhythm;
+use crate::rhythms::Rhythms;
 use crate::scene::{Budget, Scene};
 use crate::squeeze::{Frame, Squeeze};
 use crate::stats::Percentiles;
@@ -79,8 +79,8 @@ pub struct Attachment {
     /// Of the times that the terminal tells.
     clock: Clock,
     offset: Offset,
-    /// Of its screen.
-    pub rhythm: Rhythm,
+    /// Of its screens.
+    pub rhythms: Rhythms,
     /// Side of the largest cursor image.
     pub max_cursor_side: u32,
     capabilities: Capabilities,
@@ -150,7 +150,7 @@ impl Attachment {
             healing: Healing::new(now),
             clock: Clock::default(),
             offset: Offset::new(now),
-            rhythm: Rhythm::new(Duration::from_micros(16_667)),
+            rhythms: Rhythms::default(),
             max_cursor_side: attach.capabilities.max_cursor_side,
             capabilities: attach.capabilities,
             link: NewLink {
@@ -217,19 +217,21 @@ impl Attachment {
 
     /// When a frame from `earliest` on would be just in time for a retrace, and for which.
     fn aim(&self, earliest: Instant) -> Option<(Instant, u64)> {
-        match self.rhythm.is_locked() {
-            true => self.rhythm.frame_at(&self.offset, self.one_way(), earliest),
+        match self.rhythms.is_locked() {
+            true => self
+                .rhythms
+                .frame_at(&self.offset, self.one_way(), earliest),
             false => None,
         }
     }
 
     /// Clients are asked to draw. When they are next, if that follows the terminal's retraces.
     pub fn asked(&mut self, now: Instant, interval: Duration) -> Option<Instant> {
-        self.rhythm.asked(now);
-        match self.rhythm.is_locked() {
+        self.rhythms.asked(now);
+        match self.rhythms.is_locked() {
             true => {
                 let one_way = self.one_way();
-                self.rhythm
+                self.rhythms
                     .draw_at(&self.offset, one_way, now + interval / 2)
             }
             false => None,
@@ -364,13 +366,14 @@ impl Attachment {
         time_us
     }
 
-    /// A frame was shown. Nothing where it was never sent.
+    /// A frame was shown, at a retrace of `screen`, which has an interval. Nothing where it was never
+    /// sent.
     pub fn shown(
         &mut self,
         serial: u32,
         after_us: i64,
         now: Instant,
-        interval: Duration,
+        screen: Option<(OutputId, Duration)>,
     ) -> Option<Shown> {
         let at_us = self.clock.hear(after_us);
         if !self.pace.has_sent(serial) {
@@ -398,8 +401,9 @@ impl Attachment {
                 self.to_photon_sum_us += took;
             }
         }
-        if self.waiting.len() < waiting {
-            self.rhythm.shown(at_us, aimed_us, interval);
+        let screen = screen.filter(|_| self.waiting.len() < waiting);
+        if let Some((output, interval)) = screen {
+            self.rhythms.shown(output, at_us, aimed_us, interval);
         }
         let first = !std::mem::replace(&mut self.shown_any, true);
         let first_after = first.then(|| now.saturating_duration_since(self.since));

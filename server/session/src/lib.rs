@@ -38,6 +38,7 @@ mod protocols;
 mod quota;
 mod resume;
 mod rhythm;
+mod rhythms;
 pub mod scene;
 mod sight;
 mod squeeze;

@@ -38,6 +38,8 @@ const MOST_PIXELS: usize = 1920 * 1200;
 const SHARE: u64 = 60;
 /// Bits that a pixel of a picture may have at most, in thousandths.
 const BITS_A_PIXEL: u64 = 500;
+/// A film that a terminal fails to decode twice within this goes as tiles for a while.
+const FAILED_AGAIN: Duration = Duration::from_secs(1);
 /// No film is worth looking at below.
 const FEWEST_BITS: u64 = 150_000;
 
@@ -58,6 +60,8 @@ struct Open {
     rect: Rect,
     /// The terminal has heard of it.
     told: bool,
+    /// When the terminal's decoder failed last.
+    failed: Option<Instant>,
     stage: Stage,
 }
 
@@ -111,6 +115,7 @@ impl Videos {
             layer,
             rect,
             told: false,
+            failed: None,
             stage: Stage::Free,
         };
         self.open.insert(video, open);
@@ -272,6 +277,36 @@ impl App {
             }
             Ok(unit) => self.give_up(done.video, &format!("a picture of {} bytes", unit.len())),
             Err(error) => self.give_up(done.video, &error),
+        }
+    }
+
+    /// The terminal cannot go on with a film: its next picture builds on none before it.
+    pub(crate) fn film_failed(&mut self, video: VideoId, now: Instant) {
+        // One that has just ended was failed over already.
+        let Some(open) = self.videos.open.get_mut(&video) else {
+            return;
+        };
+        let since = |at| now.saturating_duration_since(at);
+        let is_again = open.failed.is_some_and(|at| since(at) < FAILED_AGAIN);
+        open.failed = Some(now);
+        let layer = open.layer;
+        if let Some(worker) = &self.videos.worker {
+            worker.send(Job::End(video));
+        }
+        debug!(
+            video = video.0,
+            is_again, "the terminal's decoder has failed"
+        );
+        let contents = self.surfaces.all_mut().map(|surface| &mut surface.content);
+        for content in contents.filter(|content| content.layer() == layer) {
+            match is_again {
+                true => {
+                    content.end_video();
+                    content.pass_over_film(now);
+                }
+                false => content.film_anew(),
+            }
+            self.dirty.pixels = true;
         }
     }
 

@@ -250,10 +250,11 @@ fn messages_cost_what_the_figures_assume() {
     let shown = session::ToSession::FrameShown {
         serial: 100_000,
         after_us: 16_000,
+        output: Some(id::OutputId(1)),
     };
     codec::encode(&shown, &mut bytes).unwrap();
     assert!(
-        bytes.len() <= 8,
+        bytes.len() <= 10,
         "an acknowledgement costs {} bytes",
         bytes.len()
     );

@@ -7,7 +7,7 @@ use postcard_schema::schema::owned::OwnedNamedType;
 
 /// The hash of each version's schema. Add a line with a new version; never change an old one once
 /// it has been released.
-const HASHES: &[(u16, u64)] = &[(1, 0x1262_b85d_6008_91c0)];
+const HASHES: &[(u16, u64)] = &[(1, 0x87cb_ad26_4260_8802)];
 
 fn schema_text() -> String {
     [

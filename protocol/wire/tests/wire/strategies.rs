@@ -355,12 +355,20 @@ pub fn to_session() -> impl Strategy<Value = ToSession> {
         keyboard().prop_map(ToSession::Keyboard),
         Just(ToSession::Heartbeat),
         outputs().prop_map(ToSession::Outputs),
-        any::<(u32, i64)>()
-            .prop_map(|(serial, after_us)| ToSession::FrameShown { serial, after_us }),
+        any::<(u32, i64, Option<u8>)>().prop_map(|(serial, after_us, output)| {
+            ToSession::FrameShown {
+                serial,
+                after_us,
+                output: output.map(OutputId),
+            }
+        }),
         Just(ToSession::Refresh),
         reason().prop_map(ToSession::Bye),
         (any::<u32>(), list(cell_hash()))
             .prop_map(|(serial, cells)| ToSession::Cells { serial, cells }),
+        any::<u32>().prop_map(|video| ToSession::VideoFailed {
+            video: VideoId(video),
+        }),
     ]
 }
 

@@ -334,8 +334,17 @@ fn session_messages_keep_their_bytes() {
     let shown = ToSession::FrameShown {
         serial: 6,
         after_us: -700,
+        output: Some(OutputId(1)),
     };
     check("session-frame-shown", shown);
+    let unseen = ToSession::FrameShown {
+        serial: 7,
+        after_us: 1,
+        output: None,
+    };
+    check("session-frame-shown-nowhere", unseen);
+    let failed = ToSession::VideoFailed { video: VideoId(9) };
+    check("session-video-failed", failed);
     check("session-refresh", ToSession::Refresh);
     let cells = [(3, 0), (300, 509)].map(|(layer, cell)| CellHash {
         layer: LayerId(layer),

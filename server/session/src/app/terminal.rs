@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use heliostat_control::session::{Attached, FromSession};
 use heliostat_wire::control::DetachReason;
-use heliostat_wire::id::AttachId;
+use heliostat_wire::id::{AttachId, OutputId};
 use heliostat_wire::session::ToSession;
 use tracing::warn;
 
@@ -53,8 +53,18 @@ impl App {
             ToSession::Input(batch) => self.input(&batch),
             ToSession::Keyboard(state) => self.sync_keyboard(&state),
             ToSession::Heartbeat => self.input.heartbeat(Instant::now()),
-            ToSession::Outputs(outputs) => terminal.announced.hear(outputs),
-            ToSession::FrameShown { serial, after_us } => self.frame_shown(serial, after_us),
+            ToSession::Outputs(outputs) => {
+                terminal
+                    .rhythms
+                    .retain(|id| outputs.iter().any(|output| output.id == id));
+                terminal.announced.hear(outputs);
+            }
+            ToSession::FrameShown {
+                serial,
+                after_us,
+                output,
+            } => self.frame_shown(serial, after_us, output),
+            ToSession::VideoFailed { video } => self.film_failed(video, Instant::now()),
             ToSession::Cells { serial, cells } => self.check_cells(serial, &cells),
             ToSession::Refresh => {
                 warn!(
@@ -70,12 +80,13 @@ impl App {
         }
     }
 
-    pub(super) fn frame_shown(&mut self, serial: u32, after_us: i64) {
-        let interval = self.desk.interval();
+    pub(super) fn frame_shown(&mut self, serial: u32, after_us: i64, output: Option<OutputId>) {
+        let screen = output.and_then(|id| self.desk.screen(id));
+        let screen = screen.map(|screen| (screen.id, screen.interval));
         let Some(terminal) = &mut self.terminal else {
             return;
         };
-        let Some(shown) = terminal.shown(serial, after_us, Instant::now(), interval) else {
+        let Some(shown) = terminal.shown(serial, after_us, Instant::now(), screen) else {
             return self.break_off("it has shown a frame that was never sent");
         };
         let attach_id = terminal.id;

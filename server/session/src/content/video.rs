@@ -161,6 +161,13 @@ impl Content {
         }
     }
 
+    /// The film's picture is to be sent once more.
+    pub fn film_anew(&mut self) {
+        if let Some(playing) = &mut self.films.playing {
+            playing.changed = true;
+        }
+    }
+
     /// Whether the film's newest pixels are in no frame yet, where the encoder `is_free` or not.
     pub fn film_waits(&self, is_free: impl Fn(VideoId) -> bool) -> bool {
         let playing = self.films.playing.as_ref();

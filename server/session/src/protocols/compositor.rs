@@ -39,7 +39,7 @@ impl CompositorHandler for App {
             if self.import_tree(surface)
                 && let Some(terminal) = &mut self.terminal
             {
-                terminal.rhythm.drawn(Instant::now());
+                terminal.rhythms.drawn(Instant::now());
             }
             self.make_room();
             let mut root = surface.clone();

@@ -26,6 +26,8 @@ pub(crate) struct Film {
     layer: LayerId,
     rect: Rect,
     decoder: heliostat_video::Decoder,
+    /// It waits for a picture that builds on none.
+    lost: bool,
     begun: Vec<u8>,
 }
 
@@ -162,6 +164,7 @@ impl Model {
                     layer,
                     rect,
                     decoder,
+                    lost: false,
                     begun: Vec::new(),
                 };
                 let before = self.films.insert(video, film);
@@ -185,8 +188,29 @@ impl Model {
         let stride = layer.size.w as usize;
         let start = film.rect.y as usize * stride + film.rect.x as usize;
         let pixels = &mut layer.pixels[start..];
+        let (w, h) = (film.rect.w, film.rect.h);
+        let unit_of = heliostat_video::inspect(&unit, heliostat_video::Size { w, h });
+        if film.lost && !unit_of.expect("the access unit is valid").key {
+            return;
+        }
+        film.lost = false;
         let decoded = film.decoder.decode(&unit, pixels, stride);
         decoded.expect("the access unit is valid");
+    }
+
+    /// The decoders of all videos fail. Returns the videos.
+    pub(crate) fn lose_decoders(&mut self) -> Vec<VideoId> {
+        for film in self.films.values_mut() {
+            let (w, h) = (film.rect.w, film.rect.h);
+            let decoder = heliostat_video::Decoder::new(heliostat_video::Size { w, h });
+            (film.decoder, film.lost) = (decoder.expect("as before"), true);
+        }
+        self.films.keys().copied().collect()
+    }
+
+    /// Whether a video waits for a picture that builds on none.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.films.values().any(|film| film.lost)
     }
 
     /// What a terminal says of a cell.

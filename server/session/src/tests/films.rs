@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use heliostat_wire::id::VideoId;
+use heliostat_wire::session::ToSession;
 use wayland_client::delegate_noop;
 use wayland_client::protocol::wl_surface::WlSurface;
 use wayland_protocols::wp::content_type::v1::client::wp_content_type_manager_v1::WpContentTypeManagerV1;
@@ -151,6 +153,36 @@ fn film_of_few_pictures_a_second_stops_once_and_then_goes_on() {
         fixture.turn_for(Duration::from_millis(330));
         assert_eq!(fixture.films(), 1, "picture {time}");
     }
+    fixture.settle();
+    fixture.assert_shows(&[window]);
+}
+
+#[test]
+fn film_whose_decoder_fails_goes_on_and_as_tiles_where_it_fails_again_at_once() {
+    let (mut fixture, window) = with_window();
+    play_until(&mut fixture, window, 1);
+    let mut time = 100;
+    let mut play = |fixture: &mut Fixture| {
+        time += 1;
+        fixture.client(window).picture(FILM, time);
+        fixture.turn_for(PICTURE);
+    };
+    fixture.lose_decoders();
+    within("a picture comes that builds on none", || {
+        play(&mut fixture);
+        !fixture.has_lost_decoders()
+    });
+    assert_eq!(fixture.films(), 1);
+    fixture.lose_decoders();
+    within("the film ends", || {
+        play(&mut fixture);
+        fixture.films() == 0
+    });
+    // Words about videos that are over, or never were, change nothing.
+    fixture.say(ToSession::VideoFailed { video: VideoId(1) });
+    fixture.say(ToSession::VideoFailed {
+        video: VideoId(u32::MAX),
+    });
     fixture.settle();
     fixture.assert_shows(&[window]);
 }

@@ -36,6 +36,15 @@ pub fn within(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// The acknowledgement of a frame that was shown on the only screen.
+pub fn shown(serial: u32, after_us: i64) -> ToSession {
+    ToSession::FrameShown {
+        serial,
+        after_us,
+        output: Some(OutputId(0)),
+    }
+}
+
 pub struct Fixture {
     session: Session,
     clients: BTreeMap<usize, Client>,
@@ -253,6 +262,20 @@ impl Fixture {
         self.terminal.as_ref().expect("attached").model.films.len()
     }
 
+    /// The terminal's decoders fail, and it says so.
+    pub fn lose_decoders(&mut self) {
+        let terminal = self.terminal.as_mut().expect("attached");
+        for video in terminal.model.lose_decoders() {
+            self.say(ToSession::VideoFailed { video });
+        }
+    }
+
+    /// Whether a decoder that failed waits for a picture.
+    pub fn has_lost_decoders(&self) -> bool {
+        let terminal = self.terminal.as_ref().expect("attached");
+        terminal.model.is_lost()
+    }
+
     pub fn detach(&mut self) {
         if let Some(id) = self.terminal.as_ref().map(|terminal| terminal.id) {
             self.put_away();
@@ -293,7 +316,7 @@ impl Fixture {
     /// Whether the session aims frames at the terminal's retraces.
     pub fn is_aimed_at(&mut self) -> bool {
         let terminal = self.session.app().terminal.as_ref();
-        terminal.is_some_and(|terminal| terminal.rhythm.is_locked())
+        terminal.is_some_and(|terminal| terminal.rhythms.is_locked())
     }
 
     /// Says that the newest frame has been shown, so long after the time that was told last. Returns
@@ -306,7 +329,7 @@ impl Fixture {
         let terminal = self.terminal.as_mut().expect("attached");
         let serial = std::mem::take(&mut terminal.unacknowledged);
         let serial = *serial.last().expect("a frame has come");
-        self.say(ToSession::FrameShown { serial, after_us });
+        self.say(shown(serial, after_us));
         serial
     }
 
@@ -485,15 +508,12 @@ impl Fixture {
                 self.session.events.send(Event::Link(event)).unwrap();
             }
         }
-        let shown = match self.acknowledges {
+        let all = match self.acknowledges {
             true => std::mem::take(&mut terminal.unacknowledged),
             false => Vec::new(),
         };
-        if let Some(serial) = shown.last().copied() {
-            self.say(ToSession::FrameShown {
-                serial,
-                after_us: 1000,
-            });
+        if let Some(serial) = all.last().copied() {
+            self.say(shown(serial, 1000));
         }
         news
     }

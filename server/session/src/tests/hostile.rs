@@ -12,7 +12,7 @@ use wayland_client::protocol::wl_subcompositor::WlSubcompositor;
 use wayland_protocols::xdg::shell::client::xdg_wm_base::XdgWmBase;
 
 use super::client::Painting;
-use super::fixture::{Fixture, within};
+use super::fixture::{Fixture, shown, within};
 use crate::outputs::before_any_terminal;
 
 const GOOD: Painting = Painting {
@@ -310,9 +310,9 @@ fn frame_that_is_acknowledged_again_and_again_is_counted_once() {
     let serial = fixture.model().serial;
     let before = fixture.stats().frames_shown;
     for after_us in 0..1000 {
-        fixture.say(ToSession::FrameShown { serial, after_us });
+        fixture.say(shown(serial, after_us));
         let serial = 1;
-        fixture.say(ToSession::FrameShown { serial, after_us });
+        fixture.say(shown(serial, after_us));
     }
     fixture.settle();
     assert_eq!(fixture.stats().frames_shown, before);
@@ -326,7 +326,7 @@ fn terminal_that_acknowledges_what_was_never_sent_is_sent_away_and_the_next_one_
     for serial in [0, 1_000_000, u32::MAX] {
         let (mut fixture, good) = with_bad_terminal();
         let after_us = 1;
-        fixture.say(ToSession::FrameShown { serial, after_us });
+        fixture.say(shown(serial, after_us));
         fixture.turn_for(Duration::from_millis(5));
         assert!(matches!(fixture.heard().last(), Some(ToTerminal::Bye(_))));
         fixture.attach("b", (640, 480));

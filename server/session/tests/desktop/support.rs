@@ -491,6 +491,7 @@ impl Terminal {
         let shown = ToSession::FrameShown {
             serial,
             after_us: 10_000,
+            output: Some(OutputId(0)),
         };
         self.main.send(&shown).await
     }
