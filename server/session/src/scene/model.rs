@@ -24,10 +24,10 @@ pub(crate) struct Model {
 
 pub(crate) struct Film {
     layer: LayerId,
-    rect: Rect,
-    decoder: heliostat_video::Decoder,
+    pub(crate) rect: Rect,
+    pub(crate) decoder: heliostat_video::Decoder,
     /// It waits for a picture that builds on none.
-    lost: bool,
+    pub(crate) lost: bool,
     begun: Vec<u8>,
 }
 
@@ -196,21 +196,6 @@ impl Model {
         film.lost = false;
         let decoded = film.decoder.decode(&unit, pixels, stride);
         decoded.expect("the access unit is valid");
-    }
-
-    /// The decoders of all videos fail. Returns the videos.
-    pub(crate) fn lose_decoders(&mut self) -> Vec<VideoId> {
-        for film in self.films.values_mut() {
-            let (w, h) = (film.rect.w, film.rect.h);
-            let decoder = heliostat_video::Decoder::new(heliostat_video::Size { w, h });
-            (film.decoder, film.lost) = (decoder.expect("as before"), true);
-        }
-        self.films.keys().copied().collect()
-    }
-
-    /// Whether a video waits for a picture that builds on none.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.films.values().any(|film| film.lost)
     }
 
     /// What a terminal says of a cell.

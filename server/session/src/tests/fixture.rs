@@ -265,7 +265,14 @@ impl Fixture {
     /// The terminal's decoders fail, and it says so.
     pub fn lose_decoders(&mut self) {
         let terminal = self.terminal.as_mut().expect("attached");
-        for video in terminal.model.lose_decoders() {
+        let films = &mut terminal.model.films;
+        for film in films.values_mut() {
+            let (w, h) = (film.rect.w, film.rect.h);
+            let decoder = heliostat_video::Decoder::new(heliostat_video::Size { w, h });
+            (film.decoder, film.lost) = (decoder.expect("as before"), true);
+        }
+        let failed: Vec<_> = films.keys().copied().collect();
+        for video in failed {
             self.say(ToSession::VideoFailed { video });
         }
     }
@@ -273,7 +280,7 @@ impl Fixture {
     /// Whether a decoder that failed waits for a picture.
     pub fn has_lost_decoders(&self) -> bool {
         let terminal = self.terminal.as_ref().expect("attached");
-        terminal.model.is_lost()
+        terminal.model.films.values().any(|film| film.lost)
     }
 
     pub fn detach(&mut self) {
