@@ -100,7 +100,12 @@ const MEASUREMENTS: &[Measurement] = &[
         run: display::measure_connect,
     },
     Measurement {
-        gives: &["one_cell_us", "full_change_ms"],
+        gives: &[
+            "one_cell_us",
+            "one_cell_packet_us",
+            "full_change_ms",
+            "full_change_packet_ms",
+        ],
         run: display::measure_commits,
     },
     Measurement {

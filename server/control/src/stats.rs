@@ -42,6 +42,9 @@ pub struct SessionStats {
     pub cells_wrong: u64,
     /// How long frames took to encode.
     pub encode: EncodeStats,
+    /// How long changes took from their commit until the link had the frame that brings the last of
+    /// them, waiting for the terminal included. Counts nothing in sessions that do not say.
+    pub commit_to_link: EncodeStats,
     /// Private memory in bytes.
     pub private_bytes: u64,
     /// The present attach, if there is one.

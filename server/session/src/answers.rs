@@ -7,6 +7,7 @@ use std::time::Instant;
 use heliostat_wire::id::LayerId;
 
 use crate::app::App;
+use crate::attach::Outgoing;
 
 impl App {
     /// When a frame with nothing but an answer may go; none where none is due.
@@ -48,9 +49,12 @@ impl App {
         }
         // What wants to know when its pixels are seen hears it with the frame that follows.
         let encoder = (&mut self.encoder, &self.squeeze);
-        let nothing = (Vec::new(), Vec::new());
-        let bytes = terminal.send_frame((now, Some(&after)), nothing, encoder, Vec::new());
-        self.count_frame(bytes, dirty_before, started.elapsed());
+        let out = Outgoing {
+            after: Some(&after),
+            ..Outgoing::default()
+        };
+        let sent = terminal.send_frame(now, out, encoder);
+        self.count_frame(sent, dirty_before, started.elapsed());
         true
     }
 }

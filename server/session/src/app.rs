@@ -105,6 +105,8 @@ pub struct App {
     pub(crate) videos: Videos,
     pub(crate) events: channel::Sender<Event>,
     pub(crate) dirty: Dirty,
+    /// When the first of the changes was committed that the link has not all got.
+    pub(crate) committed: Option<Instant>,
     pub(crate) clock: Clock<Monotonic>,
     pub(crate) counters: Counters,
     pub(crate) children: Children,
@@ -310,6 +312,7 @@ impl App {
             videos: Videos::default(),
             events,
             dirty: Dirty::default(),
+            committed: None,
             clock,
             counters: Counters::new(Instant::now()),
             children,

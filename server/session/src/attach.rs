@@ -31,7 +31,7 @@ use crate::progress::{Layers, Lossless};
 use crate::resume::Start;
 use crate::rhythms::Rhythms;
 use crate::scene::{Budget, Scene};
-use crate::squeeze::{Frame, Squeeze};
+use crate::squeeze::{Frame, Sent, Squeeze};
 use crate::stats::Percentiles;
 
 /// Pixels of one frame: more wait for the next one.
@@ -117,6 +117,21 @@ struct Waiting {
     /// The retrace that it is to be in time for, in the terminal's clock.
     aimed_us: Option<u64>,
     feedback: Vec<Feedback>,
+}
+
+/// What a frame has beside tiles.
+#[derive(Debug, Default)]
+pub struct Outgoing<'a> {
+    /// It may go ahead of all frames but these; in its turn where absent.
+    pub after: Option<&'a [u32]>,
+    /// Its operations.
+    pub ops: Vec<SceneOp>,
+    /// Access units that they name.
+    pub units: Vec<u8>,
+    /// Who wants to know when it is shown.
+    pub feedback: Vec<Feedback>,
+    /// When the first of what it brings was committed, where that is all that there was to send.
+    pub since: Option<Instant>,
 }
 
 /// What an acknowledgement brought.
@@ -289,28 +304,31 @@ impl Attachment {
         }
     }
 
-    /// Sends a frame with `units` (access units that its operations name) and what `encoder` holds;
-    /// returns its size in bytes, or what it will be by and large. It goes in its turn, or may go
-    /// `ahead` of all frames but
-    /// some.
+    /// Sends a frame of `out` and what `encoder` holds.
     pub fn send_frame(
         &mut self,
-        (now, ahead): (Instant, Option<&[u32]>),
-        (mut ops, units): (Vec<SceneOp>, Vec<u8>),
+        now: Instant,
+        out: Outgoing<'_>,
         (encoder, squeeze): (&mut Encoder, &Squeeze),
-        feedback: Vec<Feedback>,
-    ) -> usize {
+    ) -> Sent {
+        let Outgoing {
+            after,
+            mut ops,
+            units,
+            feedback,
+            since,
+        } = out;
         debug_assert!(ops.len() <= MAX_SCENE_OPS, "{} operations", ops.len());
         ops.truncate(MAX_SCENE_OPS);
         let ops_bytes = ops.len() * 8;
-        let serial = match ahead {
+        let serial = match after {
             None => self.pace.sent(now),
             Some(_) => self.pace.sent_answer(now),
         };
         if ops.iter().any(is_in_order) {
             self.in_order = serial;
         }
-        let overtakes = ahead.map_or(0, |after| self.overtakes(serial, after));
+        let overtakes = after.map_or(0, |after| self.overtakes(serial, after));
         let header = FrameHeader {
             serial,
             last_input: self.last_input,
@@ -334,11 +352,15 @@ impl Attachment {
             attach: self.id,
             header,
             units,
+            since,
             to: self.link.sender.clone(),
         };
-        let bytes = squeeze.send(frame, encoder);
-        self.allowance.sent(bytes as u64);
-        bytes + ops_bytes
+        let sent = squeeze.send(frame, encoder);
+        self.allowance.sent(sent.bytes as u64);
+        Sent {
+            bytes: sent.bytes + ops_bytes,
+            ..sent
+        }
     }
 
     /// Which frames under way the frame `serial` may overtake, that has to come after some.

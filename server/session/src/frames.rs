@@ -10,7 +10,7 @@ use smithay::wayland::fractional_scale::with_fractional_scale;
 
 use crate::allowance::SMALLEST;
 use crate::app::{App, Dirty};
-use crate::attach::{Attachment, MAX_FRAME_PIXELS};
+use crate::attach::{Attachment, MAX_FRAME_PIXELS, Outgoing};
 use crate::content::Room;
 use crate::pace::Due;
 use crate::scene::{self, Scene, bytes_of};
@@ -43,6 +43,7 @@ impl App {
     /// Sends what has changed, if anything has and a frame may go.
     pub(crate) fn send_frame_if_due(&mut self, now: Instant) {
         if self.terminal.is_none() {
+            self.committed = None;
             self.feedback.discard();
             if std::mem::take(&mut self.dirty.layout) {
                 self.look_around();
@@ -112,10 +113,17 @@ impl App {
         let Some(terminal) = &mut self.terminal else {
             return;
         };
+        let out = Outgoing {
+            after: None,
+            ops,
+            units: films.units,
+            feedback,
+            since: if more { None } else { self.committed.take() },
+        };
         let encoder = (&mut self.encoder, &self.squeeze);
-        let bytes = terminal.send_frame((now, None), (ops, films.units), encoder, feedback);
+        let sent = terminal.send_frame(now, out, encoder);
         terminal.pace.more_to_come(more);
-        self.count_frame(bytes, dirty_before, started.elapsed());
+        self.count_frame(sent, dirty_before, started.elapsed());
     }
 
     /// Takes note of frames that were compressed elsewhere and have left.
@@ -125,6 +133,9 @@ impl App {
             let (expected, bytes) = (done.expected as u64, done.squeezed as u64);
             let counted = &mut self.counters.frame_bytes;
             *counted = (*counted + bytes).saturating_sub(expected);
+            if let Some(took) = done.took {
+                self.counters.commit_to_link.add(took);
+            }
             let terminal = self.terminal.as_mut();
             if let Some(terminal) = terminal.filter(|terminal| terminal.id == done.attach) {
                 terminal.correct(expected, bytes);
@@ -289,6 +300,9 @@ impl App {
 
     /// What was committed looks like what the terminal holds, or is about to.
     fn present_unchanged(&mut self, wanted: &Scene, now: Instant) {
+        if !self.dirty.pixels {
+            self.committed = None;
+        }
         let feedback = self.take_feedback(wanted);
         let Some(terminal) = &mut self.terminal else {
             return;

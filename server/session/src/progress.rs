@@ -19,6 +19,7 @@ use heliostat_wire::id::LayerId;
 
 use crate::app::App;
 use crate::content::Content;
+use crate::squeeze::Sent;
 
 /// Since when a terminal is known to hold exactly the newest pixels.
 #[derive(Debug, Default)]
@@ -116,12 +117,15 @@ impl App {
 
     /// Counts the frame that was just sent; `dirty_before` are the tiles that were dirty before it
     /// was encoded, `took` is how long that was.
-    pub(crate) fn count_frame(&mut self, bytes: usize, dirty_before: u64, took: Duration) {
+    pub(crate) fn count_frame(&mut self, sent: Sent, dirty_before: u64, took: Duration) {
         let tiles = dirty_before.saturating_sub(self.dirty_tiles());
         self.counters.frames += 1;
-        self.counters.frame_bytes += bytes as u64;
+        self.counters.frame_bytes += sent.bytes as u64;
         self.counters.tiles += tiles;
         self.counters.encode.add(took);
+        if let Some(took) = sent.took {
+            self.counters.commit_to_link.add(took);
+        }
         if let Some(terminal) = &mut self.terminal {
             terminal.note_tiles(tiles);
         }

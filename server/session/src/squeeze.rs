@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heliostat_tiles::{Encoder, Ending, Squeezer, join};
@@ -49,6 +49,8 @@ pub struct Frame {
     pub header: FrameHeader,
     /// Parts of access units, which come before the tiles.
     pub units: Vec<u8>,
+    /// When the first of what it brings was committed, where that is all that there was to send.
+    pub since: Option<Instant>,
     /// Where it goes. An attach that is over takes nothing from here any more.
     pub to: UnboundedSender<ToTerminalTask>,
 }
@@ -64,6 +66,17 @@ pub struct Done {
     pub squeezed: usize,
     /// How many had been expected.
     pub expected: usize,
+    /// From the commit until the link had it.
+    pub took: Option<Duration>,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    /// Its content's bytes, or how many they will be by and large.
+    pub bytes: usize,
+    /// From the commit until the link had it, where it has left.
+    pub took: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -125,17 +138,16 @@ impl Squeeze {
         Self { shared, done }
     }
 
-    /// Sends `frame` with what `encoder` holds, now or when it has been compressed. Returns its
-    /// content's bytes, or how many they will be by and large.
-    pub fn send(&self, mut frame: Frame, encoder: &mut Encoder) -> usize {
+    /// Sends `frame` with what `encoder` holds, now or when it has been compressed.
+    pub fn send(&self, mut frame: Frame, encoder: &mut Encoder) -> Sent {
         let under_way = &self.shared.under_way;
         let is_its_turn = under_way.load(Ordering::Acquire) == 0 || frame.header.overtakes > 0;
         if encoder.len() < LARGE && is_its_turn {
             let mut content = std::mem::take(&mut frame.units);
             encoder.finish(&mut content);
             let bytes = content.len();
-            frame.leave(content);
-            return bytes;
+            let took = frame.leave(content);
+            return Sent { bytes, took };
         }
         let expected = Expected {
             packed: encoder.len(),
@@ -147,7 +159,7 @@ impl Squeeze {
         let end = (frame, expected);
         self.shared.locked().queue.end(first, last, end);
         self.shared.see_to_it();
-        bytes
+        Sent { bytes, took: None }
     }
 
     /// Whether frames are being compressed.
@@ -238,23 +250,27 @@ impl Shared {
         let mut content = std::mem::take(&mut frame.units);
         let units = content.len();
         join(&batch.parts, &mut content);
+        let squeezed = content.len() - units;
+        let attach = frame.attach;
         let finished = Done {
-            attach: frame.attach,
+            attach,
             packed: expected.packed,
-            squeezed: content.len() - units,
+            squeezed,
             expected: expected.squeezed,
+            took: frame.leave(content),
         };
-        frame.leave(content);
         self.under_way.fetch_sub(1, Ordering::Release);
         let _ = self.done.send(finished);
     }
 }
 
 impl Frame {
-    fn leave(self, content: Vec<u8>) {
+    /// Gives it to the link. Returns how long that was after the commit.
+    fn leave(self, content: Vec<u8>) -> Option<Duration> {
         // Where the link is gone, its end is on its way.
         let task = ToTerminalTask::Frame(self.header, Bytes::from(content));
         let _ = self.to.send(task);
+        self.since.map(|since| since.elapsed())
     }
 }
 
@@ -277,6 +293,7 @@ mod tests {
             attach: AttachId(7),
             header,
             units: vec![serial as u8; 3],
+            since: None,
             to: to.clone(),
         }
     }

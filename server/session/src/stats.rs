@@ -48,6 +48,8 @@ pub struct Counters {
     pub cells_wrong: u64,
     /// How long that took.
     pub encode: EncodeTimes,
+    /// From the first commit whose changes were not sent until the link had the last of them.
+    pub commit_to_link: EncodeTimes,
 }
 
 impl Counters {
@@ -62,6 +64,7 @@ impl Counters {
             cells_checked: 0,
             cells_wrong: 0,
             encode: EncodeTimes::default(),
+            commit_to_link: EncodeTimes::default(),
         }
     }
 
@@ -78,13 +81,14 @@ impl Counters {
             cells_checked: self.cells_checked,
             cells_wrong: self.cells_wrong,
             encode: self.encode.stats(),
+            commit_to_link: self.commit_to_link.stats(),
             private_bytes: private_bytes().unwrap_or_default(),
             ..SessionStats::default()
         }
     }
 }
 
-/// How long frames took to encode: the last ones exactly, all of them in buckets.
+/// How long something took with frames: the last ones exactly, all of them in buckets.
 #[derive(Debug, Default)]
 pub struct EncodeTimes {
     last: Percentiles,

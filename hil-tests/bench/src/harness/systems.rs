@@ -59,6 +59,11 @@ pub trait Desktop: Any {
     /// Ends a viewer's connection; the desktop runs on. The next viewer is `again` the same one, and
     /// may know what it has seen before.
     fn disconnect(&mut self, viewer: Viewer, again: bool) -> anyhow::Result<()>;
+    /// Median time from a commit until its bytes were handed to the link, in microseconds, where the
+    /// system says.
+    fn commit_to_link_us(&self) -> anyhow::Result<Option<u32>> {
+        Ok(None)
+    }
 }
 
 /// A desktop with the drawing client in it.

@@ -1,7 +1,7 @@
 //! Which figures there are, with names and units as Prometheus recommends them.
 
 use heliostat_control::admin::{SessionRow, Status};
-use heliostat_control::stats::{ENCODE_BOUNDS_US, LinkStats, SessionStats};
+use heliostat_control::stats::{ENCODE_BOUNDS_US, EncodeStats, LinkStats, SessionStats};
 
 use super::{Exposition, Kind};
 use crate::tally::Tally;
@@ -137,7 +137,20 @@ pub fn text(status: &Status, tally: &Tally, rows: &[SessionRow], fresh_ms: u64) 
             session.sample(&mut out, family.name, value);
         }
     }
-    encode_times(&mut out, &sessions);
+    frame_times(
+        &mut out,
+        &sessions,
+        "heliostat_session_encode_seconds",
+        "Time from the first look at a frame's tiles to its bytes.",
+        |stats| &stats.encode,
+    );
+    frame_times(
+        &mut out,
+        &sessions,
+        "heliostat_session_commit_to_link_seconds",
+        "Time from a program's commit until the link has all of its changes.",
+        |stats| &stats.commit_to_link,
+    );
     for family in &LINK {
         out.family(family.name, family.kind, family.help);
         for session in &sessions {
@@ -211,12 +224,16 @@ fn answers(out: &mut Exposition, sessions: &[Speaker<'_>]) {
     }
 }
 
-fn encode_times(out: &mut Exposition, sessions: &[Speaker<'_>]) {
-    let name = "heliostat_session_encode_seconds";
-    let help = "Time from the first look at a frame's tiles to its bytes.";
+fn frame_times(
+    out: &mut Exposition,
+    sessions: &[Speaker<'_>],
+    name: &str,
+    help: &str,
+    times: fn(&SessionStats) -> &EncodeStats,
+) {
     out.family(name, Kind::Histogram, help);
     for session in sessions {
-        let Some(encode) = session.stats.map(|stats| &stats.encode) else {
+        let Some(encode) = session.stats.map(times) else {
             continue;
         };
         // A session is its person's, and of any version: it may count into other buckets.

@@ -70,6 +70,10 @@ pub struct Line {
     pub encode_p50_us: Option<u32>,
     /// 99th percentile of the same.
     pub encode_p99_us: Option<u32>,
+    /// Median time from a commit until the link had all of its changes.
+    pub commit_to_link_p50_us: Option<u32>,
+    /// 99th percentile of the same.
+    pub commit_to_link_p99_us: Option<u32>,
     /// Round-trip time in microseconds.
     pub rtt_us: Option<u32>,
     /// Packets lost a second.
@@ -166,6 +170,8 @@ impl Line {
             lost_packets_per_s: link_rate(|link| link.lost_packets),
             encode_p50_us: stats.encode.p50_us,
             encode_p99_us: stats.encode.p99_us,
+            commit_to_link_p50_us: stats.commit_to_link.p50_us,
+            commit_to_link_p99_us: stats.commit_to_link.p99_us,
             rtt_us: link.map(|link| link.rtt_us),
             congestion_window_bytes: link.map(|link| link.congestion_window_bytes),
             frames_in_flight: behind.map(|behind| behind.frames_in_flight),

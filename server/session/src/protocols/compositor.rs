@@ -36,10 +36,12 @@ impl CompositorHandler for App {
 
     fn commit(&mut self, surface: &WlSurface) {
         if !is_sync_subsurface(surface) {
-            if self.import_tree(surface)
-                && let Some(terminal) = &mut self.terminal
-            {
-                terminal.rhythms.drawn(Instant::now());
+            let now = Instant::now();
+            if self.import_tree(surface) {
+                self.committed.get_or_insert(now);
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.rhythms.drawn(now);
+                }
             }
             self.make_room();
             let mut root = surface.clone();

@@ -29,7 +29,9 @@ pub struct Commit {
 }
 
 /// Lets the drawing client commit so many frames, one after the other, with rests between them.
-pub fn measure(workload: Workload, frames: u32) -> anyhow::Result<Vec<Commit>> {
+/// Returns them, and the median of what the session says of the time from a commit until its link had
+/// the bytes, in microseconds.
+pub fn measure(workload: Workload, frames: u32) -> anyhow::Result<(Vec<Commit>, f64)> {
     let link = Link::lay(Profile::Loopback)?;
     let mut stage = Stage::set(System::Heliostat, &link, workload)?;
     let capture = Capture::start()?;
@@ -62,5 +64,6 @@ pub fn measure(workload: Workload, frames: u32) -> anyhow::Result<Vec<Commit>> {
             bytes: own.iter().map(|packet| packet.bytes).sum::<usize>() / 2,
         });
     }
-    Ok(commits)
+    let own = stage.running.desktop.commit_to_link_us()?;
+    Ok((commits, own.context("the session does not say")?.into()))
 }

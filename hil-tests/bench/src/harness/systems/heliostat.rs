@@ -76,6 +76,12 @@ impl Heliostat {
 }
 
 impl Desktop for Heliostat {
+    fn commit_to_link_us(&self) -> anyhow::Result<Option<u32>> {
+        let round = self.site.ctl(&["top", "--once", "--interval", "0.1"])?;
+        let median = round["sessions"][0]["commit_to_link_p50_us"].as_u64();
+        Ok(median.and_then(|us| u32::try_from(us).ok()))
+    }
+
     fn connect(&mut self) -> anyhow::Result<Viewer> {
         let mut viewer = match self.waiting.take() {
             Some(viewer) => viewer,
