@@ -163,7 +163,7 @@ impl Encoder {
     }
 
     /// Adds what is new in a whole cell: `changed` (from the cell's corner) of the pixels `new`.
-    /// `old` is what the terminal holds there, where that is sure. The cell is recalled where the
+    /// `old` is what the terminal holds in `changed`, where that is sure. The cell is recalled where the
     /// terminal has kept it, and kept from now on where `keep` says that it may come back.
     ///
     /// # Panics
@@ -188,7 +188,7 @@ impl Encoder {
         };
         let (at, before) = (self.headers.len(), self.packed());
         let new = new.sub(changed).expect("changes are inside their cell");
-        self.put(layer, part, new, old.and_then(|old| old.sub(changed)));
+        self.put(layer, part, new, old);
         let cost = self.packed() - before;
         if let Some(name) = name.filter(|_| keep && cost >= WORTH_KEEPING) {
             self.headers[at] |= KEEP;

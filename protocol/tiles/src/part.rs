@@ -16,6 +16,9 @@ pub(crate) const MAX_PARTS: u32 = 256;
 
 /// Bodies of fewer bytes gain nothing from zstd.
 const WORTH_COMPRESSING: usize = 48;
+/// On a quick link what zstd gains has to be worth its start, which takes longer than all else that is
+/// done for a letter.
+const WORTH_COMPRESSING_QUICKLY: usize = 256;
 /// For what a predictor missed, where links are quick: there is next to nothing in it to be found
 /// again, so that looking for matches is most of the time, and entropy coding alone most of the gain.
 const NOISE_LEVEL: i32 = -60;
@@ -126,7 +129,11 @@ impl Squeezer {
     /// The body as a zstd frame, where that is smaller.
     fn compress(&mut self, part: &Part) -> Option<&[u8]> {
         let body = part.body();
-        if body.len() < WORTH_COMPRESSING {
+        let worth = match part.level > 1 {
+            true => WORTH_COMPRESSING,
+            false => WORTH_COMPRESSING_QUICKLY,
+        };
+        if body.len() < worth {
             return None;
         }
         self.set_level(part.worthwhile_level());

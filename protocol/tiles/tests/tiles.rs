@@ -468,7 +468,8 @@ fn sequence(capacity: u32, pictures: &[Layer]) -> Vec<usize> {
         for cell in heliostat_tiles::cells(new.area()) {
             let (before, after) = (old.view().sub(cell).unwrap(), new.view().sub(cell).unwrap());
             if let Some(changed) = heliostat_tiles::diff::changed(before, after) {
-                encoder.push_cell(0, (cell, changed), after, Some(before), true);
+                let before = before.sub(changed);
+                encoder.push_cell(0, (cell, changed), after, before, true);
             }
         }
         let mut batch = Vec::new();

@@ -54,7 +54,8 @@ impl App {
             ..Outgoing::default()
         };
         let sent = terminal.send_frame(now, out, encoder);
-        self.count_frame(sent, dirty_before, started.elapsed());
+        let tiles = dirty_before.saturating_sub(self.dirty_tiles());
+        self.count_frame(sent, tiles, started.elapsed());
         true
     }
 }

@@ -477,6 +477,7 @@ impl App {
     /// Brings everything into order after whatever has happened.
     fn settle(&mut self) {
         let now = Instant::now();
+        self.send_few(now);
         self.popups.cleanup();
         if self.input.release_at().is_some_and(|at| at <= now) {
             warn!("keys are held and the terminal is silent: they are released");

@@ -13,6 +13,7 @@
 //! Cells that a film covers, wholly or in part, stand apart from this (`video.rs`).
 
 mod account;
+mod base;
 mod fresh;
 mod motion;
 mod moving;
@@ -26,6 +27,7 @@ use heliostat_tiles::{Chain, Encoder, PixelsRef, Rect, TILE, diff};
 use heliostat_wire::id::LayerId;
 use heliostat_wire::output::Size;
 
+use base::Base;
 pub use motion::MotionRoom;
 pub use video::{Hint, Playing};
 
@@ -43,6 +45,8 @@ pub struct Content {
     cells: Vec<Base>,
     /// Cells of which it lacks something.
     dirty: usize,
+    /// The area that is being drawn.
+    drawn: Rect,
     /// Copies that it does not know of yet.
     waiting: Chain,
     /// The terminal's layer has this size and kind.
@@ -54,21 +58,6 @@ pub struct Content {
     films: video::Films,
     account: account::Account,
     fresh: fresh::Fresh,
-}
-
-/// What the terminal holds of a cell.
-#[derive(Debug)]
-enum Base {
-    /// The newest pixels.
-    Same,
-    /// Nobody knows, or nothing.
-    Unknown,
-    /// Something else than was sent; what it has kept may be wrong as well.
-    Wrong,
-    /// A part of a film, or of what is beside it.
-    Film,
-    /// These pixels, rows without gaps.
-    Known(Box<[u32]>),
 }
 
 /// Whether the terminal keeps and recalls cells of a frame.
@@ -94,21 +83,6 @@ pub struct Room {
     pub serial: u32,
 }
 
-impl Base {
-    /// The pixels of `cell`, where they are known.
-    fn of(&self, cell: Rect) -> Option<PixelsRef<'_>> {
-        match self {
-            Self::Known(pixels) => PixelsRef::new(pixels, cell.w as usize, cell.w, cell.h),
-            Self::Same | Self::Unknown | Self::Wrong | Self::Film => None,
-        }
-    }
-
-    /// Whether the terminal lacks something that tiles bring.
-    fn is_dirty(&self) -> bool {
-        !matches!(self, Self::Same | Self::Film)
-    }
-}
-
 impl Room {
     fn is_left(&self, encoder: &Encoder) -> bool {
         encoder.pixel_count() < self.pixels && (encoder.estimate() as u64) < self.bytes
@@ -125,6 +99,12 @@ impl Content {
             pixels: vec![empty(alpha); area(size)],
             cells: Vec::new(),
             dirty: 0,
+            drawn: Rect {
+                x: 0,
+                y: 0,
+                w: 0,
+                h: 0,
+            },
             waiting: Chain::default(),
             in_step: false,
             motion: Motion::default(),
@@ -239,6 +219,8 @@ impl Content {
             filled
         };
         let mut line = vec![0; area.w as usize];
+        // Copies want whole bases.
+        self.drawn = if pass.is_some() { whole } else { area };
         let Some(mut pass) = pass else {
             // Row by row and not cell by cell: rows lie together in memory.
             for y in area.y..area.y + area.h {
@@ -249,6 +231,7 @@ impl Content {
             }
             return;
         };
+        self.keep_all_bases();
         for y in pass.order(area) {
             if !row(area.x, y, &mut line) {
                 break;
@@ -383,31 +366,34 @@ impl Content {
         self.forget_likeness(number);
         let new = whole_view(&self.pixels, self.size).sub(cell);
         let new = new.expect("cells are inside");
-        let old = base.of(cell);
-        let all = Rect { x: 0, y: 0, ..cell };
-        let Some(changed) = old.map_or(Some(all), |old| diff::changed(old, new)) else {
-            return;
+        let known = base.known(cell.w, cell.h);
+        let whole = Rect { x: 0, y: 0, ..cell };
+        // What has changed, counted from the cell's corner, and what it was.
+        let (changed, old) = match known {
+            None => (whole, None),
+            Some((part, old)) => {
+                let drawn = new.sub(part).expect("parts are inside");
+                let Some(changed) = diff::changed(old, drawn) else {
+                    return;
+                };
+                let (x, y) = (part.x + changed.x, part.y + changed.y);
+                (Rect { x, y, ..changed }, old.sub(changed))
+            }
         };
         if matches!(base, Base::Wrong) {
             return encoder.push(self.layer.0, cell, new, None);
         }
-        if old.is_some() {
-            let at = Rect {
-                x: cell.x + changed.x,
-                y: cell.y + changed.y,
-                ..changed
-            };
-            let pixels = new.sub(changed).expect("changes are inside");
+        let at = Rect {
+            x: cell.x + changed.x,
+            y: cell.y + changed.y,
+            ..changed
+        };
+        let pixels = new.sub(changed).expect("changes are inside");
+        if known.is_some() {
             self.films.watch.note(number, at, pixels);
         }
         if let Keep::Nothing = keep {
-            let at = Rect {
-                x: cell.x + changed.x,
-                y: cell.y + changed.y,
-                ..changed
-            };
-            let new = new.sub(changed).expect("changes are inside");
-            encoder.push(self.layer.0, at, new, old.and_then(|old| old.sub(changed)));
+            encoder.push(self.layer.0, at, pixels, old);
         } else {
             // What changes all the time does not come back.
             let last = self.sent.get(number as usize).copied().flatten();
@@ -455,21 +441,40 @@ impl Content {
         }
     }
 
-    /// Keeps the pixels of a cell as its base, if they are what the terminal holds.
+    /// Keeps the pixels of a cell that are about to be drawn as its base, if they are what the
+    /// terminal holds.
     fn mark(&mut self, cell: u32) {
         self.fresh.touch(cell);
         self.forget_likeness(cell);
-        if !matches!(self.cells[cell as usize], Base::Same) {
+        if !matches!(self.cells[cell as usize], Base::Same | Base::Part(..)) {
             return;
         }
-        let view = self
-            .view()
-            .sub(self.cell_rect(cell))
-            .expect("cells are inside");
-        let mut base = Vec::with_capacity(TILE as usize * TILE as usize);
-        view.rows().for_each(|row| base.extend_from_slice(row));
-        self.cells[cell as usize] = Base::Known(base.into());
-        self.dirty += 1;
+        let rect = self.cell_rect(cell);
+        let part = rect.intersection(self.drawn).unwrap_or(rect);
+        let part = Rect {
+            x: part.x - rect.x,
+            y: part.y - rect.y,
+            ..part
+        };
+        let newest = whole_view(&self.pixels, self.size).sub(rect);
+        let newest = newest.expect("cells are inside");
+        match &mut self.cells[cell as usize] {
+            base @ Base::Same => {
+                *base = Base::keeping(part, newest);
+                self.dirty += 1;
+            }
+            base => base.keep_more(part, newest),
+        }
+    }
+
+    /// Has whole cells kept where parts of them are.
+    fn keep_all_bases(&mut self) {
+        for cell in 0..self.cells.len() {
+            if let Base::Part(..) = &self.cells[cell] {
+                let newest = whole_view(&self.pixels, self.size).sub(self.cell_rect(cell as u32));
+                self.cells[cell].keep_all(newest.expect("cells are inside"));
+            }
+        }
     }
 }
 
@@ -499,7 +504,8 @@ impl Held {
             self.0
                 .extend_from_slice(match &content.cells[number as usize] {
                     Base::Same => part_of(newest, part.x - x),
-                    Base::Unknown | Base::Wrong | Base::Film => return None,
+                    // Parts were made whole before this pass.
+                    Base::Unknown | Base::Wrong | Base::Film | Base::Part(..) => return None,
                     Base::Known(base) => {
                         let cell = content.cell_rect(number);
                         part_of(base, (y - cell.y) * cell.w + part.x - cell.x)

@@ -123,7 +123,8 @@ impl App {
         let encoder = (&mut self.encoder, &self.squeeze);
         let sent = terminal.send_frame(now, out, encoder);
         terminal.pace.more_to_come(more);
-        self.count_frame(sent, dirty_before, started.elapsed());
+        let tiles = dirty_before.saturating_sub(self.dirty_tiles());
+        self.count_frame(sent, tiles, started.elapsed());
     }
 
     /// Takes note of frames that were compressed elsewhere and have left.

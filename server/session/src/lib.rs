@@ -20,6 +20,7 @@ pub mod config;
 pub mod content;
 mod cursor;
 mod desk;
+mod few;
 mod focus;
 mod frames;
 mod healing;

@@ -68,6 +68,11 @@ impl Wanted {
         wanted
     }
 
+    /// Whether nobody wants to know of any commit.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A surface is gone.
     pub fn forget(&mut self, surface: &WlSurface) {
         self.0.retain(|wanted| wanted.surface != *surface);

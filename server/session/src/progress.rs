@@ -115,10 +115,8 @@ impl App {
         contents.filter(move |content| shown.contains(&content.layer()))
     }
 
-    /// Counts the frame that was just sent; `dirty_before` are the tiles that were dirty before it
-    /// was encoded, `took` is how long that was.
-    pub(crate) fn count_frame(&mut self, sent: Sent, dirty_before: u64, took: Duration) {
-        let tiles = dirty_before.saturating_sub(self.dirty_tiles());
+    /// Counts the frame that was just sent, with so many tiles; `took` is how long it took to encode.
+    pub(crate) fn count_frame(&mut self, sent: Sent, tiles: u64, took: Duration) {
         self.counters.frames += 1;
         self.counters.frame_bytes += sent.bytes as u64;
         self.counters.tiles += tiles;

@@ -269,8 +269,10 @@ impl Frame {
     fn leave(self, content: Vec<u8>) -> Option<Duration> {
         // Where the link is gone, its end is on its way.
         let task = ToTerminalTask::Frame(self.header, Bytes::from(content));
+        // Sending wakes the link's thread, which may take this processor.
+        let took = self.since.map(|since| since.elapsed());
         let _ = self.to.send(task);
-        self.since.map(|since| since.elapsed())
+        took
     }
 }
 

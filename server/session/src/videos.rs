@@ -122,6 +122,11 @@ impl Videos {
         video
     }
 
+    /// Whether no film is open.
+    pub fn are_none(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Whether the terminal decodes any.
     pub fn are_wanted(&self) -> bool {
         self.most > 0

@@ -41,7 +41,7 @@ impl Fresh {
 impl Content {
     /// Whether a few cells were drawn a moment ago, and what the terminal holds there is known.
     pub fn has_answer(&self) -> bool {
-        let known = |cell: &u32| matches!(self.cells.get(*cell as usize), Some(Base::Known(_)));
+        let known = |cell: &u32| self.cells.get(*cell as usize).is_some_and(Base::is_known);
         let fresh = &self.fresh.cells;
         self.in_step && self.waiting.is_empty() && !fresh.is_empty() && fresh.iter().all(known)
     }
@@ -49,6 +49,21 @@ impl Content {
     /// Whether those cells are all that the terminal lacks.
     pub fn has_nothing_else(&self) -> bool {
         self.dirty_cells() <= self.fresh.cells.len()
+    }
+
+    /// Cells that were drawn a moment ago.
+    pub fn fresh_cells(&self) -> usize {
+        self.fresh.cells.len()
+    }
+
+    /// Pushes what [`Self::has_answer`] has found, for the frame `serial`, which goes in its turn.
+    pub fn push_fresh(&mut self, encoder: &mut Encoder, serial: u32, now: Instant) {
+        for cell in std::mem::take(&mut self.fresh.cells) {
+            let base = std::mem::replace(&mut self.cells[cell as usize], Base::Same);
+            self.dirty -= 1;
+            self.account.changed(cell, serial);
+            self.push(encoder, cell, base, (now, Keep::IfCalm));
+        }
     }
 
     /// Pushes what [`Self::has_answer`] has found, for the frame `serial`. Returns which frames have to

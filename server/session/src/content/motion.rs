@@ -30,6 +30,7 @@ impl MotionRoom {
         if !content.motion.is_due() {
             return;
         }
+        content.keep_all_bases();
         self.take_held(content, around);
         let stride = around.w as usize;
         let held = PixelsRef::new(&self.held, stride, around.w, around.h);
@@ -86,7 +87,7 @@ impl Content {
         }
         let columns = self.columns();
         let cells = (0..).zip(&self.cells);
-        let dirty = cells.filter(|(_, base)| matches!(base, Base::Known(_)));
+        let dirty = cells.filter(|(_, base)| base.is_known());
         let around = dirty.fold(None, |around: Option<[u32; 4]>, (cell, _)| {
             let (column, row) = (cell % columns, cell / columns);
             let [left, top, right, bottom] = around.unwrap_or([column, row, column, row]);
