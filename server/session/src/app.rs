@@ -41,6 +41,7 @@ use crate::idle::{Idle, Locking};
 use crate::input::InputState;
 use crate::layouts::LayoutFile;
 use crate::link::LinkEvent;
+use crate::memory::Memory;
 use crate::outputs::{self, Desk};
 use crate::parts::Parts;
 use crate::presentation::Wanted;
@@ -109,6 +110,7 @@ pub struct App {
     pub(crate) committed: Option<Instant>,
     pub(crate) clock: Clock<Monotonic>,
     pub(crate) counters: Counters,
+    pub(crate) memory: Memory,
     pub(crate) children: Children,
     pub(crate) layouts: LayoutFile,
     pub(crate) broker: UnboundedSender<FromSession>,
@@ -315,6 +317,7 @@ impl App {
             committed: None,
             clock,
             counters: Counters::new(Instant::now()),
+            memory: Memory::default(),
             children,
             layouts: LayoutFile::default(),
             broker,
@@ -468,6 +471,7 @@ impl App {
             self.parts.deadline().filter(|_| self.ending.is_none()),
             self.idle.deadline().filter(|_| self.terminal.is_some()),
             self.locking.deadline(),
+            self.memory.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -500,6 +504,7 @@ impl App {
         self.confirm_lock();
         self.fire_callbacks_if_due(now);
         self.observe_progress(now);
+        self.give_back_memory_if_due(now);
         if let Err(error) = self.handle.flush_clients() {
             debug!("a client takes nothing: {error}");
         }

@@ -29,6 +29,7 @@ mod input;
 mod keys;
 mod layouts;
 pub mod link;
+pub mod memory;
 mod offset;
 mod outputs;
 mod pace;

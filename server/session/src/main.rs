@@ -10,7 +10,7 @@ use heliostat_control::hex::Hex;
 use heliostat_session::app::{Event, Session};
 use heliostat_session::config::Config;
 use heliostat_session::link::{self, LinkOptions};
-use heliostat_session::x11;
+use heliostat_session::{memory, x11};
 use heliostat_wire::id::SessionId;
 use tracing_subscriber::EnvFilter;
 
@@ -53,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         return Err(x11::shim::become_xwayland());
     }
     let arguments = Arguments::parse();
+    memory::keep_freed();
     let filter = EnvFilter::try_from_env("HELIOSTAT_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,smithay=warn"));
     // They call Xwayland's crash an error, which is none of ours; we say it ourselves.

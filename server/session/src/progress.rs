@@ -118,6 +118,7 @@ impl App {
     /// Counts the frame that was just sent, with so many tiles; `took` is how long it took to encode.
     pub(crate) fn count_frame(&mut self, sent: Sent, tiles: u64, took: Duration) {
         self.counters.frames += 1;
+        self.memory.sent(sent.bytes, Instant::now());
         self.counters.frame_bytes += sent.bytes as u64;
         self.counters.tiles += tiles;
         self.counters.encode.add(took);

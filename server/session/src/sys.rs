@@ -84,6 +84,27 @@ pub fn dispatch_clients<D: 'static>(
     unsafe { display.get_mut() }.dispatch_clients(state)
 }
 
+/// Has the allocator keep up to `most` bytes of freed memory, of large blocks too.
+pub fn keep_freed_memory(most: i32) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt takes numbers; it is called before there are threads, as it asks for.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, most);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, most);
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = most;
+}
+
+/// Gives the system what the allocator keeps of freed memory.
+pub fn give_back_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Has a program end when the thread that starts it ends, however that comes.
 pub fn end_with_parent(command: &mut Command) {
     let prepare = || {
