@@ -12,7 +12,7 @@
 mod parameters;
 mod references;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use heliostat_video::syntax::{
     Kind, PictureParameters, Profile, SequenceParameters, Slice, SliceKind, units,
@@ -61,6 +61,25 @@ pub struct Frame(Arc<Output>);
 struct Output {
     exported: Exported,
     surface: Surface,
+    /// Of the picture, even.
+    size: Size,
+}
+
+/// The surface of a frame, known again without being held. What somebody keeps for it can go when it
+/// has gone.
+#[derive(Debug, Clone)]
+pub struct Place(Weak<Output>);
+
+impl Place {
+    /// Whether a frame is in it.
+    pub fn is_of(&self, frame: &Frame) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&frame.0))
+    }
+
+    /// Whether nothing will come in it any more: its decoder and all who showed it have let it go.
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 impl Frame {
@@ -68,6 +87,20 @@ impl Frame {
     /// same for all pictures in one surface, so that who shows them can know it again by `id`.
     pub fn memory(&self) -> &Exported {
         &self.0.exported
+    }
+
+    /// Its size: the video's with its sides made even.
+    pub fn size(&self) -> Size {
+        self.0.size
+    }
+
+    /// Where it is, without holding it.
+    pub fn place(&self) -> Place {
+        Place(Arc::downgrade(&self.0))
+    }
+
+    pub(crate) fn surface(&self) -> &Surface {
+        &self.0.surface
     }
 
     /// Which surface it is in, until the decoder has had an error of libva's.
@@ -234,6 +267,31 @@ fn is_same_picture(a: &Slice, b: &Slice) -> bool {
     of(a) == of(b) && a.marking == b.marking
 }
 
+/// Who shows the memory believes what the driver says of it, so that it is one picture of NV12 in
+/// buffers that are there.
+fn check_export(exported: &Exported) -> Result<(), Error> {
+    let d = &exported.descriptor;
+    let objects = d.num_objects as usize;
+    let layer = &d.layers[0];
+    let planes = layer.num_planes as usize;
+    let is_sound = d.fourcc == NV12.va
+        && d.num_layers == 1
+        && (2..=layer.object_index.len()).contains(&planes)
+        && (1..=d.objects.len()).contains(&objects)
+        && exported.fds.len() == objects
+        && layer.object_index[..planes]
+            .iter()
+            .all(|index| (*index as usize) < objects);
+    match is_sound {
+        true => Ok(()),
+        false => Err(Error::Lies {
+            call: "vaExportSurfaceHandle",
+            found: i64::from(d.num_layers),
+            room: 1,
+        }),
+    }
+}
+
 impl Stream {
     fn new(display: &Display, path: &DecodePath, size: Size) -> Result<Self, Error> {
         let of = (va_profile(path.profile), Way::Decode.entrypoint());
@@ -244,7 +302,12 @@ impl Stream {
             let surface = display.create_surface(NV12.rt_format(), (size.w, size.h), NV12.va)?;
             let flags = abi::EXPORT_READ_ONLY | abi::EXPORT_COMPOSED_LAYERS;
             let exported = surface.export(flags)?;
-            pool.push(Arc::new(Output { exported, surface }));
+            check_export(&exported)?;
+            pool.push(Arc::new(Output {
+                exported,
+                surface,
+                size,
+            }));
         }
         let targets: Vec<&Surface> = pool.iter().map(|output| &output.surface).collect();
         Ok(Self {

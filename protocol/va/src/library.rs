@@ -277,6 +277,10 @@ impl Surface {
         self.raw.sync_surface(self.id)
     }
 
+    pub(crate) fn raw(&self) -> &Arc<Raw> {
+        &self.raw
+    }
+
     /// Hands its memory out; `flags` are `VA_EXPORT_SURFACE_*`.
     pub fn export(&self, flags: u32) -> Result<Exported, Error> {
         self.raw.export(self.id, flags)

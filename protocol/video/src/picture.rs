@@ -14,6 +14,11 @@ const PLANES: ImageFormat = ImageFormat {
     color_space: ColorSpace::Bt709,
     num_planes: 3,
 };
+const INTERLEAVED: ImageFormat = ImageFormat {
+    pixel_format: PixelFormat::Nv12,
+    color_space: ColorSpace::Bt709,
+    num_planes: 2,
+};
 
 /// A picture as the codec wants it: I420, BT.709, limited range, even sides, rows without gaps.
 #[derive(Debug, Default)]
@@ -31,6 +36,37 @@ pub struct Picture {
 pub(crate) struct Planes<'a> {
     pub(crate) planes: [&'a [u8]; 3],
     pub(crate) strides: [usize; 3],
+}
+
+/// A picture as hardware has it: luma, then chroma interleaved, BT.709, limited range, even sides.
+#[derive(Debug, Clone, Copy)]
+pub struct Nv12<'a> {
+    /// Rows of luma, and of chroma.
+    pub planes: [&'a [u8]; 2],
+    /// Distances of their rows in bytes.
+    pub strides: [usize; 2],
+}
+
+impl Nv12<'_> {
+    /// Writes the top-left `size` of a picture whose sides are those of `size` made even into
+    /// `pixels`, whose rows are `stride` pixels apart; alpha becomes 255. False where there is not
+    /// enough of either. `padded` is used where a side is odd, and left overwritten.
+    pub fn draw(
+        &self,
+        size: Size,
+        pixels: &mut [u32],
+        stride: usize,
+        padded: &mut Vec<u32>,
+    ) -> bool {
+        let drawn = draw(
+            (&INTERLEAVED, &self.planes, &self.strides),
+            size,
+            (pixels, stride),
+            padded,
+        );
+        padded.fill(0);
+        drawn.is_ok()
+    }
 }
 
 impl Picture {
@@ -93,34 +129,52 @@ impl Planes<'_> {
         stride: usize,
         padded: &mut Vec<u32>,
     ) -> Result<(), ErrorKind> {
-        let even = size.even();
-        if even == size {
-            return self.convert(even, pixels, stride);
-        }
-        padded.resize(even.area(), 0);
-        self.convert(even, padded, even.w as usize)?;
-        let w = size.w as usize;
-        let rows = padded.chunks_exact(even.w as usize).take(size.h as usize);
-        for (to, from) in pixels.chunks_mut(stride).zip(rows) {
-            to.get_mut(..w)
-                .ok_or(ErrorKind::NotEnoughData)?
-                .copy_from_slice(&from[..w]);
-        }
-        Ok(())
+        let source = (&PLANES, &self.planes[..], &self.strides[..]);
+        draw(source, size, (pixels, stride), padded)
     }
+}
 
-    fn convert(&self, even: Size, pixels: &mut [u32], stride: usize) -> Result<(), ErrorKind> {
-        convert_image(
-            even.w,
-            even.h,
-            &PLANES,
-            Some(&self.strides),
-            &self.planes,
-            &RGB,
-            Some(&[stride * 4]),
-            &mut [bytemuck::cast_slice_mut(pixels)],
-        )
+/// A format, its planes, and the distances of their rows.
+type Source<'a> = (&'a ImageFormat, &'a [&'a [u8]], &'a [usize]);
+
+fn draw(
+    source: Source<'_>,
+    size: Size,
+    (pixels, stride): (&mut [u32], usize),
+    padded: &mut Vec<u32>,
+) -> Result<(), ErrorKind> {
+    let even = size.even();
+    if even == size {
+        return convert(source, even, pixels, stride);
     }
+    padded.resize(even.area(), 0);
+    convert(source, even, padded, even.w as usize)?;
+    let w = size.w as usize;
+    let rows = padded.chunks_exact(even.w as usize).take(size.h as usize);
+    for (to, from) in pixels.chunks_mut(stride).zip(rows) {
+        to.get_mut(..w)
+            .ok_or(ErrorKind::NotEnoughData)?
+            .copy_from_slice(&from[..w]);
+    }
+    Ok(())
+}
+
+fn convert(
+    (format, planes, strides): Source<'_>,
+    even: Size,
+    pixels: &mut [u32],
+    stride: usize,
+) -> Result<(), ErrorKind> {
+    convert_image(
+        even.w,
+        even.h,
+        format,
+        Some(strides),
+        planes,
+        &RGB,
+        Some(&[stride * 4]),
+        &mut [bytemuck::cast_slice_mut(pixels)],
+    )
 }
 
 #[cfg(test)]
@@ -168,6 +222,41 @@ mod tests {
                     assert_eq!(beside, [7; 5]);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn picture_of_hardware_has_the_same_colours_as_that_of_the_codec() {
+        for (w, h) in [(64, 48), (33, 21)] {
+            let size = Size { w, h };
+            let pixels: Vec<u32> = (0..w * h).map(|n| n.wrapping_mul(0x9e_3779)).collect();
+            let mut picture = Picture::default();
+            assert!(picture.take(size, &pixels));
+            let Planes { planes, strides } = picture.planes();
+            let pairs = planes[1].iter().zip(planes[2]);
+            let chroma: Vec<u8> = pairs.flat_map(|(u, v)| [*u, *v]).collect();
+            let hardware = Nv12 {
+                planes: [planes[0], &chroma],
+                strides: [strides[0], strides[1] * 2],
+            };
+            let stride = w as usize + 3;
+            let (mut one, mut other) = (vec![7; stride * h as usize], vec![7; stride * h as usize]);
+            let mut padded = Vec::new();
+            picture
+                .planes()
+                .draw(size, &mut one, stride, &mut padded)
+                .unwrap();
+            assert!(hardware.draw(size, &mut other, stride, &mut padded));
+            assert!(padded.iter().all(|pixel| *pixel == 0));
+            let worst = one
+                .iter()
+                .zip(&other)
+                .map(|(a, b)| oracle::distance(*a, *b));
+            assert_eq!(worst.max(), Some(0));
+            assert!(other.chunks(stride).all(|row| row[w as usize..] == [7; 3]));
+            assert!(one.iter().zip(&other).all(|(a, b)| a >> 24 == b >> 24));
+            let too_few = &mut one[..stride];
+            assert!(!hardware.draw(size, too_few, stride, &mut padded));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use libloading::Library;
 
-use crate::abi::{ConfigAttrib, Id, ProcPipelineCaps, Status, SurfaceAttrib};
+use crate::abi::{ConfigAttrib, Id, Image, ImageFormat, ProcPipelineCaps, Status, SurfaceAttrib};
 use crate::library::Error;
 
 /// `VADisplay`.
@@ -72,6 +72,9 @@ functions! {
         vaRenderPicture(Id, *mut Id, c_int);
         vaEndPicture(Id);
         vaSyncSurface(Id);
+        vaCreateImage(*mut ImageFormat, c_int, c_int, *mut Image);
+        vaDestroyImage(Id);
+        vaGetImage(Id, c_int, c_int, c_uint, c_uint, Id);
         vaQueryVideoProcPipelineCaps(Id, *mut Id, c_uint, *mut ProcPipelineCaps);
     }
     may {

@@ -364,6 +364,76 @@ impl Raw {
         })
     }
 
+    /// An image with memory of its own, in which rows lie one after the other.
+    pub fn create_image(
+        &self,
+        fourcc: u32,
+        bits_per_pixel: u32,
+        (width, height): (u32, u32),
+    ) -> Result<abi::Image, Error> {
+        let mut format: abi::ImageFormat = zeroed();
+        format.fourcc = fourcc;
+        // VA_LSB_FIRST.
+        format.byte_order = 1;
+        format.bits_per_pixel = bits_per_pixel;
+        let mut image: abi::Image = zeroed();
+        call!(
+            self,
+            vaCreateImage(
+                &raw mut format,
+                width as c_int,
+                height as c_int,
+                &raw mut image
+            )
+        )?;
+        Ok(image)
+    }
+
+    pub fn destroy_image(&self, id: Id) -> Result<(), Error> {
+        call!(self, vaDestroyImage(id))
+    }
+
+    /// Copies the top left of a surface into an image.
+    pub fn get_image(
+        &self,
+        surface: Id,
+        (width, height): (u32, u32),
+        image: Id,
+    ) -> Result<(), Error> {
+        call!(self, vaGetImage(surface, 0, 0, width, height, image))
+    }
+
+    /// Maps the memory of an image, gives it to `see`, and ends that.
+    pub fn see_image<T>(
+        &self,
+        image: &abi::Image,
+        see: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, Error> {
+        let mut at = std::ptr::null_mut();
+        call!(self, vaMapBuffer(image.buf, &raw mut at))?;
+        let seen = match at.is_null() {
+            true => None,
+            false => {
+                // SAFETY: the image's buffer has as many bytes as the driver said when it made it, and
+                // stays mapped until below; nobody writes it meanwhile, for that takes this image.
+                let bytes = unsafe {
+                    std::slice::from_raw_parts(at.cast::<u8>(), image.data_size as usize)
+                };
+                Some(see(bytes))
+            }
+        };
+        if let Err(error) = call!(self, vaUnmapBuffer(image.buf)) {
+            // An image that stays mapped cannot be destroyed.
+            let _ = call!(self, vaUnmapBuffer(image.buf));
+            return Err(error);
+        }
+        seen.ok_or(Error::Lies {
+            call: "vaMapBuffer",
+            found: 0,
+            room: image.data_size as usize,
+        })
+    }
+
     /// Colour standards that a converter reads, formats that it reads, and formats that it writes.
     pub fn conversions(&self, context: Id) -> Result<(Vec<i32>, [Vec<u32>; 2]), Error> {
         let mut caps: ProcPipelineCaps = zeroed();

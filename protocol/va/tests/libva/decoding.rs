@@ -2,6 +2,7 @@
 
 use heliostat_va::decoder::{DecodeError, Decoder, Frame};
 use heliostat_va::encoder::Encoder;
+use heliostat_va::image::Reader;
 use heliostat_va::probe::Probe;
 use heliostat_video::oracle::bt709;
 use heliostat_video::syntax::{SequenceParameters, units};
@@ -143,6 +144,43 @@ fn frame_that_is_shown_is_not_decoded_into_and_what_it_is_in_is_known_again() {
         assert!(!ran.log.contains("refused"), "{}", ran.log);
         assert!(!ran.log.contains("left behind"), "{}", ran.log);
     }
+}
+
+#[test]
+fn picture_copied_out_is_what_lies_in_the_surface() {
+    let name = "decoding::picture_copied_out_is_what_lies_in_the_surface";
+    let ran = alone(name, "", || {
+        let mut reader = Reader::default();
+        // One reader after the other video as well.
+        for (w, h) in [(64, 48), (65, 47), (64, 48)] {
+            let size = Size { w, h };
+            let mut decoder = decoder(size);
+            for (_, unit) in film(size, 3) {
+                let frame = decoder.decode(&unit).unwrap();
+                let memory = frame.memory();
+                let layer = memory.descriptor.layers[0];
+                let even = size.even();
+                let lies = layer.offset[1] as usize + (layer.pitch[1] * even.h / 2) as usize;
+                let lies = bytes(&memory.fds[0], lies);
+                let same = reader.read(&frame, |copied| {
+                    [(0, even.h), (1, even.h / 2)]
+                        .into_iter()
+                        .all(|(plane, rows)| {
+                            (0..rows as usize).all(|row| {
+                                let at = layer.offset[plane] + layer.pitch[plane] * row as u32;
+                                let from = row * copied.strides[plane];
+                                let copy = &copied.planes[plane][from..][..even.w as usize];
+                                lies[at as usize..][..even.w as usize] == *copy
+                            })
+                        })
+                });
+                assert!(same.unwrap(), "{w}×{h}");
+            }
+        }
+    });
+    let Some(ran) = ran else { return };
+    assert!(!ran.log.contains("left behind"), "{}", ran.log);
+    assert!(!ran.log.contains("refused"), "{}", ran.log);
 }
 
 #[test]
