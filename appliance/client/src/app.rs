@@ -10,6 +10,7 @@ mod kiosk;
 mod links;
 mod picture;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use heliostat_terminal_state::ClientReport;
@@ -33,6 +34,7 @@ use crate::scene::Budget;
 use crate::screens::Surroundings;
 use crate::seat::Seat;
 use crate::text::Fonts;
+use crate::video::hardware::Device;
 
 use self::picture::OwnScreens;
 
@@ -67,6 +69,8 @@ pub struct App {
     kiosk_at_ns: Option<u64>,
     ended: bool,
     screen_shown: bool,
+    /// What decodes videos, where it is not the processor.
+    decoder: Option<Arc<Device>>,
 }
 
 /// What an [`App`] is made of.
@@ -87,6 +91,8 @@ pub struct Parts {
     pub layout: String,
     /// Makes proofs, where cards come through readers.
     pub prover: Option<Prover>,
+    /// What decodes videos, where it is not the processor.
+    pub decoder: Option<Arc<Device>>,
 }
 
 impl App {
@@ -112,6 +118,7 @@ impl App {
             kiosk_at_ns: None,
             ended: false,
             screen_shown: false,
+            decoder: parts.decoder,
         };
         app.outputs_changed();
         app.connect();
@@ -299,8 +306,10 @@ impl App {
         }
     }
 
-    fn budget() -> Budget {
-        Budget::default()
+    fn budget(&self) -> Budget {
+        let without = Budget::default();
+        let with = self.decoder.as_ref().map(|device| device.budget(without));
+        with.unwrap_or(without)
     }
 
     fn now_ns() -> u64 {

@@ -36,6 +36,13 @@ pub struct ClientArgs {
     /// Where cards come from
     #[arg(long, value_enum, default_value_t = CardSource::Pcsc)]
     pub card_source: CardSource,
+    /// What decodes videos: "auto" (the graphics device, else the processor), "software", or a node
+    /// such as /dev/dri/renderD128
+    #[arg(long, default_value = "auto", value_name = "auto|software|NODE")]
+    pub decoder: DecoderChoice,
+    /// The graphics device with the screens, such as /dev/dri/card0, if it is not the first
+    #[arg(long, value_name = "CARD")]
+    pub card: Option<PathBuf>,
     /// The keyboard layout, as XKB has it: "de" or "ch(fr)"
     #[arg(long, default_value = "")]
     pub layout: String,
@@ -62,4 +69,28 @@ pub enum CardSource {
     Pcsc,
     /// Control lines
     Control,
+}
+
+/// What decodes videos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecoderChoice {
+    /// The render node of the screens' device, or the first one.
+    Auto,
+    /// The processor.
+    Software,
+    /// This node's device.
+    Node(PathBuf),
+}
+
+impl std::str::FromStr for DecoderChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "software" => Ok(Self::Software),
+            path if path.starts_with('/') => Ok(Self::Node(path.into())),
+            _ => Err("it is auto, software, or the path of a render node".to_owned()),
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use heliostat_link::Frame;
 use heliostat_wire::List;
 use heliostat_wire::clock::Clock;
-use heliostat_wire::id::{AttachId, OutputId};
+use heliostat_wire::id::{AttachId, OutputId, VideoId};
 use heliostat_wire::input::{InputBatch, InputEvent};
 use heliostat_wire::output::Outputs;
 use heliostat_wire::session::ToSession;
@@ -13,7 +13,9 @@ use heliostat_wire::session::ToSession;
 use crate::cells::Rounds;
 use crate::cursor::Cursors;
 use crate::display::{Caption, Shown};
-use crate::geometry::Damage;
+use crate::films::Films;
+use crate::geometry::{Damage, Rect};
+use crate::planes::{Arrangement, Wanted, Way};
 use crate::scene::{Budget, Scene, SceneError};
 
 /// One attach, from its join to its leave.
@@ -41,6 +43,10 @@ pub struct Attached {
 #[derive(Default)]
 struct Progress {
     damage: Damage,
+    /// A video has another picture in a surface, which is to be shown.
+    has_new_surface: bool,
+    /// How videos were shown when something was last drawn or shown.
+    films: Films,
     shown: u32,
     /// When that was scanned out.
     at_ns: u64,
@@ -91,8 +97,17 @@ impl Attached {
         self.last_input = self.last_input.max(frame.header.last_input);
         for (id, progress) in &mut self.outputs {
             progress.damage.add_all(&self.scene.take_damage(*id));
+            progress.has_new_surface |= self.scene.take_new_surface(*id);
         }
         Ok(())
+    }
+
+    /// What the session is told of decoders that have failed.
+    pub fn failed_videos(&mut self) -> Vec<ToSession> {
+        let failed = self.scene.take_failed_videos().into_iter();
+        failed
+            .map(|video| ToSession::VideoFailed { video })
+            .collect()
     }
 
     /// What is left when the attach is over: the serial of the last frame, and what it has drawn;
@@ -128,15 +143,46 @@ impl Attached {
         self.scene.damage_all();
         for (id, progress) in &mut self.outputs {
             progress.damage.add_all(&self.scene.take_damage(*id));
+            progress.films = Films::default();
         }
     }
 
-    /// Takes what has to be drawn on an output.
-    pub fn take_damage(&mut self, output: OutputId) -> Damage {
-        self.outputs
-            .get_mut(&output)
-            .map(|p| std::mem::take(&mut p.damage))
+    /// Takes what has to be drawn on an output, and whether a video has another picture there.
+    pub fn take_damage(&mut self, output: OutputId) -> (Damage, bool) {
+        let progress = self.outputs.get_mut(&output);
+        progress
+            .map(|p| {
+                (
+                    std::mem::take(&mut p.damage),
+                    std::mem::take(&mut p.has_new_surface),
+                )
+            })
             .unwrap_or_default()
+    }
+
+    /// Videos are shown in another way from now on, or have other pictures: copies those that no plane
+    /// shows, and adds to `damage` what has to be drawn for that. Returns the videos with a picture
+    /// that was not shown before.
+    pub fn settle_films(
+        &mut self,
+        output: OutputId,
+        (wanted, arrangement): (&[Wanted], &Arrangement),
+        damage: &mut Damage,
+    ) -> Vec<VideoId> {
+        let Some(progress) = self.outputs.get_mut(&output) else {
+            return Vec::new();
+        };
+        for wanted in wanted {
+            if let Some(Way::Copied(_)) = arrangement.way(wanted.video) {
+                self.scene.copy_film(wanted.video);
+            }
+        }
+        let number = |video| self.scene.film(video).map(|(_, number)| number);
+        let size = self.scene.output(output).map(|output| output.size);
+        let bounds = size.map_or(Rect::of_size(0, 0), |size| Rect::of_size(size.w, size.h));
+        progress
+            .films
+            .change(bounds, (wanted, arrangement), number, damage)
     }
 
     /// What a picture drawn now shows.
@@ -165,7 +211,8 @@ impl Attached {
         is_free: impl Fn(OutputId) -> bool,
     ) -> Option<ToSession> {
         let reached = self.outputs.iter().map(|(id, progress)| {
-            let idle = progress.damage.is_empty() && is_free(*id);
+            let is_drawn = progress.damage.is_empty() && !progress.has_new_surface;
+            let idle = is_drawn && is_free(*id);
             if idle { self.newest } else { progress.shown }
         });
         let serial = reached.min().unwrap_or(self.newest);
@@ -255,7 +302,7 @@ mod tests {
         let mut attached = Attached::new(AttachId(1), &outputs, Budget::default());
         attached.apply(&frame(1)).unwrap();
         for id in [0, 1] {
-            assert!(!attached.take_damage(OutputId(id)).is_empty());
+            assert!(!attached.take_damage(OutputId(id)).0.is_empty());
         }
         let flipping = |_| false;
         flip(&mut attached, 0, 5000);

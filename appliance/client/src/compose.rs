@@ -1,6 +1,6 @@
 //! Drawing the scene with the CPU: only what is damaged, only what is not covered.
 
-use heliostat_wire::id::OutputId;
+use heliostat_wire::id::{LayerId, OutputId};
 use heliostat_wire::scene::{Placement, Transform, UNITS_PER_PIXEL};
 
 use crate::geometry::Rect;
@@ -71,31 +71,69 @@ pub fn is_affordable(scene: &Scene, output: OutputId) -> bool {
     true
 }
 
-/// Draws `area` of an output.
-pub fn compose(scene: &Scene, output: OutputId, area: Rect, target: &mut Target<'_>) {
+/// A place through which a plane under what is drawn is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hole {
+    /// The layer that the video is of: what is over it stays.
+    pub layer: LayerId,
+    /// On the output.
+    pub rect: Rect,
+}
+
+/// Draws `area` of an output; where there are holes as pixels with alpha: opaque, but for holes, and
+/// for what is over those.
+pub fn compose_with_holes(
+    scene: &Scene,
+    output: OutputId,
+    holes: &[Hole],
+    area: Rect,
+    target: &mut Target<'_>,
+) {
     let Some(shown) = scene.output(output) else {
         return;
     };
     let Some(area) = area.intersection(target.bounds) else {
         return;
     };
+    let has_alpha = !holes.is_empty();
     let lowest = shown
         .stack
         .iter()
         .rposition(|placement| covers(scene, placement, area));
     if lowest.is_none() {
-        target.fill(area, shown.background);
+        let alpha = if has_alpha { 0xff00_0000 } else { 0 };
+        target.fill(area, alpha | shown.background);
     }
     for placement in &shown.stack[lowest.unwrap_or(0)..] {
         let dst = Rect::from_wire(placement.dst);
-        if let (Some(layer), Some(part)) = (scene.layer(placement.layer), dst.intersection(area)) {
-            draw(layer, placement, part, target);
+        let (Some(layer), Some(part)) = (scene.layer(placement.layer), dst.intersection(area))
+        else {
+            continue;
+        };
+        draw(layer, placement, part, target);
+        // Pixels of such layers may have any alpha, which the plane would believe.
+        if has_alpha && !layer.alpha && is_opaque(layer, placement) {
+            for y in part.y..part.bottom() {
+                let row = target.row(part.x, y, part.w);
+                row.iter_mut().for_each(|pixel| *pixel |= 0xff00_0000);
+            }
+        }
+        for hole in holes.iter().filter(|hole| hole.layer == placement.layer) {
+            if let Some(hole) = hole.rect.intersection(part) {
+                target.fill(hole, 0);
+            }
         }
     }
 }
 
+fn is_opaque(layer: &Layer, placement: &Placement) -> bool {
+    placement.opacity == 255
+        && crop_is_inside(placement.src, layer.size)
+        && layer.is_opaque_within(placement.src)
+}
+
 /// Whether nothing below `placement` shows within `area`.
-fn covers(scene: &Scene, placement: &Placement, area: Rect) -> bool {
+pub fn covers(scene: &Scene, placement: &Placement, area: Rect) -> bool {
     let Some(layer) = scene.layer(placement.layer) else {
         return false;
     };

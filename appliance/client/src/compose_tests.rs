@@ -7,6 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::scene::Budget;
 
+fn compose(scene: &Scene, output: OutputId, area: Rect, target: &mut Target<'_>) {
+    compose_with_holes(scene, output, &[], area, target);
+}
+
 const OUT: OutputId = OutputId(0);
 const W: u32 = 90;
 const H: u32 = 70;
@@ -310,4 +314,64 @@ fn rotation_turns_the_way_wayland_says() {
     let mut screen = vec![0; (W * H) as usize];
     compose(&scene, OUT, Rect::of_size(W, H), &mut target(&mut screen));
     assert_eq!([screen[0], screen[W as usize]], [0xff00_ff00, 0xffff_0000]);
+}
+
+proptest! {
+    #[test]
+    fn plane_seen_through_a_hole_looks_as_if_its_pixels_were_drawn(
+        film in (0i32..60, 0i32..40, 16i32..80, 16i32..60),
+        over in (-20i32..80, -20i32..60, 1u32..80, 1u32..60),
+        opacity in 0u8..=255,
+        seeds in (1u32..999, 1u32..999),
+        alpha in any::<bool>(),
+        area in (-5i32..60, -5i32..60, 1i32..90, 1i32..90),
+    ) {
+        let film = Rect { x: film.0, y: film.1, w: film.2, h: film.3 }
+            .intersection(Rect::of_size(W, H)).unwrap();
+        let mut scene = Scene::new(&outputs(), Budget::default());
+        let (below, above) = (Size { w: W, h: H }, Size { w: over.2, h: over.3 });
+        let place = |id: u32, x: i32, y: i32, size: Size, opacity: u8| SceneOp::Place(Placement {
+            layer: LayerId(id),
+            output: OUT,
+            dst: heliostat_wire::scene::Rect { x, y, w: size.w, h: size.h },
+            src: Crop::whole(size),
+            transform: Transform::Normal,
+            opacity,
+        });
+        let create = |id: u32, size: Size, alpha: bool| SceneOp::CreateLayer { layer: LayerId(id), size, alpha };
+        let header = |serial, ops| FrameHeader { serial, last_input: 0, overtakes: 0, ops: List::truncated(ops) };
+        let ops = vec![
+            create(1, below, false), create(2, above, alpha),
+            place(1, 0, 0, below, 255), place(2, over.0, over.1, above, opacity),
+        ];
+        scene.apply(&header(1, ops), &batch(1, below, seeds.0)).unwrap();
+        scene.apply(&header(2, Vec::new()), &batch(2, above, seeds.1)).unwrap();
+        let area = Rect { x: area.0, y: area.1, w: area.2, h: area.3 };
+        let draw = |holes: &[Hole]| {
+            let mut pixels = vec![0x7777_7777; (W * H) as usize];
+            let mut target = Target { pixels: &mut pixels, stride: W as usize, bounds: Rect::of_size(W, H) };
+            compose_with_holes(&scene, OUT, holes, area, &mut target);
+            pixels
+        };
+        let (whole, holed) = (draw(&[]), draw(&[Hole { layer: LayerId(1), rect: film }]));
+        // The plane under it shows what the layer has there.
+        let layer = scene.layer(LayerId(1)).unwrap();
+        for (n, (whole, holed)) in whole.iter().zip(&holed).enumerate() {
+            let (x, y) = (n as i32 % W as i32, n as i32 / W as i32);
+            let dot = Rect { x, y, w: 1, h: 1 };
+            if !area.contains(dot) {
+                prop_assert_eq!((*whole, *holed), (0x7777_7777, 0x7777_7777));
+                continue;
+            }
+            let under = if film.contains(dot) { layer.pixels[n] | 0xff00_0000 } else { 0xff00_0000 };
+            if !film.contains(dot) {
+                prop_assert_eq!(holed >> 24, 255, "see-through at {}, {}", x, y);
+            }
+            let seen = blend(under, *holed, 255);
+            for channel in [0, 8, 16] {
+                let (a, b) = (whole >> channel & 0xff, seen >> channel & 0xff);
+                prop_assert!(a.abs_diff(b) <= 1, "{:x} {:x} at {}, {}", whole, seen, x, y);
+            }
+        }
+    }
 }

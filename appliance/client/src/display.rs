@@ -5,12 +5,15 @@ pub mod kms;
 pub mod png_file;
 pub mod window;
 
-use heliostat_wire::id::OutputId;
+use heliostat_va::decoder::Frame;
+use heliostat_wire::id::{OutputId, VideoId};
 use heliostat_wire::output::Outputs;
 
 use crate::compose::Target;
 use crate::cursor::CursorImage;
 use crate::geometry::{Damage, Rect};
+use crate::planes::{Arrangement, Layout, PlaneId, Wanted, Why};
+use crate::video::hardware::{first_node, node_of};
 
 /// What a picture on the screen shows; told to whoever watches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,6 +37,27 @@ pub struct Shown {
     pub at_ns: u64,
 }
 
+/// Videos of a picture that planes are to show.
+pub struct Films<'a> {
+    /// What planes have to do.
+    pub layout: &'a Layout,
+    /// The newest picture of each video.
+    pub frame: &'a dyn Fn(VideoId) -> Option<Frame>,
+}
+
+/// A plane that shows a surface of the decoder's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnPlane {
+    /// The plane.
+    pub plane: PlaneId,
+    /// The video.
+    pub video: VideoId,
+    /// The kernel's number of the framebuffer.
+    pub framebuffer: u32,
+    /// Inode of the DMA-BUF that the kernel scans out.
+    pub inode: u64,
+}
+
 /// Draws part of a picture.
 pub type Paint<'a> = dyn FnMut(Rect, &mut Target<'_>) + 'a;
 
@@ -48,6 +72,15 @@ pub enum Display {
 }
 
 impl Display {
+    /// The node whose device decodes videos best for this display.
+    pub fn render_node(&self) -> Option<std::path::PathBuf> {
+        let beside = match self {
+            Self::Kms(kms) => node_of(kms.path()),
+            Self::Headless(_) | Self::Window(_) => None,
+        };
+        beside.or_else(first_node)
+    }
+
     /// The screens of now.
     pub fn outputs(&self) -> Outputs {
         match self {
@@ -65,17 +98,57 @@ impl Display {
         }
     }
 
-    /// Draws what is damaged and shows it; [`Display::take_shown`] says when that has happened.
+    /// Decides how videos are shown on an output; `frame` has their pictures.
+    pub fn arrange(
+        &mut self,
+        output: OutputId,
+        wanted: &[Wanted],
+        frame: &dyn Fn(VideoId) -> Option<Frame>,
+    ) -> Arrangement {
+        match self {
+            Self::Kms(kms) if !wanted.is_empty() => kms.arrange(output, wanted, frame),
+            Self::Kms(_) | Self::Headless(_) | Self::Window(_) => {
+                Arrangement::copied(wanted, Why::NoPlanes)
+            }
+        }
+    }
+
+    /// A layout was allowed and failed when it was to be shown: it is not tried again.
+    pub fn distrust(&mut self, output: OutputId, layout: &Layout) {
+        if let Self::Kms(kms) = self {
+            kms.distrust(output, layout);
+        }
+    }
+
+    /// Whether the output's planes show videos, or are about to.
+    pub fn shows_films(&self, output: OutputId) -> bool {
+        match self {
+            Self::Headless(_) | Self::Window(_) => false,
+            Self::Kms(kms) => !kms.on_planes(output).is_empty(),
+        }
+    }
+
+    /// What the output's planes show, or are about to.
+    pub fn on_planes(&self, output: OutputId) -> Vec<OnPlane> {
+        match self {
+            Self::Headless(_) | Self::Window(_) => Vec::new(),
+            Self::Kms(kms) => kms.on_planes(output),
+        }
+    }
+
+    /// Draws what is damaged and shows it, together with what planes show in place of what they did;
+    /// [`Display::take_shown`] says when that has happened.
     pub fn present(
         &mut self,
         output: OutputId,
         damage: &Damage,
+        films: &Films<'_>,
         caption: Caption,
         paint: &mut Paint<'_>,
     ) -> anyhow::Result<()> {
         match self {
             Self::Headless(headless) => headless.present(damage, caption, paint),
-            Self::Kms(kms) => kms.present(output, damage, caption, paint),
+            Self::Kms(kms) => kms.present(output, damage, films, caption, paint),
             Self::Window(window) => window.present(damage, caption, paint),
         }
     }

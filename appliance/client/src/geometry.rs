@@ -99,7 +99,8 @@ impl Rect {
             && self.bottom() >= other.bottom()
     }
 
-    fn area(self) -> i64 {
+    /// Its pixels.
+    pub fn area(self) -> i64 {
         i64::from(self.w) * i64::from(self.h)
     }
 }

@@ -11,6 +11,7 @@ mod args;
 mod attached;
 mod card;
 mod cells;
+mod check;
 mod clock;
 mod compose;
 mod control_lines;
@@ -19,11 +20,13 @@ mod decode;
 mod desk;
 mod display;
 mod events;
+mod films;
 mod geometry;
 mod init_link;
 mod keep;
 mod libinput;
 mod net;
+mod planes;
 mod receipt;
 mod run;
 mod scene;
@@ -32,5 +35,14 @@ mod seat;
 mod text;
 mod video;
 
-pub use args::{Backend, CardSource, ClientArgs};
+#[cfg(test)]
+#[allow(dead_code, reason = "it has more than these tests need")]
+#[path = "../../../protocol/va/tests/libva/alone.rs"]
+mod alone;
+#[cfg(test)]
+#[path = "../../../hil-tests/va-driver/tests/libva/stage.rs"]
+mod stage;
+
+pub use args::{Backend, CardSource, ClientArgs, DecoderChoice};
+pub use check::check_display;
 pub use run::run;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use heliostat_terminal_state::{Code, Stage, TerminalState};
 
 use crate::app::{App, Parts};
-use crate::args::{Backend, CardSource, ClientArgs};
+use crate::args::{Backend, CardSource, ClientArgs, DecoderChoice};
 use crate::card;
 use crate::control_lines::{Announcer, read_from_stdin};
 use crate::display::Display;
@@ -18,6 +18,7 @@ use crate::init_link::InitLink;
 use crate::libinput::Devices;
 use crate::net::Net;
 use crate::screens::Surroundings;
+use crate::video::hardware::Device;
 
 /// Runs the client until it ends.
 pub fn run(args: ClientArgs) -> anyhow::Result<()> {
@@ -46,6 +47,14 @@ fn start(
     devices: Option<Devices>,
     post: &Post,
 ) -> anyhow::Result<App> {
+    let decoder = match &args.decoder {
+        DecoderChoice::Software => {
+            tracing::info!("videos are decoded by the processor: so it was asked for");
+            None
+        }
+        DecoderChoice::Auto => Device::open_or_say_why(display.render_node().as_deref()),
+        DecoderChoice::Node(node) => Device::open_or_say_why(Some(node)),
+    };
     let net = Net::start(post.clone())?;
     let init = state
         .map(|socket| InitLink::open(socket, post.clone()))
@@ -72,6 +81,7 @@ fn start(
         },
         layout: args.layout.clone(),
         prover,
+        decoder,
     }))
 }
 

@@ -3,6 +3,10 @@
 //! The session is not trusted: every operation is checked against the scene before it is done, and
 //! the first wrong one ends the attach.
 
+#[cfg(test)]
+mod film_tests;
+mod films;
+
 use std::collections::{BTreeMap, HashMap};
 
 use heliostat_tiles::{DecodeError, Decoder, TileSink};
@@ -14,7 +18,9 @@ use heliostat_wire::scene::{Crop, FrameHeader, Placement, SceneOp, UNITS_PER_PIX
 use crate::compose;
 use crate::decode::decode;
 use crate::geometry::{Damage, Rect};
-use crate::video::{VideoError, Videos};
+use crate::video::{Taken, VideoError, Videos};
+
+pub use films::format_of;
 
 /// Why a frame breaks the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +101,8 @@ pub struct OutputScene {
     /// Placements, lowest first.
     pub stack: Vec<Placement>,
     damage: Damage,
+    /// A video that is placed here has another picture in a surface.
+    has_new_surface: bool,
     /// Unplugged; kept so that operations that were under way do no harm.
     gone: bool,
 }
@@ -187,6 +195,7 @@ impl Scene {
                     background: 0,
                     stack: Vec::new(),
                     damage: Damage::new(),
+                    has_new_surface: false,
                     gone: false,
                 });
             known.size = output.size;
@@ -237,6 +246,7 @@ impl Scene {
 
     /// Keeps the layers and the kept cells, and nothing of how and where they are shown.
     pub fn rest(&mut self) {
+        self.copy_all_films();
         self.videos.clear();
         self.outputs.clear();
         self.layers
@@ -298,6 +308,7 @@ impl Scene {
                 return taken.map_err(|error| SceneError::Video(*video, error));
             }
             SceneOp::EndVideo { video } => {
+                self.end_film(*video);
                 let ended = self.videos.end(*video);
                 return ended.map_err(|error| SceneError::Video(*video, error));
             }
@@ -323,11 +334,13 @@ impl Scene {
             .ok_or(VideoError::Truncated)?;
         *content = rest;
         let layers = &mut self.layers;
-        let drawn = self
+        let taken = self
             .videos
             .part(video, part, last, |layer| layers.get_mut(&layer))?;
-        if let Some((layer, rect)) = drawn {
-            self.damaged(layer.0, rect);
+        match taken {
+            Taken::Nothing => {}
+            Taken::Pixels(layer, rect) => self.damaged(layer.0, rect),
+            Taken::Surface(layer) => self.note_surface(layer),
         }
         Ok(())
     }
@@ -410,6 +423,7 @@ impl Scene {
         let before = self.layers.get(&id).map(|layer| bytes_of(layer.size));
         let before = before.ok_or(SceneError::UnknownLayer(id))?;
         self.check_size(id, size, before)?;
+        self.copy_films_in(id, None);
         self.videos.end_in(id);
         self.bytes = self.bytes - before + bytes_of(size);
         let old = &self.layers[&id];
@@ -555,6 +569,8 @@ impl TileSink for Scene {
         layer: u32,
         rect: heliostat_tiles::Rect,
     ) -> Option<(&mut [u32], usize)> {
+        // What is read or written there is what the session has drawn there, surfaces included.
+        self.copy_films_in(LayerId(layer), Some(rect));
         let layer = self.layers.get_mut(&LayerId(layer))?;
         let stride = layer.size.w as usize;
         let start = rect.y as usize * stride + rect.x as usize;

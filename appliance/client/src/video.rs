@@ -3,17 +3,30 @@
 //! ```text
 //!   StartVideo          the last VideoPart of a key       EndVideo, the layer's end or other size
 //!  ───────────► started ───────────────────────────► playing ───────────────────────────────► gone
+//!                                          the hardware fails │ ▲
+//!                                   (the processor decodes    ▼ │ a key
+//!                                    from now on)           waiting: units are thrown away
 //! ```
+//!
+//! Where hardware decodes, a picture is in a surface and not among its layer's pixels. Whoever needs
+//! those has it copied there first; what a plane shows never is.
+
+pub mod hardware;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use heliostat_tiles::Rect;
-use heliostat_video::DecodeError;
+use heliostat_va::decoder::Frame;
+use heliostat_va::image::Reader;
+use heliostat_video::{DecodeError, inspect};
 use heliostat_wire::id::{LayerId, VideoId};
 use heliostat_wire::limits::{MAX_VIDEO_UNIT, MAX_VIDEOS};
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::Rect as WireRect;
+use tracing::warn;
 
+use self::hardware::Device;
 use crate::scene::Layer;
 
 /// How often a frame may decode, or make decoders for, all the pixels that were offered.
@@ -48,30 +61,58 @@ pub enum VideoError {
 }
 
 /// What decodes a video.
-#[derive(Debug)]
 enum VideoDecoder {
     /// The processor.
     Software(heliostat_video::Decoder),
+    /// A device, for which a good picture counts after failures.
+    Hardware(Arc<Device>, Box<heliostat_va::decoder::Decoder>),
 }
 
-impl VideoDecoder {
-    fn decode(
-        &mut self,
-        unit: &[u8],
-        pixels: &mut [u32],
-        stride: usize,
-    ) -> Result<(), DecodeError> {
-        match self {
-            Self::Software(decoder) => decoder.decode(unit, pixels, stride),
-        }
+impl std::fmt::Debug for VideoDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Software(_) => "Software",
+            Self::Hardware(..) => "Hardware",
+        })
     }
 }
 
+/// The newest picture of a video, while it is in a surface.
 #[derive(Debug)]
-struct Video {
+pub struct Picture {
+    /// The surface.
+    pub frame: Frame,
+    /// Counts the pictures of all videos of a scene.
+    pub number: u64,
+    /// It is among the layer's pixels as well.
+    is_copied: bool,
+}
+
+/// What has become of an access unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is not whole, or of no use.
+    Nothing,
+    /// The layer's pixels have changed.
+    Pixels(LayerId, Rect),
+    /// There is a picture in a surface.
+    Surface(LayerId),
+}
+
+/// A video.
+#[derive(Debug)]
+pub struct Video {
     layer: LayerId,
     rect: Rect,
     decoder: VideoDecoder,
+    picture: Option<Picture>,
+    /// Copies pictures out of surfaces.
+    reader: Reader,
+    padded: Vec<u32>,
+    /// The hardware has failed; nothing but a key is of use.
+    is_waiting: bool,
+    /// It has decoded something.
+    is_begun: bool,
     /// The parts of an access unit that is not whole.
     begun: Vec<u8>,
     /// It has had its part of the frame that is being applied.
@@ -86,6 +127,13 @@ pub struct Videos {
     most_pixels: u32,
     /// Pixels that the frame at hand may still decode, or make decoders for.
     left: usize,
+    device: Option<Arc<Device>>,
+    /// Pictures so far.
+    pictures: u64,
+    /// Pixels copied out of surfaces so far.
+    copied: u64,
+    /// Those whose decoder has failed, and who have not been told of.
+    failed: Vec<VideoId>,
 }
 
 impl Videos {
@@ -96,6 +144,66 @@ impl Videos {
             most: most.min(MAX_VIDEOS),
             most_pixels,
             left: 0,
+            device: None,
+            pictures: 0,
+            copied: 0,
+            failed: Vec::new(),
+        }
+    }
+
+    /// Videos that begin from now on are decoded by a device, as long as it works.
+    pub fn use_device(&mut self, device: Option<Arc<Device>>) {
+        self.device = device;
+    }
+
+    /// Videos whose decoder has failed since the last call, and that wait for a key.
+    pub fn take_failed(&mut self) -> Vec<VideoId> {
+        std::mem::take(&mut self.failed)
+    }
+
+    /// Pixels copied out of surfaces so far.
+    pub fn copied(&self) -> u64 {
+        self.copied
+    }
+
+    /// A video.
+    pub fn get(&self, id: VideoId) -> Option<&Video> {
+        self.videos.get(&id)
+    }
+
+    /// Videos of a layer whose newest picture is in a surface.
+    pub fn surfaces_in(&self, layer: LayerId) -> impl Iterator<Item = (VideoId, Rect)> {
+        let of_layer = self.videos.iter().filter(move |(_, v)| v.layer == layer);
+        of_layer
+            .filter(|(_, video)| video.picture.is_some())
+            .map(|(id, video)| (*id, video.rect))
+    }
+
+    /// Copies the newest picture of a video to where it belongs in its layer, if it is not there.
+    pub fn copy(&mut self, id: VideoId, layer: &mut Layer) {
+        let Some(video) = self.videos.get_mut(&id) else {
+            return;
+        };
+        match video.copy(layer) {
+            Ok(pixels) => self.copied += pixels as u64,
+            Err(error) => {
+                // The next pictures could not be had either.
+                let was_waiting = video.is_waiting;
+                if video.fall_back(&error.to_string()).is_err() {
+                    warn!("no decoder can be made; the video stands still");
+                }
+                if video.is_waiting && !was_waiting {
+                    self.failed.push(id);
+                }
+                video.picture = None;
+            }
+        }
+    }
+
+    /// Forgets the surface of a video whose pixels have been copied, and may be others from now on.
+    pub fn let_go(&mut self, id: VideoId) {
+        if let Some(video) = self.videos.get_mut(&id) {
+            video.picture = None;
         }
     }
 
@@ -131,12 +239,29 @@ impl Videos {
         let video = Video {
             layer,
             rect,
-            decoder: VideoDecoder::Software(heliostat_video::Decoder::new(size)?),
+            decoder: self.decoder(size)?,
+            picture: None,
+            reader: Reader::default(),
+            padded: Vec::new(),
+            is_waiting: false,
+            is_begun: false,
             begun: Vec::new(),
             served: false,
         };
         self.videos.insert(id, video);
         Ok(())
+    }
+
+    fn decoder(&self, size: heliostat_video::Size) -> Result<VideoDecoder, VideoError> {
+        if let Some(device) = &self.device
+            && let Some(decoder) = device.decoder(size)
+        {
+            return Ok(VideoDecoder::Hardware(
+                Arc::clone(device),
+                Box::new(decoder),
+            ));
+        }
+        Ok(VideoDecoder::Software(heliostat_video::Decoder::new(size)?))
     }
 
     fn charge(&mut self, pixels: usize) -> Result<(), VideoError> {
@@ -162,15 +287,15 @@ impl Videos {
         self.videos.clear();
     }
 
-    /// Takes a part of an access unit, and with the last one decodes the picture into its layer.
-    /// Returns what of which layer has changed then.
+    /// Takes a part of an access unit, and with the last one decodes the picture, into its layer or
+    /// into a surface.
     pub fn part<'a>(
         &mut self,
         id: VideoId,
         part: &[u8],
         last: bool,
         layer: impl FnOnce(LayerId) -> Option<&'a mut Layer>,
-    ) -> Result<Option<(LayerId, Rect)>, VideoError> {
+    ) -> Result<Taken, VideoError> {
         let video = self.videos.get_mut(&id).ok_or(VideoError::Unknown)?;
         if std::mem::replace(&mut video.served, true) {
             return Err(VideoError::TooOften);
@@ -180,40 +305,154 @@ impl Videos {
         }
         if !last {
             video.begun.extend_from_slice(part);
-            return Ok(None);
+            return Ok(Taken::Nothing);
         }
         self.left = self
             .left
             .checked_sub(video.rect.area())
             .ok_or(VideoError::OverBudget)?;
         let layer = layer(video.layer).ok_or(VideoError::Unknown)?;
-        if video.begun.is_empty() {
-            video.draw(part, layer)?;
-        } else {
-            let mut unit = std::mem::take(&mut video.begun);
-            unit.extend_from_slice(part);
-            video.draw(&unit, layer)?;
+        let mut begun = std::mem::take(&mut video.begun);
+        let unit = match begun.is_empty() {
+            true => part,
+            false => {
+                begun.extend_from_slice(part);
+                &begun
+            }
+        };
+        let was_waiting = video.is_waiting;
+        let taken = video.take(unit, layer)?;
+        if let Some(picture) = &mut video.picture
+            && matches!(taken, Taken::Surface(_))
+        {
+            self.pictures += 1;
+            picture.number = self.pictures;
         }
-        Ok(Some((video.layer, video.rect)))
+        if video.is_waiting && !was_waiting {
+            self.failed.push(id);
+        }
+        Ok(taken)
     }
 }
 
 impl Drop for Video {
     /// What a person has seen does not stay in memory. The codec's own pictures are overwritten when
-    /// they are freed (`heliostat_sys::memory`).
+    /// they are freed (`heliostat_sys::memory`); a device's surfaces are given back to its driver.
     fn drop(&mut self) {
         self.begun.fill(0);
     }
 }
 
 impl Video {
-    fn draw(&mut self, unit: &[u8], layer: &mut Layer) -> Result<(), VideoError> {
-        let stride = layer.size.w as usize;
-        let start = self.rect.y as usize * stride + self.rect.x as usize;
-        // A video ends when its layer takes another size, so that this is inside.
-        let pixels = layer.pixels.get_mut(start..).ok_or(VideoError::Outside)?;
-        Ok(self.decoder.decode(unit, pixels, stride)?)
+    /// Its layer.
+    pub fn layer(&self) -> LayerId {
+        self.layer
     }
+
+    /// Where in its layer it is.
+    pub fn rect(&self) -> Rect {
+        self.rect
+    }
+
+    /// Its newest picture, while that is in a surface.
+    pub fn picture(&self) -> Option<&Picture> {
+        self.picture.as_ref()
+    }
+
+    fn size(&self) -> heliostat_video::Size {
+        heliostat_video::Size {
+            w: self.rect.w,
+            h: self.rect.h,
+        }
+    }
+
+    fn take(&mut self, unit: &[u8], layer: &mut Layer) -> Result<Taken, VideoError> {
+        if self.is_waiting && !inspect(unit, self.size()).map_err(DecodeError::from)?.key {
+            return Ok(Taken::Nothing);
+        }
+        self.is_waiting = false;
+        if let VideoDecoder::Hardware(device, decoder) = &mut self.decoder {
+            let error = match decoder.decode(unit) {
+                Ok(frame) => {
+                    device.worked();
+                    self.is_begun = true;
+                    self.picture = Some(Picture {
+                        frame,
+                        number: 0,
+                        is_copied: false,
+                    });
+                    return Ok(Taken::Surface(self.layer));
+                }
+                Err(error) => error,
+            };
+            // What no decoder would take is the session's fault, and not the device's.
+            let is_key = inspect(unit, self.size()).map_err(DecodeError::from)?.key;
+            if !self.is_begun && !is_key {
+                return Err(DecodeError::NoKey.into());
+            }
+            self.fall_back(&error.to_string())?;
+            if !is_key {
+                return Ok(Taken::Nothing);
+            }
+            self.is_waiting = false;
+        }
+        self.draw(unit, layer)?;
+        self.picture = None;
+        Ok(Taken::Pixels(self.layer, self.rect))
+    }
+
+    /// Goes on by the processor, from the next key on. What the hardware has decoded last is shown
+    /// until then.
+    fn fall_back(&mut self, why: &str) -> Result<(), VideoError> {
+        let VideoDecoder::Hardware(device, _) = &self.decoder else {
+            return Ok(());
+        };
+        let (w, h) = (self.rect.w, self.rect.h);
+        warn!(
+            why,
+            w, h, "hardware has failed; the processor goes on with this video"
+        );
+        device.failed();
+        self.decoder = VideoDecoder::Software(heliostat_video::Decoder::new(self.size())?);
+        self.is_waiting = true;
+        Ok(())
+    }
+
+    /// Decodes by the processor.
+    fn draw(&mut self, unit: &[u8], layer: &mut Layer) -> Result<(), VideoError> {
+        let VideoDecoder::Software(decoder) = &mut self.decoder else {
+            return Ok(());
+        };
+        let (pixels, stride) = target(layer, self.rect).ok_or(VideoError::Outside)?;
+        decoder.decode(unit, pixels, stride)?;
+        self.is_begun = true;
+        Ok(())
+    }
+
+    /// Copies the newest picture into its layer; returns how many pixels that were.
+    fn copy(&mut self, layer: &mut Layer) -> Result<usize, heliostat_va::Error> {
+        let size = self.size();
+        let Some(picture) = self.picture.as_mut().filter(|p| !p.is_copied) else {
+            return Ok(0);
+        };
+        let Some((pixels, stride)) = target(layer, self.rect) else {
+            return Ok(0);
+        };
+        let padded = &mut self.padded;
+        self.reader.read(&picture.frame, |copy| {
+            copy.draw(size, pixels, stride, padded);
+        })?;
+        picture.is_copied = true;
+        Ok(size.area())
+    }
+}
+
+/// Pixels of a layer from the first one of a rectangle on. A video ends when its layer takes another
+/// size, so that it is inside.
+fn target(layer: &mut Layer, rect: Rect) -> Option<(&mut [u32], usize)> {
+    let stride = layer.size.w as usize;
+    let start = rect.y as usize * stride + rect.x as usize;
+    Some((layer.pixels.get_mut(start..)?, stride))
 }
 
 fn inside(rect: WireRect, size: Size) -> Option<Rect> {

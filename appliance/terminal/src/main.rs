@@ -1,15 +1,26 @@
 //! The terminal's one binary: PID 1, and every process of ours that PID 1 starts.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
-use heliostat_client::ClientArgs;
+use heliostat_client::{ClientArgs, DecoderChoice};
 use heliostat_init::network::NetworkArgs;
 
 /// A Heliostat terminal
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, arg_required_else_help = true)]
 struct Args {
+    /// Say what was found of screens, planes and video decoders, and which way videos will take
+    #[arg(long)]
+    check_display: bool,
+    /// With --check-display: the graphics device, such as /dev/dri/card0, if it is not the first
+    #[arg(long, requires = "check_display", value_name = "CARD")]
+    device: Option<PathBuf>,
+    /// With --check-display: what decodes videos, as for the client
+    #[arg(long, requires = "check_display", default_value = "auto")]
+    decoder: DecoderChoice,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -32,7 +43,16 @@ fn main() -> anyhow::Result<()> {
         let loaded = heliostat_init::modules::run_modprobe(std::env::args_os().skip(1));
         std::process::exit(i32::from(!loaded));
     }
-    match Args::parse().command {
+    let args = Args::parse();
+    if args.check_display {
+        heliostat_init::console::init_service_logging();
+        let is_zero_copy = heliostat_client::check_display(args.device.as_deref(), &args.decoder)?;
+        std::process::exit(i32::from(!is_zero_copy));
+    }
+    let Some(command) = args.command else {
+        anyhow::bail!("nothing to do: --help says what there is");
+    };
+    match command {
         Command::Init => anyhow::bail!(
             "init takes the whole machine over and runs as PID 1 only: boot the image with it as /init"
         ),

@@ -147,6 +147,9 @@ fn draw(
     if even == size {
         return convert(source, even, pixels, stride);
     }
+    if pixels.len() < stride * (size.h as usize - 1) + size.w as usize {
+        return Err(ErrorKind::NotEnoughData);
+    }
     padded.resize(even.area(), 0);
     convert(source, even, padded, even.w as usize)?;
     let w = size.w as usize;

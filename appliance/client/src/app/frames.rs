@@ -45,6 +45,10 @@ impl App {
         for shown in self.display.take_shown() {
             self.shown(&shown);
         }
+        let failed = self.attached.as_mut().map(|a| a.failed_videos());
+        for message in failed.unwrap_or_default() {
+            self.to_session(message);
+        }
         let display = &self.display;
         let due = self
             .attached

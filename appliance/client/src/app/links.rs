@@ -80,7 +80,7 @@ impl App {
 
     pub(super) fn join(&mut self, attach: Attach) {
         let outputs = self.display.outputs();
-        let budget = Self::budget();
+        let budget = self.budget();
         let kept = self.keeper.begin(&attach, Self::now_ns());
         let told = kept.as_ref().map(Kept::told);
         let id = attach.attach_id;
@@ -88,6 +88,9 @@ impl App {
             Some(kept) => Attached::with(id, &outputs, kept.scene),
             None => Attached::new(id, &outputs, budget),
         });
+        if let Some(attached) = &mut self.attached {
+            attached.scene.use_device(self.decoder.clone());
+        }
         self.seat.begin_attach();
         let first = ToSession::Attach {
             attach_id: attach.attach_id,

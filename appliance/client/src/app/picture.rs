@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use heliostat_wire::id::OutputId;
+use heliostat_va::decoder::Frame;
+use heliostat_wire::id::{OutputId, VideoId};
 use heliostat_wire::output::Size;
 use serde_json::json;
 use tracing::warn;
 
 use crate::app::App;
 use crate::clock::monotonic_us;
-use crate::compose::{Target, compose};
+use crate::compose::{Hole, Target, compose_with_holes};
 use crate::cursor::CursorImage;
-use crate::display::Caption;
+use crate::display::{Caption, Films};
 use crate::geometry::{Damage, Rect};
+use crate::planes::{Arrangement, Layout, Wanted, Way, Why};
 use crate::screens::{self, Screen};
 
 /// The terminal's own screen, painted once for each output.
@@ -100,24 +102,114 @@ impl App {
         let Some(attached) = &mut self.attached else {
             return Ok(());
         };
-        let damage = attached.take_damage(output);
-        if damage.is_empty() {
+        let (mut damage, has_new_surface) = attached.take_damage(output);
+        if damage.is_empty() && !has_new_surface {
             return Ok(());
         }
         let pointer = self
             .seat
             .pointer()
             .filter(|(on, ..)| *on == output && !draws_cursor);
-        let cursor = pointer.and_then(|(_, x, y)| Some((attached.cursors.shown()?, (x, y))));
+        let at = pointer.map(|(_, x, y)| (x, y));
+        let top = at.and_then(|at| Some(attached.cursors.shown()?.area(at)));
+        let wanted = attached.scene.wanted(output, top);
         let scene = &attached.scene;
+        let frame = |video| scene.film(video).map(|(frame, _)| frame.clone());
+        let arrangement = self.display.arrange(output, &wanted, &frame);
+        let shown = self.show(output, (&wanted, &arrangement), &mut damage, at);
+        if shown.is_ok() || arrangement.layout.uses.is_empty() {
+            return shown;
+        }
+        // What was allowed when it was tried can fail: by then everything is drawn.
+        self.display.distrust(output, &arrangement.layout);
+        let arrangement = Arrangement::copied(&wanted, Why::Refused);
+        self.show(output, (&wanted, &arrangement), &mut damage, at)
+    }
+
+    /// Copies what no plane shows, draws what has changed, and shows both.
+    fn show(
+        &mut self,
+        output: OutputId,
+        (wanted, arrangement): (&[Wanted], &Arrangement),
+        damage: &mut Damage,
+        cursor: Option<(i32, i32)>,
+    ) -> anyhow::Result<()> {
+        let Some(attached) = &mut self.attached else {
+            return Ok(());
+        };
+        let copied = attached.scene.copied_pixels();
+        let other = attached.settle_films(output, (wanted, arrangement), damage);
+        let copied = attached.scene.copied_pixels() - copied;
+        let layout = &arrangement.layout;
+        if damage.is_empty() && layout.uses.is_empty() && !self.display.shows_films(output) {
+            // A video that is not seen has another picture.
+            return Ok(());
+        }
+        let scene = &attached.scene;
+        let is_hole =
+            |wanted: &&Wanted| matches!(arrangement.way(wanted.video), Some(Way::Under(_)));
+        let hole = |wanted: &Wanted| {
+            Some(Hole {
+                layer: scene.layer_of(wanted.video)?,
+                rect: wanted.fit?.dst,
+            })
+        };
+        let holes: Vec<Hole> = wanted.iter().filter(is_hole).filter_map(hole).collect();
+        let cursor = cursor.and_then(|at| Some((attached.cursors.shown()?, at)));
         let mut paint = |rect: Rect, target: &mut Target<'_>| {
-            compose(scene, output, rect, target);
+            compose_with_holes(scene, output, &holes, rect, target);
             if let Some((image, at)) = cursor {
                 image.draw(at, rect, target);
             }
         };
+        let films = Films {
+            layout,
+            frame: &|video| scene.film(video).map(|(frame, _)| frame.clone()),
+        };
         self.display
-            .present(output, &damage, attached.caption(), &mut paint)
+            .present(output, damage, &films, attached.caption(), &mut paint)?;
+        self.announce_films(output, (&other, arrangement), copied);
+        Ok(())
+    }
+
+    /// Says how pictures of videos that were decoded by hardware are shown.
+    fn announce_films(
+        &self,
+        output: OutputId,
+        (videos, arrangement): (&[VideoId], &Arrangement),
+        copied: u64,
+    ) {
+        let is_told = self.announcer.enabled && !videos.is_empty();
+        let Some(attached) = self.attached.as_ref().filter(|_| is_told) else {
+            return;
+        };
+        let on_planes = self.display.on_planes(output);
+        for video in videos {
+            let Some(way) = arrangement.way(*video) else {
+                continue;
+            };
+            let plane = on_planes.iter().find(|on_plane| on_plane.video == *video);
+            let why = match way {
+                Way::Copied(why) => Some(why.to_string()),
+                _ => None,
+            };
+            let frame = attached.scene.film(*video).map(|(frame, _)| frame);
+            let event = json!({
+                "attach": attached.id.0,
+                "serial": attached.caption().serial,
+                "output": output.0,
+                "video": video.0,
+                "way": way.word(),
+                "why": why,
+                "copied_pixels": copied,
+                "decoded_inode": frame.and_then(inode),
+                "plane": plane.map(|p| p.plane.0),
+                "framebuffer": plane.map(|p| p.framebuffer),
+                "scanned_inode": plane.map(|p| p.inode),
+                "at_us": monotonic_us(),
+            });
+            self.announcer.say("video", event);
+        }
     }
 
     fn present_own(&mut self, output: OutputId, size: Size) -> anyhow::Result<()> {
@@ -155,8 +247,13 @@ impl App {
         let mut damage = Damage::new();
         damage.add(bounds);
         self.own.on.push(output);
+        // Planes are switched off with the picture that follows them.
+        let films = Films {
+            layout: &Layout::default(),
+            frame: &|_| None,
+        };
         self.display
-            .present(output, &damage, Caption::default(), &mut paint)
+            .present(output, &damage, &films, Caption::default(), &mut paint)
     }
 
     /// What the pointer covers, where it is a part of the picture.
@@ -200,4 +297,10 @@ impl App {
         let image: Option<&CursorImage> = attached.and_then(|attached| attached.cursors.shown());
         self.display.set_cursor(output, image, (x, y));
     }
+}
+
+/// The inode of the DMA-BUF that a picture was decoded into.
+fn inode(frame: &Frame) -> Option<u64> {
+    let stat = nix::sys::stat::fstat(frame.memory().fds.first()?).ok()?;
+    Some(stat.st_ino)
 }

@@ -5,11 +5,19 @@
 //! ```
 //!
 //! Each screen draws only what has changed since its buffer was last shown. The pointer has a plane
-//! of its own where the hardware has one, and moves without drawing anything.
+//! of its own where the hardware has one, and moves without drawing anything. Videos that hardware
+//! decodes are on planes as far as `crate::planes` finds that to be right and the driver allows it;
+//! they change in the same commit as what is drawn.
 
 mod buffer;
-mod device;
+pub mod device;
+mod edid;
+mod framebuffers;
+pub mod planes;
+mod pointer;
+mod report;
 mod screen;
+mod verdicts;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -17,17 +25,22 @@ use std::time::Duration;
 
 use anyhow::Context;
 use drm::control::{Device as ControlDevice, Event, connector, crtc};
+use heliostat_va::decoder::Frame;
 use heliostat_wire::List;
-use heliostat_wire::id::OutputId;
+use heliostat_wire::id::{OutputId, VideoId};
 use heliostat_wire::output::Outputs;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::device::Device;
-use self::screen::Screen;
-use super::{Caption, Paint, Shown};
+use self::framebuffers::Framebuffers;
+use self::planes::{Kind, VideoPlane};
+use self::screen::{Held, Resolved, Screen};
+use self::verdicts::Verdicts;
+use super::{Caption, Films, OnPlane, Paint, Shown};
 use crate::clock::monotonic_ns;
 use crate::cursor::CursorImage;
-use crate::geometry::Damage;
+use crate::geometry::{Damage, Rect};
+use crate::planes::{Arrangement, Layout, Planes, Wanted, Why, plan};
 
 /// An event that says that it is older than this is of another clock.
 const LATEST_EVENT: Duration = Duration::from_millis(100);
@@ -35,9 +48,17 @@ const LATEST_EVENT: Duration = Duration::from_millis(100);
 /// A graphics device and the screens on it.
 pub struct Kms {
     device: Device,
+    path: PathBuf,
     screens: Vec<Screen>,
+    /// Planes that any CRTC of theirs may have.
+    overlays: Vec<VideoPlane>,
+    framebuffers: Framebuffers,
+    verdicts: Verdicts,
     shown: Vec<Shown>,
 }
+
+/// Finds the newest picture of a video.
+type Find<'a> = &'a dyn Fn(VideoId) -> Option<Frame>;
 
 /// When a flip was done: as its event says, unless that is of another clock or of none, as with
 /// some drivers.
@@ -76,13 +97,24 @@ impl Kms {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let device = Device::open(path).with_context(|| format!("open {}", path.display()))?;
         device.prepare()?;
+        let mut overlays = planes::all(&device)?;
+        overlays.retain(|plane| plane.kind == Kind::Overlay);
         let mut kms = Self {
             device,
+            path: path.to_owned(),
             screens: Vec::new(),
+            overlays,
+            framebuffers: Framebuffers::default(),
+            verdicts: Verdicts::default(),
             shown: Vec::new(),
         };
         kms.scan()?;
         Ok(kms)
+    }
+
+    /// The device file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The descriptor that is readable when there are events.
@@ -100,6 +132,7 @@ impl Kms {
                 connected.push(info);
             }
         }
+        self.verdicts.forget();
         let before = self.screens.len();
         let stays = |screen: &Screen| connected.iter().any(|info| screen.is_on(info));
         let gone: Vec<Screen> = self
@@ -124,7 +157,7 @@ impl Kms {
                 Err(error) => warn!(%error, "a screen cannot be lit"),
             }
         }
-        self.arrange();
+        self.stand();
         Ok(changed || before != self.screens.len())
     }
 
@@ -140,18 +173,86 @@ impl Kms {
             .any(|screen| screen.id() == output && screen.is_free())
     }
 
+    /// Decides which planes show which videos.
+    pub fn arrange(&mut self, output: OutputId, wanted: &[Wanted], frame: Find<'_>) -> Arrangement {
+        let planes = self.planes(output);
+        let found = self.screens.iter_mut().find(|screen| screen.id() == output);
+        let (Some(planes), Some(screen)) = (planes, found) else {
+            return Arrangement::copied(wanted, Why::NoPlanes);
+        };
+        let (device, overlays) = (&self.device, &self.overlays);
+        let (framebuffers, verdicts) = (&mut self.framebuffers, &mut self.verdicts);
+        let size = screen.size();
+        plan(
+            Rect::of_size(size.w, size.h),
+            &planes,
+            wanted,
+            &mut |layout| {
+                let sizes = sizes(layout, frame);
+                verdicts.judge(output, layout, &sizes, || {
+                    let resolved = resolve(device, framebuffers, layout, frame);
+                    let asked = resolved.and_then(|r| screen.is_allowed(device, overlays, &r));
+                    asked.unwrap_or_else(|error| {
+                        debug!(%error, "a video cannot be put on a plane");
+                        false
+                    })
+                })
+            },
+        )
+    }
+
+    /// The planes that an output can have now.
+    fn planes(&self, output: OutputId) -> Option<Planes> {
+        let screen = self.screens.iter().find(|screen| screen.id() == output)?;
+        let is_free = |plane: &&VideoPlane| {
+            let mut others = self.screens.iter().filter(|other| other.id() != output);
+            plane.crtcs.contains(&screen.crtc())
+                && !others.any(|other| other.has_plane(plane.caps.id))
+        };
+        Some(Planes {
+            primary: screen.primary().caps.clone(),
+            overlays: self
+                .overlays
+                .iter()
+                .filter(is_free)
+                .map(|plane| plane.caps.clone())
+                .collect(),
+            cursor: screen.cursor().map(|plane| plane.caps.clone()),
+        })
+    }
+
+    /// A layout was allowed, and failed when it was to be shown.
+    pub fn distrust(&mut self, output: OutputId, layout: &Layout) {
+        warn!("planes that were allowed to show videos fail; these are copied");
+        self.verdicts.refuse(output, layout);
+    }
+
+    /// What planes of an output show.
+    pub fn on_planes(&self, output: OutputId) -> Vec<OnPlane> {
+        let screen = self.screens.iter().find(|screen| screen.id() == output);
+        screen.map(Screen::on_planes).unwrap_or_default()
+    }
+
     /// Draws and flips.
     pub fn present(
         &mut self,
         output: OutputId,
         damage: &Damage,
+        films: &Films<'_>,
         caption: Caption,
         paint: &mut Paint<'_>,
     ) -> anyhow::Result<()> {
-        match self.screens.iter_mut().find(|screen| screen.id() == output) {
-            Some(screen) => screen.present(&self.device, damage, caption, paint),
-            None => Ok(()),
-        }
+        let Some(screen) = self.screens.iter_mut().find(|screen| screen.id() == output) else {
+            return Ok(());
+        };
+        let resolved = resolve(
+            &self.device,
+            &mut self.framebuffers,
+            films.layout,
+            films.frame,
+        )?;
+        let device = &self.device;
+        screen.present(device, &self.overlays, (damage, resolved), caption, paint)
     }
 
     /// Reads the device's events.
@@ -201,7 +302,7 @@ impl Kms {
     }
 
     /// Screens stand beside each other, from the left.
-    fn arrange(&mut self) {
+    fn stand(&mut self) {
         let mut x = 0;
         for screen in &mut self.screens {
             screen.set_x(x);
@@ -219,7 +320,41 @@ impl Kms {
                 at_ns,
             });
         }
+        self.framebuffers.sweep(&self.device);
     }
+}
+
+/// Finds or makes the framebuffers of a layout.
+fn resolve(
+    device: &Device,
+    framebuffers: &mut Framebuffers,
+    layout: &Layout,
+    frame: Find<'_>,
+) -> anyhow::Result<Resolved> {
+    framebuffers.sweep(device);
+    let mut uses = Vec::new();
+    for planned in &layout.uses {
+        let frame = frame(planned.video).context("a video without a picture")?;
+        uses.push(Held {
+            plane: planned.plane,
+            video: planned.video,
+            fit: planned.fit,
+            scanned: framebuffers.of(device, &frame)?,
+            _frame: frame,
+        });
+    }
+    Ok(Resolved {
+        ground: layout.ground,
+        uses,
+        heights: layout.heights.clone(),
+    })
+}
+
+/// Sizes of a layout's pictures.
+fn sizes(layout: &Layout, frame: Find<'_>) -> Vec<(u32, u32)> {
+    let size = |frame: Frame| (frame.size().w, frame.size().h);
+    let of = |video| frame(video).map_or((0, 0), size);
+    layout.uses.iter().map(|u| of(u.video)).collect()
 }
 
 #[cfg(test)]

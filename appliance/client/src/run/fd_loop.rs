@@ -33,7 +33,8 @@ type Handle = LoopHandle<'static, Main>;
 
 /// Real screens.
 pub fn run_kms(args: ClientArgs, state: Option<OwnedFd>) -> anyhow::Result<()> {
-    let kms = Kms::open(&find_device()?)?;
+    let card = args.card.clone().map_or_else(find_device, Ok)?;
+    let kms = Kms::open(&card)?;
     let devices = Devices::open()
         .inspect_err(|error| warn!(%error, "no keyboard or mouse"))
         .ok();

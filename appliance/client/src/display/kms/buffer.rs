@@ -13,6 +13,8 @@ use crate::geometry::{Damage, Rect};
 pub struct Buffer {
     dumb: DumbBuffer,
     framebuffer: framebuffer::Handle,
+    /// The same pixels with alpha, once they were wanted.
+    with_alpha: Option<framebuffer::Handle>,
     stale: Damage,
     bounds: Rect,
 }
@@ -29,9 +31,7 @@ impl Buffer {
             24
         };
         let framebuffer = match format {
-            DrmFourcc::Argb8888 => {
-                device.add_planar_framebuffer(&Planar(&dumb), drm::control::FbCmd2Flags::empty())
-            }
+            DrmFourcc::Argb8888 => add_with_alpha(device, &dumb),
             _ => device.add_framebuffer(&dumb, depth, 32),
         };
         let framebuffer = framebuffer.context("make a framebuffer")?;
@@ -41,6 +41,7 @@ impl Buffer {
         Ok(Self {
             dumb,
             framebuffer,
+            with_alpha: None,
             stale,
             bounds,
         })
@@ -49,6 +50,27 @@ impl Buffer {
     /// What the kernel calls it.
     pub fn framebuffer(&self) -> framebuffer::Handle {
         self.framebuffer
+    }
+
+    /// As above, for planes that heed alpha.
+    pub fn framebuffer_with_alpha(
+        &mut self,
+        device: &Device,
+    ) -> anyhow::Result<framebuffer::Handle> {
+        match self.with_alpha {
+            Some(known) => Ok(known),
+            None => {
+                let made = add_with_alpha(device, &self.dumb);
+                let made = made.context("make a framebuffer with alpha")?;
+                self.with_alpha = Some(made);
+                Ok(made)
+            }
+        }
+    }
+
+    /// Whether all its pixels are as they should be.
+    pub fn is_current(&self) -> bool {
+        self.stale.is_empty()
     }
 
     /// These pixels are out of date.
@@ -89,11 +111,18 @@ impl Buffer {
     /// Gives it back.
     pub fn destroy(self, device: &Device) {
         let _ = device.destroy_framebuffer(self.framebuffer);
+        if let Some(with_alpha) = self.with_alpha {
+            let _ = device.destroy_framebuffer(with_alpha);
+        }
         let _ = device.destroy_dumb_buffer(self.dumb);
     }
 }
 
-/// A dumb buffer as the one plane of a framebuffer with a format of its own.
+fn add_with_alpha(device: &Device, dumb: &DumbBuffer) -> std::io::Result<framebuffer::Handle> {
+    device.add_planar_framebuffer(&Planar(dumb), drm::control::FbCmd2Flags::empty())
+}
+
+/// A dumb buffer as the one plane of a framebuffer with alpha.
 struct Planar<'a>(&'a DumbBuffer);
 
 impl drm::buffer::PlanarBuffer for Planar<'_> {
@@ -102,7 +131,7 @@ impl drm::buffer::PlanarBuffer for Planar<'_> {
     }
 
     fn format(&self) -> DrmFourcc {
-        self.0.format()
+        DrmFourcc::Argb8888
     }
 
     fn modifier(&self) -> Option<drm::buffer::DrmModifier> {

@@ -48,6 +48,11 @@ impl Device {
         Ok(())
     }
 
+    /// Whether the screens are ours.
+    pub fn is_master(&self) -> bool {
+        self.acquire_master_lock().is_ok()
+    }
+
     /// A CRTC that can drive a connector and does not drive another.
     pub fn free_crtc(
         &self,
@@ -86,10 +91,20 @@ impl Device {
 
     /// The value of a property, if the object has it.
     pub fn value<T: ResourceHandle>(&self, of: T, name: &str) -> anyhow::Result<Option<RawValue>> {
+        Ok(self.find(of, name)?.map(|(_, value)| value))
+    }
+
+    /// A property and its value, if the object has it.
+    pub fn find<T: ResourceHandle>(
+        &self,
+        of: T,
+        name: &str,
+    ) -> anyhow::Result<Option<(property::Info, RawValue)>> {
         let properties = self.get_properties(of)?;
         for (handle, value) in &properties {
-            if self.get_property(*handle)?.name().to_bytes() == name.as_bytes() {
-                return Ok(Some(*value));
+            let info = self.get_property(*handle)?;
+            if info.name().to_bytes() == name.as_bytes() {
+                return Ok(Some((info, *value)));
             }
         }
         Ok(None)

@@ -1,21 +1,24 @@
 //! One screen: a connector, the CRTC that drives it, its planes and its buffers.
 
 use anyhow::Context;
-use drm::Device as _;
 use drm::buffer::DrmFourcc;
 use drm::control::atomic::AtomicModeReq;
 use drm::control::{
-    AtomicCommitFlags, Device as _, Mode, ModeTypeFlags, PlaneType, connector, crtc, plane,
-    property,
+    AtomicCommitFlags, Device as _, Mode, ModeTypeFlags, PlaneType, connector, crtc, property,
 };
-use heliostat_wire::id::OutputId;
+use heliostat_va::decoder::Frame;
+use heliostat_wire::id::{OutputId, VideoId};
 use heliostat_wire::output::{Output, Size};
 
 use super::buffer::Buffer;
 use super::device::{Device, Properties};
+use super::framebuffers::Scanned;
+use super::planes::{self, VideoPlane};
+use super::pointer::CursorPlane;
 use crate::cursor::CursorImage;
-use crate::display::{Caption, Paint};
-use crate::geometry::Damage;
+use crate::display::{Caption, OnPlane, Paint};
+use crate::geometry::{Damage, Rect};
+use crate::planes::{Fit, Ground, PlaneId};
 
 /// What the screen is doing.
 enum State {
@@ -27,31 +30,52 @@ enum State {
     Flipping(Caption),
 }
 
+/// A surface on a plane. It is held until the flip that takes it away is done: until then it is
+/// scanned out, and nothing may be decoded into it.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The plane.
+    pub plane: PlaneId,
+    /// The video.
+    pub video: VideoId,
+    /// What of it goes where.
+    pub fit: Fit,
+    /// Its framebuffer.
+    pub scanned: Scanned,
+    /// What is held.
+    pub _frame: Frame,
+}
+
+/// A layout with the framebuffers that it is of.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// The primary plane.
+    pub ground: Ground,
+    /// Planes with videos.
+    pub uses: Vec<Held>,
+    /// Where planes stand.
+    pub heights: Vec<(PlaneId, u64)>,
+}
+
 /// A lit screen.
 pub struct Screen {
     output: Output,
     connector: Properties<connector::Handle>,
     crtc: Properties<crtc::Handle>,
-    primary: Properties<plane::Handle>,
+    primary: VideoPlane,
     cursor: Option<CursorPlane>,
     mode: Mode,
     mode_blob: property::RawValue,
     buffers: [Buffer; 2],
     /// The buffer that is shown or about to be.
     front: usize,
+    /// What the primary plane shows, or is about to.
+    ground: Ground,
+    /// What planes show.
+    showing: Vec<Held>,
+    /// What they will show after the flip.
+    coming: Vec<Held>,
     state: State,
-}
-
-/// The plane of the pointer.
-struct CursorPlane {
-    plane: Properties<plane::Handle>,
-    buffer: Buffer,
-    side: (u32, u32),
-    /// The image in the buffer, and whether it is shown.
-    image: Option<CursorImage>,
-    at: (i32, i32),
-    shown: bool,
-    changed: bool,
 }
 
 impl Screen {
@@ -74,7 +98,7 @@ impl Screen {
             Buffer::new(device, (w, h), DrmFourcc::Xrgb8888)?,
             Buffer::new(device, (w, h), DrmFourcc::Xrgb8888)?,
         ];
-        let (make, model) = edid_names(device, info.handle());
+        let (make, model) = super::edid::names(device, info.handle());
         let physical = info.size().unwrap_or((0, 0));
         let output = Output {
             id,
@@ -96,12 +120,15 @@ impl Screen {
             output,
             connector: Properties::of(device, info.handle())?,
             crtc: Properties::of(device, crtc)?,
-            primary: Properties::of(device, primary)?,
+            primary: planes::of(device, primary)?,
             cursor: CursorPlane::open(device, crtc),
             mode,
             mode_blob: blob.into(),
             buffers,
             front: 0,
+            ground: Ground::Drawn,
+            showing: Vec::new(),
+            coming: Vec::new(),
             state: State::Dark,
         })
     }
@@ -112,7 +139,7 @@ impl Screen {
             .into_iter()
             .for_each(|buffer| buffer.destroy(device));
         if let Some(cursor) = self.cursor {
-            cursor.buffer.destroy(device);
+            cursor.close(device);
         }
         let _ = device.destroy_property_blob(self.mode_blob);
     }
@@ -162,44 +189,109 @@ impl Screen {
         self.cursor.is_some()
     }
 
-    /// The picture that waited is shown now.
+    /// Whether anything has been shown.
+    pub fn is_lit(&self) -> bool {
+        !matches!(self.state, State::Dark)
+    }
+
+    /// The primary plane.
+    pub fn primary(&self) -> &VideoPlane {
+        &self.primary
+    }
+
+    /// The pointer's plane.
+    pub fn cursor(&self) -> Option<&VideoPlane> {
+        self.cursor.as_ref().map(|cursor| &cursor.plane)
+    }
+
+    /// Whether a plane shows something here, or is about to.
+    pub fn has_plane(&self, plane: PlaneId) -> bool {
+        let mut held = self.showing.iter().chain(&self.coming);
+        held.any(|held| held.plane == plane)
+    }
+
+    /// What planes show, or are about to.
+    pub fn on_planes(&self) -> Vec<OnPlane> {
+        let held = match self.state {
+            State::Flipping(_) => &self.coming,
+            State::Dark | State::Free => &self.showing,
+        };
+        let told = |held: &Held| OnPlane {
+            plane: held.plane,
+            video: held.video,
+            framebuffer: held.scanned.framebuffer.into(),
+            inode: held.scanned.inode,
+        };
+        held.iter().map(told).collect()
+    }
+
+    /// Asks the driver whether it would show this.
+    pub fn is_allowed(
+        &mut self,
+        device: &Device,
+        overlays: &[VideoPlane],
+        resolved: &Resolved,
+    ) -> anyhow::Result<bool> {
+        let mut request = AtomicModeReq::new();
+        let mut flags = AtomicCommitFlags::TEST_ONLY;
+        if !self.is_lit() {
+            flags |= AtomicCommitFlags::ALLOW_MODESET;
+            self.light(&mut request);
+        }
+        self.show(device, &mut request, self.front, resolved.ground)?;
+        self.show_films(&mut request, overlays, resolved);
+        Ok(device.atomic_commit(flags, request).is_ok())
+    }
+
+    /// The picture that waited is shown now, and what it took the place of is let go.
     pub fn flipped(&mut self) -> Option<Caption> {
+        if matches!(self.state, State::Flipping(_)) {
+            self.showing = std::mem::take(&mut self.coming);
+        }
         match std::mem::replace(&mut self.state, State::Free) {
             State::Flipping(caption) => Some(caption),
             State::Dark | State::Free => None,
         }
     }
 
-    /// Draws into the buffer that is not shown, and flips to it.
+    /// Draws into the buffer that is not shown, and flips to it and to what planes show from now on.
     pub fn present(
         &mut self,
         device: &Device,
-        damage: &Damage,
+        overlays: &[VideoPlane],
+        (damage, resolved): (&Damage, Resolved),
         caption: Caption,
         paint: &mut Paint<'_>,
     ) -> anyhow::Result<()> {
         self.buffers
             .iter_mut()
             .for_each(|buffer| buffer.add_stale(damage));
-        let back = 1 - self.front;
-        self.buffers[back].repaint(device, paint)?;
+        // What is drawn is not seen behind a video; it is drawn when the video has gone.
+        let draws = resolved.ground != Ground::Video && !self.buffers[self.front].is_current();
+        let next = if draws { 1 - self.front } else { self.front };
+        if draws {
+            self.buffers[next].repaint(device, paint)?;
+        }
         let mut request = AtomicModeReq::new();
         let mut flags = AtomicCommitFlags::PAGE_FLIP_EVENT | AtomicCommitFlags::NONBLOCK;
         if matches!(self.state, State::Dark) {
             flags = AtomicCommitFlags::PAGE_FLIP_EVENT | AtomicCommitFlags::ALLOW_MODESET;
             self.light(&mut request);
         }
-        self.show(&mut request, back);
+        if draws || resolved.ground != self.ground || matches!(self.state, State::Dark) {
+            self.show(device, &mut request, next, resolved.ground)?;
+        }
+        self.show_films(&mut request, overlays, &resolved);
         if let Some(cursor) = &mut self.cursor {
             cursor.add_to(&mut request, self.crtc.object());
         }
-        let blob = self.add_damage_clips(device, &mut request, damage);
+        let blob = draws.then(|| self.add_damage_clips(device, &mut request, damage));
         let result = device.atomic_commit(flags, request);
-        if let Some(blob) = blob {
+        if let Some(blob) = blob.flatten() {
             let _ = device.destroy_property_blob(blob);
         }
         result.context("show a picture")?;
-        self.front = back;
+        (self.front, self.ground, self.coming) = (next, resolved.ground, resolved.uses);
         self.state = State::Flipping(caption);
         Ok(())
     }
@@ -211,24 +303,71 @@ impl Screen {
         self.crtc.set(request, "ACTIVE", 1);
     }
 
-    fn show(&self, request: &mut AtomicModeReq, buffer: usize) {
+    /// Puts a buffer on the primary plane, unless a video is there.
+    fn show(
+        &mut self,
+        device: &Device,
+        request: &mut AtomicModeReq,
+        buffer: usize,
+        ground: Ground,
+    ) -> anyhow::Result<()> {
+        let buffer = &mut self.buffers[buffer];
+        let framebuffer = match ground {
+            Ground::Drawn => buffer.framebuffer(),
+            Ground::Holed => buffer.framebuffer_with_alpha(device)?,
+            Ground::Video => return Ok(()),
+        };
         let Size { w, h } = self.output.size;
-        let framebuffer = u64::from(u32::from(self.buffers[buffer].framebuffer()));
-        let crtc = u64::from(u32::from(self.crtc.object()));
-        let fields = [
-            ("FB_ID", framebuffer),
-            ("CRTC_ID", crtc),
-            ("SRC_X", 0),
-            ("SRC_Y", 0),
-            ("SRC_W", u64::from(w) << 16),
-            ("SRC_H", u64::from(h) << 16),
-            ("CRTC_X", 0),
-            ("CRTC_Y", 0),
-            ("CRTC_W", u64::from(w)),
-            ("CRTC_H", u64::from(h)),
-        ];
-        for (name, value) in fields {
-            self.primary.set(request, name, value);
+        let whole = Fit {
+            source: [0, 0, w << 16, h << 16],
+            dst: Rect::of_size(w, h),
+        };
+        for (name, value) in fields(framebuffer.into(), self.crtc.object().into(), whole) {
+            self.primary.properties.set(request, name, value);
+        }
+        Ok(())
+    }
+
+    /// Puts videos on planes, takes all others away from planes, and puts planes where they stand.
+    fn show_films(
+        &self,
+        request: &mut AtomicModeReq,
+        overlays: &[VideoPlane],
+        resolved: &Resolved,
+    ) {
+        let crtc = self.crtc.object();
+        let find = |id: PlaneId| {
+            overlays
+                .iter()
+                .chain([&self.primary])
+                .find(|p| p.caps.id == id)
+        };
+        for held in &resolved.uses {
+            let Some(plane) = find(held.plane) else {
+                continue;
+            };
+            for (name, value) in fields(held.scanned.framebuffer.into(), crtc.into(), held.fit) {
+                plane.properties.set(request, name, value);
+            }
+            if let Some((encoding, range)) = plane.colours {
+                plane.properties.set(request, "COLOR_ENCODING", encoding);
+                plane.properties.set(request, "COLOR_RANGE", range);
+            }
+        }
+        let is_dark = !self.is_lit();
+        for plane in overlays {
+            let id = plane.caps.id;
+            let is_on = self.has_plane(id) || is_dark && plane.left_on == Some(crtc);
+            if is_on && resolved.uses.iter().all(|held| held.plane != id) {
+                plane.properties.set(request, "FB_ID", 0);
+                plane.properties.set(request, "CRTC_ID", 0);
+            }
+        }
+        for (id, height) in &resolved.heights {
+            let cursor = self.cursor().filter(|cursor| cursor.caps.id == *id);
+            if let Some(plane) = find(*id).or(cursor) {
+                plane.properties.set(request, "zpos", *height);
+            }
         }
     }
 
@@ -255,6 +394,7 @@ impl Screen {
         })?;
         let blob = device.create_property_blob(&bounds).ok()?.into();
         self.primary
+            .properties
             .set(request, "FB_DAMAGE_CLIPS", blob)
             .then_some(blob)
     }
@@ -293,88 +433,6 @@ impl Screen {
     }
 }
 
-impl CursorPlane {
-    fn open(device: &Device, crtc: crtc::Handle) -> Option<Self> {
-        let plane = device.plane(crtc, PlaneType::Cursor).ok().flatten()?;
-        let side = |capability| device.get_driver_capability(capability).ok();
-        let (w, h) = (
-            side(drm::DriverCapability::CursorWidth)
-                .unwrap_or(64)
-                .clamp(16, 512) as u32,
-            side(drm::DriverCapability::CursorHeight)
-                .unwrap_or(64)
-                .clamp(16, 512) as u32,
-        );
-        Some(Self {
-            plane: Properties::of(device, plane).ok()?,
-            buffer: Buffer::new(device, (w, h), DrmFourcc::Argb8888).ok()?,
-            side: (w, h),
-            image: None,
-            at: (0, 0),
-            shown: false,
-            changed: false,
-        })
-    }
-
-    fn update(
-        &mut self,
-        device: &Device,
-        image: Option<&CursorImage>,
-        at: (i32, i32),
-    ) -> anyhow::Result<()> {
-        let shown = image.is_some();
-        self.changed |= self.shown != shown || shown && self.at != at;
-        (self.shown, self.at) = (shown, at);
-        let Some(image) = image.filter(|image| self.image.as_ref() != Some(image)) else {
-            return Ok(());
-        };
-        let (w, h) = self.side;
-        self.buffer.draw(device, |target| {
-            for y in 0..h as i32 {
-                let row = target.row(0, y, w as i32);
-                row.fill(0);
-                let kept = image.size.w.min(w) as usize;
-                let start = y as usize * image.size.w as usize;
-                if let Some(source) = image.pixels.get(start..start + kept) {
-                    row[..kept].copy_from_slice(source);
-                }
-            }
-        })?;
-        self.image = Some(image.clone());
-        self.changed = true;
-        Ok(())
-    }
-
-    fn add_to(&mut self, request: &mut AtomicModeReq, crtc: crtc::Handle) {
-        self.changed = false;
-        let Some(image) = self.image.as_ref().filter(|_| self.shown) else {
-            self.plane.set(request, "FB_ID", 0);
-            self.plane.set(request, "CRTC_ID", 0);
-            return;
-        };
-        let (w, h) = self.side;
-        let (x, y) = (self.at.0 - image.hotspot.0, self.at.1 - image.hotspot.1);
-        let signed = |value: i32| i64::from(value) as u64;
-        let fields = [
-            ("FB_ID", u64::from(u32::from(self.buffer.framebuffer()))),
-            ("CRTC_ID", u64::from(u32::from(crtc))),
-            ("SRC_X", 0),
-            ("SRC_Y", 0),
-            ("SRC_W", u64::from(w) << 16),
-            ("SRC_H", u64::from(h) << 16),
-            ("CRTC_X", signed(x)),
-            ("CRTC_Y", signed(y)),
-            ("CRTC_W", u64::from(w)),
-            ("CRTC_H", u64::from(h)),
-            ("HOTSPOT_X", signed(image.hotspot.0)),
-            ("HOTSPOT_Y", signed(image.hotspot.1)),
-        ];
-        for (name, value) in fields {
-            self.plane.set(request, name, value);
-        }
-    }
-}
-
 /// The mode the screen prefers, else the largest.
 fn best_mode(modes: &[Mode]) -> Option<Mode> {
     let preferred = modes
@@ -394,45 +452,22 @@ fn refresh_mhz(mode: &Mode) -> u32 {
     }
 }
 
-/// Manufacturer and model from the connector's EDID (VESA E-EDID 1.4); empty where it has none.
-fn edid_names(device: &Device, connector: connector::Handle) -> (String, String) {
-    let blob = device
-        .value(connector, "EDID")
-        .ok()
-        .flatten()
-        .filter(|blob| *blob != 0);
-    let edid = blob
-        .and_then(|blob| device.get_property_blob(blob).ok())
-        .unwrap_or_default();
-    (
-        edid_maker(&edid).unwrap_or_default(),
-        edid_model(&edid).unwrap_or_default(),
-    )
-}
-
-/// Three letters of five bits each.
-fn edid_maker(edid: &[u8]) -> Option<String> {
-    let packed = u16::from_be_bytes(edid.get(8..10)?.try_into().ok()?);
-    let letter = |shift: u16| match (packed >> shift & 31) as u8 {
-        n @ 1..=26 => Some(char::from(b'A' + n - 1)),
-        _ => None,
-    };
-    Some([letter(10)?, letter(5)?, letter(0)?].iter().collect())
-}
-
-/// The display product name among the four descriptors.
-fn edid_model(edid: &[u8]) -> Option<String> {
-    let descriptors = edid.get(54..126)?.chunks_exact(18);
-    let named = descriptors
-        .into_iter()
-        .find(|d| d.starts_with(&[0, 0, 0, 0xfc]))?;
-    let name = String::from_utf8_lossy(&named[5..]);
-    Some(
-        name.trim_end()
-            .chars()
-            .filter(|c| !c.is_control())
-            .collect(),
-    )
+/// A plane's properties while it shows a part of a framebuffer.
+fn fields(framebuffer: u32, crtc: u32, fit: Fit) -> [(&'static str, u64); 10] {
+    let [x, y, w, h] = fit.source.map(u64::from);
+    let signed = |value: i32| i64::from(value) as u64;
+    [
+        ("FB_ID", framebuffer.into()),
+        ("CRTC_ID", crtc.into()),
+        ("SRC_X", x),
+        ("SRC_Y", y),
+        ("SRC_W", w),
+        ("SRC_H", h),
+        ("CRTC_X", signed(fit.dst.x)),
+        ("CRTC_Y", signed(fit.dst.y)),
+        ("CRTC_W", signed(fit.dst.w)),
+        ("CRTC_H", signed(fit.dst.h)),
+    ]
 }
 
 #[cfg(test)]
@@ -440,15 +475,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edid_gives_names_and_any_bytes_do_no_harm() {
-        let mut edid = vec![0; 128];
-        edid[8..10].copy_from_slice(&(4u16 << 10 | 5 << 5 | 12).to_be_bytes());
-        edid[72..90].copy_from_slice(b"\0\0\0\xfc\0U2415\n       ");
-        assert_eq!(edid_maker(&edid).as_deref(), Some("DEL"));
-        assert_eq!(edid_model(&edid).as_deref(), Some("U2415"));
-        for length in 0..128 {
-            let _ = (edid_maker(&edid[..length]), edid_model(&edid[..length]));
-        }
-        assert_eq!(edid_maker(&[0xff; 128]), None);
+    fn plane_is_told_what_of_a_framebuffer_goes_where() {
+        let fit = Fit {
+            source: [1 << 16, 2 << 15, 64 << 16, 48 << 16],
+            dst: Rect {
+                x: -5,
+                y: 7,
+                w: 128,
+                h: 96,
+            },
+        };
+        let told = fields(31, 41, fit);
+        let value = |name| told.iter().find(|(known, _)| *known == name).unwrap().1;
+        assert_eq!((value("FB_ID"), value("CRTC_ID")), (31, 41));
+        assert_eq!((value("SRC_X"), value("SRC_Y")), (65536, 65536));
+        assert_eq!((value("SRC_W"), value("SRC_H")), (64 << 16, 48 << 16));
+        assert_eq!(value("CRTC_X") as i64, -5);
+        assert_eq!((value("CRTC_Y"), value("CRTC_W")), (7, 128));
     }
 }
