@@ -220,7 +220,10 @@ mod tests {
         h: 48,
     };
 
-    fn found(placement: &Placement) -> Option<([u32; 4], (i32, i32, i32, i32))> {
+    /// Whole pixels of the picture, and left, top, width and height on the output.
+    type Found = ([u32; 4], (i32, i32, i32, i32));
+
+    fn found(placement: &Placement) -> Option<Found> {
         let fit = fit(placement, FILM)?;
         let Rect { x, y, w, h } = fit.dst;
         Some((fit.source.map(|v| v >> 16), (x, y, w, h)))
