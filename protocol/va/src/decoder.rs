@@ -9,6 +9,8 @@
 //! The device decodes slices; headers are read here, and which pictures build on which is kept here.
 //! A surface that somebody still shows, or that later pictures build on, is not decoded into.
 
+#[cfg(any(test, feature = "oracle"))]
+pub mod oracle;
 mod parameters;
 mod references;
 
