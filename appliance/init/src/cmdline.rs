@@ -18,6 +18,8 @@ pub struct Cmdline {
     pub consoles: Vec<String>,
     /// `heliostat.shell=ttyS1`: a root shell there, if the image was built with one.
     pub shell: Option<String>,
+    /// `heliostat.decoder=software`, `auto`, or a render node: what decodes videos.
+    pub decoder: Option<String>,
     /// `heliostat.debug`: logs tell everything.
     pub debug: bool,
     /// `BOOTIF=01-52-54-00-00-00-0a`, as network boot loaders give it.
@@ -50,6 +52,7 @@ impl Cmdline {
             "heliostat.name" => take(&mut self.name, names::host_label(value)),
             "heliostat.console" => self.take_console(value),
             "heliostat.shell" => take(&mut self.shell, device(value)),
+            "heliostat.decoder" => take(&mut self.decoder, decoder(value)),
             "heliostat.debug" => {
                 self.debug = value != "0";
                 true
@@ -107,6 +110,15 @@ fn device(value: &str) -> Option<String> {
     sound.then(|| name.to_owned())
 }
 
+/// What decodes videos, as the client takes it.
+fn decoder(value: &str) -> Option<String> {
+    let node = value.strip_prefix("/dev/dri/renderD");
+    let is_node = node.is_some_and(|number| {
+        (1..4).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    (is_node || matches!(value, "auto" | "software")).then(|| value.to_owned())
+}
+
 fn take<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
     let sound = value.is_some();
     if sound {
@@ -151,7 +163,7 @@ mod tests {
         let key = format!("sha256:{}", "ab".repeat(32));
         let cmdline = Cmdline::parse(&format!(
             "BOOT_IMAGE=vmlinuz console=ttyS0 quiet heliostat.broker=10.77.0.1:4460,b.example heliostat.site_key={key} \
-             heliostat.name=desk-7 heliostat.console=ttyS0,115200 heliostat.debug BOOTIF=01-52-54-00-00-00-0A panic=5 \
+             heliostat.name=desk-7 heliostat.console=ttyS0,115200 heliostat.decoder=/dev/dri/renderD128 heliostat.debug BOOTIF=01-52-54-00-00-00-0A panic=5 \
              virtio-gpu.modeset=1 virtio_gpu.x=\"a b\"\n"
         ));
         assert_eq!(cmdline.brokers, ["10.77.0.1:4460", "b.example:4460"]);
@@ -159,6 +171,7 @@ mod tests {
         assert_eq!(cmdline.name.as_deref(), Some("desk-7"));
         assert_eq!(cmdline.consoles, ["ttyS0"]);
         assert!(cmdline.debug && cmdline.panic_given);
+        assert_eq!(cmdline.decoder.as_deref(), Some("/dev/dri/renderD128"));
         assert_eq!(cmdline.boot_mac.unwrap().to_string(), "52:54:00:00:00:0a");
         assert_eq!(cmdline.module_params["virtio_gpu"], "modeset=1 x=a b");
         assert!(cmdline.refused.is_empty());
@@ -174,7 +187,7 @@ mod tests {
         let cmdline = Cmdline::parse(&words.join(" "));
         assert!(cmdline.refused.is_empty(), "{:?}", cmdline.refused);
         let ours = |word: &&&str| word.starts_with("heliostat.");
-        assert_eq!(words.iter().filter(ours).count(), 6);
+        assert_eq!(words.iter().filter(ours).count(), 7);
         assert!(!cmdline.brokers.is_empty() && !cmdline.site_keys.is_empty());
         assert!(cmdline.name.is_some() && cmdline.shell.is_some() && cmdline.debug);
         assert!(!cmdline.consoles.is_empty() && cmdline.boot_mac.is_some());
@@ -185,7 +198,8 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_named() {
         let cmdline = Cmdline::parse(
-            "heliostat.broker=:1 heliostat.site_key=md5:00 heliostat.typo=1 heliostat.console=../x heliostat.name=-",
+            "heliostat.broker=:1 heliostat.site_key=md5:00 heliostat.typo=1 heliostat.console=../x heliostat.name=- \
+             heliostat.decoder=/dev/dri/../x",
         );
         assert_eq!(
             cmdline.refused,
@@ -194,7 +208,8 @@ mod tests {
                 "heliostat.site_key=md5:00",
                 "heliostat.typo=1",
                 "heliostat.console=../x",
-                "heliostat.name=-"
+                "heliostat.name=-",
+                "heliostat.decoder=/dev/dri/../x"
             ]
         );
         assert!(cmdline.brokers.is_empty() && cmdline.site_keys.is_empty());

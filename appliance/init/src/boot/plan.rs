@@ -157,13 +157,11 @@ fn network(facts: &Facts) -> ServiceSpec {
 }
 
 fn client(facts: &Facts) -> ServiceSpec {
-    own(
-        facts,
-        ServiceId::Client,
-        &["client", "--backend", "kms"],
-        "--state-fd",
-        0,
-    )
+    let mut args = vec!["client", "--backend", "kms"];
+    if let Some(decoder) = &facts.cmdline.decoder {
+        args.extend(["--decoder", decoder]);
+    }
+    own(facts, ServiceId::Client, &args, "--state-fd", 0)
 }
 
 fn udevd(path: &Path) -> ServiceSpec {
@@ -341,6 +339,13 @@ mod tests {
         assert_eq!(client.program, PathBuf::from("/proc/self/exe"));
         assert_eq!(client.args, ["client", "--backend", "kms"]);
         assert_eq!(client.channel_flag.as_deref(), Some("--state-fd"));
+        let asked = Facts {
+            cmdline: Cmdline::parse("heliostat.decoder=software"),
+            ..facts()
+        };
+        let plan = super::plan(&asked);
+        let args = &services(&plan)[1].args;
+        assert_eq!(args[3..], ["--decoder", "software"]);
     }
 
     #[test]
