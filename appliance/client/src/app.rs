@@ -91,8 +91,6 @@ pub struct Parts {
     pub layout: String,
     /// Makes proofs, where cards come through readers.
     pub prover: Option<Prover>,
-    /// What decodes videos, where it is not the processor.
-    pub decoder: Option<Arc<Device>>,
 }
 
 impl App {
@@ -118,12 +116,17 @@ impl App {
             kiosk_at_ns: None,
             ended: false,
             screen_shown: false,
-            decoder: parts.decoder,
+            decoder: None,
         };
         app.outputs_changed();
         app.connect();
         app.redraw();
         app
+    }
+
+    /// Attaches that begin from now on have their videos decoded by a device, where there is one.
+    pub fn use_decoder(&mut self, decoder: Option<Arc<Device>>) {
+        self.decoder = decoder;
     }
 
     /// Takes one event.

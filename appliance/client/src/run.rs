@@ -4,6 +4,7 @@ mod fd_loop;
 mod window_loop;
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use anyhow::Context;
 use heliostat_terminal_state::{Code, Stage, TerminalState};
@@ -47,14 +48,6 @@ fn start(
     devices: Option<Devices>,
     post: &Post,
 ) -> anyhow::Result<App> {
-    let decoder = match &args.decoder {
-        DecoderChoice::Software => {
-            tracing::info!("videos are decoded by the processor: so it was asked for");
-            None
-        }
-        DecoderChoice::Auto => Device::open_or_say_why(display.render_node().as_deref()),
-        DecoderChoice::Node(node) => Device::open_or_say_why(Some(node)),
-    };
     let net = Net::start(post.clone())?;
     let init = state
         .map(|socket| InitLink::open(socket, post.clone()))
@@ -70,7 +63,7 @@ fn start(
         }
         CardSource::Control => None,
     };
-    Ok(App::new(Parts {
+    let mut app = App::new(Parts {
         display,
         devices,
         net,
@@ -81,8 +74,21 @@ fn start(
         },
         layout: args.layout.clone(),
         prover,
-        decoder,
-    }))
+    });
+    // Drivers take their time, and the first screen is shown by now.
+    app.use_decoder(open_decoder(&args.decoder, &app.display));
+    Ok(app)
+}
+
+fn open_decoder(choice: &DecoderChoice, display: &Display) -> Option<Arc<Device>> {
+    match choice {
+        DecoderChoice::Software => {
+            tracing::info!("videos are decoded by the processor: so it was asked for");
+            None
+        }
+        DecoderChoice::Auto => Device::open_or_say_why(display.render_node().as_deref()),
+        DecoderChoice::Node(node) => Device::open_or_say_why(Some(node)),
+    }
 }
 
 /// What is known before anybody has said anything.

@@ -34,6 +34,9 @@ const WORK: usize = 3;
 /// A decoder is as much work as this, however small its picture.
 const SMALLEST_WORK: usize = 128 * 128;
 
+/// A device makes surfaces for each, which takes it longer.
+const DEVICE_WORK: usize = 512 * 512;
+
 /// What is wrong with a video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VideoError {
@@ -227,7 +230,8 @@ impl Videos {
             return Err(VideoError::Exists);
         }
         let rect = inside(rect, size).ok_or(VideoError::Outside)?;
-        self.charge(rect.area().max(SMALLEST_WORK))?;
+        let least = self.device.as_ref().map_or(SMALLEST_WORK, |_| DEVICE_WORK);
+        self.charge(rect.area().max(least))?;
         let used: usize = self.videos.values().map(|video| video.rect.area()).sum();
         if self.videos.len() >= self.most || used + rect.area() > self.most_pixels as usize {
             return Err(VideoError::OverBudget);

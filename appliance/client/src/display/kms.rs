@@ -142,7 +142,7 @@ impl Kms {
         let mut changed = !gone.is_empty();
         for screen in gone {
             info!(connector = screen.name(), "screen gone");
-            screen.close(&self.device);
+            screen.close(&self.device, &self.overlays);
         }
         for info in &connected {
             if self.screens.iter().any(|screen| screen.is_on(info)) {

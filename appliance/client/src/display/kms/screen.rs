@@ -134,7 +134,20 @@ impl Screen {
     }
 
     /// Gives everything back.
-    pub fn close(self, device: &Device) {
+    pub fn close(self, device: &Device, overlays: &[VideoPlane]) {
+        let held: Vec<&VideoPlane> = overlays
+            .iter()
+            .filter(|plane| self.has_plane(plane.caps.id))
+            .collect();
+        if !held.is_empty() {
+            // Another screen may want them, and nothing of a picture is to stay on them.
+            let mut request = AtomicModeReq::new();
+            for plane in held {
+                plane.properties.set(&mut request, "FB_ID", 0);
+                plane.properties.set(&mut request, "CRTC_ID", 0);
+            }
+            let _ = device.atomic_commit(AtomicCommitFlags::ALLOW_MODESET, request);
+        }
         self.buffers
             .into_iter()
             .for_each(|buffer| buffer.destroy(device));
