@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use heliostat_video::Size;
-use rustix::fs::{SeekFrom, fstat, seek};
+use rustix::fs::{SealFlags, SeekFrom, fcntl_get_seals, fstat, fstatfs, seek};
 
 use crate::abi::{self, PrimeSurfaceDescriptor, fourcc};
 use crate::sys::plain::zeroed;
@@ -86,6 +86,9 @@ pub enum Refused {
         /// Bytes of the buffer, as the kernel says.
         bytes: u64,
     },
+    /// Memory that its owner could take away from those who read it.
+    #[error("the memory of plane {0} could be taken away: it is no DMA-BUF, and not sealed")]
+    Unsteady(usize),
     /// Two planes in the same bytes.
     #[error("planes {0} and {1} overlap")]
     Overlap(usize, usize),
@@ -162,12 +165,12 @@ impl Format {
     }
 
     /// How many planes it has, compression aside.
-    fn planes(self) -> usize {
+    pub fn planes(self) -> usize {
         1 + usize::from(self.is_nv12)
     }
 
     /// Bytes of a row of a plane, and its rows.
-    fn extent(self, plane: usize, size: Size) -> (u32, u32) {
+    pub fn extent(self, plane: usize, size: Size) -> (u32, u32) {
         match (self.is_nv12, plane) {
             (false, _) => (size.w * 4, size.h),
             (true, 0) => (size.w, size.h),
@@ -183,6 +186,17 @@ pub fn name(code: u32) -> String {
         _ => '?',
     };
     code.to_le_bytes().map(readable).iter().collect()
+}
+
+/// `DMA_BUF_MAGIC` of the kernel's.
+const DMA_BUF_MAGIC: rustix::fs::FsWord = 0x444d_4142;
+
+/// Whether the memory of a descriptor stays as large as it is: that of a DMA-BUF, or of a memfd that is
+/// sealed against shrinking. Whoever reads any other file through a mapping is at its owner's mercy.
+pub fn is_steady(fd: BorrowedFd<'_>) -> bool {
+    let is_dmabuf = || fstatfs(fd).is_ok_and(|stat| stat.f_type == DMA_BUF_MAGIC);
+    let is_sealed = || fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
+    is_dmabuf() || is_sealed()
 }
 
 /// Asks the kernel for the buffer of each plane.
@@ -406,6 +420,20 @@ mod tests {
             let said = answer.unwrap_err().to_string();
             assert!(said.contains(word), "{said}");
         }
+    }
+
+    #[test]
+    fn memory_that_can_shrink_is_not_steady() {
+        let flags = rustix::fs::MemfdFlags::ALLOW_SEALING;
+        let memory = rustix::fs::memfd_create("test", flags).unwrap();
+        assert!(!is_steady(memory.as_fd()));
+        rustix::fs::fcntl_add_seals(&memory, SealFlags::GROW).unwrap();
+        assert!(!is_steady(memory.as_fd()));
+        rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK).unwrap();
+        assert!(is_steady(memory.as_fd()));
+        assert!(!is_steady(tempfile::tempfile().unwrap().as_fd()));
+        let (pipe, _other) = std::io::pipe().unwrap();
+        assert!(!is_steady(pipe.as_fd()));
     }
 
     #[test]

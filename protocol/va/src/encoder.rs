@@ -13,6 +13,8 @@
 mod imports;
 mod parameters;
 
+use std::time::Instant;
+
 use heliostat_video::syntax::{PictureParameters, SequenceParameters};
 use heliostat_video::{Encoded, Refused as RefusedUnit, Size, inspect, is_possible};
 
@@ -89,6 +91,16 @@ pub struct Encoder {
     path: EncodePath,
     settings: Settings,
     stream: Option<Stream>,
+    times: Option<Times>,
+}
+
+/// When a picture was worked on, for figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// The driver was about to be given its first picture: `vaBeginPicture` comes next.
+    pub given: Instant,
+    /// Its bytes were there.
+    pub coded: Instant,
 }
 
 impl Encoder {
@@ -104,12 +116,18 @@ impl Encoder {
             path: probe.plan_encoding(settings.size, bounded)?,
             settings,
             stream: None,
+            times: None,
         })
     }
 
     /// How it encodes.
     pub fn path(&self) -> &EncodePath {
         &self.path
+    }
+
+    /// When the last picture that came out well was worked on.
+    pub fn times(&self) -> Option<Times> {
+        self.times
     }
 
     /// From the next picture on, takes another rate, as far as the way of choosing quantizers that was
@@ -132,6 +150,7 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         out.clear();
+        self.times = None;
         let objects = dmabuf::look(picture)?;
         let (size, modifiers) = (self.settings.size, &self.path.modifiers);
         let (format, descriptor) = dmabuf::check(picture, &objects, size, modifiers)?;
@@ -151,6 +170,7 @@ impl Encoder {
             let rt_format = format.rt_format();
             self.display.import_surface(rt_format, &descriptor)
         });
+        let given = Instant::now();
         let encoded = match found {
             Ok(index) => stream.encode(&job, (index, format), key, out)?,
             Err(error) => {
@@ -159,6 +179,8 @@ impl Encoder {
             }
         };
         self.stream = Some(stream);
+        let coded = Instant::now();
+        self.times = Some(Times { given, coded });
         Ok(encoded)
     }
 

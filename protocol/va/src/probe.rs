@@ -10,7 +10,7 @@ use heliostat_video::Size;
 use heliostat_video::syntax::Profile;
 
 use crate::abi::{self, config_attrib, entrypoint, profile, surface_attrib};
-use crate::dmabuf::{FORMATS, LINEAR, NV12, name};
+use crate::dmabuf::{FORMATS, Format, LINEAR, NV12, name};
 use crate::library::{Config, Context, Display, Error};
 
 /// What is done with a profile.
@@ -352,6 +352,16 @@ impl Probe {
         })
     }
 
+    /// Formats of buffers that can be encoded in this way.
+    pub fn takes(&self, path: &EncodePath) -> Vec<Format> {
+        let reads = self.converter.as_ref().map(|converter| &converter.reads);
+        let is_read = |format: &Format| {
+            let said = reads.is_some_and(|reads| reads.is_empty() || reads.contains(&format.va));
+            format.is_nv12 || path.converts_from.is_some() && said
+        };
+        FORMATS.into_iter().filter(is_read).collect()
+    }
+
     /// How pictures of `size` will be decoded.
     pub fn plan_decoding(&self, size: Size) -> Result<DecodePath, NoPath> {
         let codecs = self.usable(size, |way| way == Way::Decode)?;
@@ -568,6 +578,27 @@ mod tests {
             said.contains("constant quantizer, all headers ours; NV12 only"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn only_what_is_converted_is_taken_beside_nv12() {
+        let all = abi::RC_CQP | abi::RC_VBR;
+        let mut probe = probe(vec![codec(Profile::Main, Way::Encode, all, PACKED)]);
+        let takes = |probe: &Probe| {
+            let path = probe.plan_encoding(SIZE, true).unwrap();
+            let formats = probe.takes(&path).into_iter();
+            formats.map(|format| name(format.drm)).collect::<Vec<_>>()
+        };
+        assert_eq!(takes(&probe), ["NV12"]);
+        probe.converter = Some(Converter {
+            formats: Vec::new(),
+            reads: vec![abi::fourcc(b"BGRX")],
+            writes: Vec::new(),
+            standards: Vec::new(),
+        });
+        assert_eq!(takes(&probe), ["NV12", "XR24"]);
+        probe.converter.as_mut().unwrap().reads.clear();
+        assert_eq!(takes(&probe), ["NV12", "XR24", "AR24", "XB24", "AB24"]);
     }
 
     #[test]
