@@ -45,6 +45,8 @@ pub struct SessionStats {
     /// How long changes took from their commit until the link had the frame that brings the last of
     /// them, waiting for the terminal included. Counts nothing in sessions that do not say.
     pub commit_to_link: EncodeStats,
+    /// Films, and buffers of GPUs.
+    pub films: FilmStats,
     /// Private memory in bytes.
     pub private_bytes: u64,
     /// The present attach, if there is one.
@@ -64,6 +66,28 @@ pub struct EncodeStats {
     /// How many frames took at most each of [`ENCODE_BOUNDS_US`] and longer than the one before,
     /// and last how many took longer than all. Empty in sessions that do not count them.
     pub counts: Vec<u64>,
+}
+
+/// What became of films' pictures, from the session's start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FilmStats {
+    /// Those that hardware has encoded, from their clients' buffers.
+    pub by_hardware: u64,
+    /// Those that were encoded in software.
+    pub by_processor: u64,
+    /// How often the hardware has failed.
+    pub failures: u64,
+    /// Bytes of pixels that the processor has read of clients' DMA-BUFs: none while hardware has them.
+    pub read_bytes: u64,
+    /// Median of the last times from a client's commit to the hardware's driver, in microseconds.
+    pub commit_to_encoder_p50_us: Option<u32>,
+    /// 99th percentile of the same.
+    pub commit_to_encoder_p99_us: Option<u32>,
+    /// Median of the last times from the hardware's bytes to a frame on its way, in microseconds.
+    pub coded_to_link_p50_us: Option<u32>,
+    /// 99th percentile of the same.
+    pub coded_to_link_p99_us: Option<u32>,
 }
 
 /// How a session link is doing.

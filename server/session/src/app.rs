@@ -37,6 +37,7 @@ use crate::children::Children;
 use crate::config::Config;
 use crate::content::MotionRoom;
 use crate::cursor::Cursors;
+use crate::gpu::Gpu;
 use crate::idle::{Idle, Locking};
 use crate::input::InputState;
 use crate::layouts::LayoutFile;
@@ -82,6 +83,9 @@ pub enum Event {
 /// The compositor's state.
 pub struct App {
     pub(crate) handle: DisplayHandle,
+    pub(crate) event_loop: LoopHandle<'static, Self>,
+    /// Fences of clients' buffers that are waited for.
+    pub(crate) fences: usize,
     pub(crate) config: Config,
     pub(crate) protocols: Protocols,
     pub(crate) seat_state: SeatState<Self>,
@@ -104,6 +108,7 @@ pub struct App {
     pub(crate) squeeze: Squeeze,
     pub(crate) motion_room: MotionRoom,
     pub(crate) videos: Videos,
+    pub(crate) gpu: Gpu,
     pub(crate) events: channel::Sender<Event>,
     pub(crate) dirty: Dirty,
     /// When the first of the changes was committed that the link has not all got.
@@ -201,7 +206,8 @@ impl Session {
         let (events, receiver) = channel::channel();
         let mut children = Children::new(wayland_display, events.clone());
         children.set_environment(&config.environment);
-        let mut app = App::new(display.handle(), config, broker, children, events.clone())?;
+        let loops = (handle.clone(), display.handle());
+        let mut app = App::new(loops, config, broker, children, events.clone())?;
         app.layouts = LayoutFile::of(wayland_display);
         app.tell_layout();
         let wayland_display = wayland_display.to_owned();
@@ -273,14 +279,15 @@ fn watch_clients(handle: &LoopHandle<'static, App>, display: Display<App>) -> an
 
 impl App {
     fn new(
-        handle: DisplayHandle,
+        (event_loop, handle): (LoopHandle<'static, Self>, DisplayHandle),
         config: Config,
         broker: UnboundedSender<FromSession>,
         children: Children,
         events: channel::Sender<Event>,
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
-        let protocols = Protocols::new(&handle);
+        let gpu = Gpu::open(&config.render_node);
+        let protocols = Protocols::new(&handle, &gpu);
         let mut seat_state = SeatState::new();
         let mut seat = seat_state.new_wl_seat(&handle, "seat0");
         let keyboard = InputState::keyboard(&mut seat, &config)?;
@@ -291,6 +298,8 @@ impl App {
         let mut app = Self {
             cursors: Cursors::new(&config),
             input: InputState::new(&config),
+            event_loop,
+            fences: 0,
             handle,
             config,
             protocols,
@@ -312,6 +321,7 @@ impl App {
             squeeze,
             motion_room: MotionRoom::default(),
             videos: Videos::default(),
+            gpu,
             events,
             dirty: Dirty::default(),
             committed: None,

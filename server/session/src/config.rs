@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tracing::warn;
 
+use crate::gpu::RenderNode;
 use crate::keys::Shortcuts;
 
 /// Bytes of a file: more is no session.toml.
@@ -40,6 +41,8 @@ pub struct Config {
     /// No pixel is ever shown otherwise than it was drawn: no films as videos, no likenesses of
     /// photographs.
     pub always_exact: bool,
+    /// The graphics device that encodes films and whose buffers clients may use.
+    pub render_node: RenderNode,
     /// Whether X11 programs find a display, where Xwayland is installed.
     pub xwayland: bool,
     /// The keyboard.
@@ -90,6 +93,7 @@ impl Default for Config {
             launcher: None,
             locker: None,
             always_exact: false,
+            render_node: RenderNode::default(),
             xwayland: true,
             keyboard: Keyboard::default(),
             cursor: Cursor::default(),

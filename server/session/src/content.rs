@@ -200,13 +200,7 @@ impl Content {
     /// Copies the pixels of `area`, clipped to the layer. `row` is asked for the pixels of a row from
     /// (x, y) on, and answers whether it could fill it.
     pub fn update(&mut self, area: Rect, mut row: impl FnMut(u32, u32, &mut [u32]) -> bool) {
-        let whole = Rect {
-            x: 0,
-            y: 0,
-            w: self.size.w,
-            h: self.size.h,
-        };
-        let Some(area) = whole.intersection(area) else {
+        let Some(area) = self.whole().intersection(area) else {
             return;
         };
         let mut moving = std::mem::take(&mut self.moving);
@@ -220,7 +214,7 @@ impl Content {
         };
         let mut line = vec![0; area.w as usize];
         // Copies want whole bases.
-        self.drawn = if pass.is_some() { whole } else { area };
+        self.drawn = if pass.is_some() { self.whole() } else { area };
         let Some(mut pass) = pass else {
             // Row by row and not cell by cell: rows lie together in memory.
             for y in area.y..area.y + area.h {
@@ -407,6 +401,15 @@ impl Content {
 
     fn view(&self) -> PixelsRef<'_> {
         whole_view(&self.pixels, self.size)
+    }
+
+    pub(crate) fn whole(&self) -> Rect {
+        Rect {
+            x: 0,
+            y: 0,
+            w: self.size.w,
+            h: self.size.h,
+        }
     }
 
     /// Bits that are set in every pixel.

@@ -198,6 +198,7 @@ impl App {
         }
         let is_playing = |video, layer| playing.get(&video) == Some(&layer);
         let part = self.videos.part(is_playing, room);
+        self.counters.films.left(&part.coded);
         for surface in self.surfaces.all_mut() {
             let content = &mut surface.content;
             if content

@@ -8,6 +8,10 @@
 //! Nothing is composed here: each surface is a layer whose changed tiles are sent ([`content`]),
 //! and a frame says what else has changed ([`scene`]).
 #![deny(unsafe_code)]
+#![cfg_attr(
+    not(feature = "gpu"),
+    allow(dead_code, reason = "what films by hardware need has no user then")
+)]
 
 mod allowance;
 mod answers;
@@ -20,9 +24,11 @@ pub mod config;
 pub mod content;
 mod cursor;
 mod desk;
+mod direct;
 mod few;
 mod focus;
 mod frames;
+pub mod gpu;
 mod healing;
 mod idle;
 mod input;

@@ -2,6 +2,7 @@
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -9,6 +10,7 @@ use clap::Parser;
 use heliostat_control::hex::Hex;
 use heliostat_session::app::{Event, Session};
 use heliostat_session::config::Config;
+use heliostat_session::gpu;
 use heliostat_session::link::{self, LinkOptions};
 use heliostat_session::{memory, x11};
 use heliostat_wire::id::SessionId;
@@ -19,8 +21,8 @@ use tracing_subscriber::EnvFilter;
 #[command(version)]
 struct Arguments {
     /// The session's id: 32 hex digits.
-    #[arg(long)]
-    id: Hex<16>,
+    #[arg(long, required_unless_present = "check_gpu")]
+    id: Option<Hex<16>>,
     /// The inherited descriptor on which the broker connects.
     #[arg(long)]
     control_fd: Option<RawFd>,
@@ -34,6 +36,14 @@ struct Arguments {
     /// kiosks and desktops that a policy names.
     #[arg(long, value_name = "TOML")]
     site: Option<String>,
+    /// The graphics device, in place of what session.toml says: auto, off, or a render node such as
+    /// /dev/dri/renderD128.
+    #[arg(long, value_name = "NODE")]
+    render_node: Option<String>,
+    /// Say which graphics device would be used, what it offers and what films will go by, and exit:
+    /// with 0 where it is the hardware.
+    #[arg(long)]
+    check_gpu: bool,
 }
 
 fn ports(text: &str) -> Result<(u16, u16), String> {
@@ -48,7 +58,7 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
     }
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     if x11::shim::is_meant(std::env::args_os().next().as_ref()) {
         return Err(x11::shim::become_xwayland());
     }
@@ -65,6 +75,20 @@ fn main() -> anyhow::Result<()> {
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
+    let mut config = Config::load(arguments.config.as_deref(), arguments.site.as_deref())?;
+    if let Some(node) = arguments.render_node {
+        config.render_node = node.into();
+    }
+    if arguments.check_gpu {
+        let (said, is_taken) = gpu::check(&config.render_node);
+        print!("{said}");
+        return Ok(if is_taken {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
+    }
+    let id = arguments.id.context("--id is missing")?;
     let control = match arguments.control_fd {
         None => None,
         Some(fd) => match heliostat_session::take_inherited(fd) {
@@ -72,14 +96,13 @@ fn main() -> anyhow::Result<()> {
             None => bail!("--control-fd {fd}: the broker has left no such descriptor"),
         },
     };
-    let config = Config::load(arguments.config.as_deref(), arguments.site.as_deref())?;
     // The links start once the socket has its name; words before that wait.
     let (early, early_words) = tokio::sync::mpsc::unbounded_channel();
     drop(early_words);
     let mut session = Session::new(config, early)?;
     let events = session.events.clone();
     let options = LinkOptions {
-        session: SessionId(arguments.id.0),
+        session: SessionId(id.0),
         person: std::env::var("USER").unwrap_or_default(),
         ports: arguments.ports,
         wayland_display: session.wayland_display.clone(),
@@ -89,5 +112,5 @@ fn main() -> anyhow::Result<()> {
     session.set_broker(links.broker.clone());
     session.run()?;
     links.finish();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -160,6 +160,7 @@ impl App {
     /// How things are.
     pub(crate) fn stats(&mut self, now: Instant) -> SessionStats {
         let mut stats = self.counters.stats(now);
+        stats.films.read_bytes = self.surfaces.buffers.read_bytes();
         stats.windows = self.windows.mapped() as u32;
         stats.clients = self.client_count();
         let dirty_tiles = self.dirty_tiles();

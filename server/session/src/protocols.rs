@@ -3,6 +3,8 @@
 mod compositor;
 mod constraints;
 mod decoration;
+#[cfg(feature = "gpu")]
+mod dmabuf;
 mod foreign_toplevel;
 mod idle;
 mod layer_shell;
@@ -42,6 +44,7 @@ pub use selection::Offered;
 pub use session_lock::Lock;
 
 use crate::app::App;
+use crate::gpu::Gpu;
 
 /// The state that each protocol keeps.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ pub struct Protocols {
     pub(crate) data_control: DataControlState,
     pub(crate) xwayland_shell: XWaylandShellState,
     pub(crate) session_lock: SessionLockManagerState,
+    #[cfg(feature = "gpu")]
+    pub(crate) dmabuf: smithay::wayland::dmabuf::DmabufState,
     /// Those that need no looking after.
     _others: Others,
 }
@@ -81,12 +86,18 @@ const CLOCK: u32 = 1;
 
 impl Protocols {
     /// Announces all of them.
-    pub fn new(handle: &DisplayHandle) -> Self {
+    #[cfg_attr(
+        not(feature = "gpu"),
+        expect(unused_variables, reason = "there is no device")
+    )]
+    pub fn new(handle: &DisplayHandle, gpu: &Gpu) -> Self {
         let primary_selection = PrimarySelectionState::new::<App>(handle);
         foreign_toplevel::announce(handle);
         Self {
             compositor: CompositorState::new_v6::<App>(handle),
             shm: ShmState::new::<App>(handle, []),
+            #[cfg(feature = "gpu")]
+            dmabuf: dmabuf::announce(handle, gpu),
             xdg_shell: XdgShellState::new::<App>(handle),
             layer_shell: WlrLayerShellState::new::<App>(handle),
             data_device: DataDeviceState::new::<App>(handle),

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use heliostat_control::stats::{ENCODE_BOUNDS_US, EncodeStats, SessionStats};
+use heliostat_control::stats::{ENCODE_BOUNDS_US, EncodeStats, FilmStats, SessionStats};
+
+use crate::videos::Times;
 
 /// Samples that are remembered.
 const KEPT: usize = 512;
@@ -50,6 +52,8 @@ pub struct Counters {
     pub encode: EncodeTimes,
     /// From the first commit whose changes were not sent until the link had the last of them.
     pub commit_to_link: EncodeTimes,
+    /// Pictures of films.
+    pub films: FilmCounters,
 }
 
 impl Counters {
@@ -65,6 +69,7 @@ impl Counters {
             cells_wrong: 0,
             encode: EncodeTimes::default(),
             commit_to_link: EncodeTimes::default(),
+            films: FilmCounters::default(),
         }
     }
 
@@ -82,6 +87,7 @@ impl Counters {
             cells_wrong: self.cells_wrong,
             encode: self.encode.stats(),
             commit_to_link: self.commit_to_link.stats(),
+            films: self.films.stats(),
             private_bytes: private_bytes().unwrap_or_default(),
             ..SessionStats::default()
         }
@@ -99,7 +105,7 @@ pub struct EncodeTimes {
 impl EncodeTimes {
     /// Adds a frame's time.
     pub fn add(&mut self, took: Duration) {
-        let us = took.as_micros().min(u128::from(u32::MAX)) as u32;
+        let us = micros(took);
         let bucket = ENCODE_BOUNDS_US.partition_point(|bound| *bound < us);
         self.last.add(us);
         self.sum_us += u64::from(us);
@@ -115,6 +121,57 @@ impl EncodeTimes {
             counts: self.counts.to_vec(),
         }
     }
+}
+
+/// What became of films' pictures, and how long those of the hardware took.
+#[derive(Debug, Default)]
+pub struct FilmCounters {
+    by_hardware: u64,
+    by_processor: u64,
+    failures: u64,
+    commit_to_encoder: Percentiles,
+    coded_to_link: Percentiles,
+}
+
+impl FilmCounters {
+    /// A picture was encoded; only those of the hardware have times.
+    pub fn encoded(&mut self, times: Option<Times>) {
+        let Some(times) = times else {
+            self.by_processor += 1;
+            return;
+        };
+        self.by_hardware += 1;
+        self.commit_to_encoder.add(micros(times.commit_to_encoder));
+    }
+
+    /// The hardware has failed.
+    pub fn failed(&mut self) {
+        self.failures += 1;
+    }
+
+    /// Pictures that were encoded then go to the link.
+    pub fn left(&mut self, coded: &[Instant]) {
+        let waited = coded.iter().map(Instant::elapsed);
+        waited.for_each(|waited| self.coded_to_link.add(micros(waited)));
+    }
+
+    /// As the broker wants it.
+    pub fn stats(&self) -> FilmStats {
+        FilmStats {
+            by_hardware: self.by_hardware,
+            by_processor: self.by_processor,
+            failures: self.failures,
+            commit_to_encoder_p50_us: self.commit_to_encoder.at(50),
+            commit_to_encoder_p99_us: self.commit_to_encoder.at(99),
+            coded_to_link_p50_us: self.coded_to_link.at(50),
+            coded_to_link_p99_us: self.coded_to_link.at(99),
+            ..FilmStats::default()
+        }
+    }
+}
+
+fn micros(time: Duration) -> u32 {
+    time.as_micros().min(u128::from(u32::MAX)) as u32
 }
 
 /// Memory of this process that it shares with no other.

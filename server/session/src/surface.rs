@@ -1,6 +1,9 @@
 //! Surfaces: what each commit leaves of a client's buffer.
 
+mod lending;
+
 use std::collections::HashMap;
+use std::time::Instant;
 
 use heliostat_tiles::Rect as TileRect;
 use heliostat_wire::id::LayerId;
@@ -23,8 +26,12 @@ use smithay::wayland::viewporter::{ViewportCachedState, ensure_viewport_valid};
 use tracing::warn;
 
 use crate::content::{Content, Hint};
+use crate::direct::Direct;
+use crate::gpu::Buffers;
 use crate::sys;
 use crate::x11;
+
+pub use lending::Newest;
 
 /// Pixels that one surface may have: 8192×8192.
 const MAX_SURFACE_PIXELS: u64 = 1 << 26;
@@ -78,11 +85,30 @@ pub struct Surface {
     pub content: Content,
     /// How they are shown.
     pub view: View,
+    /// Whether its buffers are read, or go to the encoder.
+    pub direct: Direct,
+    /// Its newest buffer, where it is kept.
+    pub newest: Option<Newest>,
+}
+
+impl Surface {
+    /// A surface whose `content` is shown as it is.
+    pub fn new(client: Option<ClientId>, content: Content) -> Self {
+        Self {
+            client,
+            view: View::whole(content.size()),
+            content,
+            direct: Direct::default(),
+            newest: None,
+        }
+    }
 }
 
 /// All surfaces with pixels.
 #[derive(Debug, Default)]
 pub struct Surfaces {
+    /// Buffers of GPUs that clients have.
+    pub buffers: Buffers,
     surfaces: HashMap<ObjectId, Surface>,
     layers: u32,
     pixels: u64,
@@ -172,19 +198,18 @@ impl Surfaces {
         match attributes.buffer.take() {
             Some(BufferAssignment::Removed) => changes.layout = self.remove(surface),
             Some(BufferAssignment::NewBuffer(buffer)) => {
-                let damage = Attached {
+                let attached = Attached {
                     damage,
                     scale: attributes.buffer_scale,
                     plain: is_plain(states, attributes) && shrunk == 1.0,
                 };
-                match self.read(surface, &buffer, damage) {
+                match self.take(surface, &buffer, attached) {
                     Ok(reshaped) => {
                         changes.pixels = true;
                         changes.layout |= reshaped;
                     }
                     Err(refused) => refuse(surface, refused),
                 }
-                buffer.release();
             }
             None => {}
         }
@@ -197,6 +222,21 @@ impl Surfaces {
         changes
     }
 
+    /// Takes a buffer's pixels, or the buffer. It is given back when nobody needs it any more.
+    fn take(
+        &mut self,
+        surface: &WlSurface,
+        buffer: &WlBuffer,
+        attached: Attached,
+    ) -> Result<bool, Refused> {
+        if let Some(loan) = self.buffers.lend(buffer) {
+            return self.take_loan(surface, loan, &attached, Instant::now());
+        }
+        let read = self.read(surface, buffer, attached);
+        buffer.release();
+        read
+    }
+
     fn read(
         &mut self,
         surface: &WlSurface,
@@ -207,8 +247,10 @@ impl Surfaces {
             let [r, g, b, a] = colour.rgba8888();
             let pixel = u32::from_be_bytes([a, r, g, b]);
             let size = Size { w: 1, h: 1 };
-            let (content, reshaped) = self.shaped(surface, size, true)?;
-            content.update(whole(size), |_, _, run| {
+            let (known, reshaped) = self.shaped(surface, size, true)?;
+            known.content.end_loan();
+            known.newest = None;
+            known.content.update(whole(size), |_, _, run| {
                 run.fill(pixel);
                 true
             });
@@ -222,10 +264,13 @@ impl Surfaces {
             };
             let (w, h) = (memory.data.width, memory.data.height);
             let size = size_of(w, h).ok_or(Refused::TooLarge(w, h))?;
-            let (content, reshaped) = self.shaped(surface, size, alpha)?;
+            let (known, reshaped) = self.shaped(surface, size, alpha)?;
+            let all = reshaped || known.is_behind();
+            known.content.end_loan();
+            known.newest = None;
             let mut whole_memory = true;
-            for rect in attached.rects(size, reshaped) {
-                content.update(rect, |x, y, run| {
+            for rect in attached.rects(size, all) {
+                known.content.update(rect, |x, y, run| {
                     whole_memory = whole_memory && memory.read(x, y, run);
                     whole_memory
                 });
@@ -239,13 +284,13 @@ impl Surfaces {
         .unwrap_or(Err(Refused::BadFormat))
     }
 
-    /// The content of a surface, made to have this size and kind, and whether it had another.
+    /// A surface whose content is made to have this size and kind, and whether it had another.
     fn shaped(
         &mut self,
         surface: &WlSurface,
         size: Size,
         alpha: bool,
-    ) -> Result<(&mut Content, bool), Refused> {
+    ) -> Result<(&mut Surface, bool), Refused> {
         let known = self
             .surfaces
             .get(&surface.id())
@@ -269,14 +314,10 @@ impl Surfaces {
         let entry = self
             .surfaces
             .entry(surface.id())
-            .or_insert_with(|| Surface {
-                client,
-                content: Content::new(layer, size, alpha),
-                view: View::whole(size),
-            });
+            .or_insert_with(|| Surface::new(client, Content::new(layer, size, alpha)));
         let reshaped = known != Some(size) || entry.content.alpha() != alpha;
         entry.content.reshape(size, alpha);
-        Ok((&mut entry.content, reshaped))
+        Ok((entry, reshaped))
     }
 }
 

@@ -1,5 +1,8 @@
 //! The unsafe parts: memory that clients may change under us, and descriptors that were inherited.
 
+#[cfg(feature = "gpu")]
+mod mapping;
+
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,6 +11,9 @@ use smithay::reexports::calloop::generic::NoIoDrop;
 use smithay::reexports::wayland_server::Display;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::wayland::shm::{BufferAccessError, BufferData, with_buffer_contents};
+
+#[cfg(feature = "gpu")]
+pub use mapping::Mapping;
 
 /// Bytes of a pixel in every format that is taken.
 const PIXEL: usize = 4;

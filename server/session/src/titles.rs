@@ -137,11 +137,7 @@ impl App {
         };
         let layer = self.surfaces.next_layer();
         let title = self.titles.0.entry(id).or_insert_with(|| Title {
-            surface: Surface {
-                client: None,
-                content: Content::new(layer, size, false),
-                view: view.clone(),
-            },
+            surface: Surface::new(None, Content::new(layer, size, false)),
             drawn: drawn.clone(),
         });
         title.surface.content.reshape(size, false);

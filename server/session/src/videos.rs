@@ -10,7 +10,19 @@
 //! taken only when the one before has left, so that a slow link or a slow processor means fewer
 //! pictures and never older ones. Access units build on each other: all of them go out,
 //! in order, or the video ends.
+//!
+//! Where the hardware encodes (`lending.rs`, `hardware.rs`), a picture is a client's buffer, which is
+//! not given back meanwhile. What the hardware does not encode the processor does.
 
+#[cfg(feature = "gpu")]
+mod hardware;
+#[cfg(feature = "gpu")]
+mod lending;
+#[cfg(not(feature = "gpu"))]
+#[path = "videos/without.rs"]
+mod lending;
+#[cfg(feature = "gpu")]
+mod quantizer;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -26,13 +38,13 @@ use tracing::{debug, warn};
 
 use crate::app::App;
 use crate::content::{Content, Playing};
+use crate::gpu::Loan;
+use lending::Hardware;
 use worker::{Job, Worker};
-
-pub use worker::Done;
 
 /// Videos at once: each takes a good part of a core.
 const MOST: usize = 4;
-/// Pixels of all their pictures: more than this takes the processor longer than a picture lasts.
+/// Pixels of all pictures that the processor encodes: more than this takes the processor longer than a picture lasts.
 const MOST_PIXELS: usize = 1920 * 1200;
 /// The part of a link that films may use, in percent.
 const SHARE: u64 = 60;
@@ -49,8 +61,64 @@ pub struct Videos {
     last: u32,
     open: BTreeMap<VideoId, Open>,
     worker: Option<Worker>,
+    hardware: Hardware,
     most: usize,
     most_pixels: usize,
+}
+
+/// Who encodes a film.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coder {
+    Processor,
+    Hardware,
+}
+
+/// A picture that was encoded.
+#[derive(Debug)]
+pub struct Done {
+    /// Of which video.
+    pub video: VideoId,
+    /// Its access unit, empty where the picture was left out; or why there is none.
+    pub unit: Result<Vec<u8>, Failure>,
+    /// The memory of its pixels, where it is ours.
+    pub pixels: Option<Vec<u32>>,
+    /// How long it took, where that is of interest.
+    pub times: Option<Times>,
+}
+
+impl Done {
+    /// Of a video, without more.
+    fn of(video: VideoId, unit: Result<Vec<u8>, Failure>) -> Self {
+        Self {
+            video,
+            unit,
+            pixels: None,
+            times: None,
+        }
+    }
+}
+
+/// How long a picture took on its way through the hardware.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// From its client's commit to the driver.
+    pub commit_to_encoder: Duration,
+    /// When its bytes were there.
+    pub coded: Instant,
+}
+
+/// Why a picture was not encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The encoder in software does not do it.
+    #[error("a film is not encoded: {0}")]
+    Processor(String),
+    /// The hardware does not do it from such a buffer.
+    #[error("the hardware does not take a film's buffers, they are read: {0}")]
+    Buffer(String),
+    /// The hardware fails.
+    #[error("the hardware fails, a film is encoded by the processor: {0}")]
+    Device(String),
 }
 
 /// A film that is encoded.
@@ -62,6 +130,9 @@ struct Open {
     told: bool,
     /// When the terminal's decoder failed last.
     failed: Option<Instant>,
+    coder: Coder,
+    /// The next picture is to build on none.
+    key: bool,
     stage: Stage,
 }
 
@@ -69,10 +140,10 @@ struct Open {
 enum Stage {
     /// The next picture can be taken.
     Free,
-    /// A picture is being encoded.
-    Encoding,
-    /// An access unit waits for a frame, from this byte on.
-    Ready(Vec<u8>, usize),
+    /// A picture is being encoded, which is in this buffer where it is a client's.
+    Encoding { _buffer: Option<Loan> },
+    /// An access unit waits for a frame, from this byte on. It is there since then.
+    Ready(Vec<u8>, usize, Option<Instant>),
 }
 
 /// What a frame has of films.
@@ -86,6 +157,8 @@ pub struct Part {
     pub units: Vec<u8>,
     /// Videos whose picture is whole with this frame.
     pub shown: Vec<VideoId>,
+    /// When those of them were encoded that came from the hardware.
+    pub coded: Vec<Instant>,
 }
 
 impl Videos {
@@ -93,22 +166,34 @@ impl Videos {
     pub fn reset(&mut self, capabilities: Option<&Capabilities>) {
         self.open.clear();
         self.worker = None;
+        self.hardware = Hardware::default();
         let (most, pixels) = capabilities.map_or((0, 0), |capabilities| {
             (capabilities.max_videos, capabilities.max_video_pixels)
         });
         self.most = MOST.min(most as usize);
-        self.most_pixels = MOST_PIXELS.min(pixels as usize);
+        self.most_pixels = pixels as usize;
     }
 
-    fn has_room(&self, rect: Rect) -> bool {
-        let size = size_of(rect);
-        let used: usize = self.open.values().map(|open| open.rect.area()).sum();
-        self.open.len() < self.most
-            && used + rect.area() <= self.most_pixels
-            && heliostat_video::is_possible(size)
+    /// Whether there is room for one more, when `before` has gone.
+    fn has_room(&self, rect: Rect, coder: Coder, before: Option<VideoId>) -> bool {
+        let others = self.open.iter();
+        let others = others.filter(|(video, _)| Some(**video) != before);
+        let (mut count, mut pixels, mut by_processor) = (0, rect.area(), 0);
+        for (_, open) in others {
+            count += 1;
+            pixels += open.rect.area();
+            by_processor += match open.coder {
+                Coder::Processor => open.rect.area(),
+                Coder::Hardware => 0,
+            };
+        }
+        count < self.most
+            && pixels <= self.most_pixels
+            && (coder == Coder::Hardware || by_processor + rect.area() <= MOST_PIXELS)
+            && heliostat_video::is_possible(size_of(rect))
     }
 
-    fn open(&mut self, layer: LayerId, rect: Rect) -> VideoId {
+    fn open(&mut self, layer: LayerId, rect: Rect, coder: Coder) -> VideoId {
         self.last += 1;
         let video = VideoId(self.last);
         let open = Open {
@@ -116,6 +201,8 @@ impl Videos {
             rect,
             told: false,
             failed: None,
+            coder,
+            key: false,
             stage: Stage::Free,
         };
         self.open.insert(video, open);
@@ -139,13 +226,13 @@ impl Videos {
     }
 
     /// An access unit is there. Returns false where its film is not open any more.
-    fn done(&mut self, video: VideoId, unit: Vec<u8>) -> bool {
+    fn done(&mut self, video: VideoId, unit: Vec<u8>, coded: Option<Instant>) -> bool {
         let Some(open) = self.open.get_mut(&video) else {
             return false;
         };
         open.stage = match unit.is_empty() {
             true => Stage::Free,
-            false => Stage::Ready(unit, 0),
+            false => Stage::Ready(unit, 0, coded),
         };
         true
     }
@@ -160,6 +247,7 @@ impl Videos {
                 // A thread that is gone has no encoders either.
                 let worker = self.worker.as_ref();
                 let _ = worker.map(|worker| worker.send(Job::End(*video)));
+                self.hardware.end(*video);
                 if open.told {
                     part.before.push(SceneOp::EndVideo { video: *video });
                 }
@@ -168,7 +256,7 @@ impl Videos {
         });
         let mut room = usize::try_from(room).unwrap_or(usize::MAX);
         for (video, open) in &mut self.open {
-            let Stage::Ready(unit, from) = &mut open.stage else {
+            let Stage::Ready(unit, from, coded) = &mut open.stage else {
                 continue;
             };
             if room == 0 {
@@ -192,8 +280,10 @@ impl Videos {
             room -= piece.len();
             *from += piece.len();
             if last {
-                open.stage = Stage::Free;
+                part.coded.extend(coded.take());
                 part.shown.push(*video);
+                self.hardware.give_back(std::mem::take(unit));
+                open.stage = Stage::Free;
             }
         }
         part
@@ -207,12 +297,18 @@ impl Videos {
 }
 
 impl App {
-    /// Finds films, and gives their newest pictures to the encoder.
+    /// Finds films, and gives their newest pictures to the encoders.
     pub(crate) fn tend_films(&mut self, now: Instant) {
+        #[cfg(feature = "gpu")]
+        self.videos.forget(self.surfaces.buffers.take_gone());
         let Some(terminal) = &self.terminal else {
-            return;
+            return self.settle_loans(now);
         };
         let rate = terminal.carries(Duration::from_secs(1));
+        let shows = |layer| {
+            let mut outputs = terminal.told.outputs.values();
+            outputs.any(|output| output.stack.iter().any(|placed| placed.layer == layer))
+        };
         let mut lost = None;
         for surface in self.surfaces.all_mut() {
             let content = &mut surface.content;
@@ -220,11 +316,30 @@ impl App {
                 .playing()
                 .is_some_and(|playing| !self.videos.is_free(playing.video));
             self.dirty.pixels |= content.look_for_films(is_busy, now);
-            if let Some(rect) = content.found_film() {
-                self.videos.take_up(content, rect, now);
+            self.dirty.pixels |= surface.settle_loan();
+            surface.let_go_if_due(now);
+            if surface.newest.is_some() && shows(surface.content.layer()) {
+                let size = surface.content.size();
+                let mut screens = self.desk.screens().iter();
+                let fills = screens.any(|screen| screen.size == size);
+                self.videos.lend(surface, fills, &mut self.gpu, now);
+            }
+            let content = &mut surface.content;
+            if let Some(rect) = content.found_film().filter(|_| !content.is_lent()) {
+                let before = content.playing().map(|playing| playing.video);
+                self.videos.take_up(content, rect, before, now);
             }
             let is_free = |playing: &Playing| self.videos.is_free(playing.video);
             if !content.playing().is_some_and(is_free) {
+                continue;
+            }
+            if content.is_lent() {
+                let hardware = (&self.gpu, &self.events);
+                if !self.videos.give(surface, rate, hardware, now) {
+                    surface.content.end_video();
+                    surface.settle_loan();
+                    self.dirty.pixels = true;
+                }
                 continue;
             }
             let worker = &mut self.videos.worker;
@@ -239,7 +354,7 @@ impl App {
                         quality: quality(rect, rate),
                     });
                     match self.videos.open.get_mut(&video).filter(|_| sent) {
-                        Some(open) => open.stage = Stage::Encoding,
+                        Some(open) => open.stage = Stage::Encoding { _buffer: None },
                         None => lost = Some(video),
                     }
                 }
@@ -251,38 +366,63 @@ impl App {
         }
         if let Some(video) = lost {
             self.videos.most = 0;
-            self.give_up(video, "its thread is gone");
+            let failure = Failure::Processor("its thread is gone".to_owned());
+            self.give_up(video, &failure);
         }
     }
 
-    /// When a film's next picture can be taken, or one that stands still is over. Those whose picture
-    /// is on its way are woken by it.
+    fn settle_loans(&mut self, now: Instant) {
+        for surface in self.surfaces.all_mut() {
+            self.dirty.pixels |= surface.settle_loan();
+            surface.let_go_if_due(now);
+        }
+    }
+
+    /// When a film's next picture can be taken, or one that stands still is over, or a buffer is given
+    /// back. Those whose picture is on its way are woken by it.
     pub(crate) fn film_deadline(&mut self, now: Instant) -> Option<Instant> {
-        self.terminal.as_ref()?;
-        let contents = self.surfaces.all_mut().map(|surface| &surface.content);
+        let is_shown = self.terminal.is_some();
         let due = |content: &Content| {
-            let playing = content.playing()?;
+            let playing = content.playing().filter(|_| is_shown)?;
             match playing.changed {
                 _ if !self.videos.is_free(playing.video) => None,
                 true => Some(now),
                 false => content.still_at(),
             }
         };
-        contents.filter_map(due).min()
+        let surfaces = self.surfaces.all_mut();
+        let dues = surfaces.flat_map(|surface| [due(&surface.content), surface.let_go_at()]);
+        dues.flatten().min()
     }
 
     /// A picture was encoded.
     pub(crate) fn film_encoded(&mut self, done: Done) {
-        if let Some(worker) = &mut self.videos.worker {
-            worker.give_back(done.pixels);
+        let pixels = done.pixels.zip(self.videos.worker.as_mut());
+        if let Some((pixels, worker)) = pixels {
+            worker.give_back(pixels);
         }
-        match done.unit {
+        let (video, times) = (done.video, done.times);
+        let failure = match done.unit {
             Ok(unit) if unit.len() <= MAX_VIDEO_UNIT => {
-                self.dirty.pixels |= self.videos.done(done.video, unit);
+                self.counters.films.encoded(times);
+                #[cfg(feature = "gpu")]
+                if times.is_some() {
+                    self.gpu.health().did_well();
+                }
+                let coded = times.map(|times| times.coded);
+                self.dirty.pixels |= self.videos.done(video, unit, coded);
+                return;
             }
-            Ok(unit) => self.give_up(done.video, &format!("a picture of {} bytes", unit.len())),
-            Err(error) => self.give_up(done.video, &error),
-        }
+            Ok(unit) => {
+                let why = format!("a picture of {} bytes", unit.len());
+                match times {
+                    Some(_) => Failure::Buffer(why),
+                    None => Failure::Processor(why),
+                }
+            }
+            Err(failure) => failure,
+        };
+        self.give_up(video, &failure);
     }
 
     /// The terminal cannot go on with a film: its next picture builds on none before it.
@@ -294,6 +434,7 @@ impl App {
         let since = |at| now.saturating_duration_since(at);
         let is_again = open.failed.is_some_and(|at| since(at) < FAILED_AGAIN);
         open.failed = Some(now);
+        open.key = true;
         let layer = open.layer;
         if let Some(worker) = &self.videos.worker {
             worker.send(Job::End(video));
@@ -315,30 +456,48 @@ impl App {
         }
     }
 
-    /// This film cannot be encoded: its surface goes as ever from now on.
-    fn give_up(&mut self, video: VideoId, why: &str) {
+    /// This film cannot be encoded so. What the hardware does not encode the processor may; its
+    /// surface goes as ever from now on where that does not either.
+    fn give_up(&mut self, video: VideoId, failure: &Failure) {
+        let now = Instant::now();
+        if let Failure::Device(_) = failure {
+            self.counters.films.failed();
+            #[cfg(feature = "gpu")]
+            self.gpu.health().failed(now);
+        }
         let is_it = |content: &Content| content.playing().is_some_and(|p| p.video == video);
         for surface in self.surfaces.all_mut().filter(|s| is_it(&s.content)) {
-            warn!("a film is not encoded: {why}");
-            surface.content.refuse_films();
+            warn!("{failure}");
             self.dirty.pixels = true;
+            if let Failure::Processor(_) = failure {
+                surface.content.refuse_films();
+                continue;
+            }
+            surface.content.end_video();
+            surface.settle_loan();
+            if let Failure::Buffer(_) = failure {
+                surface.direct.refuse(now);
+            }
+            let content = &mut surface.content;
+            self.videos
+                .take_up(content, content.whole(), Some(video), now);
         }
     }
 }
 
 impl Videos {
-    fn take_up(&mut self, content: &mut Content, rect: Rect, now: Instant) {
-        // The one that it was before has its room.
-        let before = content.playing().map(|playing| playing.video);
-        let before = before.and_then(|video| Some((video, self.open.remove(&video)?)));
-        let fits = self.has_room(rect);
-        if let Some((video, open)) = before {
-            self.open.insert(video, open);
-        }
-        if !fits || !content.is_opaque(rect) {
+    /// Opens a video for a film, in place of the one `before`, where there is room.
+    fn take_up(
+        &mut self,
+        content: &mut Content,
+        rect: Rect,
+        before: Option<VideoId>,
+        now: Instant,
+    ) {
+        if !self.has_room(rect, Coder::Processor, before) || !content.is_opaque(rect) {
             return content.pass_over_film(now);
         }
-        let video = self.open(content.layer(), rect);
+        let video = self.open(content.layer(), rect, Coder::Processor);
         debug!(?rect, layer = content.layer().0, "a film is shown");
         content.start_video(video, rect, now);
     }

@@ -52,7 +52,7 @@ const BROKER: [Family<(Status, Tally)>; 9] = [
 ];
 
 #[rustfmt::skip]
-const SESSION: [Family<SessionStats>; 10] = [
+const SESSION: [Family<SessionStats>; 16] = [
     family("heliostat_session_uptime_seconds", Gauge, "Seconds since the session started.",
         |stats| Some(stats.up_s as f64)),
     family("heliostat_session_clients", Gauge, "Wayland clients with a window.",
@@ -73,6 +73,18 @@ const SESSION: [Family<SessionStats>; 10] = [
         |stats| Some(stats.cells_checked as f64)),
     family("heliostat_session_tiles_wrong_total", Counter, "Tiles that terminals held wrongly: damaged memory, or a bug.",
         |stats| Some(stats.cells_wrong as f64)),
+    family("heliostat_session_film_pictures_by_hardware_total", Counter, "Pictures of films that hardware has encoded.",
+        |stats| Some(stats.films.by_hardware as f64)),
+    family("heliostat_session_film_pictures_by_processor_total", Counter, "Pictures of films that were encoded in software.",
+        |stats| Some(stats.films.by_processor as f64)),
+    family("heliostat_session_film_hardware_failures_total", Counter, "How often the hardware that encodes films has failed.",
+        |stats| Some(stats.films.failures as f64)),
+    family("heliostat_session_dmabuf_read_bytes_total", Counter, "Bytes of pixels that the processor has read of programs' GPU buffers.",
+        |stats| Some(stats.films.read_bytes as f64)),
+    family("heliostat_session_film_commit_to_encoder_p50_seconds", Gauge, "Median of the last times from a program's commit to the hardware; absent without hardware.",
+        |stats| Some(seconds(stats.films.commit_to_encoder_p50_us?.into()))),
+    family("heliostat_session_film_coded_to_link_p50_seconds", Gauge, "Median of the last times from the hardware's bytes to a frame; absent without hardware.",
+        |stats| Some(seconds(stats.films.coded_to_link_p50_us?.into()))),
 ];
 
 #[rustfmt::skip]

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::Error as _;
 
 use super::{Config, Cursor, Keyboard};
+use crate::gpu::RenderNode;
 use crate::keys::{Action, Chord};
 
 /// What one file may say.
@@ -23,6 +24,7 @@ struct File {
     launcher: Option<String>,
     locker: Option<String>,
     always_exact: Option<bool>,
+    render_node: Option<RenderNode>,
     xwayland: Option<bool>,
     keyboard: Keyboard,
     cursor: Cursor,
@@ -166,6 +168,7 @@ impl Config {
         take(&mut self.launcher, file.launcher.map(Some));
         take(&mut self.locker, file.locker.map(Some));
         take(&mut self.always_exact, file.always_exact);
+        take(&mut self.render_node, file.render_node);
         take(&mut self.xwayland, file.xwayland);
         take(&mut self.vital, file.vital.map(Some));
         self.parts.extend(file.parts);
@@ -199,7 +202,7 @@ impl Keyboard {
 
 /// Whether files may have this key.
 fn is_known(key: &str) -> bool {
-    const ALONE: [&str; 9] = [
+    const ALONE: [&str; 10] = [
         "autostart",
         "xdg_autostart",
         "background",
@@ -207,6 +210,7 @@ fn is_known(key: &str) -> bool {
         "launcher",
         "locker",
         "always_exact",
+        "render_node",
         "xwayland",
         "vital",
     ];

@@ -97,6 +97,9 @@ pub struct Playing {
     pub at: Instant,
     /// A picture of it has been sent.
     pub shown: bool,
+    /// It covers the layer, and the encoder reads the client's buffers: the layer's pixels are not the
+    /// newest ones.
+    pub lent: bool,
 }
 
 impl Films {
@@ -114,6 +117,11 @@ impl Content {
     /// What the client says of this surface.
     pub fn set_hint(&mut self, hint: Hint) {
         self.films.hint = hint;
+    }
+
+    /// What the client says of this surface.
+    pub fn hint(&self) -> Hint {
+        self.films.hint
     }
 
     /// The film that goes as a video.
@@ -205,7 +213,56 @@ impl Content {
             changed: true,
             at: now,
             shown: false,
+            lent: false,
         });
+    }
+
+    /// All of the layer goes as `video` from now on, from buffers that are not read here, unless copies
+    /// wait. Returns whether it does.
+    pub fn lend(&mut self, video: VideoId, now: Instant) -> bool {
+        self.start_video(video, self.whole(), now);
+        let playing = self.films.playing.as_mut();
+        playing.map(|playing| playing.lent = true).is_some()
+    }
+
+    /// Whether all of it could be a video now.
+    pub fn may_be_lent(&self, now: Instant) -> bool {
+        self.waiting.is_empty() && !self.refuses_films(now)
+    }
+
+    /// Whether the newest pixels are in a buffer that the encoder is given.
+    pub fn is_lent(&self) -> bool {
+        self.films.playing.is_some_and(|playing| playing.lent)
+    }
+
+    /// The pixels come from elsewhere: a film whose buffers the encoder was given is over.
+    pub fn end_loan(&mut self) {
+        if self.is_lent() {
+            self.end_video();
+        }
+    }
+
+    /// These parts of a buffer that is not read here have changed.
+    pub fn note_damage(&mut self, damage: &[Rect]) {
+        let columns = self.columns();
+        let Some(playing) = &mut self.films.playing else {
+            return;
+        };
+        for part in damage.iter().flat_map(|rect| heliostat_tiles::cells(*rect)) {
+            playing.changed = true;
+            let cell = part.y / TILE * columns + part.x / TILE;
+            self.films.watch.note_film(cell);
+        }
+    }
+
+    /// The film's newest picture is being taken by the encoder, where it has changed.
+    pub fn give_picture(&mut self, now: Instant) -> Option<Playing> {
+        let playing = self.films.playing.as_mut();
+        let playing = playing.filter(|playing| playing.changed)?;
+        playing.changed = false;
+        playing.at = now;
+        self.films.pictures = self.films.pictures.saturating_add(1);
+        Some(*playing)
     }
 
     /// No part is a video any more. What it covered is sent exactly.
@@ -284,11 +341,7 @@ impl Content {
         pixels.clear();
         let view = self.view().sub(rect).expect("films are inside");
         view.rows().for_each(|row| pixels.extend_from_slice(row));
-        let playing = self.films.playing.as_mut()?;
-        playing.changed = false;
-        playing.at = now;
-        self.films.pictures = self.films.pictures.saturating_add(1);
-        Some(*playing)
+        self.give_picture(now)
     }
 
     /// When the film has stood still for long enough to be over, if it stands still.

@@ -61,6 +61,8 @@ impl CompositorHandler for App {
         if count >= MAX_SURFACES {
             self.send_away(client.id(), "it has too many surfaces");
         }
+        #[cfg(feature = "gpu")]
+        super::dmabuf::await_fences(surface);
     }
 
     fn new_subsurface(&mut self, surface: &WlSurface, parent: &WlSurface) {
@@ -129,7 +131,9 @@ impl App {
 }
 
 impl BufferHandler for App {
-    fn buffer_destroyed(&mut self, _buffer: &WlBuffer) {}
+    fn buffer_destroyed(&mut self, buffer: &WlBuffer) {
+        self.surfaces.buffers.remove(buffer);
+    }
 }
 
 impl ShmHandler for App {

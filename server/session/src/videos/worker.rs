@@ -1,4 +1,4 @@
-//! The thread that encodes.
+//! The thread that encodes in software.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -8,6 +8,7 @@ use heliostat_wire::id::VideoId;
 use smithay::reexports::calloop::channel;
 use tracing::warn;
 
+use super::{Done, Failure};
 use crate::app::Event;
 
 /// Buffers kept for the next pictures.
@@ -29,17 +30,6 @@ pub enum Job {
     },
     /// A video is over.
     End(VideoId),
-}
-
-/// A picture that was encoded.
-#[derive(Debug)]
-pub struct Done {
-    /// Of which video.
-    pub video: VideoId,
-    /// Its access unit, empty where the picture was left out; or why there is none.
-    pub unit: Result<Vec<u8>, String>,
-    /// The pixels' memory.
-    pub pixels: Vec<u32>,
 }
 
 /// The thread, as long as this lives.
@@ -95,12 +85,11 @@ fn run(jobs: &mpsc::Receiver<Job>, events: &channel::Sender<Event>) {
             } => {
                 let promise = Promise(video, events);
                 let unit = studio.encode(video, size, &pixels, quality);
-                let unit = unit.map_err(|error| error.to_string());
+                let unit = unit.map_err(|error| Failure::Processor(error.to_string()));
                 std::mem::forget(promise);
                 let done = Done {
-                    video,
-                    unit,
-                    pixels,
+                    pixels: Some(pixels),
+                    ..Done::of(video, unit)
                 };
                 if events.send(Event::Film(done)).is_err() {
                     return;
@@ -115,26 +104,15 @@ struct Promise<'a>(VideoId, &'a channel::Sender<Event>);
 
 impl Drop for Promise<'_> {
     fn drop(&mut self) {
-        let done = Done {
-            video: self.0,
-            unit: Err("the thread of films has died".to_owned()),
-            pixels: Vec::new(),
-        };
-        let _ = self.1.send(Event::Film(done));
+        let unit = Err(Failure::Processor("its thread has died".to_owned()));
+        let _ = self.1.send(Event::Film(Done::of(self.0, unit)));
     }
-}
-
-/// What encodes a film.
-#[derive(Debug)]
-enum VideoEncoder {
-    /// The processor.
-    Software(Encoder),
 }
 
 /// All encoders.
 #[derive(Debug, Default)]
 struct Studio {
-    encoders: BTreeMap<VideoId, (VideoEncoder, Quality)>,
+    encoders: BTreeMap<VideoId, (Encoder, Quality)>,
     picture: Picture,
 }
 
@@ -153,7 +131,7 @@ impl Studio {
     ) -> Result<Vec<u8>, EncodeError> {
         let known = self.encoders.get(&video).map(|(_, quality)| quality);
         if known.is_none_or(|known| is_another(known, &quality)) {
-            let encoder = VideoEncoder::Software(Encoder::new(size, quality)?);
+            let encoder = Encoder::new(size, quality)?;
             self.encoders.insert(video, (encoder, quality));
         }
         let Some((encoder, _)) = self.encoders.get_mut(&video) else {
@@ -163,9 +141,7 @@ impl Studio {
             return Err(EncodeError::WrongPicture);
         }
         let mut unit = Vec::new();
-        let encoded = match encoder {
-            VideoEncoder::Software(encoder) => encoder.encode(&self.picture, false, &mut unit)?,
-        };
+        let encoded = encoder.encode(&self.picture, false, &mut unit)?;
         if encoded == Encoded::LeftOut {
             unit.clear();
         }

@@ -1,0 +1,61 @@
+//! The graphics device, where there is one: clients' buffers of its memory, and its encoder.
+//!
+//! ```text
+//!   render node ─► libva, driver ─► what it offers ─► Device ─┐
+//!        └───────────────┴──────────────┴─ why not ─► Processor: films are encoded in software
+//!   buffers by zwp_linux_dmabuf_v1 ─► Memory (checked) ─► Loan ─► read, or given to the encoder
+//! ```
+//!
+//! What is in [`buffers`] is judged before anything reads it; [`device`] chooses and says why;
+//! [`health`] decides when a device that has failed is asked again.
+//! Without the feature `gpu` all of it is `without.rs`, in which there is never a buffer nor a device.
+
+#[cfg(feature = "gpu")]
+mod buffers;
+#[cfg(feature = "gpu")]
+mod check;
+#[cfg(feature = "gpu")]
+mod device;
+#[cfg(feature = "gpu")]
+mod health;
+#[cfg(not(feature = "gpu"))]
+mod without;
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[cfg(feature = "gpu")]
+pub use self::{
+    buffers::{Buffers, Loan, Memory, Refused},
+    check::check,
+    device::{Device, Gpu},
+};
+#[cfg(not(feature = "gpu"))]
+pub use without::{Buffers, Gpu, Loan, check};
+
+/// Which device a session is to use: `auto`, `off`, `read`, or the path of a render node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum RenderNode {
+    /// The first one that does what is wanted.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// None, and clients' buffers are taken all the same: the processor reads them. For tests.
+    Read,
+    /// This one.
+    Path(PathBuf),
+}
+
+impl From<String> for RenderNode {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "auto" => Self::Auto,
+            "off" => Self::Off,
+            "read" => Self::Read,
+            _ => Self::Path(text.into()),
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Clients' DMA-BUFs: what is claimed of them, who has how many, and when they are given back.
+//!
+//! ```text
+//!            committed                 the last loan is dropped
+//!   client's ──────────► lent (loans) ──────────────────────────► released: the client's again
+//! ```
+//!
+//! A buffer is lent once however often it is committed meanwhile. What has been destroyed is lent for
+//! as long as somebody needs it: its memory is held by descriptors of ours.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Instant;
+
+use heliostat_va::dmabuf::{
+    self, Dmabuf as Described, Format, Identity, LINEAR, MAX_PLANES, Plane,
+};
+use heliostat_video::draw_nv12;
+use heliostat_wire::output::Size;
+use smithay::backend::allocator::Buffer as _;
+use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFailed, DmabufSyncFlags};
+use smithay::reexports::wayland_server::Resource;
+use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
+use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
+use tracing::warn;
+
+use crate::sys::Mapping;
+
+/// DMA-BUFs that a client may have: each costs this process one or two descriptors.
+const MOST_OF_A_CLIENT: usize = 64;
+/// And all clients together.
+const MOST: usize = 256;
+
+/// Fewer bytes say nothing about how fast they can be read.
+const LARGE: u64 = 1 << 20;
+/// Bytes a second below which windows stutter.
+const SLOW: f64 = 200e6;
+
+/// Why a client's buffer is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// What is claimed of it is not so.
+    #[error(transparent)]
+    Claim(#[from] dmabuf::Refused),
+    /// It is to be shown upside down.
+    #[error("a buffer that lies upside down is not shown")]
+    Flags,
+    /// There are too many.
+    #[error("there are too many buffers already")]
+    TooMany,
+}
+
+/// The memory of a buffer, as long as this lives.
+#[derive(Debug)]
+pub struct Memory {
+    dmabuf: Dmabuf,
+    format: Format,
+    size: heliostat_video::Size,
+    identities: [Identity; 2],
+}
+
+impl Memory {
+    /// Checks what a client claims.
+    pub fn check(dmabuf: Dmabuf) -> Result<Self, Refused> {
+        if dmabuf.y_inverted() {
+            return Err(Refused::Flags);
+        }
+        let side = |side: i32| u32::try_from(side).unwrap_or(0);
+        let size = heliostat_video::Size {
+            w: side(dmabuf.size().w),
+            h: side(dmabuf.size().h),
+        };
+        let mut memory = Self {
+            format: dmabuf::NV12,
+            size,
+            identities: [Identity::default(); 2],
+            dmabuf,
+        };
+        (memory.format, memory.identities) = memory.with(|described| {
+            let objects = dmabuf::look(described)?;
+            let (format, _) = dmabuf::check(described, &objects, size, &[LINEAR])?;
+            let unsteady = described
+                .planes
+                .iter()
+                .position(|plane| !dmabuf::is_steady(plane.fd));
+            match unsteady {
+                Some(plane) => Err(dmabuf::Refused::Unsteady(plane)),
+                None => Ok((format, [objects[0].identity, objects[1].identity])),
+            }
+        })?;
+        Ok(memory)
+    }
+
+    /// Lets somebody see it as libva is told of it.
+    pub fn with<T>(&self, see: impl FnOnce(&Described<'_>) -> T) -> T {
+        let mut planes = self.planes();
+        // There is one at least.
+        let first = planes.next().expect("a buffer has planes");
+        let mut list = [first; MAX_PLANES];
+        let mut count = 1;
+        for (at, plane) in list[1..].iter_mut().zip(planes) {
+            *at = plane;
+            count += 1;
+        }
+        see(&Described {
+            format: self.dmabuf.format().code as u32,
+            size: self.size,
+            modifier: self.dmabuf.format().modifier.into(),
+            planes: &list[..count],
+        })
+    }
+
+    fn planes(&self) -> impl Iterator<Item = Plane<'_>> {
+        let places = self.dmabuf.offsets().zip(self.dmabuf.strides());
+        let planes = self.dmabuf.handles().zip(places);
+        planes.map(|(fd, (offset, pitch))| Plane { fd, offset, pitch })
+    }
+
+    /// Its size, as videos have it.
+    pub fn size(&self) -> heliostat_video::Size {
+        self.size
+    }
+}
+
+/// A buffer that a client has made.
+#[derive(Debug)]
+struct Known {
+    memory: Arc<Memory>,
+    maps: OnceCell<Vec<Mapping>>,
+    shared: Rc<Shared>,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        let mut gone = self.shared.gone.borrow_mut();
+        let [first, second] = self.memory.identities;
+        gone.push(first);
+        gone.extend((second != first && second != Identity::default()).then_some(second));
+    }
+}
+
+/// What is known of all buffers together.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Those of which nobody knows any more.
+    gone: RefCell<Vec<Identity>>,
+    read_bytes: Cell<u64>,
+    /// That reading is slow was said.
+    is_slow: Cell<bool>,
+}
+
+impl Shared {
+    /// Says once that reading is slow: memory of some devices is not for processors.
+    fn note_speed(&self, before: u64, at: Instant) {
+        let (bytes, took) = (self.read_bytes.get() - before, at.elapsed());
+        let a_second = bytes as f64 / took.as_secs_f64().max(1e-9);
+        if bytes < LARGE || a_second >= SLOW || self.is_slow.replace(true) {
+            return;
+        }
+        let mebibytes = a_second / f64::from(1 << 20);
+        warn!(
+            "reading programs' GPU buffers is slow ({mebibytes:.0} MiB/s): where windows \
+             stutter, render_node = \"off\" in session.toml lets programs draw into shared memory"
+        );
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    known: Rc<Known>,
+    client: Option<ClientId>,
+    lent: Weak<Lent>,
+}
+
+/// All buffers of all clients.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    known: HashMap<ObjectId, Entry>,
+    shared: Rc<Shared>,
+}
+
+impl Buffers {
+    /// Whether a client may have one more.
+    pub fn have_room(&self, client: Option<&ClientId>) -> Result<(), Refused> {
+        let of_it = |entry: &&Entry| entry.client.as_ref() == client;
+        let count = self.known.values().filter(of_it).count();
+        match count < MOST_OF_A_CLIENT && self.known.len() < MOST {
+            true => Ok(()),
+            false => Err(Refused::TooMany),
+        }
+    }
+
+    /// A client has made a buffer.
+    pub fn add(&mut self, buffer: &WlBuffer, memory: Memory) {
+        let known = Known {
+            memory: Arc::new(memory),
+            maps: OnceCell::new(),
+            shared: Rc::clone(&self.shared),
+        };
+        let entry = Entry {
+            known: Rc::new(known),
+            client: buffer.client().map(|client| client.id()),
+            lent: Weak::new(),
+        };
+        self.known.insert(buffer.id(), entry);
+    }
+
+    /// A client has destroyed a buffer.
+    pub fn remove(&mut self, buffer: &WlBuffer) {
+        self.known.remove(&buffer.id());
+    }
+
+    /// A buffer that was committed, if it is one of these.
+    pub fn lend(&mut self, buffer: &WlBuffer) -> Option<Loan> {
+        let entry = self.known.get_mut(&buffer.id())?;
+        let lent = entry.lent.upgrade().unwrap_or_else(|| {
+            Rc::new(Lent {
+                buffer: buffer.clone(),
+                known: Rc::clone(&entry.known),
+            })
+        });
+        entry.lent = Rc::downgrade(&lent);
+        Some(Loan(lent))
+    }
+
+    /// Buffers that are gone since this was asked last.
+    pub fn take_gone(&mut self) -> Vec<Identity> {
+        std::mem::take(&mut self.shared.gone.borrow_mut())
+    }
+
+    /// Bytes of pixels that the processor has read of them.
+    pub fn read_bytes(&self) -> u64 {
+        self.shared.read_bytes.get()
+    }
+
+    /// Buffers that clients have, and those of them that are lent now.
+    #[cfg(test)]
+    pub fn count(&self) -> (usize, usize) {
+        let lent = |entry: &&Entry| entry.lent.strong_count() > 0;
+        (self.known.len(), self.known.values().filter(lent).count())
+    }
+}
+
+/// A buffer that is not given back while there is one of these.
+#[derive(Debug, Clone)]
+pub struct Loan(Rc<Lent>);
+
+#[derive(Debug)]
+struct Lent {
+    buffer: WlBuffer,
+    known: Rc<Known>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.buffer.release();
+    }
+}
+
+impl Loan {
+    /// Its sides in pixels.
+    pub fn sides(&self) -> (i32, i32) {
+        let size = self.0.known.memory.dmabuf.size();
+        (size.w, size.h)
+    }
+
+    /// Whether its alpha counts.
+    pub fn alpha(&self) -> bool {
+        // `AR24` and `AB24`.
+        self.0.known.memory.format.drm.to_le_bytes()[0] == b'A'
+    }
+
+    /// Whether it is a picture of luma and chroma, as films are.
+    pub fn is_nv12(&self) -> bool {
+        self.0.known.memory.format.is_nv12
+    }
+
+    /// What the encoder is given.
+    pub fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.0.known.memory)
+    }
+
+    /// Lets `see` read its pixels (0xAARRGGBB), row by row from a place on. False where they cannot be
+    /// read.
+    pub fn read(&self, see: impl FnOnce(&mut dyn FnMut(u32, u32, &mut [u32]) -> bool)) -> bool {
+        let known = &self.0.known;
+        let Some(maps) = known.maps() else {
+            return false;
+        };
+        let memory = &known.memory;
+        let planes = 0..memory.format.planes();
+        let (before, at) = (known.shared.read_bytes.get(), Instant::now());
+        let began = planes.clone().all(|n| sync(&memory.dmabuf, n, true));
+        if began {
+            match memory.format.is_nv12 {
+                true => known.read_nv12(maps, see),
+                false => known.read_rgb(&maps[0], see),
+            }
+        }
+        known.shared.note_speed(before, at);
+        let ended = planes.map(|n| sync(&memory.dmabuf, n, false));
+        ended.fold(began, |all, one| all && one)
+    }
+}
+
+impl Known {
+    fn maps(&self) -> Option<&[Mapping]> {
+        let maps = self.maps.get_or_init(|| {
+            let (size, format) = (self.memory.size, self.memory.format);
+            let map = |(n, plane): (usize, Plane<'_>)| {
+                let (row, rows) = format.extent(n, size);
+                let length = plane.pitch as usize * (rows as usize - 1) + row as usize;
+                Mapping::new(plane.fd, plane.offset.into(), length)
+            };
+            let planes = self.memory.planes().take(format.planes());
+            let maps: Result<Vec<_>, _> = planes.enumerate().map(map).collect();
+            maps.unwrap_or_else(|error| {
+                warn!("a client's buffer cannot be read: {error}");
+                Vec::new()
+            })
+        });
+        (!maps.is_empty()).then_some(&maps[..])
+    }
+
+    fn count(&self, bytes: usize) {
+        let counted = &self.shared.read_bytes;
+        counted.set(counted.get() + bytes as u64);
+    }
+
+    fn read_rgb(
+        &self,
+        map: &Mapping,
+        see: impl FnOnce(&mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
+    ) {
+        let Some(plane) = self.memory.planes().next() else {
+            return;
+        };
+        let pitch = plane.pitch as usize;
+        // `XB24` and `AB24` have red where the others have blue.
+        let is_swapped = self.memory.format.drm.to_le_bytes()[1] == b'B';
+        see(&mut |x, y, run| {
+            let read = map.read_pixels(y as usize * pitch + x as usize * 4, run);
+            if is_swapped {
+                let swap =
+                    |pixel: u32| pixel & 0xff00_ff00 | (pixel & 0xff) << 16 | pixel >> 16 & 0xff;
+                run.iter_mut().for_each(|pixel| *pixel = swap(*pixel));
+            }
+            self.count(run.len() * 4);
+            read
+        });
+    }
+
+    /// Converts all of it: it is read rarely, and never row by row.
+    fn read_nv12(
+        &self,
+        maps: &[Mapping],
+        see: impl FnOnce(&mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
+    ) {
+        let (size, even) = (self.memory.size, self.memory.size.even());
+        let [mut luma, mut chroma] = [vec![0; even.area()], vec![0; even.area() / 2]];
+        let mut planes = self.memory.planes();
+        let pitches = [0, 1].map(|_| planes.next().map_or(0, |plane| plane.pitch as usize));
+        let w = even.w as usize;
+        let rows = luma.chunks_exact_mut(w).take(size.h as usize);
+        let mut is_read = rows.enumerate().all(|(y, row)| {
+            let (own, more) = row.split_at_mut(size.w as usize);
+            let is_read = maps[0].read(y * pitches[0], own);
+            more.fill(own.last().copied().unwrap_or(0));
+            is_read
+        });
+        if even.h > size.h {
+            luma.copy_within(
+                (size.h as usize - 1) * w..size.h as usize * w,
+                size.h as usize * w,
+            );
+        }
+        let rows = chroma.chunks_exact_mut(w).enumerate();
+        is_read &= rows.fold(true, |all, (y, row)| {
+            all && maps[1].read(y * pitches[1], row)
+        });
+        self.count(luma.len() + chroma.len());
+        let mut pixels = vec![0; even.area()];
+        if is_read && draw_nv12(even, [&luma, &chroma], &mut pixels) {
+            see(&mut |x, y, run| {
+                let start = y as usize * w + x as usize;
+                let from = pixels.get(start..start + run.len());
+                from.is_some_and(|from| {
+                    run.copy_from_slice(from);
+                    true
+                })
+            });
+        }
+    }
+}
+
+/// Brings the processor's caches in step with a plane. A memfd has none of its own.
+fn sync(dmabuf: &Dmabuf, plane: usize, begins: bool) -> bool {
+    let when = match begins {
+        true => DmabufSyncFlags::START,
+        false => DmabufSyncFlags::END,
+    };
+    match dmabuf.sync_plane(plane, when | DmabufSyncFlags::READ) {
+        Ok(()) => true,
+        Err(DmabufSyncFailed::Io(error)) if error.raw_os_error() == Some(libc::ENOTTY) => true,
+        Err(error) => {
+            warn!("a client's buffer cannot be read: {error}");
+            false
+        }
+    }
+}
+
+/// The size of a layer with these pixels.
+impl From<&Loan> for Size {
+    fn from(loan: &Loan) -> Self {
+        let size = loan.0.known.memory.size;
+        Self {
+            w: size.w,
+            h: size.h,
+        }
+    }
+}

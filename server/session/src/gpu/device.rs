@@ -1,0 +1,257 @@
+//! Which device is used, and why none is.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use heliostat_va::abi::fourcc;
+use heliostat_va::dmabuf::{Format, LINEAR};
+use heliostat_va::probe::{EncodePath, NoPath, Probe};
+use heliostat_va::{Display, Error, dmabuf};
+use heliostat_video::Size;
+use rustix::fs::fstat;
+use smithay::backend::allocator::{self, Fourcc, Modifier};
+use tracing::info;
+
+use super::RenderNode;
+use super::health::Health;
+
+/// Render nodes have these numbers.
+const NODES: std::ops::Range<u32> = 128..192;
+/// What a device has to encode to be worth using.
+const TRIAL: Size = Size { w: 1920, h: 1080 };
+
+/// A device that encodes.
+#[derive(Debug)]
+pub struct Device {
+    /// Its render node.
+    pub node: PathBuf,
+    /// `st_rdev` of that.
+    pub number: u64,
+    /// libva's handle.
+    pub display: Display,
+    /// What it offers.
+    pub probe: Probe,
+    /// How it encodes.
+    pub path: EncodePath,
+}
+
+/// Why a device is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum NoDevice {
+    /// None is there.
+    #[error("there is no render node in /dev/dri")]
+    NoNode,
+    /// It cannot be opened.
+    #[error("{node} cannot be opened: {error}")]
+    Closed {
+        /// Its render node.
+        node: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// libva or its driver does not work.
+    #[error("{node} has no working driver: {error}")]
+    NoDriver {
+        /// Its render node.
+        node: PathBuf,
+        /// Why.
+        error: Error,
+    },
+    /// It does not encode.
+    #[error("{node} is of no use here: {why}")]
+    NoPath {
+        /// Its render node.
+        node: PathBuf,
+        /// Why.
+        why: NoPath,
+        /// What it offers.
+        probe: Box<Probe>,
+    },
+}
+
+impl Device {
+    /// Opens a render node and asks what it offers. It takes as long as the driver takes to be loaded.
+    pub fn open(node: &Path) -> Result<Self, NoDevice> {
+        let named = || node.to_owned();
+        let open = || {
+            let file = File::options().read(true).write(true).open(node)?;
+            Ok((fstat(&file)?.st_rdev, file))
+        };
+        let (number, file) = open().map_err(|error| NoDevice::Closed {
+            node: named(),
+            error,
+        })?;
+        let ask = || {
+            let display = Display::open(file.into())?;
+            Ok((Probe::new(&display)?, display))
+        };
+        let (probe, display) = ask().map_err(|error| NoDevice::NoDriver {
+            node: named(),
+            error,
+        })?;
+        match probe.plan_encoding(TRIAL, true) {
+            Ok(path) => Ok(Self {
+                node: named(),
+                number,
+                display,
+                probe,
+                path,
+            }),
+            Err(why) => Err(NoDevice::NoPath {
+                node: named(),
+                why,
+                probe: Box::new(probe),
+            }),
+        }
+    }
+
+    /// The first that does what is wanted, or why each does not.
+    pub fn find() -> Result<Self, Vec<NoDevice>> {
+        let nodes = NODES.map(|number| PathBuf::from(format!("/dev/dri/renderD{number}")));
+        let mut why = Vec::new();
+        for node in nodes.filter(|node| node.exists()) {
+            match Self::open(&node) {
+                Ok(device) => return Ok(device),
+                Err(error) => why.push(error),
+            }
+        }
+        if why.is_empty() {
+            why.push(NoDevice::NoNode);
+        }
+        Err(why)
+    }
+
+    /// Formats of buffers that it encodes.
+    pub fn formats(&self) -> Vec<Format> {
+        self.probe.takes(&self.path)
+    }
+}
+
+/// What works for this session.
+#[derive(Debug)]
+enum Backend {
+    /// The processor does everything, and clients have no buffers but shared memory.
+    Processor,
+    /// The processor reads clients' DMA-BUFs and encodes in software.
+    Reader,
+    /// A device encodes.
+    Device(Box<Device>),
+}
+
+/// The graphics device, if there is one.
+#[derive(Debug)]
+pub struct Gpu {
+    backend: Backend,
+    health: Health,
+}
+
+impl Gpu {
+    /// Opens what is wanted; without it everything goes as it does where there is none.
+    pub fn open(wanted: &RenderNode) -> Self {
+        let found = match wanted {
+            RenderNode::Off => {
+                info!("films are encoded by the processor: no device is wanted");
+                return Self::with(Backend::Processor);
+            }
+            RenderNode::Read => {
+                info!("films are encoded by the processor, and clients' buffers are read by it");
+                return Self::with(Backend::Reader);
+            }
+            RenderNode::Auto => Device::find(),
+            RenderNode::Path(node) => Device::open(node).map_err(|why| vec![why]),
+        };
+        match found {
+            Ok(device) => {
+                let (node, driver) = (device.node.display(), &device.probe.vendor);
+                info!("films are encoded by {node} ({driver}): {}", device.path);
+                Self::with(Backend::Device(Box::new(device)))
+            }
+            Err(why) => {
+                let why: Vec<_> = why.iter().map(ToString::to_string).collect();
+                info!("films are encoded by the processor: {}", why.join("; "));
+                Self::with(Backend::Processor)
+            }
+        }
+    }
+
+    fn with(backend: Backend) -> Self {
+        Self {
+            backend,
+            health: Health::default(),
+        }
+    }
+
+    /// The device, if there is one.
+    pub fn device(&self) -> Option<&Device> {
+        match &self.backend {
+            Backend::Device(device) => Some(device),
+            Backend::Processor | Backend::Reader => None,
+        }
+    }
+
+    /// How the device is doing.
+    pub fn health(&mut self) -> &mut Health {
+        &mut self.health
+    }
+
+    /// What clients are told of the buffers that they may make: the number of the device and the
+    /// formats. Nothing where they may make none.
+    ///
+    /// Only layouts that the processor reads as well: what is not a film any more is read.
+    pub fn offered(&self) -> Option<(u64, Vec<allocator::Format>)> {
+        let (number, formats) = match &self.backend {
+            Backend::Processor => return None,
+            Backend::Reader => (0, dmabuf::FORMATS.to_vec()),
+            Backend::Device(device) => (device.number, readable(device.formats())),
+        };
+        let code = |format: Format| Fourcc::try_from(format.drm).ok();
+        let modifier = Modifier::from(LINEAR);
+        let formats = formats.into_iter().filter_map(code);
+        let formats = formats.map(|code| allocator::Format { code, modifier });
+        Some((number, formats.collect()))
+    }
+
+    /// Whether the device encodes such buffers.
+    pub fn encodes(&self, is_nv12: bool) -> bool {
+        self.device()
+            .is_some_and(|device| is_nv12 || device.path.converts_from.is_some())
+    }
+}
+
+/// What an encoder takes, and the RGB that every client wants: the processor reads that.
+fn readable(mut formats: Vec<Format>) -> Vec<Format> {
+    for code in [fourcc(b"XR24"), fourcc(b"AR24")] {
+        if !formats.iter().any(|format| format.drm == code) {
+            formats.extend(Format::of_drm(code));
+        }
+    }
+    formats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_that_is_none_says_what_is_wrong_and_nothing_breaks() {
+        let missing = Device::open(Path::new("/nowhere/renderD128")).unwrap_err();
+        assert!(matches!(missing, NoDevice::Closed { .. }), "{missing}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let plain = Device::open(file.path()).unwrap_err();
+        assert!(matches!(plain, NoDevice::NoDriver { .. }), "{plain}");
+        let gpu = Gpu::open(&RenderNode::Path(file.path().into()));
+        assert!(gpu.device().is_none() && gpu.offered().is_none());
+    }
+
+    #[test]
+    fn rgb_can_always_be_drawn() {
+        let only = readable(vec![dmabuf::NV12]);
+        let names: Vec<_> = only.iter().map(|format| dmabuf::name(format.drm)).collect();
+        assert_eq!(names, ["NV12", "XR24", "AR24"]);
+        assert_eq!(
+            readable(dmabuf::FORMATS.to_vec()).len(),
+            dmabuf::FORMATS.len()
+        );
+    }
+}

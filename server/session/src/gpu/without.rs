@@ -1,0 +1,79 @@
+//! A session that was built without the feature `gpu`: there are no buffers but shared memory, and no
+//! device.
+
+use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
+
+use super::RenderNode;
+
+/// A buffer of a client's, of which there is none.
+#[derive(Debug, Clone)]
+pub enum Loan {}
+
+impl Loan {
+    /// Its sides in pixels.
+    pub fn sides(&self) -> (i32, i32) {
+        match *self {}
+    }
+
+    /// Whether its alpha counts.
+    pub fn alpha(&self) -> bool {
+        match *self {}
+    }
+
+    /// Whether it is a picture of luma and chroma.
+    pub fn is_nv12(&self) -> bool {
+        match *self {}
+    }
+
+    /// Lets `see` read its pixels.
+    pub fn read(&self, _see: impl FnOnce(&mut dyn FnMut(u32, u32, &mut [u32]) -> bool)) -> bool {
+        match *self {}
+    }
+}
+
+/// All buffers of all clients: none.
+#[derive(Debug, Default)]
+pub struct Buffers;
+
+impl Buffers {
+    /// A client has destroyed a buffer.
+    pub fn remove(&mut self, _buffer: &WlBuffer) {}
+
+    /// A buffer that was committed, if it is one of these.
+    pub fn lend(&mut self, _buffer: &WlBuffer) -> Option<Loan> {
+        None
+    }
+
+    /// Bytes of pixels that the processor has read of them.
+    pub fn read_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// The graphics device: none.
+#[derive(Debug)]
+pub struct Gpu;
+
+impl Gpu {
+    /// Says that there is none, where one is wanted.
+    pub fn open(wanted: &RenderNode) -> Self {
+        if *wanted != RenderNode::Off {
+            tracing::info!(
+                "films are encoded by the processor: this session was built without `gpu`"
+            );
+        }
+        Self
+    }
+
+    /// Whether the device encodes such buffers.
+    pub fn encodes(&self, _is_nv12: bool) -> bool {
+        false
+    }
+}
+
+/// Says what there is: nothing.
+pub fn check(_wanted: &RenderNode) -> (String, bool) {
+    let text = "this heliostat-session was built without the feature `gpu`\n\
+                way of films: the processor encodes them, from shared memory\n";
+    (text.to_owned(), false)
+}

@@ -1,0 +1,305 @@
+//! The thread that has the hardware encode. It waits for the device, and nobody waits for it.
+//!
+//! ```text
+//!            first picture               an error of the device's
+//!   none ─────────────────► encoder ─────────────────────────────► none (said to the compositor)
+//!            (a key)          │ ▲
+//!                             └─┘ each picture: bytes, or an error of its buffer's alone
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use heliostat_va::Display;
+use heliostat_va::dmabuf::Identity;
+use heliostat_va::encoder::{EncodeError, Encoder, Rate, Settings};
+use heliostat_va::probe::{Probe, RateControl};
+use heliostat_video::Encoded;
+use heliostat_wire::id::VideoId;
+use smithay::reexports::calloop::channel;
+use tracing::{trace, warn};
+
+use super::quantizer::{COARSEST, FINEST, Quantizer};
+use super::{Done, Failure, Times};
+use crate::app::Event;
+use crate::gpu::{Device, Memory};
+
+/// Pictures a second that drivers are told to expect.
+const PICTURES_PER_SECOND: u16 = 60;
+/// How often a key that is too large is encoded once more, coarser.
+const MOST_TRIES: u32 = 3;
+/// Units whose memory is kept for the next ones.
+const MAX_SPARE: usize = 4;
+
+/// What the thread is to do.
+#[derive(Debug)]
+pub enum Job {
+    /// Encode a picture.
+    Picture(Picture),
+    /// Memory that no client has any more.
+    Forget(Identity),
+    /// A video is over.
+    End(VideoId),
+}
+
+/// A picture that is in its client's buffer.
+#[derive(Debug)]
+pub struct Picture {
+    /// Of which video.
+    pub video: VideoId,
+    /// Where it is.
+    pub memory: Arc<Memory>,
+    /// It is to build on none.
+    pub key: bool,
+    /// Bits a second that the video may have.
+    pub bits_per_second: u32,
+    /// When its client committed it.
+    pub committed: Instant,
+    /// Memory for its bytes.
+    pub unit: Vec<u8>,
+}
+
+/// The thread, as long as this lives.
+#[derive(Debug)]
+pub struct Worker {
+    jobs: mpsc::Sender<Job>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Worker {
+    /// Starts it; what it has done comes as events.
+    pub fn start(device: &Device, events: channel::Sender<Event>) -> Self {
+        let (jobs, receiver) = mpsc::channel();
+        let (display, probe) = (device.display.clone(), device.probe.clone());
+        let thread = std::thread::Builder::new().name("films by hardware".to_owned());
+        let started = thread.spawn(move || run(&receiver, &events, Studio::new(display, probe)));
+        if let Err(error) = started {
+            warn!("no thread for films by hardware: {error}");
+        }
+        Self {
+            jobs,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Gives it something to do; false where it could not be started, or is gone.
+    pub fn send(&self, job: Job) -> bool {
+        self.jobs.send(job).is_ok()
+    }
+
+    /// Memory for a unit.
+    pub fn spare(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes memory back.
+    pub fn give_back(&mut self, unit: Vec<u8>) {
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(unit);
+        }
+    }
+}
+
+fn run(jobs: &mpsc::Receiver<Job>, events: &channel::Sender<Event>, mut studio: Studio) {
+    while let Ok(job) = jobs.recv() {
+        match job {
+            Job::End(video) => studio.end(video),
+            Job::Forget(memory) => studio.forget(memory),
+            Job::Picture(picture) => {
+                let promise = Promise(picture.video, events);
+                let done = studio.picture(picture);
+                std::mem::forget(promise);
+                if events.send(Event::Film(done)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Says that there is no picture if the thread dies before there is one.
+struct Promise<'a>(VideoId, &'a channel::Sender<Event>);
+
+impl Drop for Promise<'_> {
+    fn drop(&mut self) {
+        let unit = Err(Failure::Device("its thread has died".to_owned()));
+        let _ = self.1.send(Event::Film(Done::of(self.0, unit)));
+    }
+}
+
+/// All encoders of the device.
+struct Studio {
+    display: Display,
+    probe: Probe,
+    films: BTreeMap<VideoId, Film>,
+}
+
+/// The encoder of a film.
+struct Film {
+    encoder: Encoder,
+    quantizer: Quantizer,
+    rate: Rate,
+}
+
+impl Studio {
+    fn new(display: Display, probe: Probe) -> Self {
+        Self {
+            display,
+            probe,
+            films: BTreeMap::new(),
+        }
+    }
+
+    fn end(&mut self, video: VideoId) {
+        self.films.remove(&video);
+    }
+
+    fn forget(&mut self, memory: Identity) {
+        let films = self.films.values_mut();
+        films.for_each(|film| film.encoder.forget(memory));
+    }
+
+    fn picture(&mut self, mut picture: Picture) -> Done {
+        let video = picture.video;
+        let mut bytes = std::mem::take(&mut picture.unit);
+        let encoded = self.encode(&picture, &mut bytes);
+        let times = encoded.as_ref().ok().copied().flatten();
+        let unit = encoded.map(|_| bytes).map_err(|error| {
+            let said = error.to_string();
+            match error {
+                EncodeError::Size(_)
+                | EncodeError::NoPath(_)
+                | EncodeError::Buffer(_)
+                | EncodeError::NoConversion(_)
+                | EncodeError::Import(_) => Failure::Buffer(said),
+                EncodeError::Va(_) | EncodeError::Incomplete(_) | EncodeError::Bitstream(_) => {
+                    Failure::Device(said)
+                }
+            }
+        });
+        if unit.is_err() {
+            // What is left of its stream would begin with a picture that nobody expects.
+            self.end(video);
+        }
+        Done {
+            times,
+            ..Done::of(video, unit)
+        }
+    }
+
+    fn encode(
+        &mut self,
+        picture: &Picture,
+        unit: &mut Vec<u8>,
+    ) -> Result<Option<Times>, EncodeError> {
+        let film = match self.films.entry(picture.video) {
+            std::collections::btree_map::Entry::Occupied(film) => film.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                let film = Film::new(&self.display, &self.probe, picture)?;
+                place.insert(film)
+            }
+        };
+        film.encode(picture, unit)
+    }
+}
+
+impl Film {
+    fn new(display: &Display, probe: &Probe, picture: &Picture) -> Result<Self, EncodeError> {
+        let quantizer = Quantizer::new(picture.bits_per_second, PICTURES_PER_SECOND);
+        let rate = bounded(picture.bits_per_second, FINEST);
+        let settings = Settings {
+            size: picture.memory.size(),
+            pictures_per_second: PICTURES_PER_SECOND,
+            rate,
+        };
+        Ok(Self {
+            encoder: Encoder::new(display, probe, settings)?,
+            quantizer,
+            rate,
+        })
+    }
+
+    fn encode(
+        &mut self,
+        picture: &Picture,
+        unit: &mut Vec<u8>,
+    ) -> Result<Option<Times>, EncodeError> {
+        self.quantizer.set_bits(picture.bits_per_second);
+        self.take_rate(self.wanted());
+        let mut encoded = self.see(picture, picture.key, unit)?;
+        let given = self.encoder.times().map(|times| times.given);
+        let mut finest = self.quantizer.now();
+        for _ in 0..MOST_TRIES {
+            let coarser = match encoded {
+                Encoded::Key => self.quantizer.coarser_key(unit.len(), finest),
+                Encoded::Difference | Encoded::LeftOut => None,
+            };
+            let Some(coarser) = coarser else { break };
+            trace!(bytes = unit.len(), coarser, "a key is too large");
+            finest = coarser;
+            self.take_rate(self.at_least(coarser));
+            encoded = self.see(picture, true, unit)?;
+        }
+        match encoded {
+            Encoded::LeftOut => unit.clear(),
+            Encoded::Key => {}
+            Encoded::Difference => self.quantizer.coded(unit.len()),
+        }
+        let times = self.encoder.times().zip(given);
+        Ok(times.map(|(times, given)| Times {
+            commit_to_encoder: given.saturating_duration_since(picture.committed),
+            coded: times.coded,
+        }))
+    }
+
+    fn see(
+        &mut self,
+        picture: &Picture,
+        key: bool,
+        unit: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
+        let encoder = &mut self.encoder;
+        picture
+            .memory
+            .with(|described| encoder.encode(described, key, unit))
+    }
+
+    /// The rate for pictures as they come.
+    fn wanted(&self) -> Rate {
+        match self.is_ours() {
+            true => Rate::Constant {
+                quantizer: self.quantizer.now(),
+            },
+            false => bounded(self.quantizer.bits(), FINEST),
+        }
+    }
+
+    /// The rate for a picture that is to be coarser.
+    fn at_least(&self, quantizer: u8) -> Rate {
+        match self.is_ours() {
+            true => Rate::Constant { quantizer },
+            false => bounded(self.quantizer.bits(), quantizer),
+        }
+    }
+
+    /// Whether quantizers are chosen here, for the driver does not.
+    fn is_ours(&self) -> bool {
+        self.encoder.path().rate_control == RateControl::Constant
+    }
+
+    fn take_rate(&mut self, rate: Rate) {
+        if rate != self.rate {
+            self.rate = rate;
+            self.encoder.set_rate(rate);
+        }
+    }
+}
+
+fn bounded(bits_per_second: u32, finest: u8) -> Rate {
+    Rate::Bounded {
+        bits_per_second,
+        finest,
+        coarsest: COARSEST.max(finest),
+    }
+}
