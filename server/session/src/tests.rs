@@ -4,8 +4,12 @@ mod answers;
 mod client;
 mod films;
 mod fixture;
+#[cfg(feature = "gpu")]
+mod hardware;
 mod healing;
 mod hostile;
+#[cfg(feature = "gpu")]
+mod lent;
 mod pointer;
 mod presentation;
 mod progress;

@@ -169,6 +169,11 @@ impl Client {
         self.size
     }
 
+    /// What it shows it has drawn elsewhere.
+    pub fn drew(&mut self, (w, h): (u32, u32), pixels: Vec<u32>) {
+        (self.size, self.pixels) = ((w, h), pixels);
+    }
+
     /// A buffer over a file of its own.
     pub fn buffer(
         &self,

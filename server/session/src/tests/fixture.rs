@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::client::{Client, Painting};
 use crate::app::{Event, Session};
 use crate::config::Config;
+use crate::gpu::RenderNode;
 use crate::link::{LinkEvent, NewAttach, ToTerminalTask};
 use crate::outputs::before_any_terminal;
 use crate::scene::model::Model;
@@ -103,8 +104,14 @@ impl Fixture {
     /// A session of this configuration, but for what it would start by itself.
     pub fn with(config: Config) -> Self {
         let (broker, _) = unbounded_channel();
+        // What these machines have changes nothing but where a test wants it.
+        let render_node = match config.render_node {
+            RenderNode::Auto => RenderNode::Off,
+            named => named,
+        };
         let config = Config {
             autostart: Vec::new(),
+            render_node,
             ..config
         };
         Self {
@@ -250,6 +257,30 @@ impl Fixture {
         self.session.app().config.always_exact = true;
     }
 
+    /// Buffers of GPUs that clients have, and those of them that are not given back.
+    #[cfg(feature = "gpu")]
+    pub fn buffers(&mut self) -> (usize, usize) {
+        self.session.app().surfaces.buffers.count()
+    }
+
+    /// Commits of a client's window wait until this can be read, as for a fence.
+    #[cfg(feature = "gpu")]
+    pub fn fence_commits(&mut self, id: usize, fence: std::os::fd::BorrowedFd<'_>) {
+        let nth = self.clients.keys().position(|key| *key == id);
+        let mut toplevels = self.session.app().toplevels.values();
+        let toplevel = toplevels
+            .nth(nth.expect("open"))
+            .expect("each has a window");
+        let surface = toplevel.surface().expect("of Wayland");
+        let fence = fence.try_clone_to_owned().unwrap();
+        smithay::wayland::compositor::add_pre_commit_hook::<crate::app::App, _>(
+            &surface,
+            move |app, _, surface| {
+                app.hold_commit(surface, std::iter::once(std::os::fd::AsFd::as_fd(&fence)));
+            },
+        );
+    }
+
     /// How long the session would wait for something to happen.
     pub fn next_deadline(&mut self) -> Option<Duration> {
         let now = Instant::now();
@@ -260,6 +291,13 @@ impl Fixture {
     /// How many videos the terminal has open.
     pub fn films(&self) -> usize {
         self.terminal.as_ref().expect("attached").model.films.len()
+    }
+
+    /// The film that was opened last and is open.
+    #[cfg(feature = "gpu")]
+    pub fn newest_film(&self) -> Option<heliostat_wire::id::VideoId> {
+        let terminal = self.terminal.as_ref().expect("attached");
+        terminal.model.films.keys().next_back().copied()
     }
 
     /// The terminal's decoders fail, and it says so.

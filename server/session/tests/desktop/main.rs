@@ -3,6 +3,8 @@
 #[path = "../../src/tests/client.rs"]
 #[expect(dead_code, reason = "the compositor's own tests use more of it")]
 mod client;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod layouts;
 mod leave;
 #[path = "../../src/scene/model.rs"]

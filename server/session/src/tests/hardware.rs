@@ -1,0 +1,486 @@
+//! Films by hardware: clients' buffers go into the encoder as they are. The hardware is the software
+//! driver of `hil-tests/va-driver` behind the real libva.
+//!
+//! That driver is not built by this crate's tests; where nobody has built it they say so and skip.
+
+#[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]
+mod stage;
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use heliostat_video::oracle::psnr;
+use wayland_client::protocol::wl_buffer::WlBuffer;
+use wayland_protocols::wp::content_type::v1::client::wp_content_type_manager_v1::WpContentTypeManagerV1;
+use wayland_protocols::wp::content_type::v1::client::wp_content_type_v1::Type;
+
+use super::fixture::{Fixture, within};
+use super::lent::{ALL, Canvas, NV12, XRGB, commit, with_window};
+use crate::gpu::RenderNode;
+use stage::{NODE, Stage};
+
+/// Which test a process is for.
+const ALONE: &str = "HELIOSTAT_GPU_TEST";
+const PICTURE: Duration = Duration::from_millis(33);
+const SIZE: (u32, u32) = (320, 208);
+
+/// What a test in a process of its own left.
+struct Ran {
+    log: String,
+    counters: String,
+    said: String,
+}
+
+/// Runs `test`, which is called `name`, in a process of its own with a device, of which these calls
+/// fail. Returns nothing where it is that process, or where there is no device.
+fn alone(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
+    let name = format!("tests::hardware::{name}");
+    if std::env::var(ALONE).is_ok_and(|alone| alone == name) {
+        test();
+        return None;
+    }
+    let stage = match Stage::set() {
+        Ok(stage) => stage,
+        Err(why) => {
+            println!("skipped: {why}");
+            return None;
+        }
+    };
+    let output = stage
+        .command(&std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--nocapture", "--include-ignored"])
+        .env(ALONE, &name)
+        .env("HELIOSTAT_VA_FAULTS", faults)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if said.contains("libva is not installed") {
+        println!("skipped: libva is not installed");
+        return None;
+    }
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{name} with {faults:?}: {}\n{said}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let read = |name| std::fs::read_to_string(stage.folder.path().join(name)).unwrap_or_default();
+    let ran = Ran {
+        log: read("log"),
+        counters: read("counters"),
+        said,
+    };
+    assert!(!ran.log.contains("left behind"), "{faults}: {}", ran.log);
+    Some(ran)
+}
+
+/// A client that plays a film in its window, in three buffers.
+struct Player {
+    fixture: Fixture,
+    window: usize,
+    canvases: [Canvas; 3],
+    buffers: Vec<WlBuffer>,
+    time: u32,
+    drawn: Vec<u32>,
+}
+
+impl Player {
+    fn new(format: u32, size: (u32, u32)) -> Self {
+        let node = PathBuf::from(std::env::var_os(NODE).unwrap());
+        let (mut fixture, window) = with_window(RenderNode::Path(node));
+        let canvases = [0; 3].map(|_| Canvas::new(format, size));
+        let client = fixture.client(window);
+        let buffers = canvases
+            .iter()
+            .map(|canvas| canvas.buffer(client))
+            .collect();
+        Self {
+            fixture,
+            window,
+            canvases,
+            buffers,
+            time: 0,
+            drawn: Vec::new(),
+        }
+    }
+
+    /// Says that this is a film.
+    fn say_film(&mut self) {
+        let client = self.fixture.client(self.window);
+        let manager: WpContentTypeManagerV1 = client.bind(1);
+        let surface = client.surface.clone().expect("opened");
+        let content = manager.get_surface_content_type(&surface, &client.handle(), ());
+        content.set_content_type(Type::Video);
+    }
+
+    fn canvas(&self) -> &Canvas {
+        &self.canvases[self.time as usize % 3]
+    }
+
+    /// Plays the next picture.
+    fn play(&mut self) {
+        self.show();
+        self.fixture.turn_for(PICTURE);
+    }
+
+    /// Draws the next picture and commits it.
+    fn show(&mut self) {
+        self.time += 1;
+        self.drawn = self.canvas().draw(self.time);
+        let client = self.fixture.client(self.window);
+        client.drew(self.canvases[0].size, self.drawn.clone());
+        commit(client, &self.buffers[self.time as usize % 3], ALL);
+    }
+
+    /// Plays until the hardware has encoded so many pictures more.
+    fn play_by_hardware(&mut self, pictures: u64) {
+        let until = self.by_hardware() + pictures;
+        within("the hardware encodes", || {
+            self.play();
+            self.by_hardware() >= until
+        });
+    }
+
+    fn by_hardware(&mut self) -> u64 {
+        self.fixture.stats().films.by_hardware
+    }
+
+    /// How alike what the terminal shows is to what was drawn, in dB.
+    fn likeness(&mut self) -> f64 {
+        let (left, top) = self.fixture.corner(self.window);
+        let (w, h) = self.canvases[0].size;
+        let place = |n: u32| ((n % w) as i32 + left, (n / w) as i32 + top);
+        let shown = (0..w * h).map(place);
+        let shown: Vec<u32> = shown.map(|(x, y)| self.fixture.shown(x, y)).collect();
+        psnr(&self.drawn, &shown)
+    }
+
+    /// The film stops, and what it leaves is exact.
+    fn settle(&mut self) {
+        self.fixture.settle();
+        assert_eq!(self.fixture.films(), 0);
+        self.fixture.assert_shows(&[self.window]);
+    }
+
+    /// Everything ends, and the driver writes down what it has counted.
+    fn end(self) {
+        drop(self.fixture);
+        within("the hardware's thread has ended", || {
+            let threads = std::fs::read_dir("/proc/self/task").unwrap();
+            let name = |entry: std::io::Result<std::fs::DirEntry>| {
+                std::fs::read_to_string(entry.ok()?.path().join("comm")).ok()
+            };
+            !threads
+                .filter_map(name)
+                .any(|name| name.starts_with("films by"))
+        });
+    }
+}
+
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// What the driver has counted of buffers that were imported: inode and line.
+fn imported(counters: &str) -> Vec<(u64, &str)> {
+    let lines = counters
+        .lines()
+        .filter(|line| line.contains("role=imported"));
+    let inode = |line: &str| line.strip_prefix("inode=")?.split(' ').next()?.parse().ok();
+    lines
+        .map(|line| (inode(line).expect("an inode"), line))
+        .collect()
+}
+
+/// A film of this format plays, stops, and is exact; its buffers are what the driver has seen, and
+/// nothing of them was read meanwhile.
+fn plays_without_a_copy(name: &str, format: u32, work: &str) {
+    let ran = alone(name, "", || {
+        let mut player = Player::new(format, SIZE);
+        if format != NV12 {
+            player.say_film();
+        }
+        player.play_by_hardware(1);
+        let mut before = player.fixture.stats().films;
+        // A machine that is too busy makes a film of this stop, and begin anew.
+        within("a film plays for a while", || {
+            before = player.fixture.stats().films;
+            let film = player.fixture.newest_film();
+            player.play_by_hardware(20);
+            film.is_some() && player.fixture.newest_film() == film
+        });
+        let films = player.fixture.stats().films;
+        assert_eq!(films.read_bytes, before.read_bytes, "{films:?}");
+        assert_eq!(films.by_processor, before.by_processor, "{films:?}");
+        assert_eq!(films.failures, 0, "{films:?}");
+        // The newest is kept for when the film is over, and one may be under way.
+        assert!(player.fixture.buffers().1 <= 2);
+        let read = films.read_bytes;
+        player.show();
+        within("the newest picture is shown", || {
+            player.fixture.turn();
+            player.likeness() >= 32.0
+        });
+        if format == NV12 {
+            within("the film is over", || {
+                player.fixture.turn();
+                player.fixture.films() == 0
+            });
+            player.fixture.settle();
+            // Neighbours share their chroma, so that it is not quite what was drawn.
+            assert!(player.likeness() >= 36.0);
+        } else {
+            player.settle();
+        }
+        let films = player.fixture.stats().films;
+        assert!(films.read_bytes > read, "it is read once, at the end");
+        assert_eq!(player.fixture.buffers(), (3, 0));
+        // It goes on as it began.
+        let before = player.by_hardware();
+        player.play_by_hardware(5);
+        assert!(player.by_hardware() > before);
+        println!("times {:?}", player.fixture.stats().films);
+        for canvas in &player.canvases {
+            println!("inode {}", canvas.file.metadata().unwrap().ino());
+        }
+        player.end();
+    });
+    let Some(ran) = ran else { return };
+    let drawn = ran
+        .said
+        .lines()
+        .filter_map(|line| line.strip_prefix("inode "));
+    let drawn: BTreeSet<u64> = drawn.map(|inode| inode.parse().unwrap()).collect();
+    let imported = imported(&ran.counters);
+    let encoded: BTreeSet<u64> = imported.iter().map(|(inode, _)| *inode).collect();
+    assert_eq!(drawn.len(), 3);
+    assert_eq!(encoded, drawn, "{}", ran.counters);
+    for (_, line) in imported {
+        assert!(line.contains("lent=0 copied=0"), "{line}");
+        assert!(!line.contains(&format!("{work}0")), "{line}");
+    }
+}
+
+#[test]
+#[ignore = "figures, for a quiet machine"]
+fn figures_of_a_film_by_hardware() {
+    let ran = alone("figures_of_a_film_by_hardware", "", || {
+        let mut player = Player::new(NV12, (1920, 1080));
+        player.play_by_hardware(60);
+        println!("figures {:?}", player.fixture.stats().films);
+        player.end();
+    });
+    let said = ran.map(|ran| ran.said).unwrap_or_default();
+    let figures = said.lines().find(|line| line.starts_with("figures"));
+    println!("{}", figures.unwrap_or("none"));
+}
+
+#[test]
+fn film_of_luma_and_chroma_goes_into_the_encoder_without_a_copy() {
+    let name = "film_of_luma_and_chroma_goes_into_the_encoder_without_a_copy";
+    plays_without_a_copy(name, NV12, " encoded=");
+}
+
+#[test]
+fn film_that_its_client_calls_one_goes_into_the_converter_without_a_copy() {
+    let name = "film_that_its_client_calls_one_goes_into_the_converter_without_a_copy";
+    plays_without_a_copy(name, XRGB, " processed-from=");
+}
+
+#[test]
+fn film_that_nobody_calls_one_is_found_and_lent_where_it_covers_its_window() {
+    let name = "film_that_nobody_calls_one_is_found_and_lent_where_it_covers_its_window";
+    alone(name, "", || {
+        let mut player = Player::new(XRGB, SIZE);
+        player.play_by_hardware(5);
+        player.settle();
+        player.end();
+    });
+}
+
+#[test]
+fn window_that_fills_the_screen_and_changes_all_over_is_lent() {
+    let name = "window_that_fills_the_screen_and_changes_all_over_is_lent";
+    alone(name, "", || {
+        // One colour at a time: nothing that looks like a film.
+        let mut player = Player::new(XRGB, (640, 480));
+        within("the hardware encodes", || {
+            player.time += 1;
+            let colour = 0xff00_0000 | player.time.wrapping_mul(0x01_0703) & 0xff_ffff;
+            player.drawn = vec![colour; 640 * 480];
+            player.canvas().put(&player.drawn);
+            let buffer = player.buffers[player.time as usize % 3].clone();
+            let client = player.fixture.client(player.window);
+            commit(client, &buffer, ALL);
+            player.fixture.turn_for(PICTURE);
+            player.by_hardware() >= 5
+        });
+        player.end();
+    });
+}
+
+#[test]
+fn terminal_whose_decoder_fails_gets_a_key_from_the_hardware() {
+    let name = "terminal_whose_decoder_fails_gets_a_key_from_the_hardware";
+    alone(name, "", || {
+        let mut player = Player::new(NV12, SIZE);
+        player.play_by_hardware(3);
+        player.fixture.lose_decoders();
+        within("a picture comes that builds on none", || {
+            player.play();
+            !player.fixture.has_lost_decoders()
+        });
+        assert_eq!(player.fixture.stats().films.failures, 0);
+        player.end();
+    });
+}
+
+#[test]
+fn buffers_that_are_destroyed_and_clients_that_die_leave_nothing_behind() {
+    let name = "buffers_that_are_destroyed_and_clients_that_die_leave_nothing_behind";
+    alone(name, "", || {
+        let mut player = Player::new(NV12, SIZE);
+        player.play_by_hardware(1);
+        let before = open_files();
+        for _ in 0..20 {
+            // A new buffer for each picture, destroyed while it is encoded.
+            player.time += 1;
+            let canvas = Canvas::new(NV12, SIZE);
+            player.drawn = canvas.draw(player.time);
+            let client = player.fixture.client(player.window);
+            let buffer = canvas.buffer(client);
+            commit(client, &buffer, ALL);
+            buffer.destroy();
+            drop(canvas);
+            player.fixture.turn_for(PICTURE);
+        }
+        within("the newest picture is shown", || {
+            player.fixture.turn();
+            player.likeness() >= 32.0
+        });
+        assert_eq!(player.fixture.buffers().0, 3);
+        player.fixture.settle();
+        player.play_by_hardware(5);
+        // The hardware may hold one more each of the encoder's and of ours.
+        assert!(open_files() <= before + 40, "{} {before}", open_files());
+        // It dies with its newest picture on the way.
+        player.show();
+        player.fixture.turn();
+        player.fixture.close(player.window);
+        within("nothing is left of it", || {
+            player.fixture.turn();
+            player.fixture.buffers() == (0, 0) && player.fixture.films() == 0
+        });
+        player.fixture.settle();
+        player.end();
+    });
+}
+
+#[test]
+fn session_lets_the_terminal_go_while_the_hardware_works() {
+    let name = "session_lets_the_terminal_go_while_the_hardware_works";
+    alone(name, "", || {
+        let mut player = Player::new(NV12, SIZE);
+        for round in 0..3 {
+            player.play_by_hardware(3);
+            player.show();
+            player.fixture.detach();
+            player.fixture.turn_for(PICTURE);
+            player.fixture.attach(&format!("{round}"), (640, 480));
+        }
+        player.play_by_hardware(3);
+        player.end();
+    });
+}
+
+/// Calls that an encoder reaches, and which of them fail: those before are of the probe.
+const CALLS: [(&str, &[u32]); 11] = [
+    ("vaCreateConfig", &[7, 8]),
+    ("vaCreateContext", &[2, 3]),
+    ("vaCreateBuffer", &[1, 30]),
+    ("vaCreateSurfaces2", &[11, 13, 16]),
+    ("vaBeginPicture", &[1, 12]),
+    ("vaRenderPicture", &[2, 11]),
+    ("vaEndPicture", &[1, 12]),
+    ("vaSyncBuffer", &[1, 8]),
+    ("vaSyncSurface", &[1, 8]),
+    ("vaMapBuffer", &[1, 8]),
+    ("vaUnmapBuffer", &[1, 8]),
+];
+
+#[test]
+fn hardware_that_fails_costs_no_picture_no_buffer_and_no_file() {
+    let name = "hardware_that_fails_costs_no_picture_no_buffer_and_no_file";
+    for (call, numbers) in CALLS {
+        for number in numbers {
+            let fault = format!("{call}:{number}");
+            let ran = alone(name, &fault, || {
+                let mut player = Player::new(XRGB, SIZE);
+                player.say_film();
+                let before = open_files();
+                // Whoever encodes, it plays.
+                within("the film plays", || {
+                    player.play();
+                    let films = player.fixture.stats().films;
+                    films.by_hardware + films.by_processor >= 16
+                });
+                player.show();
+                within("the newest picture is shown", || {
+                    player.fixture.turn();
+                    player.likeness() >= 28.0
+                });
+                player.settle();
+                within("everything is given back", || {
+                    player.fixture.turn();
+                    player.fixture.buffers() == (3, 0) && open_files() <= before
+                });
+                println!("{:?}", player.fixture.stats().films);
+                player.end();
+            });
+            let Some(ran) = ran else { return };
+            let said = format!("{call} with OPERATION_FAILED: call {number} fails");
+            assert!(
+                ran.log.contains(&said),
+                "{fault} never happens: {}",
+                ran.log
+            );
+        }
+    }
+}
+
+#[test]
+fn device_that_is_checked_says_what_it_offers_and_which_way_is_taken() {
+    let name = "device_that_is_checked_says_what_it_offers_and_which_way_is_taken";
+    alone(name, "", || {
+        let node = PathBuf::from(std::env::var_os(NODE).unwrap());
+        let (said, is_taken) = crate::gpu::check(&RenderNode::Path(node.clone()));
+        assert!(is_taken, "{said}");
+        let words = [
+            format!("render node: {}", node.display()),
+            "driver: ".to_owned(),
+            "EncSlice".to_owned(),
+            "packed headers: ".to_owned(),
+            "encoded without a copy: NV12, XR24".to_owned(),
+            "way of films: H.264 ".to_owned(),
+        ];
+        for word in words {
+            assert!(said.contains(&word), "{word:?} in {said}");
+        }
+    });
+}
+
+#[test]
+fn device_that_does_not_answer_is_not_taken_and_the_session_does_without() {
+    let name = "device_that_does_not_answer_is_not_taken_and_the_session_does_without";
+    alone(name, "vaQueryConfigProfiles:1", || {
+        let node = PathBuf::from(std::env::var_os(NODE).unwrap());
+        let (said, is_taken) = crate::gpu::check(&RenderNode::Path(node.clone()));
+        assert!(!is_taken && said.contains("no working driver"), "{said}");
+        // The driver counts anew for each display.
+        let (mut fixture, window) = with_window(RenderNode::Path(node));
+        let globals = &fixture.client(window).state.globals;
+        assert!(!globals.iter().any(|global| global.1.contains("dmabuf")));
+    });
+}
