@@ -145,6 +145,12 @@ impl Site {
         Terminal::start(name, &mut command, None)
     }
 
+    /// Starts a terminal on this machine's own display, which nobody else may be using.
+    pub fn kms(&self, name: &str) -> anyhow::Result<Terminal> {
+        let mut command = self.terminal_command(name, "kms", "control")?;
+        Terminal::start(name, &mut command, None)
+    }
+
     fn terminal_command(&self, name: &str, backend: &str, cards: &str) -> anyhow::Result<Command> {
         let mut command = Command::new(programs::find("heliostat-terminal")?);
         command.args([

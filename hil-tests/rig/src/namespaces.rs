@@ -169,7 +169,7 @@ fn add_people() -> anyhow::Result<()> {
 }
 
 /// What our people and systems add to a user database.
-fn lines_of(file: &str, homes: &Path) -> Vec<String> {
+pub fn lines_of(file: &str, homes: &Path) -> Vec<String> {
     let person = |Person { name, uid, hash }: &Person| match file {
         "passwd" => {
             let home = homes.join(name);

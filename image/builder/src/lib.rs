@@ -31,6 +31,6 @@ pub mod segment;
 pub mod sign;
 pub mod uki;
 
-mod base;
+pub mod base;
 pub mod build;
 pub mod site;

@@ -1,0 +1,13 @@
+//! What runs in the guest.
+//!
+//! [`init`] is process 1: it mounts, loads the modules, starts the program that plays [`scenarios`], and switches
+//! the machine off. [`card`] is a display with its planes, [`buffer`] memory that it shows, and [`look`] tells what
+//! is really scanned out: by the display's writeback, and by the buffers that stand behind its planes.
+
+pub mod buffer;
+pub mod card;
+pub mod colour;
+pub mod init;
+pub mod look;
+pub mod report;
+pub mod scenarios;

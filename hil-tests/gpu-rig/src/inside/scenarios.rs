@@ -1,0 +1,89 @@
+//! The scenarios, in the order in which they are played.
+
+mod desktop;
+mod stage;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::report::Report;
+use crate::lines::Line;
+
+/// How a scenario that did not fail has ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It held.
+    Held,
+    /// It cannot be played here.
+    Skipped(String),
+}
+
+/// One scenario.
+pub struct Scenario {
+    /// A short word, to ask for it.
+    pub word: &'static str,
+    /// What holds when it has passed.
+    pub name: &'static str,
+    play: fn(&mut Report) -> Result<Outcome>,
+}
+
+/// All of them. The display has one master at a time, so they follow one another.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        word: "planes",
+        name: "an NV12 DMA-BUF on an overlay plane has the colours that its matrix and range say",
+        play: stage::overlay,
+    },
+    Scenario {
+        word: "limits",
+        name: "what the display takes and what it refuses is what the README says",
+        play: stage::limits,
+    },
+    Scenario {
+        word: "desktop",
+        name: "a terminal on a real display shows a desktop, and forgets it when the card is pulled",
+        play: desktop::software,
+    },
+];
+
+/// Plays those that were asked for by their words, or all.
+pub fn play(words: &[String]) -> Result<()> {
+    let mut report = Report::open()?;
+    let uptime = std::fs::read_to_string("/proc/uptime")?;
+    let uptime_s = uptime
+        .split(' ')
+        .next()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0.0);
+    report.say(&Line::Up { uptime_s });
+    for scenario in ALL {
+        if words.is_empty() || words.iter().any(|word| word == scenario.word) {
+            play_one(scenario, &mut report);
+        }
+    }
+    report.say(&Line::End);
+    Ok(())
+}
+
+fn play_one(scenario: &Scenario, report: &mut Report) {
+    report.say(&Line::Begin {
+        name: scenario.name.to_owned(),
+    });
+    let started = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| (scenario.play)(report)));
+    let line = match outcome {
+        Ok(Ok(Outcome::Held)) => Line::Passed {
+            seconds: started.elapsed().as_secs_f64(),
+        },
+        Ok(Ok(Outcome::Skipped(why))) => Line::Skipped { why },
+        Ok(Err(error)) => Line::Failed {
+            why: format!("{error:#}"),
+        },
+        Err(_) => Line::Failed {
+            why: "it panicked; the console says where".to_owned(),
+        },
+    };
+    report.say(&line);
+}

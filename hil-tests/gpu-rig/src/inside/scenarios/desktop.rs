@@ -1,0 +1,100 @@
+//! A terminal on a real display: broker, session and terminal of the product, joined over loopback.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use hil_local::framebuffer::Shot;
+use hil_local::{Site, SiteOptions, Terminal};
+use hil_rig::namespaces::PEOPLE;
+
+use super::Outcome;
+use crate::inside::look;
+use crate::inside::report::Report;
+
+/// Alice's card.
+pub const CARD: &str = "piv:00000000000000000000000000000a11";
+/// How long anything may take; the processor is emulated.
+pub const STEP: Duration = Duration::from_secs(60);
+/// The key that the window answers.
+const KEY_A: u16 = 30;
+/// What the probe's window is filled with, and its block after the first key (blue first).
+const WINDOW: [u8; 3] = [0x28, 0x20, 0x20];
+const ANSWER: [u8; 3] = [0xbd, 0x79, 0x35];
+/// The block's pixels.
+const BLOCK: usize = 64 * 64;
+
+/// A site whose sessions start one program.
+pub fn site(program: &str) -> Result<Site> {
+    let site = Site::start(&SiteOptions {
+        session_toml: format!("autostart = [\"{program}\"]\n"),
+        ..SiteOptions::default()
+    })?;
+    site.add_card(CARD, PEOPLE[0].name)?;
+    Ok(site)
+}
+
+/// How many pixels have a colour.
+pub fn count(shot: &Shot, colour: [u8; 3]) -> usize {
+    shot.pixels
+        .chunks_exact(4)
+        .filter(|pixel| pixel[..3] == colour)
+        .count()
+}
+
+/// Looks at the screen after each event of the terminal's until it shows what is wanted.
+pub fn wait_for_picture(
+    terminal: &mut Terminal,
+    report: &mut Report,
+    what: &str,
+    mut wanted: impl FnMut(&Shot) -> bool,
+) -> Result<Shot> {
+    let deadline = Instant::now() + STEP;
+    loop {
+        let shot = look::picture_of(terminal.pid())?;
+        if wanted(&shot) {
+            return Ok(shot);
+        }
+        // A frame that is shown is said; the next look is after that.
+        if terminal.next_event(deadline).is_none() {
+            report.picture("missed", &shot)?;
+            bail!("the screen shows no {what} within {STEP:?}");
+        }
+    }
+}
+
+pub fn software(report: &mut Report) -> Result<Outcome> {
+    let site = site("/usr/bin/hil-probe keys")?;
+    let mut terminal = site.kms("desk")?;
+    terminal.wait_named("connected", STEP)?;
+    let idle = look::picture_of(terminal.pid())?;
+    ensure!(
+        count(&idle, WINDOW) == 0,
+        "the idle screen has the window's colour"
+    );
+
+    let started = Instant::now();
+    terminal.insert_card(CARD)?;
+    terminal.wait_named("frame_shown", STEP)?;
+    let shown = started.elapsed();
+    let most = |shot: &Shot| count(shot, WINDOW) > 400_000;
+    let desktop = wait_for_picture(&mut terminal, report, "window", most)?;
+    report.picture("desktop", &desktop)?;
+    report.note(format!(
+        "card to first frame {} ms, {}×{}",
+        shown.as_millis(),
+        desktop.w,
+        desktop.h
+    ));
+
+    terminal.press(KEY_A)?;
+    let answered = |shot: &Shot| count(shot, ANSWER) == BLOCK;
+    wait_for_picture(&mut terminal, report, "answer to the key", answered)?;
+
+    terminal.pull_card()?;
+    let gone = |shot: &Shot| count(shot, WINDOW) == 0 && count(shot, ANSWER) == 0;
+    wait_for_picture(&mut terminal, report, "idle screen", gone)?;
+    for plane in look::scanned_out(&crate::inside::card::Card::vkms()?)? {
+        report.note(format!("scanned out without a card: {plane:?}"));
+    }
+    Ok(Outcome::Held)
+}
