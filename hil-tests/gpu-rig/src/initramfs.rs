@@ -35,7 +35,8 @@ const PROGRAMS: [&str; 6] = [
     "hil-probe",
 ];
 /// What programs open by themselves, so that no ELF file names it.
-const OPENED: [&str; 5] = [
+const OPENED: [&str; 6] = [
+    "libwayland-client.so.0",
     "libva.so.2",
     "libva-drm.so.2",
     "libgcc_s.so.1",
@@ -45,7 +46,8 @@ const OPENED: [&str; 5] = [
 /// Programs of the system's.
 const SYSTEM: [&str; 1] = ["/bin/sh"];
 /// Folders and files that they read.
-const DATA: [&str; 5] = [
+const DATA: [&str; 6] = [
+    "/usr/share/libinput",
     "/usr/share/X11/xkb",
     "/usr/share/fonts/truetype/dejavu",
     "/usr/share/libdrm",

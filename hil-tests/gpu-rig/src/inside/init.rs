@@ -33,6 +33,7 @@ fn play(arguments: &[String]) -> Result<()> {
         .args(arguments)
         .env("PATH", "/usr/bin:/usr/sbin")
         .env("HOME", "/root")
+        .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .spawn()
         .context("start the scenarios")?;

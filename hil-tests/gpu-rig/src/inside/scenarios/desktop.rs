@@ -14,12 +14,14 @@ use crate::inside::report::Report;
 /// Alice's card.
 pub const CARD: &str = "piv:00000000000000000000000000000a11";
 /// How long anything may take; the processor is emulated.
-pub const STEP: Duration = Duration::from_secs(60);
+pub const STEP: Duration = Duration::from_secs(20);
 /// The key that the window answers.
 const KEY_A: u16 = 30;
 /// What the probe's window is filled with, and its block after the first key (blue first).
 const WINDOW: [u8; 3] = [0x28, 0x20, 0x20];
 const ANSWER: [u8; 3] = [0xbd, 0x79, 0x35];
+/// How much of a session's log is told.
+const LOG_LINES: usize = 40;
 /// The block's pixels.
 const BLOCK: usize = 64 * 64;
 
@@ -31,6 +33,20 @@ pub fn site(program: &str) -> Result<Site> {
     })?;
     site.add_card(CARD, PEOPLE[0].name)?;
     Ok(site)
+}
+
+/// Tells the end of what the sessions wrote, when a scenario has failed.
+pub fn with_logs<T>(site: &Site, report: &mut Report, result: Result<T>) -> Result<T> {
+    if result.is_err() {
+        for entry in std::fs::read_dir(site.folder().join("state/log"))? {
+            let text = String::from_utf8_lossy(&std::fs::read(entry?.path())?).into_owned();
+            let lines: Vec<&str> = text.lines().collect();
+            for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+                report.note(format!("session: {line}"));
+            }
+        }
+    }
+    result
 }
 
 /// How many pixels have a colour.
@@ -64,6 +80,11 @@ pub fn wait_for_picture(
 
 pub fn software(report: &mut Report) -> Result<Outcome> {
     let site = site("/usr/bin/hil-probe keys")?;
+    let result = desk(&site, report);
+    with_logs(&site, report, result)
+}
+
+fn desk(site: &Site, report: &mut Report) -> Result<Outcome> {
     let mut terminal = site.kms("desk")?;
     terminal.wait_named("connected", STEP)?;
     let idle = look::picture_of(terminal.pid())?;
