@@ -6,7 +6,9 @@
 
 pub mod buffer;
 pub mod card;
+pub mod client;
 pub mod colour;
+pub mod film;
 pub mod init;
 pub mod look;
 pub mod report;

@@ -1,6 +1,7 @@
 //! The scenarios, in the order in which they are played.
 
 mod desktop;
+mod film;
 mod stage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,6 +46,11 @@ pub const ALL: &[Scenario] = &[
         word: "desktop",
         name: "a terminal on a real display shows a desktop, and forgets it when the card is pulled",
         play: desktop::software,
+    },
+    Scenario {
+        word: "film",
+        name: "a film is shown as it plays, and exactly when it has ended",
+        play: film::software,
     },
 ];
 

@@ -16,7 +16,7 @@ pub const CARD: &str = "piv:00000000000000000000000000000a11";
 /// How long anything may take; the processor is emulated.
 pub const STEP: Duration = Duration::from_secs(20);
 /// The key that the window answers.
-const KEY_A: u16 = 30;
+pub const KEY_A: u16 = 30;
 /// What the probe's window is filled with, and its block after the first key (blue first).
 const WINDOW: [u8; 3] = [0x28, 0x20, 0x20];
 const ANSWER: [u8; 3] = [0xbd, 0x79, 0x35];
