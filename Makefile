@@ -19,6 +19,7 @@ help:
 	@echo 'make bench-links  typing over slow and lossy links, alone and beside photos'
 	@echo 'make figures  measure the figures, one JSON line each (ONLY=name,… for some)'
 	@echo 'make scenarios  every scenario of the rig (long)'
+	@echo 'make zero-copy  films on the planes of a real display, in a virtual machine (SCENARIOS=word,… for some)'
 	@echo 'make setup    install the Debian packages all of this needs'
 
 .PHONY: setup
@@ -55,12 +56,19 @@ unit:
 .PHONY: test
 test: check unit
 	target/debug/heliostat-scenarios
+	@$(MAKE) --no-print-directory zero-copy
 
 .PHONY: scenarios
 scenarios:
 	@$(SETUP) build desktop image rig
 	$(CARGO) build --workspace --bins
 	target/debug/heliostat-scenarios --all
+
+.PHONY: zero-copy
+zero-copy:
+	@$(SETUP) build desktop planes
+	$(CARGO) build --workspace
+	target/debug/heliostat-zero-copy $(if $(SCENARIOS),--only $(SCENARIOS))
 
 .PHONY: image
 image:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the named groups need, and says which and why.
-# Usage: setup.sh GROUP...   (groups: build desktop programs image netboot rig windows cards va peers)
+# Usage: setup.sh GROUP...   (groups: build desktop programs image netboot rig planes windows cards va peers)
 set -euo pipefail
 
 # One line a package: group, name, why.
@@ -44,6 +44,14 @@ rig      ipxe                the boot program for ROMs without HTTP
 rig      ovmf                their UEFI firmware
 rig      dnsmasq-base        DHCP, ProxyDHCP and TFTP
 rig      iproute2            network namespaces and taps
+planes   qemu-system-x86     the machine whose display has planes for video
+planes   debian-archive-keyring  verifies its kernel
+planes   util-linux          a namespace to build it in
+planes   xz-utils            unpacks its sources
+planes   binutils            strips what runs in it
+planes   libva2              loads the VA driver in it
+planes   libva-drm2          displays for it
+planes   libwayland-client0  clients in it
 windows  qemu-system-gui     the terminals' windows on your desktop
 cards    pcscd               the card service, for tests without a virtual machine
 cards    vsmartcard-vpcd     a virtual reader for it

@@ -46,13 +46,12 @@ const OPENED: [&str; 6] = [
 /// Programs of the system's.
 const SYSTEM: [&str; 1] = ["/bin/sh"];
 /// Folders and files that they read.
-const DATA: [&str; 6] = [
+const DATA: [&str; 5] = [
     "/usr/share/libinput",
     "/usr/share/X11/xkb",
     "/usr/share/fonts/truetype/dejavu",
     "/usr/share/libdrm",
     "/etc/security/pam_env.conf",
-    "/etc/environment",
 ];
 /// Where libraries are, on Debian and on its relatives.
 const LIBRARIES: [&str; 6] = [

@@ -25,6 +25,8 @@ use crate::archive::{Archive, Offer};
 
 /// The series whose vkms has planes for NV12 and is known to work.
 const SERIES: &str = "7.2";
+/// Counts ways of building; what was built in another way is not used.
+const RECIPE: u32 = 1;
 /// What the guest loads: the display, and a render node that stands for a GPU's.
 const MODULES: [&str; 2] = ["vkms", "vgem"];
 /// What is wanted of the newer release to build a module with.
@@ -67,10 +69,11 @@ pub struct Kernel {
 impl Kernel {
     /// The kernel that was built before, if there is one.
     pub fn kept(folder: &Path) -> Option<Self> {
-        // The release is written last.
-        let release = fs::read_to_string(folder.join("release")).ok()?;
+        // This file is written last.
+        let built = fs::read_to_string(folder.join("built")).ok()?;
+        let release = built.strip_prefix(&format!("{SERIES} {RECIPE} "))?;
         Some(Self {
-            release: release.trim().to_owned(),
+            release: release.to_owned(),
             folder: folder.to_owned(),
         })
     }
@@ -125,7 +128,7 @@ fn build_in(folder: &Path, work: &Path) -> Result<Kernel> {
     step("choose modules", || {
         keep(folder, &packages, &root, &release)
     })?;
-    fs::write(folder.join("release"), &release)?;
+    fs::write(folder.join("built"), format!("{SERIES} {RECIPE} {release}"))?;
     Kernel::kept(folder).context("the kernel was just written")
 }
 

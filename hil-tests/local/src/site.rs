@@ -146,8 +146,10 @@ impl Site {
     }
 
     /// Starts a terminal on this machine's own display, which nobody else may be using.
-    pub fn kms(&self, name: &str) -> anyhow::Result<Terminal> {
+    /// `environment` is what it finds besides ours.
+    pub fn kms(&self, name: &str, environment: &[(&str, &str)]) -> anyhow::Result<Terminal> {
         let mut command = self.terminal_command(name, "kms", "control")?;
+        command.envs(environment.iter().copied());
         Terminal::start(name, &mut command, None)
     }
 

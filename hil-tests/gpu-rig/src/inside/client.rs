@@ -21,6 +21,10 @@ use wayland_client::protocol::wl_surface::WlSurface;
 use wayland_client::{
     Connection, Dispatch, EventQueue, Proxy as _, QueueHandle, WEnum, delegate_noop,
 };
+use wayland_protocols::wp::content_type::v1::client::wp_content_type_manager_v1::WpContentTypeManagerV1;
+use wayland_protocols::wp::content_type::v1::client::wp_content_type_v1::{
+    Type as ContentType, WpContentTypeV1,
+};
 use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_buffer_params_v1::{
     Flags, ZwpLinuxBufferParamsV1,
 };
@@ -56,6 +60,9 @@ pub struct Film {
     /// Pictures a second
     #[arg(long, default_value_t = 12)]
     pub rate: u32,
+    /// Say to the compositor that it is a video
+    #[arg(long)]
+    pub hint: bool,
     /// A file that gets the inodes of its DMA-BUFs, one a line
     #[arg(long)]
     pub inodes: Option<PathBuf>,
@@ -106,6 +113,12 @@ pub fn play(film: Film) -> Result<()> {
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
     let surface = compositor.create_surface(&handle, ());
+    if film.hint {
+        let manager: WpContentTypeManagerV1 = globals.bind(&handle, 1..=1, ())?;
+        manager
+            .get_surface_content_type(&surface, &handle, ())
+            .set_content_type(ContentType::Video);
+    }
     let role = shell.get_xdg_surface(&surface, &handle, ());
     let toplevel = role.get_toplevel(&handle, ());
     toplevel.set_title("film".to_owned());
@@ -389,6 +402,8 @@ impl Dispatch<WlRegistry, GlobalListContents> for Window {
     }
 }
 
+delegate_noop!(Window: WpContentTypeManagerV1);
+delegate_noop!(Window: WpContentTypeV1);
 delegate_noop!(Window: WlCompositor);
 delegate_noop!(Window: WlShmPool);
 delegate_noop!(Window: ignore WlShm);

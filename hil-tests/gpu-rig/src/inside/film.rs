@@ -32,8 +32,11 @@ pub const PATCHES: [[u8; 3]; 4] = [[200, 40, 40], [40, 180, 60], [30, 60, 220], 
 /// How far the border may be off: neighbours in chroma and the encoder blur it.
 const BORDER_DISTANCE: u8 = 60;
 
+/// From the left and the top, width and height.
+type Place = (u32, u32, u32, u32);
+
 /// Everything of a picture but its texture: rectangles and their colours.
-fn rectangles(number: u32) -> Vec<((u32, u32, u32, u32), [u8; 3])> {
+fn rectangles(number: u32) -> Vec<(Place, [u8; 3])> {
     let (w, h) = SIZE;
     let mut found = vec![
         ((0, 0, w, BORDER), BORDER_RGB),

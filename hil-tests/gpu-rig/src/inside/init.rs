@@ -12,7 +12,14 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, chown, sethostname};
 
-use crate::initramfs::{HOMES, MODULES};
+use super::card;
+use crate::initramfs::{HOMES, MODULES, VA_DRIVERS};
+
+/// Where the VA driver of each process counts.
+pub const VA_COUNTERS: &str = "/run/hil-va";
+
+/// Where all of them write what they do.
+pub const VA_LOG: &str = "/run/hil-va.log";
 
 /// What the modules are told: overlays are off unless asked for.
 const PARAMETERS: [(&str, &str); 1] = [("vkms", "enable_overlay=1")];
@@ -34,6 +41,7 @@ fn play(arguments: &[String]) -> Result<()> {
         .env("PATH", "/usr/bin:/usr/sbin")
         .env("HOME", "/root")
         .env("NO_COLOR", "1")
+        .envs(va())
         .stdin(Stdio::null())
         .spawn()
         .context("start the scenarios")?;
@@ -85,7 +93,41 @@ fn prepare() -> Result<()> {
     // IFF_UP; the kernel adds address and route.
     fs::write("/sys/class/net/lo/flags", "0x1").context("raise the loopback interface")?;
     make_homes()?;
-    load_modules()
+    load_modules()?;
+    let_people_encode()
+}
+
+/// What tells libva which driver there is, and the driver where to write.
+fn va() -> [(&'static str, String); 4] {
+    [
+        ("LIBVA_DRIVERS_PATH", format!("/{VA_DRIVERS}")),
+        ("LIBVA_DRIVER_NAME", "heliostat".to_owned()),
+        ("HELIOSTAT_VA_COUNTERS", format!("{VA_COUNTERS}/%p")),
+        ("HELIOSTAT_VA_LOG", VA_LOG.to_owned()),
+    ]
+}
+
+/// Sessions that start from now on have that of PAM, and the driver's faults, if there are any.
+pub fn tell_people(faults: &str) -> Result<()> {
+    let line = |(name, value): &(&str, String)| format!("{name}={value}\n");
+    let mut text: String = va().iter().map(line).collect();
+    if !faults.is_empty() {
+        text += &format!("HELIOSTAT_VA_FAULTS={faults}\n");
+    }
+    fs::write("/etc/environment", text).context("write /etc/environment")
+}
+
+/// Devices and files are open to people as udev's rules and folders of their own would have it.
+fn let_people_encode() -> Result<()> {
+    fs::create_dir(VA_COUNTERS)?;
+    fs::set_permissions(VA_COUNTERS, fs::Permissions::from_mode(0o1777))?;
+    fs::write(VA_LOG, "")?;
+    let mut shared = vec![VA_LOG.into(), "/dev/udmabuf".into()];
+    shared.extend(card::nodes("vgem", "renderD")?);
+    for path in shared {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    }
+    tell_people("")
 }
 
 fn make_homes() -> Result<()> {

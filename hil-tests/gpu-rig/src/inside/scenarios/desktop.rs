@@ -14,7 +14,7 @@ use crate::inside::report::Report;
 /// Alice's card.
 pub const CARD: &str = "piv:00000000000000000000000000000a11";
 /// How long anything may take; the processor is emulated.
-pub const STEP: Duration = Duration::from_secs(20);
+pub const STEP: Duration = Duration::from_secs(40);
 /// The key that the window answers.
 pub const KEY_A: u16 = 30;
 /// What the probe's window is filled with, and its block after the first key (blue first).
@@ -25,10 +25,10 @@ const LOG_LINES: usize = 40;
 /// The block's pixels.
 const BLOCK: usize = 64 * 64;
 
-/// A site whose sessions start one program.
-pub fn site(program: &str) -> Result<Site> {
+/// A site whose sessions start one program, with further settings of sessions.
+pub fn site(program: &str, settings: &str) -> Result<Site> {
     let site = Site::start(&SiteOptions {
-        session_toml: format!("autostart = [\"{program}\"]\n"),
+        session_toml: format!("autostart = [\"{program}\"]\n{settings}"),
         ..SiteOptions::default()
     })?;
     site.add_card(CARD, PEOPLE[0].name)?;
@@ -57,7 +57,7 @@ pub fn count(shot: &Shot, colour: [u8; 3]) -> usize {
         .count()
 }
 
-/// Looks at the screen after each event of the terminal's until it shows what is wanted.
+/// Looks at the screen until it shows what is wanted; after a look in vain, not before something has happened.
 pub fn wait_for_picture(
     terminal: &mut Terminal,
     report: &mut Report,
@@ -66,12 +66,20 @@ pub fn wait_for_picture(
 ) -> Result<Shot> {
     let deadline = Instant::now() + STEP;
     loop {
+        // What was said before a look is in it; what is said from now on may not be.
+        terminal.drain();
+        let started = Instant::now();
         let shot = look::picture_of(terminal.pid())?;
         if wanted(&shot) {
             return Ok(shot);
         }
-        // A frame that is shown is said; the next look is after that.
-        if terminal.next_event(deadline).is_none() {
+        // The look has held the terminal up: it gets as long to go on, or it would hardly run at all.
+        let rested = Instant::now() + started.elapsed();
+        let mut has_changed = false;
+        while terminal.next_event(rested).is_some() {
+            has_changed = true;
+        }
+        if !has_changed && terminal.next_event(deadline).is_none() || Instant::now() > deadline {
             report.picture("missed", &shot)?;
             bail!("the screen shows no {what} within {STEP:?}");
         }
@@ -79,13 +87,13 @@ pub fn wait_for_picture(
 }
 
 pub fn software(report: &mut Report) -> Result<Outcome> {
-    let site = site("/usr/bin/hil-probe keys")?;
+    let site = site("/usr/bin/hil-probe keys", "")?;
     let result = desk(&site, report);
     with_logs(&site, report, result)
 }
 
 fn desk(site: &Site, report: &mut Report) -> Result<Outcome> {
-    let mut terminal = site.kms("desk")?;
+    let mut terminal = site.kms("desk", &[])?;
     terminal.wait_named("connected", STEP)?;
     let idle = look::picture_of(terminal.pid())?;
     ensure!(

@@ -1,23 +1,18 @@
 //! A film on the desktop: which picture is on the screen, and in which colours.
 
-use std::time::{Duration, Instant};
-
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use hil_local::framebuffer::Shot;
 use hil_local::{Site, Terminal};
 
 use super::Outcome;
 use super::desktop::{CARD, KEY_A, STEP, site, wait_for_picture, with_logs};
 use crate::inside::film::{self, Seen};
-use crate::inside::look;
 use crate::inside::report::Report;
 
 /// How far colours may be off while a film plays: a lossy codec at the bit rate of a first second.
-const WHILE_PLAYING: u8 = 24;
+pub const WHILE_PLAYING: u8 = 24;
 /// How far they may be off in the end: luma and chroma have fewer levels than colours.
 const AFTER: u8 = 3;
-/// How long a film that has stopped may take to be exact.
-const SETTLES: Duration = Duration::from_secs(30);
 /// Where it says at which picture it stopped, and which buffers it has.
 const LAST: &str = "/run/home/alice/last";
 pub const INODES: &str = "/run/home/alice/inodes";
@@ -59,41 +54,41 @@ pub fn watch(terminal: &mut Terminal, report: &mut Report) -> Result<Played> {
 }
 
 /// The film's last picture, exact.
-fn still(terminal: &mut Terminal, report: &mut Report) -> Result<Seen> {
-    let deadline = Instant::now() + SETTLES;
-    loop {
-        let shot = look::picture_of(terminal.pid())?;
-        let seen = film::find(&shot);
+pub fn still(terminal: &mut Terminal, report: &mut Report) -> Result<Seen> {
+    let mut exact = None;
+    let is_exact = |shot: &Shot| {
         let last = std::fs::read_to_string(LAST).ok();
         let last: Option<u32> = last.and_then(|text| text.parse().ok());
-        if let (Some(seen), Some(last)) = (&seen, last)
-            && seen.number == last
-            && seen.off <= AFTER
-        {
-            report.picture("settled", &shot)?;
-            return Ok(seen.clone());
-        }
-        if terminal.next_event(deadline).is_none() {
-            report.picture("missed", &shot)?;
-            bail!("the film's end is not shown exactly within {SETTLES:?}: {seen:?}");
-        }
-    }
+        exact = film::find(shot).filter(|seen| last == Some(seen.number) && seen.off <= AFTER);
+        exact.is_some()
+    };
+    let shot = wait_for_picture(terminal, report, "exact end of the film", is_exact).with_context(
+        || {
+            let last = std::fs::read_to_string(LAST);
+            format!("the film says that it stopped at {last:?}")
+        },
+    )?;
+    report.picture("settled", &shot)?;
+    exact.context("a film was found")
 }
 
-/// The command of a film.
+/// The command of a film, which has not been played yet.
 pub fn command(pixels: &str) -> String {
+    // What another film has left.
+    for file in [INODES, LAST] {
+        let _ = std::fs::remove_file(file);
+    }
     format!("/usr/bin/hil-planes film --pixels {pixels} --inodes {INODES} --last {LAST}")
 }
 
 pub fn software(report: &mut Report) -> Result<Outcome> {
-    let _ = std::fs::remove_file(LAST);
-    let site = site(&command("shm"))?;
+    let site = site(&command("shm"), "")?;
     let result = software_on(&site, report);
     with_logs(&site, report, result)
 }
 
 fn software_on(site: &Site, report: &mut Report) -> Result<Outcome> {
-    let mut terminal = site.kms("desk")?;
+    let mut terminal = site.kms("desk", &[])?;
     let played = watch(&mut terminal, report)?;
     for seen in &played.during {
         report.note(format!("while it played: {seen:?}"));
