@@ -3,6 +3,7 @@
 mod desktop;
 mod film;
 mod stage;
+mod zero_copy;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -51,6 +52,26 @@ pub const ALL: &[Scenario] = &[
         word: "film",
         name: "a film is shown as it plays, and exactly when it has ended",
         play: film::software,
+    },
+    Scenario {
+        word: "nv12",
+        name: "no pixel of a film in NV12 is copied from the client's buffer to the screen",
+        play: zero_copy::nv12,
+    },
+    Scenario {
+        word: "xrgb",
+        name: "nor is one of a film in red, green and blue",
+        play: zero_copy::xrgb,
+    },
+    Scenario {
+        word: "decoder",
+        name: "a decoder that fails in the middle of a film is not seen on the screen",
+        play: zero_copy::decoder_fails,
+    },
+    Scenario {
+        word: "encoder",
+        name: "nor is an encoder that does",
+        play: zero_copy::encoder_fails,
     },
 ];
 
