@@ -28,7 +28,7 @@ struct Args {
 /// The kernel unpacks its memory, and the processor is emulated.
 const BOOT: Duration = Duration::from_secs(120);
 /// The longest that a scenario may say nothing.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_secs(240);
 
 fn main() -> Result<()> {
     let args = Args::parse();

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hil_local::framebuffer::Shot;
@@ -11,6 +12,7 @@ use crate::lines::{Line, PORT, to_hex};
 /// The way to the host.
 pub struct Report {
     port: File,
+    slowest_look: Duration,
 }
 
 impl Report {
@@ -23,6 +25,7 @@ impl Report {
                 let port = OpenOptions::new().write(true).open(&device);
                 return Ok(Self {
                     port: port.context(device)?,
+                    slowest_look: Duration::ZERO,
                 });
             }
         }
@@ -38,6 +41,17 @@ impl Report {
     /// Tells something worth reading.
     pub fn note(&mut self, text: impl Into<String>) {
         self.say(&Line::Note { text: text.into() });
+    }
+
+    /// Remembers how long a look at the screen took.
+    pub fn looked(&mut self, took: Duration) {
+        self.slowest_look = self.slowest_look.max(took);
+    }
+
+    /// The slowest of the looks since this was last asked, if there were any.
+    pub fn take_slowest_look(&mut self) -> Option<Duration> {
+        let took = std::mem::take(&mut self.slowest_look);
+        (took > Duration::ZERO).then_some(took)
     }
 
     /// Sends a picture.

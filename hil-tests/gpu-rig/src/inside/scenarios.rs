@@ -1,5 +1,6 @@
 //! The scenarios, in the order in which they are played.
 
+mod checks;
 mod desktop;
 mod film;
 mod stage;
@@ -52,6 +53,11 @@ pub const ALL: &[Scenario] = &[
         word: "film",
         name: "a film is shown as it plays, and exactly when it has ended",
         play: film::software,
+    },
+    Scenario {
+        word: "checks",
+        name: "session and terminal say that films go by hardware, and onto a plane",
+        play: checks::found,
     },
     Scenario {
         word: "nv12",
@@ -112,5 +118,10 @@ fn play_one(scenario: &Scenario, report: &mut Report) {
             why: "it panicked; the console says where".to_owned(),
         },
     };
+    if let Some(took) = report.take_slowest_look() {
+        report.note(format!(
+            "the slowest look at the screen held the terminal up for {took:.1?}"
+        ));
+    }
     report.say(&line);
 }

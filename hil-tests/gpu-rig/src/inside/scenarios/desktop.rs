@@ -70,6 +70,7 @@ pub fn wait_for_picture(
         terminal.drain();
         let started = Instant::now();
         let shot = look::picture_of(terminal.pid())?;
+        report.looked(started.elapsed());
         if wanted(&shot) {
             return Ok(shot);
         }

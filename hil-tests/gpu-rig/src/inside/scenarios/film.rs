@@ -1,8 +1,10 @@
 //! A film on the desktop: which picture is on the screen, and in which colours.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use hil_local::framebuffer::Shot;
-use hil_local::{Site, Terminal};
+use hil_local::{Event, Site, Terminal};
 
 use super::Outcome;
 use super::desktop::{CARD, KEY_A, STEP, site, wait_for_picture, with_logs};
@@ -45,16 +47,19 @@ pub fn watch(terminal: &mut Terminal, report: &mut Report) -> Result<Played> {
     };
     wait_for_picture(terminal, report, "next picture of the film", later)?;
     let second = second.context("a film was found")?;
-    terminal.press(KEY_A)?;
-    let after = still(terminal, report)?;
+    let after = stop(terminal, report)?;
     Ok(Played {
         during: [first, second],
         after,
     })
 }
 
-/// The film's last picture, exact.
-pub fn still(terminal: &mut Terminal, report: &mut Report) -> Result<Seen> {
+/// Stops the film, and waits for its last picture, exact.
+pub fn stop(terminal: &mut Terminal, report: &mut Report) -> Result<Seen> {
+    terminal.press(KEY_A)?;
+    // A look holds the terminal up; the key goes first.
+    let arrived = |_: &Event| Path::new(LAST).exists();
+    terminal.wait_for("end of the film", STEP, arrived)?;
     let mut exact = None;
     let is_exact = |shot: &Shot| {
         let last = std::fs::read_to_string(LAST).ok();

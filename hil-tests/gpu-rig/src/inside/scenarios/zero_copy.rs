@@ -14,7 +14,7 @@ use hil_local::{Event, Site, Terminal};
 use serde_json::Value;
 
 use super::Outcome;
-use super::desktop::{self, CARD, KEY_A, STEP, wait_for_picture, with_logs};
+use super::desktop::{self, CARD, STEP, wait_for_picture, with_logs};
 use super::film::{self, INODES};
 use crate::inside::card::{self, Card};
 use crate::inside::film as pictures;
@@ -178,8 +178,7 @@ fn without_copies(site: &Site, report: &mut Report) -> Result<()> {
 
 /// The film stops and becomes exact, its plane is given up, and nothing of it is left without the card.
 fn end(terminal: &mut Terminal, report: &mut Report) -> Result<()> {
-    terminal.press(KEY_A)?;
-    film::still(terminal, report)?;
+    film::stop(terminal, report)?;
     let left = video_planes()?;
     ensure!(
         left.is_empty(),

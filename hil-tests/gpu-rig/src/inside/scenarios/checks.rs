@@ -1,0 +1,60 @@
+//! What the programs say of the machine to whoever runs it.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use hil_local::programs;
+
+use super::Outcome;
+use crate::inside::card;
+use crate::inside::report::Report;
+
+/// Both programs find what films need, say so, and tell scripts by how they end.
+pub fn found(report: &mut Report) -> Result<Outcome> {
+    let node = card::nodes("vgem", "renderD")?
+        .pop()
+        .context("vgem has no render node")?;
+    let node = node.to_str().context("a path of ASCII")?;
+    for (program, arguments, is_taken) in [
+        (
+            "heliostat-session",
+            ["--check-gpu", "--render-node", node],
+            true,
+        ),
+        (
+            "heliostat-session",
+            ["--check-gpu", "--render-node", "off"],
+            false,
+        ),
+        (
+            "heliostat-terminal",
+            ["--check-display", "--decoder", node],
+            true,
+        ),
+        (
+            "heliostat-terminal",
+            ["--check-display", "--decoder", "software"],
+            false,
+        ),
+    ] {
+        let output = Command::new(programs::find(program)?)
+            .args(arguments)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        report.note(format!(
+            "{program} {}: {}",
+            arguments.join(" "),
+            output.status
+        ));
+        for line in said.lines() {
+            report.note(format!("  {line}"));
+        }
+        ensure!(
+            output.status.success() == is_taken && !said.is_empty(),
+            "{program} ends with {}: {errors}",
+            output.status
+        );
+    }
+    Ok(Outcome::Held)
+}
