@@ -10,6 +10,7 @@
 //! they change in the same commit as what is drawn.
 
 mod buffer;
+mod commit;
 pub mod device;
 mod edid;
 mod framebuffers;

@@ -11,6 +11,7 @@ use heliostat_wire::id::{OutputId, VideoId};
 use heliostat_wire::output::{Output, Size};
 
 use super::buffer::Buffer;
+use super::commit::{self, On};
 use super::device::{Device, Properties};
 use super::framebuffers::Scanned;
 use super::planes::{self, VideoPlane};
@@ -335,7 +336,7 @@ impl Screen {
             source: [0, 0, w << 16, h << 16],
             dst: Rect::of_size(w, h),
         };
-        for (name, value) in fields(framebuffer.into(), self.crtc.object().into(), whole) {
+        for (name, value) in commit::place(framebuffer.into(), self.crtc.object().into(), whole) {
             self.primary.properties.set(request, name, value);
         }
         Ok(())
@@ -349,37 +350,29 @@ impl Screen {
         resolved: &Resolved,
     ) {
         let crtc = self.crtc.object();
-        let find = |id: PlaneId| {
-            overlays
-                .iter()
-                .chain([&self.primary])
-                .find(|p| p.caps.id == id)
+        let ours = || overlays.iter().chain([&self.primary]).chain(self.cursor());
+        let find = |id: PlaneId| ours().find(|plane| plane.caps.id == id);
+        let on: Vec<On> = resolved
+            .uses
+            .iter()
+            .map(|held| On {
+                plane: held.plane,
+                framebuffer: held.scanned.framebuffer.into(),
+                fit: held.fit,
+                colours: find(held.plane).and_then(|plane| plane.colours),
+            })
+            .collect();
+        let is_left = |plane: &&VideoPlane| {
+            self.has_plane(plane.caps.id) || !self.is_lit() && plane.left_on == Some(crtc)
         };
-        for held in &resolved.uses {
-            let Some(plane) = find(held.plane) else {
-                continue;
-            };
-            for (name, value) in fields(held.scanned.framebuffer.into(), crtc.into(), held.fit) {
-                plane.properties.set(request, name, value);
-            }
-            if let Some((encoding, range)) = plane.colours {
-                plane.properties.set(request, "COLOR_ENCODING", encoding);
-                plane.properties.set(request, "COLOR_RANGE", range);
-            }
-        }
-        let is_dark = !self.is_lit();
-        for plane in overlays {
-            let id = plane.caps.id;
-            let is_on = self.has_plane(id) || is_dark && plane.left_on == Some(crtc);
-            if is_on && resolved.uses.iter().all(|held| held.plane != id) {
-                plane.properties.set(request, "FB_ID", 0);
-                plane.properties.set(request, "CRTC_ID", 0);
-            }
-        }
-        for (id, height) in &resolved.heights {
-            let cursor = self.cursor().filter(|cursor| cursor.caps.id == *id);
-            if let Some(plane) = find(*id).or(cursor) {
-                plane.properties.set(request, "zpos", *height);
+        let before: Vec<PlaneId> = overlays
+            .iter()
+            .filter(is_left)
+            .map(|plane| plane.caps.id)
+            .collect();
+        for set in commit::films(crtc.into(), &on, &before, &resolved.heights) {
+            if let Some(plane) = find(set.plane) {
+                plane.properties.set(request, set.name, set.value);
             }
         }
     }
@@ -462,48 +455,5 @@ fn refresh_mhz(mode: &Mode) -> u32 {
         mode.vrefresh() * 1000
     } else {
         exact as u32
-    }
-}
-
-/// A plane's properties while it shows a part of a framebuffer.
-fn fields(framebuffer: u32, crtc: u32, fit: Fit) -> [(&'static str, u64); 10] {
-    let [x, y, w, h] = fit.source.map(u64::from);
-    let signed = |value: i32| i64::from(value) as u64;
-    [
-        ("FB_ID", framebuffer.into()),
-        ("CRTC_ID", crtc.into()),
-        ("SRC_X", x),
-        ("SRC_Y", y),
-        ("SRC_W", w),
-        ("SRC_H", h),
-        ("CRTC_X", signed(fit.dst.x)),
-        ("CRTC_Y", signed(fit.dst.y)),
-        ("CRTC_W", signed(fit.dst.w)),
-        ("CRTC_H", signed(fit.dst.h)),
-    ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plane_is_told_what_of_a_framebuffer_goes_where() {
-        let fit = Fit {
-            source: [1 << 16, 2 << 15, 64 << 16, 48 << 16],
-            dst: Rect {
-                x: -5,
-                y: 7,
-                w: 128,
-                h: 96,
-            },
-        };
-        let told = fields(31, 41, fit);
-        let value = |name| told.iter().find(|(known, _)| *known == name).unwrap().1;
-        assert_eq!((value("FB_ID"), value("CRTC_ID")), (31, 41));
-        assert_eq!((value("SRC_X"), value("SRC_Y")), (65536, 65536));
-        assert_eq!((value("SRC_W"), value("SRC_H")), (64 << 16, 48 << 16));
-        assert_eq!(value("CRTC_X") as i64, -5);
-        assert_eq!((value("CRTC_Y"), value("CRTC_W")), (7, 128));
     }
 }
