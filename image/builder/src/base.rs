@@ -54,17 +54,50 @@ pub fn base_tree(apt: &mut Apt, options: &Options, terminal: Vec<u8>) -> Result<
     if !profile.hwdb.is_empty() {
         compile_hwdb(&mut tree, &pool, &profile.hwdb)?;
     }
-    closure::close(&mut tree, &mut pool, &profile.terminal.libraries, |names| {
-        // A dependency that no archive has (a virtual package) is no reason to fail before the search has.
-        let known = apt.known(names)?;
-        let names: Vec<String> = names
-            .iter()
-            .filter(|n| known.contains(*n))
-            .cloned()
-            .collect();
-        apt.fetch(&names)
+    let libraries = &profile.terminal.libraries;
+    closure::close(&mut tree, &mut pool, libraries, |names| {
+        fetch_known(apt, names)
     })?;
     Ok(tree)
+}
+
+/// Files of packages and the libraries that they need, without what the base has.
+pub fn beside(apt: &mut Apt, base: &Tree, files: &[Files], libraries: &[String]) -> Result<Tree> {
+    let names: BTreeSet<String> = files.iter().map(|f| f.package.clone()).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    let fetched = apt.fetch(&names)?;
+    let mut pool: Pool = fetched
+        .into_iter()
+        .map(|deb| (deb.name.clone(), deb))
+        .collect();
+    let mut whole = base.clone();
+    for files in files {
+        let deb = pool
+            .get(&files.package)
+            .with_context(|| format!("apt offers no package {}", files.package))?;
+        for pattern in &files.paths {
+            copy_matching(&mut whole, deb, pattern)?;
+        }
+    }
+    closure::close(&mut whole, &mut pool, libraries, |names| {
+        fetch_known(apt, names)
+    })?;
+    let mut tree = Tree::default();
+    for (path, node) in whole.iter().filter(|(path, _)| base.get(path).is_none()) {
+        tree.insert(path, node.kind.clone(), &node.package)?;
+    }
+    Ok(tree)
+}
+
+/// A dependency that no archive has (a virtual package) is no reason to fail before the search has.
+fn fetch_known(apt: &mut Apt, names: &[String]) -> Result<Vec<Deb>> {
+    let known = apt.known(names)?;
+    let names: Vec<String> = names
+        .iter()
+        .filter(|n| known.contains(*n))
+        .cloned()
+        .collect();
+    apt.fetch(&names)
 }
 
 fn copy_matching(tree: &mut Tree, deb: &Deb, pattern: &str) -> Result<()> {

@@ -15,7 +15,7 @@ use crate::efi::{self, Payload};
 use crate::firmware;
 use crate::modules::{Kernel, Module};
 use crate::output;
-use crate::profile::Profile;
+use crate::profile::{Files, Profile};
 use crate::segment::{self, Packed};
 use crate::tables;
 use crate::tree::{Kind, Tree};
@@ -188,7 +188,12 @@ fn add_modules(
         .try_for_each(|module| insert_module(&mut base, kernel, module))?;
     let mut trees = Vec::new();
     for segment in &profile.segments {
-        let mut tree = Tree::default();
+        let drivers = drivers(apt, segment, warnings)?;
+        let libraries = &profile.terminal.libraries;
+        let mut tree = match drivers.is_empty() {
+            true => Tree::default(),
+            false => base::beside(apt, &base, &drivers, libraries)?,
+        };
         let own = kernel.select(&segment.modules)?;
         for module in own.values().filter(|m| !in_base.contains(&m.name)) {
             insert_module(&mut tree, kernel, module)?;
@@ -208,6 +213,28 @@ fn add_modules(
     insert_tables(&mut base, kernel, &all)?;
     trees.insert(0, ("base".to_owned(), base));
     Ok(trees)
+}
+
+/// A segment's files, of packages that apt knows.
+fn drivers(
+    apt: &mut Apt,
+    segment: &crate::profile::Segment,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Files>> {
+    let names: Vec<String> = segment.files.iter().map(|f| f.package.clone()).collect();
+    let known = apt.known(&names)?;
+    let (found, absent): (Vec<Files>, Vec<Files>) = segment
+        .files
+        .iter()
+        .cloned()
+        .partition(|files| known.contains(&files.package));
+    for files in absent {
+        let (name, package) = (&segment.name, &files.package);
+        warnings.push(format!(
+            "segment {name}: built without {package}, which this machine's apt does not know"
+        ));
+    }
+    Ok(found)
 }
 
 fn firmware_packages(

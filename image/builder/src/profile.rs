@@ -84,6 +84,10 @@ pub struct Segment {
     /// Packages that hold the firmware; those that apt does not know are left out with a warning.
     #[serde(default)]
     pub firmware_packages: Vec<String>,
+    /// Files of packages, as drivers that programs open by name; the libraries that they need and the
+    /// base lacks come along. Packages that apt does not know are left out with a warning.
+    #[serde(default)]
+    pub files: Vec<Files>,
 }
 
 /// A profile that cannot be used: which file, where, and what was expected.
@@ -182,7 +186,9 @@ impl Profile {
                 return Err(refuse(package, "expected a package name".into()));
             }
         }
-        for path in self.files.iter().chain(&self.debug).flat_map(|f| &f.paths) {
+        let of_segments = self.segments.iter().flat_map(|s| &s.files);
+        let all = self.files.iter().chain(&self.debug).chain(of_segments);
+        for path in all.flat_map(|f| &f.paths) {
             if !path.starts_with('/') {
                 return Err(refuse(
                     path,
@@ -199,12 +205,15 @@ impl Profile {
     fn packages(&self) -> impl Iterator<Item = &String> {
         let files = self.files.iter().chain(&self.debug).map(|f| &f.package);
         let firmware = self.segments.iter().flat_map(|s| &s.firmware_packages);
+        let drivers = self.segments.iter().flat_map(|s| &s.files);
+        let drivers = drivers.map(|files| &files.package);
         self.kernel
             .packages
             .iter()
             .chain(&self.terminal.libraries)
             .chain(files)
             .chain(firmware)
+            .chain(drivers)
     }
 }
 
