@@ -47,6 +47,8 @@ pub struct Content {
     dirty: usize,
     /// The area that is being drawn.
     drawn: Rect,
+    /// Pixels that were drawn, have changed, and have not only moved.
+    changed: u64,
     /// Copies that it does not know of yet.
     waiting: Chain,
     /// The terminal's layer has this size and kind.
@@ -105,6 +107,7 @@ impl Content {
                 w: 0,
                 h: 0,
             },
+            changed: 0,
             waiting: Chain::default(),
             in_step: false,
             motion: Motion::default(),
@@ -235,6 +238,12 @@ impl Content {
         self.waiting.add(&pass.end());
     }
 
+    /// How many pixels have changed since this was last asked, and have not only moved: in runs of
+    /// rows of cells, so that a few more may count.
+    pub fn take_changed(&mut self) -> u64 {
+        std::mem::take(&mut self.changed)
+    }
+
     /// Takes in pixels from (x, y) on.
     fn take_run(&mut self, x: u32, y: u32, run: &[u32]) {
         let start = self.place(x, y);
@@ -258,6 +267,7 @@ impl Content {
                         h: 1,
                     },
                 );
+                self.changed += u64::from(w);
                 self.pixels[start + at..start + next].copy_from_slice(&run[at..next]);
             }
             at = next;

@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Commits over all of a surface that are remembered.
+/// Commits that change all of a surface, and are remembered.
 const KEPT: usize = 12;
 /// What counts as all of it, in percent.
 const ALL: u64 = 70;

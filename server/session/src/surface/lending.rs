@@ -37,16 +37,18 @@ impl Surfaces {
         let (known, reshaped) = self.shaped(surface, size, loan.alpha())?;
         let all = reshaped || known.is_behind();
         let damage = attached.rects(size, reshaped);
-        let new = damage.iter().map(|rect| rect.area() as u64).sum();
-        known.direct.committed((new, area(size)), now);
         let is_read = !known.direct.is_lending() || !known.content.is_lent();
-        if is_read {
+        let new = if is_read {
             let rects = if all { vec![whole(size)] } else { damage };
             // What cannot be read stays as it was; that has been said.
             read(&mut known.content, &loan, &rects);
+            // Many a program damages all of its window for a line of text, or scrolls it.
+            known.content.take_changed()
         } else {
             known.content.note_damage(&damage);
-        }
+            damage.iter().map(|rect| rect.area() as u64).sum()
+        };
+        known.direct.committed((new, area(size)), now);
         let is_kept = !is_read || known.direct.is_promising(now);
         known.newest = is_kept.then_some(Newest {
             loan,
