@@ -21,7 +21,7 @@ pub mod syntax;
 pub use bitstream::{Refused, Unit, inspect};
 pub use decoder::{DecodeError, Decoder};
 pub use encoder::{EncodeError, Encoded, Encoder, Quality};
-pub use picture::{Nv12, Picture, draw_nv12};
+pub use picture::{Nv12, Picture};
 
 /// Width and height of a picture in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

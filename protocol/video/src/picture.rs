@@ -20,29 +20,6 @@ const INTERLEAVED: ImageFormat = ImageFormat {
     num_planes: 2,
 };
 
-/// Pixels (0xffRRGGBB) of a picture of even `size` in planes of luma and of interleaved chroma, rows
-/// without gaps, in BT.709 of limited range. False where any of them is not as large as `size` says.
-pub fn draw_nv12(size: Size, [luma, chroma]: [&[u8]; 2], pixels: &mut [u32]) -> bool {
-    let area = size.area();
-    let is_whole = size == size.even() && luma.len() == area && chroma.len() == area / 2;
-    if !is_whole || pixels.len() != area || area == 0 {
-        return false;
-    }
-    let target = &mut [bytemuck::cast_slice_mut(pixels)];
-    let source = &[luma, chroma];
-    convert_image(
-        size.w,
-        size.h,
-        &INTERLEAVED,
-        None,
-        source,
-        &RGB,
-        None,
-        target,
-    )
-    .is_ok()
-}
-
 /// A picture as the codec wants it: I420, BT.709, limited range, even sides, rows without gaps.
 #[derive(Debug, Default)]
 pub struct Picture {
@@ -259,7 +236,12 @@ mod tests {
             let [y, u, v] = oracle::bt709(r, g, b).map(|value| value.round() as u8);
             let (luma, chroma) = (vec![y; size.area()], [u, v].repeat(size.area() / 4));
             let mut pixels = vec![0; size.area()];
-            assert!(draw_nv12(size, [&luma, &chroma], &mut pixels));
+            let (w, mut padded) = (size.w as usize, Vec::new());
+            let picture = |chroma| Nv12 {
+                planes: [&luma, chroma],
+                strides: [w, w],
+            };
+            assert!(picture(&chroma).draw(size, &mut pixels, w, &mut padded));
             for pixel in &pixels {
                 assert!(
                     oracle::distance(*pixel, colour) <= 3,
@@ -267,11 +249,9 @@ mod tests {
                 );
                 assert_eq!(pixel >> 24, 0xff);
             }
-            assert!(!draw_nv12(size, [&luma, &chroma[2..]], &mut pixels));
-            assert!(!draw_nv12(size, [&luma, &chroma], &mut pixels[1..]));
+            assert!(!picture(&chroma[2..]).draw(size, &mut pixels, w, &mut padded));
+            assert!(!picture(&chroma).draw(size, &mut pixels[1..], w, &mut padded));
         }
-        let odd = Size { w: 17, h: 16 };
-        assert!(!draw_nv12(odd, [&[0; 272], &[0; 136]], &mut [0; 272]));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::time::Instant;
 use heliostat_va::dmabuf::{
     self, Dmabuf as Described, Format, Identity, LINEAR, MAX_PLANES, Plane,
 };
-use heliostat_video::draw_nv12;
+use heliostat_video::Nv12;
 use heliostat_wire::output::Size;
 use smithay::backend::allocator::Buffer as _;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFailed, DmabufSyncFlags};
@@ -382,7 +382,12 @@ impl Known {
         });
         self.count(luma.len() + chroma.len());
         let mut pixels = vec![0; even.area()];
-        if is_read && draw_nv12(even, [&luma, &chroma], &mut pixels) {
+        let picture = Nv12 {
+            planes: [&luma, &chroma],
+            strides: [even.w as usize; 2],
+        };
+        let (stride, mut padded) = (even.w as usize, Vec::new());
+        if is_read && picture.draw(even, &mut pixels, stride, &mut padded) {
             see(&mut |x, y, run| {
                 let start = y as usize * w + x as usize;
                 let from = pixels.get(start..start + run.len());
