@@ -55,6 +55,16 @@ pub enum Refused {
         /// The video's.
         wanted: Size,
     },
+    /// A part that does not lie in the buffer, or whose chroma begins between two samples.
+    #[error("the buffer has {}×{} pixels, and no part of {}×{} at {},{}", .found.w, .found.h, .wanted.w, .wanted.h, .corner.0, .corner.1)]
+    Part {
+        /// The buffer's size.
+        found: Size,
+        /// Where the part begins.
+        corner: (u32, u32),
+        /// The video's size.
+        wanted: Size,
+    },
     /// A layout that the device was not found to read.
     #[error("the buffer's modifier {0:#x} is not one that the device reads")]
     Modifier(u64),
@@ -222,6 +232,26 @@ pub fn look(buffer: &Dmabuf<'_>) -> Result<[Object; MAX_PLANES], Refused> {
         })?;
     }
     Ok(objects)
+}
+
+/// Checks that a video of size `wanted` is a part of a buffer.
+pub fn check_part(buffer: &Dmabuf<'_>, corner: (u32, u32), wanted: Size) -> Result<(), Refused> {
+    let found = buffer.size;
+    // Drivers are told of places in 16 bits, one of them a sign.
+    let fits = |start: u32, length: u32, all: u32| {
+        start <= i16::MAX as u32 && length <= all && start <= all - length
+    };
+    let is_inside = fits(corner.0, wanted.w, found.w) && fits(corner.1, wanted.h, found.h);
+    // A chroma sample is of two columns and two rows.
+    let is_between = buffer.format == NV12.drm && (corner.0 | corner.1) & 1 != 0;
+    match is_inside && !is_between {
+        true => Ok(()),
+        false => Err(Refused::Part {
+            found,
+            corner,
+            wanted,
+        }),
+    }
 }
 
 /// Checks what is claimed of a buffer against what the kernel knows of its planes, and describes it to
@@ -419,6 +449,28 @@ mod tests {
         for (answer, word) in refused {
             let said = answer.unwrap_err().to_string();
             assert!(said.contains(word), "{said}");
+        }
+    }
+
+    #[test]
+    fn part_lies_in_its_buffer_and_its_chroma_on_samples() {
+        let wanted = Size { w: 33, h: 20 };
+        let check = |format: &[u8; 4], corner| {
+            let buffer = Dmabuf {
+                format: fourcc(format),
+                size: SIZE,
+                modifier: LINEAR,
+                planes: &[],
+            };
+            check_part(&buffer, corner, wanted).is_ok()
+        };
+        for corner in [(0, 0), (32, 27), (31, 26), (1, 0), (0, 1)] {
+            assert!(check(b"XR24", corner), "{corner:?}");
+            let even = corner.0 % 2 == 0 && corner.1 % 2 == 0;
+            assert_eq!(check(b"NV12", corner), even, "{corner:?}");
+        }
+        for corner in [(33, 0), (0, 28), (u32::MAX, 0), (0, u32::MAX - 5)] {
+            assert!(!check(b"XR24", corner), "{corner:?}");
         }
     }
 

@@ -18,7 +18,9 @@ use std::time::Instant;
 use heliostat_video::syntax::{PictureParameters, SequenceParameters};
 use heliostat_video::{Encoded, Refused as RefusedUnit, Size, inspect, is_possible};
 
-use crate::abi::{self, EncPackedHeaderParameter, buffer, config_attrib, packed, profile};
+use crate::abi::{
+    self, EncPackedHeaderParameter, Rectangle, buffer, config_attrib, packed, profile,
+};
 use crate::dmabuf::{self, Dmabuf, Format, Identity, MAX_PLANES, NV12, Object};
 use crate::library::{Buffer, Config, Context, Display, Error, Surface};
 use crate::probe::{EncodePath, NoPath, Probe, RateControl, va_profile};
@@ -68,8 +70,8 @@ pub enum EncodeError {
     /// What is claimed of the buffer is not so, or not encoded. The video goes on.
     #[error(transparent)]
     Buffer(#[from] dmabuf::Refused),
-    /// The device reads NV12 only. The video goes on.
-    #[error("the device does not convert {} for its encoder", dmabuf::name(*.0))]
+    /// The device reads all of an NV12 buffer only. The video goes on.
+    #[error("the device does not convert or cut {} for its encoder", dmabuf::name(*.0))]
     NoConversion(u32),
     /// The driver does not take the buffer. The video goes on.
     #[error("the device does not take the buffer: {0}")]
@@ -149,12 +151,32 @@ impl Encoder {
         key: bool,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
+        let wanted = self.settings.size;
+        if picture.size != wanted {
+            out.clear();
+            let found = picture.size;
+            return Err(dmabuf::Refused::Size { found, wanted }.into());
+        }
+        self.encode_part(picture, (0, 0), key, out)
+    }
+
+    /// Does the same with a part of a buffer: what has the video's size and begins at `corner`. NV12
+    /// begins at even places. What is not all of a buffer the device cuts out, converted or not.
+    pub fn encode_part(
+        &mut self,
+        picture: &Dmabuf<'_>,
+        corner: (u32, u32),
+        key: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
         out.clear();
         self.times = None;
         let objects = dmabuf::look(picture)?;
         let (size, modifiers) = (self.settings.size, &self.path.modifiers);
-        let (format, descriptor) = dmabuf::check(picture, &objects, size, modifiers)?;
-        if !format.is_nv12 && self.path.converts_from.is_none() {
+        dmabuf::check_part(picture, corner, size)?;
+        let (format, descriptor) = dmabuf::check(picture, &objects, picture.size, modifiers)?;
+        let part = (picture.size != size).then_some(corner);
+        if (!format.is_nv12 || part.is_some()) && self.path.converts_from.is_none() {
             return Err(EncodeError::NoConversion(format.drm));
         }
         // An error leaves the old stream to be dropped here.
@@ -172,7 +194,7 @@ impl Encoder {
         });
         let given = Instant::now();
         let encoded = match found {
-            Ok(index) => stream.encode(&job, (index, format), key, out)?,
+            Ok(index) => stream.encode(&job, (index, format, part), key, out)?,
             Err(error) => {
                 self.stream = Some(stream);
                 return Err(EncodeError::Import(error));
@@ -268,16 +290,21 @@ impl Stream {
     fn encode(
         &mut self,
         job: &Job<'_>,
-        (index, format): (usize, Format),
+        (index, format, part): (usize, Format, Option<(u32, u32)>),
         key: bool,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         let key = key || self.turn.number == 0 || self.turn.number >= LONGEST;
         self.turn.begin(key);
         let imported = self.imports.get(index);
-        let input = match &self.converter {
-            Some(converter) if !format.is_nv12 => converter.convert(imported, self.turn.number)?,
-            _ => imported,
+        let converter = self.converter.as_ref();
+        let converter = converter.filter(|_| !format.is_nv12 || part.is_some());
+        let input = match converter {
+            Some(converter) => {
+                let region = part.map(|corner| parameters::region(corner, job.settings.size));
+                converter.convert((imported, format), region.as_ref(), self.turn.number)?
+            }
+            None => imported,
         };
         let described = describe(
             &mut self.buffers,
@@ -297,7 +324,7 @@ impl Stream {
         self.buffers.clear();
         submitted?;
         self.coded.sync(input)?;
-        if !format.is_nv12 {
+        if converter.is_some() {
             // Its owner may draw into it again, or take it away.
             imported.sync()?;
         }
@@ -345,10 +372,18 @@ impl Converter {
         })
     }
 
-    /// Converts RGB of full range into BT.709 of limited range, as the SPS says of it.
-    fn convert(&self, from: &Surface, number: u32) -> Result<&Surface, Error> {
+    /// Converts RGB of full range into BT.709 of limited range, as the SPS says of it, or a region of
+    /// it; NV12 is that already.
+    fn convert(
+        &self,
+        (from, format): (&Surface, Format),
+        region: Option<&Rectangle>,
+        number: u32,
+    ) -> Result<&Surface, Error> {
         let into = &self.pool[number as usize % POOL];
-        let parameters = parameters::conversion(from.id(), self.standard);
+        let standard = (!format.is_nv12).then_some(self.standard);
+        // It points at the region, which has to outlive the picture's submission: it does.
+        let parameters = parameters::conversion(from.id(), standard, region);
         let buffer = self
             .context
             .create_buffer(buffer::PROC_PIPELINE_PARAMETER, &parameters)?;

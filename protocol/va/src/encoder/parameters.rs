@@ -9,7 +9,7 @@ use super::{Rate, Settings};
 use crate::abi::{
     self, EncMisc, EncMiscFrameRate, EncMiscHrd, EncMiscRateControl, EncPictureParameterH264,
     EncSequenceParameterH264, EncSliceParameterH264, Id, PictureH264, ProcPipelineParameter,
-    colour, misc,
+    Rectangle, colour, misc,
 };
 use crate::probe::{EncodePath, RateControl};
 use crate::sys::plain::zeroed;
@@ -340,12 +340,35 @@ pub(super) fn hrd(settings: &Settings) -> EncMisc<EncMiscHrd> {
     }
 }
 
-/// A conversion of a whole surface of RGB in full range into BT.709 in limited range.
-pub(super) fn conversion(from: Id, standard: i32) -> ProcPipelineParameter {
+/// The part of a surface that begins at `corner`. Sides of videos are far below what fits.
+pub(super) fn region(corner: (u32, u32), size: Size) -> Rectangle {
+    let place = |at: u32| i16::try_from(at).unwrap_or(i16::MAX);
+    let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
+    Rectangle {
+        x: place(corner.0),
+        y: place(corner.1),
+        width: side(size.w),
+        height: side(size.h),
+    }
+}
+
+/// A conversion of a surface, or a region of it, into BT.709 in limited range: from RGB in full range
+/// with the colours of `standard`, or from the same where none is given.
+pub(super) fn conversion(
+    from: Id,
+    standard: Option<i32>,
+    region: Option<&Rectangle>,
+) -> ProcPipelineParameter {
     let mut p: ProcPipelineParameter = zeroed();
     p.surface = from;
-    p.surface_color_standard = standard;
-    p.input_color_properties.color_range = colour::RANGE_FULL;
+    p.surface_region = region.map_or(std::ptr::null(), std::ptr::from_ref);
+    (
+        p.surface_color_standard,
+        p.input_color_properties.color_range,
+    ) = match standard {
+        Some(standard) => (standard, colour::RANGE_FULL),
+        None => (colour::STANDARD_BT709, colour::RANGE_REDUCED),
+    };
     p.output_color_standard = colour::STANDARD_BT709;
     p.output_color_properties.color_range = colour::RANGE_REDUCED;
     p.output_background_color = 0xff00_0000;

@@ -68,6 +68,89 @@ fn each_picture_comes_out_as_it_went_in_whatever_its_size_and_format() {
 }
 
 #[test]
+fn part_of_a_buffer_is_cut_out_by_the_device_and_nothing_beside_it_is_seen() {
+    let name = "encoding::part_of_a_buffer_is_cut_out_by_the_device_and_nothing_beside_it_is_seen";
+    let ran = alone(name, "", || {
+        let all = Size { w: 640, h: 362 };
+        let display = display().unwrap();
+        let probe = Probe::new(&display).unwrap();
+        for (format, corner, (w, h)) in [
+            (XRGB, (101, 37), (321, 203)),
+            (XRGB, (0, 0), (320, 200)),
+            (XRGB, (319, 159), (321, 203)),
+            (NV12, (100, 38), (321, 203)),
+        ] {
+            let size = Size { w, h };
+            let mut encoder = Encoder::new(&display, &probe, settings(size, CONSTANT)).unwrap();
+            let buffers = [0; 3].map(|_| Buffer::new(format, all));
+            let (mut viewer, mut unit) = (Viewer::new(size), Vec::new());
+            for time in 0..9 {
+                let buffer = &buffers[time as usize % 3];
+                let drawn = buffer.draw(time);
+                let rows = drawn.chunks(all.w as usize).skip(corner.1 as usize);
+                let part = rows
+                    .take(h as usize)
+                    .flat_map(|row| &row[corner.0 as usize..][..w as usize]);
+                let part: Vec<u32> = part.copied().collect();
+                buffer
+                    .with(|b| encoder.encode_part(b, corner, false, &mut unit))
+                    .unwrap();
+                let quality = viewer.compare(&unit, &part);
+                assert!(
+                    quality >= 35.0,
+                    "{w}×{h} at {corner:?}, {time}: {quality} dB"
+                );
+            }
+        }
+    });
+    let Some(ran) = ran else { return };
+    nothing_is_left(&ran.log);
+    let counters = ran.counters.lines();
+    let imported: Vec<_> = counters.filter(|l| l.contains("role=imported")).collect();
+    assert_eq!(imported.len(), 12, "{imported:?}");
+    for line in imported {
+        assert!(line.contains("lent=0 copied=0 encoded=0"), "{line}");
+        assert!(line.contains("processed-from=3"), "{line}");
+    }
+}
+
+#[test]
+fn part_that_is_not_in_its_buffer_is_refused_and_the_video_goes_on() {
+    let name = "encoding::part_that_is_not_in_its_buffer_is_refused_and_the_video_goes_on";
+    let ran = alone(name, "", || {
+        let all = Size { w: 200, h: 100 };
+        let size = Size { w: 64, h: 48 };
+        let mut encoder = encoder(size, CONSTANT);
+        let [rgb, nv12] = [XRGB, NV12].map(|format| Buffer::new(format, all));
+        let mut unit = Vec::new();
+        let lies = [
+            (&rgb, (137, 0)),
+            (&rgb, (0, 53)),
+            (&rgb, (u32::MAX, u32::MAX)),
+            (&nv12, (1, 0)),
+            (&nv12, (0, 1)),
+        ];
+        for (round, (buffer, corner)) in lies.into_iter().enumerate() {
+            let refused = buffer.with(|b| encoder.encode_part(b, corner, false, &mut unit));
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, EncodeError::Buffer(_)), "{refused:?}");
+            assert!(unit.is_empty());
+            let whole = buffer.with(|b| encoder.encode(b, false, &mut unit));
+            assert!(matches!(whole, Err(EncodeError::Buffer(_))), "{whole:?}");
+            let drawn = buffer.with(|b| encoder.encode_part(b, (136, 52), false, &mut unit));
+            let expected = match round {
+                0 => Encoded::Key,
+                _ => Encoded::Difference,
+            };
+            assert_eq!(drawn.unwrap(), expected);
+        }
+    });
+    if let Some(ran) = ran {
+        nothing_is_left(&ran.log);
+    }
+}
+
+#[test]
 fn key_says_what_colours_mean_and_that_nothing_is_held_back() {
     let name = "encoding::key_says_what_colours_mean_and_that_nothing_is_held_back";
     alone(name, "", || {
