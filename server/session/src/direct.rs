@@ -1,7 +1,7 @@
 //! Which surfaces' buffers are read, and which go to the encoder as they are.
 //!
 //! ```text
-//!            pictures over all of it come often enough, or a film is found that covers it
+//!            pictures over all of it come often enough, or a film is found in it
 //!   Reading ─────────────────────────────────────────────────────────────────────────► Lending
 //!     ▲  ▲                         the film is over                                       │
 //!     │  └────────────────────────────────────────────────────────────────────────────────┤
@@ -10,17 +10,22 @@
 //! ```
 //!
 //! `Reading`: what is damaged is read when it is committed, and the buffer given back. `Lending`: the
-//! newest buffer is kept, the encoder reads it, and nobody else does, until the film is over: then it
-//! is read once, so that exact pixels can follow. Only times and damage are looked at here.
+//! newest buffer is kept, the encoder reads the film in it, and nobody else does, until the film is
+//! over: then that part is read once, so that exact pixels can follow. What is damaged beside the film
+//! is read as ever. Only times and damage are looked at here.
 
 use std::time::{Duration, Instant};
 
-/// Commits that change all of a surface, and are remembered.
+/// Commits that are remembered.
 const KEPT: usize = 12;
 /// What counts as all of it, in percent.
 const ALL: u64 = 70;
+/// Pixels of the smallest film that is looked for; whoever damages fewer shows none.
+const SOME: u64 = 96 * 64;
 /// From a client that says what it shows, so many pictures within this make a film.
 const SAID: (usize, Duration) = (3, Duration::from_millis(500));
+/// One is enough of luma and chroma: nothing but films is drawn so.
+const PLANES: (usize, Duration) = (1, Duration::from_millis(500));
 /// And so many from one that fills a screen.
 const SCREEN: (usize, Duration) = (KEPT, Duration::from_secs(1));
 /// A buffer is kept for so long for a film that may begin with it.
@@ -33,7 +38,9 @@ const REFUSED: Duration = Duration::from_secs(60);
 /// How much a surface looks like a film without a look at its pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Looks {
-    /// The client says so, or draws luma and chroma as films are.
+    /// It is drawn in planes of luma and chroma.
+    Planes,
+    /// The client says so.
     Film,
     /// It fills a screen, and nothing shines through it.
     Screen,
@@ -41,7 +48,7 @@ pub enum Looks {
     Nothing,
 }
 
-/// When commits over all of a surface came.
+/// When commits of a kind came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
     last: [Option<Instant>; KEPT],
@@ -65,7 +72,15 @@ impl Times {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direct {
     /// They are read.
-    Reading(Times),
+    Reading {
+        /// When commits came that damage all of the surface.
+        all: Times,
+        /// Those that have changed all of it: many a program damages its whole window for a line of
+        /// text, or scrolls it.
+        changed: Times,
+        /// And those that damage so much of it that it might be a film.
+        some: Times,
+    },
     /// They go to the encoder.
     Lending,
     /// They are read, whatever comes.
@@ -77,43 +92,56 @@ pub enum Direct {
 
 impl Default for Direct {
     fn default() -> Self {
-        Self::Reading(Times::default())
+        let (all, changed, some) = Default::default();
+        Self::Reading { all, changed, some }
     }
 }
 
 impl Direct {
-    /// A picture was committed of which so many pixels of so many are new.
-    pub fn committed(&mut self, (new, all): (u64, u64), now: Instant) {
+    /// A picture was committed of which so many pixels of so many are damaged; `changed` of them are
+    /// others than before and have not only moved, where that was looked at.
+    pub fn committed(&mut self, (damaged, changed, of): (u64, u64, u64), now: Instant) {
         if let Self::Refused { until } = *self
             && until <= now
         {
             *self = Self::default();
         }
-        if let Self::Reading(times) = self
-            && new * 100 >= all * ALL
-        {
-            times.note(now);
+        let is_all = |pixels: u64| pixels * 100 >= of * ALL;
+        let is_changed = is_all(changed);
+        if let Self::Reading { all, changed, some } = self {
+            if is_all(damaged) {
+                all.note(now);
+            }
+            if is_changed {
+                changed.note(now);
+            }
+            if is_all(damaged) || damaged >= SOME {
+                some.note(now);
+            }
         }
     }
 
     /// Whether the newest buffer is kept beside what was read of it.
     pub fn is_promising(&self, now: Instant) -> bool {
-        matches!(self, Self::Reading(times) if times.are((FEW, PROMISING), now))
+        matches!(self, Self::Reading { some, .. } if some.are((FEW, PROMISING), now))
     }
 
     /// Whether it is a film by what its client does.
     pub fn is_film(&self, looks: Looks, now: Instant) -> bool {
-        let wanted = match looks {
-            Looks::Film => SAID,
-            Looks::Screen => SCREEN,
-            Looks::Nothing => return false,
+        let Self::Reading { all, changed, .. } = self else {
+            return false;
         };
-        matches!(self, Self::Reading(times) if times.are(wanted, now))
+        match looks {
+            Looks::Planes => all.are(PLANES, now),
+            Looks::Film => all.are(SAID, now),
+            Looks::Screen => changed.are(SCREEN, now),
+            Looks::Nothing => false,
+        }
     }
 
     /// Whether it may become one.
     pub fn may_lend(&self) -> bool {
-        matches!(self, Self::Reading(_))
+        matches!(self, Self::Reading { .. })
     }
 
     /// Whether buffers go to the encoder.
@@ -145,17 +173,19 @@ impl Direct {
 mod tests {
     use super::*;
 
-    const ALL_OF_IT: (u64, u64) = (100, 100);
+    const ALL_OF_IT: (u64, u64, u64) = (100, 100, 100);
 
-    /// Commits so many pictures a second, for a time; says after how many each is a film.
-    fn play(damage: (u64, u64), rate: u32) -> [Option<u32>; 4] {
+    /// Commits so many pictures a second, for a time; says after how many each is promising, a film by
+    /// its planes, by its client's word, by filling a screen, or by nothing.
+    fn play(picture: (u64, u64, u64), rate: u32) -> [Option<u32>; 5] {
         let (mut direct, start) = (Direct::default(), Instant::now());
-        let mut first = [None; 4];
+        let mut first = [None; 5];
         for n in 1..=rate * 2 {
             let now = start + Duration::from_secs(1) / rate * n;
-            direct.committed(damage, now);
+            direct.committed(picture, now);
             let seen = [
                 direct.is_promising(now),
+                direct.is_film(Looks::Planes, now),
                 direct.is_film(Looks::Film, now),
                 direct.is_film(Looks::Screen, now),
                 direct.is_film(Looks::Nothing, now),
@@ -169,12 +199,21 @@ mod tests {
 
     #[test]
     fn films_are_seen_by_their_pictures_and_sooner_where_the_client_says_so() {
+        let (one, two, three) = (Some(1), Some(2), Some(3));
         for rate in [24, 30, 60] {
-            assert_eq!(play(ALL_OF_IT, rate), [Some(2), Some(3), Some(12), None]);
+            assert_eq!(play(ALL_OF_IT, rate), [two, one, three, Some(12), None]);
         }
-        assert_eq!(play(ALL_OF_IT, 8), [Some(2), Some(3), None, None]);
-        assert_eq!(play(ALL_OF_IT, 1), [None; 4]);
-        assert_eq!(play((60, 100), 60), [None; 4]);
+        assert_eq!(play(ALL_OF_IT, 8), [two, one, three, None, None]);
+        assert_eq!(play(ALL_OF_IT, 1), [None, one, None, None, None]);
+        assert_eq!(play((60, 60, 100), 60), [None; 5]);
+        let part = (SOME, SOME, SOME * 10);
+        assert_eq!(play(part, 60), [two, None, None, None, None]);
+    }
+
+    #[test]
+    fn screen_that_is_damaged_as_a_whole_for_a_line_of_text_is_no_film() {
+        assert_eq!(play((100, 3, 100), 60)[3], None);
+        assert_eq!(play((100, 90, 100), 60)[3], Some(12));
     }
 
     #[test]

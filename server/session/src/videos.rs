@@ -473,14 +473,16 @@ impl App {
                 surface.content.refuse_films();
                 continue;
             }
+            let film = surface.content.playing().map(|playing| playing.rect);
             surface.content.end_video();
             surface.settle_loan();
             if let Failure::Buffer(_) = failure {
                 surface.direct.refuse(now);
             }
-            let content = &mut surface.content;
-            self.videos
-                .take_up(content, content.whole(), Some(video), now);
+            if let Some(film) = film {
+                let content = &mut surface.content;
+                self.videos.take_up(content, film, Some(video), now);
+            }
         }
     }
 }

@@ -97,8 +97,8 @@ pub struct Playing {
     pub at: Instant,
     /// A picture of it has been sent.
     pub shown: bool,
-    /// It covers the layer, and the encoder reads the client's buffers: the layer's pixels are not the
-    /// newest ones.
+    /// The encoder reads it from the client's buffers: the layer's pixels are not the newest ones
+    /// there.
     pub lent: bool,
 }
 
@@ -217,22 +217,28 @@ impl Content {
         });
     }
 
-    /// All of the layer goes as `video` from now on, from buffers that are not read here, unless copies
-    /// wait. Returns whether it does.
-    pub fn lend(&mut self, video: VideoId, now: Instant) -> bool {
-        self.start_video(video, self.whole(), now);
+    /// This part of the layer goes as `video` from now on, from buffers in which it is not read here,
+    /// unless copies wait. Returns whether it does. One that is lent already is in it.
+    pub fn lend(&mut self, video: VideoId, rect: Rect, now: Instant) -> bool {
+        self.start_video(video, rect, now);
         let playing = self.films.playing.as_mut();
         playing.map(|playing| playing.lent = true).is_some()
     }
 
-    /// Whether all of it could be a video now.
+    /// Whether some of it could be a video now.
     pub fn may_be_lent(&self, now: Instant) -> bool {
         self.waiting.is_empty() && !self.refuses_films(now)
     }
 
-    /// Whether the newest pixels are in a buffer that the encoder is given.
+    /// Whether the newest pixels of a film are in a buffer that the encoder is given.
     pub fn is_lent(&self) -> bool {
-        self.films.playing.is_some_and(|playing| playing.lent)
+        self.lent().is_some()
+    }
+
+    /// The part that such a film covers.
+    pub fn lent(&self) -> Option<Rect> {
+        let playing = self.films.playing.filter(|playing| playing.lent)?;
+        Some(playing.rect)
     }
 
     /// The pixels come from elsewhere: a film whose buffers the encoder was given is over.
@@ -242,17 +248,27 @@ impl Content {
         }
     }
 
-    /// These parts of a buffer that is not read here have changed.
-    pub fn note_damage(&mut self, damage: &[Rect]) {
+    /// These parts of a buffer have changed in which the film is not read here. Returns those beside
+    /// it, which are to be read.
+    pub fn note_damage(&mut self, damage: &[Rect]) -> Vec<Rect> {
         let columns = self.columns();
+        let mut rest = Vec::new();
         let Some(playing) = &mut self.films.playing else {
-            return;
+            return damage.to_vec();
         };
-        for part in damage.iter().flat_map(|rect| heliostat_tiles::cells(*rect)) {
+        for rect in damage {
+            let Some(inside) = rect.intersection(playing.rect) else {
+                rest.push(*rect);
+                continue;
+            };
+            rest.extend(beside(*rect, playing.rect));
             playing.changed = true;
-            let cell = part.y / TILE * columns + part.x / TILE;
-            self.films.watch.note_film(cell);
+            for part in heliostat_tiles::cells(inside) {
+                let cell = part.y / TILE * columns + part.x / TILE;
+                self.films.watch.note_film(cell);
+            }
         }
+        rest
     }
 
     /// The film's newest picture is being taken by the encoder, where it has changed.
@@ -442,7 +458,7 @@ fn overlaps(a: Rect, b: Rect) -> bool {
     a.intersection(b).is_some()
 }
 
-/// The parts of `cell` outside `film`, which overlap neither each other nor it; none where they do
+/// The parts of a rectangle outside `film`, which overlap neither each other nor it; none where they do
 /// not meet.
 fn beside(cell: Rect, film: Rect) -> impl Iterator<Item = Rect> {
     let (right, bottom) = (cell.x + cell.w, cell.y + cell.h);

@@ -135,19 +135,34 @@ impl Watch {
             Hint::Film => HOT_BY_HINT,
             Hint::Nothing => HOT,
         };
-        let is_hot = |seen: &Seen| {
-            let natural = seen.natural || hint == Hint::Film;
-            natural && seen.count() >= hot && seen.changed().is_some()
+        // What plays already is natural, and has changed wherever it is: it is not looked at any more.
+        let film = |cell: u32| playing?.intersection(self.whole_cell(cell));
+        let changed = |cell: u32| {
+            let seen = self.cells[cell as usize].changed();
+            match (film(cell), seen) {
+                (Some(a), Some(b)) => Some(around(a, b)),
+                (a, b) => a.or(b),
+            }
+        };
+        let is_hot = |seen: &Seen, cell: u32| {
+            let natural = seen.natural || hint == Hint::Film || film(cell).is_some();
+            natural && seen.count() >= hot && changed(cell).is_some()
         };
         let cells = self.cells.iter().zip(0..);
-        let hot = cells.filter(|(seen, _)| is_hot(seen));
+        let hot = cells.filter(|(seen, cell)| is_hot(seen, *cell));
         let hot = hot.map(|(_, cell)| cell).collect();
-        let changed = |cell: u32| self.cells[cell as usize].changed();
         let (filled, rect) = largest(hot, self.columns, changed)?;
         let extends = playing.is_some_and(|playing| touches(playing, rect));
         let large = rect.w >= SMALLEST.0 && rect.h >= SMALLEST.1;
         let full = filled * 100 >= rect.area() * FILLED;
         (full && (large || extends)).then_some(rect)
+    }
+
+    /// A cell with what of it is beyond the layer.
+    fn whole_cell(&self, cell: u32) -> Rect {
+        let (x, y) = (cell % self.columns * TILE, cell / self.columns * TILE);
+        let (w, h) = (TILE, TILE);
+        Rect { x, y, w, h }
     }
 
     /// Whether enough of a film has changed in the last two windows.
@@ -368,6 +383,35 @@ mod tests {
             let now = start + Duration::from_millis(n * 16);
             assert_eq!(watch.judge(None, Hint::Nothing, now), Verdict::Same);
         }
+    }
+
+    #[test]
+    fn film_that_has_played_for_long_is_seen_to_grow_around_a_corner() {
+        let (mut watch, start, pixels) = (watch(), Instant::now(), natural());
+        let grown = Rect {
+            w: 420,
+            h: 330,
+            ..FILM
+        };
+        let known = |cell: Rect| cell.intersection(FILM).is_some();
+        let mut verdicts = Vec::new();
+        for n in 0..240u64 {
+            let shown = if n < 180 { FILM } else { grown };
+            for part in heliostat_tiles::cells(shown) {
+                let cell = part.y / TILE * COLUMNS + part.x / TILE;
+                if known(part) {
+                    watch.note_film(cell);
+                } else {
+                    let view = PixelsRef::new(&pixels, 64, part.w, part.h).unwrap();
+                    watch.note(cell, part, view);
+                }
+            }
+            let now = start + Duration::from_millis(n * 1000 / 60);
+            let verdict = watch.judge(Some(FILM), Hint::Nothing, now);
+            assert!(n >= 180 || verdict == Verdict::Same, "{verdict:?}");
+            verdicts.push(verdict);
+        }
+        assert!(verdicts.contains(&Verdict::Film(grown)), "{verdicts:?}");
     }
 
     #[test]

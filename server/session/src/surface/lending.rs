@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use heliostat_tiles::Rect as TileRect;
-use heliostat_wire::output::Size;
 use heliostat_wire::scene::Rect as WireRect;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 
@@ -17,8 +16,8 @@ use crate::gpu::Loan;
 pub struct Newest {
     /// The buffer.
     pub loan: Loan,
-    /// Its pixels are in the surface's content.
-    pub is_read: bool,
+    /// The part whose pixels are not in the surface's content.
+    pub unread: Option<TileRect>,
     /// When it was committed.
     pub at: Instant,
 }
@@ -37,22 +36,22 @@ impl Surfaces {
         let (known, reshaped) = self.shaped(surface, size, loan.alpha())?;
         let all = reshaped || known.is_behind();
         let damage = attached.rects(size, reshaped);
-        let is_read = !known.direct.is_lending() || !known.content.is_lent();
-        let new = if is_read {
-            let rects = if all { vec![whole(size)] } else { damage };
-            // What cannot be read stays as it was; that has been said.
-            read(&mut known.content, &loan, &rects);
-            // Many a program damages all of its window for a line of text, or scrolls it.
-            known.content.take_changed()
-        } else {
-            known.content.note_damage(&damage);
-            damage.iter().map(|rect| rect.area() as u64).sum()
+        let damaged = damage.iter().map(|rect| rect.area() as u64).sum();
+        let lent = known.content.lent().filter(|_| known.direct.is_lending());
+        let rects = match lent {
+            Some(_) => known.content.note_damage(&damage),
+            None if all => vec![whole(size)],
+            None => damage,
         };
-        known.direct.committed((new, area(size)), now);
-        let is_kept = !is_read || known.direct.is_promising(now);
+        // What cannot be read stays as it was; that has been said.
+        read(&mut known.content, &loan, &rects);
+        let changed = known.content.take_changed();
+        let committed = (damaged, changed, area(size));
+        known.direct.committed(committed, now);
+        let is_kept = lent.is_some() || known.direct.is_promising(now) || loan.is_nv12();
         known.newest = is_kept.then_some(Newest {
             loan,
-            is_read,
+            unread: lent,
             at: now,
         });
         Ok(reshaped)
@@ -60,6 +59,9 @@ impl Surfaces {
 }
 
 fn read(content: &mut Content, loan: &Loan, rects: &[TileRect]) {
+    if rects.is_empty() {
+        return;
+    }
     loan.read(|rows| {
         for rect in rects {
             content.update(*rect, &mut *rows);
@@ -70,7 +72,9 @@ fn read(content: &mut Content, loan: &Loan, rects: &[TileRect]) {
 impl Surface {
     /// Whether the content lacks what was committed.
     pub(super) fn is_behind(&self) -> bool {
-        self.newest.as_ref().is_some_and(|newest| !newest.is_read)
+        self.newest
+            .as_ref()
+            .is_some_and(|newest| newest.unread.is_some())
     }
 
     /// What it looks like, going by everything but its pixels.
@@ -80,28 +84,32 @@ impl Surface {
         };
         match self.content.hint() {
             Hint::Still => Looks::Nothing,
-            _ if !self.is_opaque() => Looks::Nothing,
+            _ if !self.is_opaque(self.content.whole()) => Looks::Nothing,
             Hint::Film => Looks::Film,
-            Hint::Nothing if newest.loan.is_nv12() => Looks::Film,
+            Hint::Nothing if newest.loan.is_nv12() => Looks::Planes,
             Hint::Nothing if fills_screen => Looks::Screen,
             Hint::Nothing => Looks::Nothing,
         }
     }
 
-    /// Whether nothing shines through, going by what the client says.
-    pub fn is_opaque(&self) -> bool {
-        let Size { w, h } = self.content.size();
-        let is_all = |rect: &WireRect| {
-            let right = i64::from(rect.x) + i64::from(rect.w);
-            let bottom = i64::from(rect.y) + i64::from(rect.h);
-            rect.x <= 0 && rect.y <= 0 && right >= i64::from(w) && bottom >= i64::from(h)
+    /// Whether nothing shines through a part of it, going by what the client says.
+    pub fn is_opaque(&self, part: TileRect) -> bool {
+        let TileRect { x, y, w, h } = part;
+        let [left, top, w, h] = [x, y, w, h].map(i64::from);
+        let has_all = |rect: &WireRect| {
+            let (x, y) = (i64::from(rect.x), i64::from(rect.y));
+            let (right, bottom) = (x + i64::from(rect.w), y + i64::from(rect.h));
+            x <= left && y <= top && right >= left + w && bottom >= top + h
         };
-        !self.content.alpha() || self.view.opaque.iter().any(is_all)
+        !self.content.alpha() || self.view.opaque.iter().any(has_all)
     }
 
     /// When a buffer that is kept for a film that may begin is given back; none where none is.
     pub fn let_go_at(&self) -> Option<Instant> {
-        let newest = self.newest.as_ref().filter(|newest| newest.is_read)?;
+        let newest = self
+            .newest
+            .as_ref()
+            .filter(|newest| newest.unread.is_none())?;
         (!self.direct.is_lending()).then_some(newest.at + PROMISING)
     }
 
@@ -112,8 +120,8 @@ impl Surface {
         }
     }
 
-    /// Where the film is over that the encoder was given buffers for, reads the newest of them: exact
-    /// pixels follow. Returns whether it did.
+    /// Where the film is over that the encoder was given buffers for, reads it from the newest of them:
+    /// exact pixels follow. Returns whether it did.
     pub fn settle_loan(&mut self) -> bool {
         if !self.direct.is_lending() || self.content.is_lent() {
             return false;
@@ -123,11 +131,13 @@ impl Surface {
     }
 
     fn catch_up(&mut self) -> bool {
-        let Some(newest) = self.newest.take().filter(|newest| !newest.is_read) else {
+        let Some((newest, unread)) = self.newest.take().and_then(|newest| {
+            let unread = newest.unread?;
+            Some((newest, unread))
+        }) else {
             return false;
         };
-        let all = whole(self.content.size());
-        read(&mut self.content, &newest.loan, &[all]);
+        read(&mut self.content, &newest.loan, &[unread]);
         true
     }
 }

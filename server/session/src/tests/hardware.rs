@@ -25,6 +25,10 @@ use stage::{NODE, Stage};
 const ALONE: &str = "HELIOSTAT_GPU_TEST";
 const PICTURE: Duration = Duration::from_millis(33);
 const SIZE: (u32, u32) = (320, 208);
+/// A window with more than a film in it.
+const WINDOW: (u32, u32) = (480, 300);
+/// The film in that, odd and not on the grid of cells: left, top, width, height.
+const FILM: (u32, u32, u32, u32) = (101, 37, 321, 203);
 
 /// What a test in a process of its own left.
 struct Ran {
@@ -84,6 +88,8 @@ struct Player {
     buffers: Vec<WlBuffer>,
     time: u32,
     drawn: Vec<u32>,
+    /// Where the film is, and what is beside it, where it is in a part of the window.
+    part: Option<((u32, u32, u32, u32), Vec<u32>)>,
 }
 
 impl Player {
@@ -103,7 +109,59 @@ impl Player {
             buffers,
             time: 0,
             drawn: Vec::new(),
+            part: None,
         }
+    }
+
+    /// One whose film is in a part of a window that shows something else besides.
+    fn in_a_part(size: (u32, u32), film: (u32, u32, u32, u32)) -> Self {
+        let mut player = Self::new(XRGB, size);
+        let pattern = |n: u32| 0xff00_0000 | (n % size.0 / 9 * 0x0011_0300) ^ (n / size.0 / 7);
+        player.part = Some((film, (0..size.0 * size.1).map(pattern).collect()));
+        player.show_all();
+        player.fixture.settle();
+        player
+    }
+
+    /// Draws what is beside the film and its next picture, and commits all of it.
+    fn show_all(&mut self) {
+        self.show_with(&[ALL]);
+    }
+
+    /// Inverts a rectangle beside the film, and plays the next picture.
+    fn play_beside(&mut self, (x, y, w, h): (u32, u32, u32, u32)) {
+        let width = self.canvases[0].size.0;
+        let ((fx, fy, fw, fh), beside) = self.part.as_mut().expect("a part");
+        for n in (0..beside.len() as u32).filter(|n| {
+            let (at_x, at_y) = (n % width, n / width);
+            (x..x + w).contains(&at_x) && (y..y + h).contains(&at_y)
+        }) {
+            beside[n as usize] ^= 0x00ff_ffff;
+        }
+        let film = [*fx, *fy, *fw, *fh].map(|side| side as i32);
+        let changed = [x, y, w, h].map(|side| side as i32);
+        self.show_with(&[film, changed].map(|[x, y, w, h]| (x, y, w, h)));
+        self.fixture.turn_for(PICTURE);
+    }
+
+    /// How alike the film is to what was drawn, in dB, and how many pixels beside it are not right.
+    fn likeness_of_part(&mut self) -> (f64, usize) {
+        let (left, top) = self.fixture.corner(self.window);
+        let width = self.canvases[0].size.0;
+        let (x, y, w, h) = self.part.as_ref().expect("a part").0;
+        let (mut drawn, mut shown, mut wrong) = (Vec::new(), Vec::new(), 0);
+        for (n, pixel) in (0..).zip(&self.drawn) {
+            let (at_x, at_y) = (n % width, n / width);
+            let seen = self.fixture.shown(at_x as i32 + left, at_y as i32 + top);
+            match (x..x + w).contains(&at_x) && (y..y + h).contains(&at_y) {
+                true => {
+                    drawn.push(*pixel);
+                    shown.push(seen);
+                }
+                false => wrong += usize::from((seen ^ pixel) & 0x00ff_ffff != 0),
+            }
+        }
+        (psnr(&drawn, &shown), wrong)
     }
 
     /// Says that this is a film.
@@ -127,11 +185,36 @@ impl Player {
 
     /// Draws the next picture and commits it.
     fn show(&mut self) {
+        match self.part {
+            Some(((x, y, w, h), _)) => {
+                let [x, y, w, h] = [x, y, w, h].map(|side| side as i32);
+                self.show_with(&[(x, y, w, h)]);
+            }
+            None => self.show_with(&[ALL]),
+        }
+    }
+
+    fn show_with(&mut self, damage: &[(i32, i32, i32, i32)]) {
         self.time += 1;
-        self.drawn = self.canvas().draw(self.time);
+        self.drawn = self.canvas().picture(self.time);
+        if let Some(((x, y, w, h), beside)) = &self.part {
+            let width = self.canvases[0].size.0;
+            for (n, pixel) in (0..).zip(&mut self.drawn) {
+                let (at_x, at_y) = (n % width, n / width);
+                if !(*x..x + w).contains(&at_x) || !(*y..y + h).contains(&at_y) {
+                    *pixel = beside[n as usize];
+                }
+            }
+        }
+        self.canvas().put(&self.drawn);
         let client = self.fixture.client(self.window);
         client.drew(self.canvases[0].size, self.drawn.clone());
-        commit(client, &self.buffers[self.time as usize % 3], ALL);
+        let buffer = &self.buffers[self.time as usize % 3];
+        let surface = client.surface.as_ref().expect("opened");
+        for (x, y, w, h) in &damage[1..] {
+            surface.damage_buffer(*x, *y, *w, *h);
+        }
+        commit(client, buffer, damage[0]);
     }
 
     /// Plays until the hardware has encoded so many pictures more.
@@ -261,6 +344,114 @@ fn plays_without_a_copy(name: &str, format: u32, work: &str) {
         assert!(line.contains("lent=0 copied=0"), "{line}");
         assert!(!line.contains(&format!("{work}0")), "{line}");
     }
+}
+
+#[test]
+fn film_in_a_part_of_a_window_goes_without_a_copy_and_what_is_beside_it_is_exact() {
+    let name = "film_in_a_part_of_a_window_goes_without_a_copy_and_what_is_beside_it_is_exact";
+    let ran = alone(name, "", || {
+        let mut player = Player::in_a_part(WINDOW, FILM);
+        player.play_by_hardware(1);
+        let mut before = player.fixture.stats().films;
+        within("a film plays for a while", || {
+            before = player.fixture.stats().films;
+            let film = player.fixture.newest_film();
+            player.play_by_hardware(20);
+            film.is_some() && player.fixture.newest_film() == film
+        });
+        let films = player.fixture.stats().films;
+        assert_eq!(films.read_bytes, before.read_bytes, "{films:?}");
+        assert_eq!(films.by_processor, before.by_processor, "{films:?}");
+        assert!(player.fixture.buffers().1 <= 2);
+
+        // What is damaged beside it is read, and no more: a strip over its corner, and one apart.
+        let strips = [(95, 30, 8, 220), (10, 260, 100, 20)];
+        // Rectangles that nearly fill the one around them are taken for that.
+        let beside = [327 * 220 - 321 * 203, 100 * 20];
+        for (strip, beside) in strips.into_iter().zip(beside) {
+            let before = player.fixture.stats().films.read_bytes;
+            player.play_beside(strip);
+            let read = player.fixture.stats().films.read_bytes - before;
+            // Rows may be looked at twice: for motion, and to be taken.
+            assert!(
+                (beside * 4..=beside * 8).contains(&read),
+                "{read} of {beside}"
+            );
+            within("the newest picture is shown", || {
+                player.fixture.turn();
+                let (film, wrong) = player.likeness_of_part();
+                film >= 30.0 && wrong == 0
+            });
+        }
+        // A commit that damages something else goes on with the film, and reads nothing of it.
+        player.play_by_hardware(3);
+        player.settle();
+        let last = player.fixture.stats().films;
+        assert_eq!(last.failures, 0, "{last:?}");
+        assert_eq!(player.fixture.buffers(), (3, 0));
+        player.play_by_hardware(3);
+        for canvas in &player.canvases {
+            println!("inode {}", canvas.file.metadata().unwrap().ino());
+        }
+        player.end();
+    });
+    let Some(ran) = ran else { return };
+    for (_, line) in imported(&ran.counters) {
+        assert!(line.contains("lent=0 copied=0 encoded=0"), "{line}");
+        assert!(!line.contains(" processed-from=0"), "{line}");
+    }
+    assert_eq!(imported(&ran.counters).len(), 3, "{}", ran.counters);
+}
+
+#[test]
+fn film_that_grows_in_its_window_stays_lent_and_one_that_is_over_is_exact() {
+    let name = "film_that_grows_in_its_window_stays_lent_and_one_that_is_over_is_exact";
+    alone(name, "", || {
+        let mut player = Player::in_a_part(WINDOW, (120, 40, 200, 120));
+        // So long that nobody remembers how it was found.
+        player.play_by_hardware(45);
+        let before = player.fixture.newest_film();
+        if let Some((film, _)) = &mut player.part {
+            *film = (100, 30, 320, 220);
+        }
+        within("the film that has grown is another one", || {
+            player.play_by_hardware(1);
+            player.fixture.newest_film() > before && player.fixture.films() == 1
+        });
+        player.play_by_hardware(5);
+        within("what is shown is the newest picture", || {
+            player.play();
+            let (film, wrong) = player.likeness_of_part();
+            film >= 28.0 && wrong == 0
+        });
+        player.settle();
+        // Something small goes on beside it while it stands still.
+        player.play_by_hardware(3);
+        player.fixture.turn_for(PICTURE);
+        let before = player.fixture.stats().films.by_hardware;
+        let small = (5, 5, 20, 10);
+        within("the film is over", || {
+            let time = player.time;
+            let canvas = &player.canvases[(time + 1) as usize % 3];
+            for y in small.1..small.1 + small.3 {
+                for x in small.0..small.0 + small.2 {
+                    player.drawn[(y * WINDOW.0 + x) as usize] ^= 0x00ff_ffff;
+                }
+            }
+            canvas.put(&player.drawn);
+            player.time += 1;
+            let buffer = player.buffers[player.time as usize % 3].clone();
+            let client = player.fixture.client(player.window);
+            client.drew(WINDOW, player.drawn.clone());
+            commit(client, &buffer, (5, 5, 20, 10));
+            player.fixture.turn_for(PICTURE);
+            player.fixture.films() == 0
+        });
+        let after = player.fixture.stats().films.by_hardware;
+        assert!(after <= before + 2, "{after} {before}");
+        player.settle();
+        player.end();
+    });
 }
 
 #[test]

@@ -103,8 +103,15 @@ impl Canvas {
         self.pitch * self.size.1.next_multiple_of(2)
     }
 
-    /// Draws a picture that moves with `time`, and is smooth as films are. Returns its pixels.
+    /// Draws a picture. Returns its pixels.
     pub fn draw(&self, time: u32) -> Vec<u32> {
+        let pixels = self.picture(time);
+        self.put(&pixels);
+        pixels
+    }
+
+    /// A picture that moves with `time`, and is smooth as films are.
+    pub fn picture(&self, time: u32) -> Vec<u32> {
         let (w, h) = self.size;
         let hill = |value: u32| {
             let value = value % 512;
@@ -117,9 +124,7 @@ impl Canvas {
             let [r, g, b] = [hill(x + y), hill(2 * y + x / 2), hill(x + 200) / 2 + grain];
             0xff00_0000 | r << 16 | g << 8 | b
         };
-        let pixels: Vec<u32> = (0..w * h).map(pixel).collect();
-        self.put(&pixels);
-        pixels
+        (0..w * h).map(pixel).collect()
     }
 
     /// Puts pixels into it.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
+use heliostat_tiles::Rect;
 use heliostat_va::Display;
 use heliostat_va::dmabuf::Identity;
 use heliostat_va::encoder::{EncodeError, Encoder, Rate, Settings};
@@ -21,7 +22,7 @@ use smithay::reexports::calloop::channel;
 use tracing::{trace, warn};
 
 use super::quantizer::{COARSEST, FINEST, Quantizer};
-use super::{Done, Failure, Times};
+use super::{Done, Failure, Times, size_of};
 use crate::app::Event;
 use crate::gpu::{Device, Memory};
 
@@ -50,6 +51,8 @@ pub struct Picture {
     pub video: VideoId,
     /// Where it is.
     pub memory: Arc<Memory>,
+    /// Which part of that.
+    pub rect: Rect,
     /// It is to build on none.
     pub key: bool,
     /// Bits a second that the video may have.
@@ -209,7 +212,7 @@ impl Film {
         let quantizer = Quantizer::new(picture.bits_per_second, PICTURES_PER_SECOND);
         let rate = bounded(picture.bits_per_second, FINEST);
         let settings = Settings {
-            size: picture.memory.size(),
+            size: size_of(picture.rect),
             pictures_per_second: PICTURES_PER_SECOND,
             rate,
         };
@@ -259,10 +262,10 @@ impl Film {
         key: bool,
         unit: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
-        let encoder = &mut self.encoder;
+        let (encoder, corner) = (&mut self.encoder, (picture.rect.x, picture.rect.y));
         picture
             .memory
-            .with(|described| encoder.encode(described, key, unit))
+            .with(|described| encoder.encode_part(described, corner, key, unit))
     }
 
     /// The rate for pictures as they come.

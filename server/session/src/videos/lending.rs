@@ -51,32 +51,35 @@ impl Videos {
         gpu: &mut Gpu,
         now: Instant,
     ) {
-        let Some(newest) = surface
-            .newest
-            .as_ref()
-            .filter(|_| surface.direct.may_lend())
-        else {
+        let Some(newest) = &surface.newest else {
             return;
         };
         let content = &surface.content;
-        let whole = content.whole();
-        let playing = content.playing();
-        let covers = content.found_film() == Some(whole)
-            || playing.is_some_and(|playing| playing.rect == whole);
-        let is_film = surface.direct.is_film(surface.looks(fills_screen), now)
-            || covers && surface.is_opaque();
+        let (whole, found, playing) = (content.whole(), content.found_film(), content.playing());
+        // One that is lent may have grown.
+        let is_new = surface.direct.may_lend() || content.is_lent() && found.is_some();
+        let rect = match surface.direct.is_film(surface.looks(fills_screen), now) {
+            true => Some(whole),
+            false => found.or(playing.map(|playing| playing.rect)),
+        };
         let before = playing.map(|playing| playing.video);
-        let may = is_film
-            && content.may_be_lent(now)
-            && gpu.encodes(newest.loan.is_nv12())
-            && gpu.health().may_be_used(now)
-            && self.has_room(whole, Coder::Hardware, before);
-        if !may {
+        let is_nv12 = newest.loan.is_nv12();
+        let rect = rect.filter(|rect| {
+            // What is beside a film is read, and NV12 is always read as a whole.
+            is_new
+                && (*rect == whole || !is_nv12)
+                && surface.is_opaque(*rect)
+                && content.may_be_lent(now)
+                && gpu.encodes(is_nv12)
+                && gpu.health().may_be_used(now)
+                && self.has_room(*rect, Coder::Hardware, before)
+        });
+        let Some(rect) = rect else {
             return;
-        }
-        let video = self.open(content.layer(), whole, Coder::Hardware);
-        if surface.content.lend(video, now) {
-            debug!(?whole, layer = surface.content.layer().0, "a film is lent");
+        };
+        let video = self.open(content.layer(), rect, Coder::Hardware);
+        if surface.content.lend(video, rect, now) {
+            debug!(?rect, layer = surface.content.layer().0, "a film is lent");
             surface.direct.lend();
         } else {
             self.open.remove(&video);
@@ -111,6 +114,7 @@ impl Videos {
         let picture = Picture {
             video,
             memory: newest.loan.memory(),
+            rect,
             key: std::mem::take(&mut open.key),
             bits_per_second: quality(rect, rate).bits_per_second,
             committed: newest.at,
