@@ -70,6 +70,10 @@ impl Times {
 
 /// What is done with a surface's buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one a surface, and most of them are read"
+)]
 pub enum Direct {
     /// They are read.
     Reading {

@@ -48,7 +48,7 @@ impl Surfaces {
         let changed = known.content.take_changed();
         let committed = (damaged, changed, area(size));
         known.direct.committed(committed, now);
-        let is_kept = lent.is_some() || known.direct.is_promising(now) || loan.is_nv12();
+        let is_kept = lent.is_some() || known.direct.is_promising(now);
         known.newest = is_kept.then_some(Newest {
             loan,
             unread: lent,
