@@ -144,7 +144,8 @@ fn client_that_draws_a_thousand_times_a_second_gets_the_rate_of_the_output_and_o
     fixture.settle();
     let (before, start) = (fixture.frames(), Instant::now());
     let mut seed = 0;
-    while start.elapsed() < Duration::from_secs(1) {
+    // More often than the rate, however long the machine takes for that.
+    while start.elapsed() < Duration::from_secs(1) || seed < 100 {
         seed += 1;
         fixture.client(bad).commit(Painting {
             w: 400,
@@ -153,7 +154,6 @@ fn client_that_draws_a_thousand_times_a_second_gets_the_rate_of_the_output_and_o
         });
         fixture.turn();
     }
-    assert!(seed > 70, "only {seed} commits");
     let frames = fixture.frames() - before;
     let most = start.elapsed().as_millis() as u64 * 60 / 1000 + 3;
     assert!(frames <= most, "{frames} frames for {seed} commits");
