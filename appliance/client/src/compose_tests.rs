@@ -1,7 +1,7 @@
 use heliostat_wire::List;
 use heliostat_wire::id::LayerId;
 use heliostat_wire::output::{Output, Outputs, Size};
-use heliostat_wire::scene::{Crop, FrameHeader, SceneOp};
+use heliostat_wire::scene::{Crop, FrameHeader, SceneOp, Transform, UNITS_PER_PIXEL};
 use proptest::prelude::*;
 
 use super::*;
@@ -243,22 +243,6 @@ proptest! {
             let differing = (0..screen.len()).find(|&i| screen[i] << 8 != whole[i] << 8);
             prop_assert_eq!(differing.map(|i| (i as u32 % W, i as u32 / W)), None);
         }
-    }
-
-    #[test]
-    fn blending_is_exact_at_its_ends_and_monotonic(below in any::<u32>(), colour in any::<u32>()) {
-        let below = below | 0xff00_0000;
-        prop_assert_eq!(blend(below, colour | 0xff00_0000, 255), colour | 0xff00_0000);
-        prop_assert_eq!(blend(below, 0, 255), below);
-        prop_assert_eq!(blend(below, colour | 0xff00_0000, 0), below);
-    }
-
-    #[test]
-    fn scaling_rounds_to_nearest(pixel in any::<u32>(), factor in 0u32..=255) {
-        let exact = pixel.to_le_bytes().map(|channel| {
-            ((u32::from(channel) * factor * 2 + 255) / 510) as u8
-        });
-        prop_assert_eq!(scaled(pixel, factor), u32::from_le_bytes(exact));
     }
 }
 

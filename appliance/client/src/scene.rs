@@ -9,11 +9,12 @@ mod films;
 
 use std::collections::{BTreeMap, HashMap};
 
+use heliostat_compose::{Picture, shown_at};
 use heliostat_tiles::{DecodeError, Decoder, TileSink};
 use heliostat_wire::id::{LayerId, OutputId, VideoId};
 use heliostat_wire::limits::{MAX_LAYER_SIDE, MAX_LAYERS};
 use heliostat_wire::output::{Outputs, Size};
-use heliostat_wire::scene::{Crop, FrameHeader, Placement, SceneOp, UNITS_PER_PIXEL};
+use heliostat_wire::scene::{Crop, FrameHeader, Placement, SceneOp};
 
 use crate::compose;
 use crate::decode::decode;
@@ -21,6 +22,8 @@ use crate::geometry::{Damage, Rect};
 use crate::video::{Taken, VideoError, Videos};
 
 pub use films::format_of;
+
+pub use heliostat_compose::crop_is_inside;
 
 /// Why a frame breaks the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -77,17 +80,19 @@ impl Drop for Layer {
 }
 
 impl Layer {
+    /// As it is drawn.
+    pub fn picture(&self) -> Picture<'_> {
+        Picture {
+            size: self.size,
+            alpha: self.alpha,
+            opaque: &self.opaque,
+            pixels: &self.pixels,
+        }
+    }
+
     /// Whether `crop` (in 1/256 pixel) shows opaque pixels only.
     pub fn is_opaque_within(&self, crop: Crop) -> bool {
-        if !self.alpha {
-            return true;
-        }
-        let unit = i64::from(UNITS_PER_PIXEL);
-        let (x, y) = (i64::from(crop.x), i64::from(crop.y));
-        let right = (x + i64::from(crop.w) + unit - 1) / unit;
-        let bottom = (y + i64::from(crop.h) + unit - 1) / unit;
-        let shown = Rect::from_edges(x / unit, y / unit, right, bottom);
-        self.opaque.iter().any(|rect| rect.contains(shown))
+        self.picture().is_opaque_within(crop)
     }
 }
 
@@ -548,15 +553,6 @@ impl Scene {
     }
 }
 
-/// Whether `crop` is not empty and inside a layer of `size`.
-pub fn crop_is_inside(crop: Crop, size: Size) -> bool {
-    let inside = |start: u32, length: u32, side: u32| {
-        let end = u64::from(start) + u64::from(length);
-        length > 0 && end <= u64::from(side) * u64::from(UNITS_PER_PIXEL)
-    };
-    inside(crop.x, crop.w, size.w) && inside(crop.y, crop.h, size.h)
-}
-
 impl TileSink for Scene {
     fn layer_size(&self, layer: u32) -> Option<(u32, u32)> {
         self.layers
@@ -585,41 +581,11 @@ impl TileSink for Scene {
                 .iter()
                 .filter(|placement| placement.layer == id)
             {
+                let rect = Rect::of_area(rect.x, rect.y, rect.w, rect.h);
                 output.damage.add(shown_at(placement, rect));
             }
         }
     }
-}
-
-/// Where pixels of a layer appear under a placement; a pixel more on each side where it is scaled,
-/// since filtering spreads them.
-fn shown_at(placement: &Placement, rect: heliostat_tiles::Rect) -> Rect {
-    let dst = Rect::from_wire(placement.dst);
-    if placement.transform != heliostat_wire::scene::Transform::Normal {
-        return dst;
-    }
-    let unit = i64::from(UNITS_PER_PIXEL);
-    let src = placement.src;
-    let (dw, dh) = (i64::from(placement.dst.w), i64::from(placement.dst.h));
-    let exact = dw * unit == i64::from(src.w)
-        && dh * unit == i64::from(src.h)
-        && src.x.is_multiple_of(UNITS_PER_PIXEL)
-        && src.y.is_multiple_of(UNITS_PER_PIXEL);
-    let spread = if exact { 0 } else { 2 };
-    let along = |start: i64, crop: u32, length: i64, crop_length: u32| {
-        (start * unit - i64::from(crop)) * length / i64::from(crop_length.max(1))
-    };
-    let (x, y) = (i64::from(rect.x), i64::from(rect.y));
-    let (right, bottom) = (x + i64::from(rect.w), y + i64::from(rect.h));
-    let shown = Rect::from_edges(
-        i64::from(dst.x) + along(x, src.x, dw, src.w) - spread,
-        i64::from(dst.y) + along(y, src.y, dh, src.h) - spread,
-        i64::from(dst.x) + along(right, src.x, dw, src.w) + spread,
-        i64::from(dst.y) + along(bottom, src.y, dh, src.h) + spread,
-    );
-    shown
-        .intersection(dst)
-        .unwrap_or(Rect { w: 0, h: 0, ..dst })
 }
 
 #[cfg(test)]

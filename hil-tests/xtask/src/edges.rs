@@ -96,6 +96,7 @@ const IMPURE: &[&str] = &[
 const PURE: &[&str] = &[
     "protocol/wire",
     "protocol/tiles",
+    "protocol/compose",
     "protocol/piv",
     "appliance/state",
     "image/manifest",

@@ -110,7 +110,9 @@ impl Scene {
                 else {
                     continue;
                 };
-                let area = shown_at(placement, known.rect()).intersection(bounds);
+                let part = known.rect();
+                let part = Rect::of_area(part.x, part.y, part.w, part.h);
+                let area = shown_at(placement, part).intersection(bounds);
                 let Some(area) = area else { continue };
                 let fit = fit(placement, known.rect());
                 wanted.push(Wanted {
