@@ -28,6 +28,8 @@ pub struct SessionStats {
     pub clients: u32,
     /// Windows mapped.
     pub windows: u32,
+    /// Outputs that it composes, since the terminal cannot hold all of their layers.
+    pub flat_outputs: u32,
     /// Frames sent since it started.
     pub frames: u64,
     /// Bytes of those frames.

@@ -37,6 +37,7 @@ use crate::children::Children;
 use crate::config::Config;
 use crate::content::MotionRoom;
 use crate::cursor::Cursors;
+use crate::flat::Flat;
 use crate::gpu::Gpu;
 use crate::idle::{Idle, Locking};
 use crate::input::InputState;
@@ -109,6 +110,7 @@ pub struct App {
     pub(crate) motion_room: MotionRoom,
     pub(crate) videos: Videos,
     pub(crate) gpu: Gpu,
+    pub(crate) flat: Flat,
     pub(crate) events: channel::Sender<Event>,
     pub(crate) dirty: Dirty,
     /// When the first of the changes was committed that the link has not all got.
@@ -322,6 +324,7 @@ impl App {
             motion_room: MotionRoom::default(),
             videos: Videos::default(),
             gpu,
+            flat: Flat::default(),
             events,
             dirty: Dirty::default(),
             committed: None,
@@ -478,6 +481,7 @@ impl App {
             self.frame_deadline(now),
             self.callbacks_deadline(now),
             self.film_deadline(now),
+            self.flat_deadline(),
             self.parts.deadline().filter(|_| self.ending.is_none()),
             self.idle.deadline().filter(|_| self.terminal.is_some()),
             self.locking.deadline(),
@@ -510,6 +514,7 @@ impl App {
         self.check_lock();
         self.tell_cursor();
         self.tend_films(now);
+        self.mind_flat(now);
         self.send_frame_if_due(now);
         self.confirm_lock();
         self.fire_callbacks_if_due(now);

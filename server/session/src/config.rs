@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tracing::warn;
 
+use crate::flat::Force;
 use crate::gpu::RenderNode;
 use crate::keys::Shortcuts;
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub always_exact: bool,
     /// The graphics device that encodes films and whose buffers clients may use.
     pub render_node: RenderNode,
+    /// Which outputs are composed here.
+    pub flat: Force,
     /// Whether X11 programs find a display, where Xwayland is installed.
     pub xwayland: bool,
     /// The keyboard.
@@ -94,6 +97,7 @@ impl Default for Config {
             locker: None,
             always_exact: false,
             render_node: RenderNode::default(),
+            flat: Force::Auto,
             xwayland: true,
             keyboard: Keyboard::default(),
             cursor: Cursor::default(),

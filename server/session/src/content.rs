@@ -17,11 +17,13 @@ mod base;
 mod fresh;
 mod motion;
 mod moving;
+mod touched;
 mod video;
 mod watch;
 
 use std::time::{Duration, Instant};
 
+use heliostat_compose::geometry::Damage;
 use heliostat_tiles::motion::{Motion, Moved};
 use heliostat_tiles::{Chain, Encoder, PixelsRef, Rect, TILE, diff};
 use heliostat_wire::id::LayerId;
@@ -60,6 +62,8 @@ pub struct Content {
     films: video::Films,
     account: account::Account,
     fresh: fresh::Fresh,
+    /// What was drawn since it was composed with others.
+    touched: Damage,
 }
 
 /// Whether the terminal keeps and recalls cells of a frame.
@@ -116,6 +120,7 @@ impl Content {
             films: video::Films::default(),
             account: account::Account::default(),
             fresh: fresh::Fresh::default(),
+            touched: Damage::default(),
         };
         content.forget();
         content
@@ -193,6 +198,7 @@ impl Content {
         self.account.reshape(self.cell_count());
         self.films.forget(self.columns(), self.cell_count());
         self.fresh.clear();
+        self.touch_all();
         // Had the terminal missed an earlier change, its common part would be another one.
         if !known {
             self.forget();
@@ -206,6 +212,7 @@ impl Content {
         let Some(area) = self.whole().intersection(area) else {
             return;
         };
+        self.touch(area);
         let mut moving = std::mem::take(&mut self.moving);
         let pass = moving.begin(self, area, &mut row);
         self.moving = moving;

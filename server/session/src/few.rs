@@ -2,7 +2,8 @@
 //!
 //! That is a letter typed, a button pressed, a cursor that blinks: the scene is as the terminal was
 //! told, no film plays and nothing waits. So there is nothing to compare and nothing to choose, and
-//! the frame is a matter of the cells alone, however large the desktop is.
+//! the frame is a matter of the cells alone, however large the desktop is. Flat outputs are composed
+//! first, and take the longer way.
 
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ impl App {
     /// and a frame may go now. Otherwise nothing has happened.
     pub(crate) fn send_few(&mut self, now: Instant) {
         let is_simple = self.dirty.pixels && !self.dirty.layout;
-        if !is_simple || !self.videos.are_none() || !self.may_go_now(now) {
+        if !is_simple || self.flat.is_on() || !self.videos.are_none() || !self.may_go_now(now) {
             return;
         }
         self.draw_titles();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use heliostat_wire::id::LayerId;
 use heliostat_wire::limits::MAX_SCENE_OPS;
 use smithay::utils::Transform;
 use smithay::wayland::compositor::{send_surface_state, with_states};
@@ -12,6 +13,7 @@ use crate::allowance::SMALLEST;
 use crate::app::{App, Dirty};
 use crate::attach::{Attachment, MAX_FRAME_PIXELS, Outgoing};
 use crate::content::Room;
+use crate::flat::Wanted;
 use crate::pace::Due;
 use crate::scene::{self, Scene, bytes_of};
 use crate::stage::{Item, Source};
@@ -67,18 +69,15 @@ impl App {
             true => self.look_around(),
             false => self.items(),
         };
-        let Some(terminal) = &self.terminal else {
+        let Some(budget) = self.terminal.as_ref().map(Attachment::budget) else {
             return;
         };
-        let budget = terminal.budget();
-        let wanted = scene::build(
-            &self.standing(&items),
-            self.desk.screens(),
-            self.config.background,
-            budget,
-        );
+        let Wanted {
+            scene: wanted,
+            whole,
+        } = self.wanted(&items, now);
         if layout {
-            self.note_covered(&items, &wanted);
+            self.note_covered(&items, &whole);
         }
         let kept = self.kept(&wanted, budget.bytes, budget.layers);
         let Some(terminal) = &mut self.terminal else {
@@ -87,7 +86,7 @@ impl App {
         let changes = scene::diff(&mut terminal.told, &wanted, |layer| kept.contains(&layer));
         self.hear_squeezed();
         let (dirty_before, started) = (self.dirty_tiles(), Instant::now());
-        let room = self.encode(&wanted, now);
+        let room = self.encode(|layer| wanted.layers.contains_key(&layer), now);
         // Operations that bring pixels are never cut off.
         let has_room = changes.len() + OPS_OF_FILMS <= MAX_SCENE_OPS;
         let films = self.film_part(&wanted, if has_room { room } else { 0 });
@@ -145,12 +144,7 @@ impl App {
     }
 
     /// Hidden layers that the terminal may keep. The others are forgotten, here as there.
-    fn kept(
-        &mut self,
-        wanted: &Scene,
-        bytes: u64,
-        layers: usize,
-    ) -> Vec<heliostat_wire::id::LayerId> {
+    fn kept(&mut self, wanted: &Scene, bytes: u64, layers: usize) -> Vec<LayerId> {
         let Some(terminal) = &self.terminal else {
             return Vec::new();
         };
@@ -187,7 +181,7 @@ impl App {
     /// What of films goes now. Those that cannot be seen are none.
     fn film_part(&mut self, wanted: &Scene, room: u64) -> Part {
         let mut playing = BTreeMap::new();
-        for surface in self.surfaces.all_mut() {
+        for surface in self.surfaces.all_mut().chain(self.flat.all_mut()) {
             let content = &mut surface.content;
             if !wanted.layers.contains_key(&content.layer()) {
                 content.end_video();
@@ -199,7 +193,7 @@ impl App {
         let is_playing = |video, layer| playing.get(&video) == Some(&layer);
         let part = self.videos.part(is_playing, room);
         self.counters.films.left(&part.coded);
-        for surface in self.surfaces.all_mut() {
+        for surface in self.surfaces.all_mut().chain(self.flat.all_mut()) {
             let content = &mut surface.content;
             if content
                 .playing()
@@ -211,10 +205,10 @@ impl App {
         part
     }
 
-    /// Encodes what has changed, as far as it may go now; layers of which little has changed first,
+    /// Encodes what has changed of the wanted layers, as far as it may go now; layers of which little has changed first,
     /// so that a key's answer does not wait for a photograph. Returns how many bytes
     /// there is room for beside that.
-    fn encode(&mut self, wanted: &Scene, now: Instant) -> u64 {
+    pub(crate) fn encode(&mut self, is_wanted: impl Fn(LayerId) -> bool, now: Instant) -> u64 {
         let Some(terminal) = &mut self.terminal else {
             return 0;
         };
@@ -231,7 +225,8 @@ impl App {
         };
         let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
         let mut surfaces: Vec<_> = surfaces
-            .filter(|surface| wanted.layers.contains_key(&surface.content.layer()))
+            .chain(self.flat.all_mut())
+            .filter(|surface| is_wanted(surface.content.layer()))
             .collect();
         surfaces.sort_by_key(|surface| surface.content.dirty_cells());
         for surface in surfaces {

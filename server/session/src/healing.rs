@@ -88,7 +88,11 @@ impl App {
     }
 
     fn content_of(&mut self, layer: LayerId) -> Option<&mut Content> {
-        let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
+        let surfaces = self
+            .surfaces
+            .all_mut()
+            .chain(self.titles.all_mut())
+            .chain(self.flat.all_mut());
         let mut contents = surfaces.map(|surface| &mut surface.content);
         contents.find(|content| content.layer() == layer)
     }

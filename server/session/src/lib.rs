@@ -5,8 +5,9 @@
 //!                         windows, scene, tiles                  tickets, broker's socket
 //! ```
 //!
-//! Nothing is composed here: each surface is a layer whose changed tiles are sent ([`content`]),
-//! and a frame says what else has changed ([`scene`]).
+//! Each surface is a layer whose changed tiles are sent ([`content`]), and a frame says what else has
+//! changed ([`scene`]). Nothing is composed here, but for outputs of which a terminal cannot hold all
+//! layers (`flat`).
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(feature = "gpu"),
@@ -26,6 +27,7 @@ mod cursor;
 mod desk;
 mod direct;
 mod few;
+pub mod flat;
 mod focus;
 mod frames;
 pub mod gpu;

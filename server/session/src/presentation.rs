@@ -20,6 +20,7 @@ use smithay::wayland::presentation::{
 };
 
 use crate::app::App;
+use crate::flat::Standin;
 use crate::outputs::Screen;
 use crate::scene::Scene;
 
@@ -125,8 +126,19 @@ impl App {
                 let screen = self.desk.screen(place.output);
                 screen.map_or(0, |screen| area_on(place, screen))
             };
-            let Some(place) = places.max_by_key(shown) else {
-                continue;
+            let place = places.max_by_key(shown).map(|place| (*place, content));
+            let in_flat = self.flat.standin(content.layer(), |place| shown(&place));
+            let (place, content) = match (place, in_flat) {
+                (Some((own, _)), Standin::Shown(place, flat)) if shown(&&place) > shown(&&own) => {
+                    (place, flat)
+                }
+                (Some(own), _) => own,
+                (None, Standin::Shown(place, flat)) => (place, flat),
+                (None, Standin::Soon) => {
+                    left.push(wanted);
+                    continue;
+                }
+                (None, Standin::Nowhere) => continue,
             };
             wanted.output = place.output;
             let is_free = |video| self.videos.is_free(video);

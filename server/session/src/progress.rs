@@ -110,7 +110,11 @@ impl App {
         let shown: BTreeSet<LayerId> = outputs
             .flat_map(|output| output.stack.iter().map(|placement| placement.layer))
             .collect();
-        let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
+        let surfaces = self
+            .surfaces
+            .all_mut()
+            .chain(self.titles.all_mut())
+            .chain(self.flat.all_mut());
         let contents = surfaces.map(|surface| &surface.content);
         contents.filter(move |content| shown.contains(&content.layer()))
     }
@@ -161,6 +165,7 @@ impl App {
     pub(crate) fn stats(&mut self, now: Instant) -> SessionStats {
         let mut stats = self.counters.stats(now);
         stats.films.read_bytes = self.surfaces.buffers.read_bytes();
+        stats.flat_outputs = self.flat.count();
         stats.windows = self.windows.mapped() as u32;
         stats.clients = self.client_count();
         let dirty_tiles = self.dirty_tiles();

@@ -157,7 +157,11 @@ impl App {
     }
 
     fn contents(&mut self) -> impl Iterator<Item = &mut Content> {
-        let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
+        let surfaces = self
+            .surfaces
+            .all_mut()
+            .chain(self.titles.all_mut())
+            .chain(self.flat.all_mut());
         surfaces.map(|surface| &mut surface.content)
     }
 }

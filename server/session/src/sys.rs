@@ -1,6 +1,8 @@
 //! The unsafe parts: memory that clients may change under us, and descriptors that were inherited.
 
 #[cfg(feature = "gpu")]
+mod egl;
+#[cfg(feature = "gpu")]
 mod mapping;
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -12,6 +14,8 @@ use smithay::reexports::wayland_server::Display;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::wayland::shm::{BufferAccessError, BufferData, with_buffer_contents};
 
+#[cfg(feature = "gpu")]
+pub use egl::{check_egl, gles};
 #[cfg(feature = "gpu")]
 pub use mapping::Mapping;
 

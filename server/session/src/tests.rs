@@ -4,6 +4,7 @@ mod answers;
 mod client;
 mod films;
 mod fixture;
+mod flat;
 #[cfg(feature = "gpu")]
 mod hardware;
 mod healing;
@@ -299,8 +300,14 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn terminal_shows_what_clients_draw_whatever_happens(ops in prop::collection::vec(op(), 1..30), late in 0usize..40) {
+    fn terminal_shows_what_clients_draw_whatever_happens(
+        ops in prop::collection::vec(op(), 1..30),
+        late in 0usize..40,
+        layers in prop_oneof![Just(64u32), 1u32..4],
+    ) {
         let mut fixture = Fixture::new();
+        // Those that hold few get what they cannot hold as one layer.
+        fixture.offer_layers(layers, 64 << 20);
         fixture.say_cells(late);
         fixture.let_keep(std::time::Duration::from_secs(60));
         let mut windows = Vec::new();

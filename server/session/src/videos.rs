@@ -310,7 +310,7 @@ impl App {
             outputs.any(|output| output.stack.iter().any(|placed| placed.layer == layer))
         };
         let mut lost = None;
-        for surface in self.surfaces.all_mut() {
+        for surface in self.surfaces.all_mut().chain(self.flat.all_mut()) {
             let content = &mut surface.content;
             let is_busy = content
                 .playing()
@@ -390,7 +390,7 @@ impl App {
                 false => content.still_at(),
             }
         };
-        let surfaces = self.surfaces.all_mut();
+        let surfaces = self.surfaces.all_mut().chain(self.flat.all_mut());
         let dues = surfaces.flat_map(|surface| [due(&surface.content), surface.let_go_at()]);
         dues.flatten().min()
     }
@@ -443,7 +443,8 @@ impl App {
             video = video.0,
             is_again, "the terminal's decoder has failed"
         );
-        let contents = self.surfaces.all_mut().map(|surface| &mut surface.content);
+        let surfaces = self.surfaces.all_mut().chain(self.flat.all_mut());
+        let contents = surfaces.map(|surface| &mut surface.content);
         for content in contents.filter(|content| content.layer() == layer) {
             match is_again {
                 true => {
@@ -466,7 +467,8 @@ impl App {
             self.gpu.health().failed(now);
         }
         let is_it = |content: &Content| content.playing().is_some_and(|p| p.video == video);
-        for surface in self.surfaces.all_mut().filter(|s| is_it(&s.content)) {
+        let surfaces = self.surfaces.all_mut().chain(self.flat.all_mut());
+        for surface in surfaces.filter(|s| is_it(&s.content)) {
             warn!("{failure}");
             self.dirty.pixels = true;
             if let Failure::Processor(_) = failure {

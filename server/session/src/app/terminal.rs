@@ -26,6 +26,9 @@ impl App {
         }));
         self.idle.begin(attach.idle, Instant::now());
         let start = self.begin(&attach);
+        if start.told.layers.is_empty() {
+            self.flat.reset();
+        }
         let lossy = !self.config.always_exact;
         self.videos.reset(lossy.then_some(&attach.capabilities));
         self.set_layout_hint(&attach.layout);

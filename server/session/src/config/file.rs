@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::Error as _;
 
 use super::{Config, Cursor, Keyboard};
+use crate::flat::Force;
 use crate::gpu::RenderNode;
 use crate::keys::{Action, Chord};
 
@@ -25,6 +26,7 @@ struct File {
     locker: Option<String>,
     always_exact: Option<bool>,
     render_node: Option<RenderNode>,
+    flat: Option<Force>,
     xwayland: Option<bool>,
     keyboard: Keyboard,
     cursor: Cursor,
@@ -169,6 +171,7 @@ impl Config {
         take(&mut self.locker, file.locker.map(Some));
         take(&mut self.always_exact, file.always_exact);
         take(&mut self.render_node, file.render_node);
+        take(&mut self.flat, file.flat);
         take(&mut self.xwayland, file.xwayland);
         take(&mut self.vital, file.vital.map(Some));
         self.parts.extend(file.parts);
@@ -202,7 +205,7 @@ impl Keyboard {
 
 /// Whether files may have this key.
 fn is_known(key: &str) -> bool {
-    const ALONE: [&str; 10] = [
+    const ALONE: [&str; 11] = [
         "autostart",
         "xdg_autostart",
         "background",
@@ -211,6 +214,7 @@ fn is_known(key: &str) -> bool {
         "locker",
         "always_exact",
         "render_node",
+        "flat",
         "xwayland",
         "vital",
     ];

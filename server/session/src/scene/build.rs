@@ -1,6 +1,6 @@
 //! From what stands on the desk to the scene of a terminal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heliostat_wire::id::LayerId;
 use heliostat_wire::output::Size;
@@ -31,69 +31,57 @@ pub struct Budget {
     pub bytes: u64,
 }
 
-/// Builds the scene of `standing`, lowest first, on `screens`. Where a terminal cannot hold all of
-/// it, the lowest layers are left out.
-pub fn build(
-    standing: &[Standing<'_>],
-    screens: &[Screen],
-    background: u32,
-    budget: Budget,
-) -> Scene {
+/// Builds the scene of `standing`, lowest first, on `screens`, whatever a terminal can hold.
+pub fn build(standing: &[Standing<'_>], screens: &[Screen], background: u32) -> Scene {
     let mut scene = Scene::default();
     for screen in screens {
-        let empty = OutputScene {
-            background,
-            stack: Vec::new(),
-        };
-        scene.outputs.insert(screen.id, empty);
-    }
-    let held = affordable(standing, budget);
-    let mut left = budget.layers;
-    for screen in screens {
-        for layer in standing
+        let stack: Vec<_> = standing
             .iter()
-            .filter(|layer| held.contains(&layer.content.layer()))
-        {
-            if left == 0 {
-                break;
-            }
-            if let Some(placement) = place(layer, screen) {
-                left -= 1;
-                insert(&mut scene, layer, placement);
-            }
+            .filter_map(|layer| Some((layer, place(layer, screen)?)))
+            .collect();
+        for (layer, placement) in &stack {
+            let shape = || Shape {
+                size: layer.content.size(),
+                alpha: layer.content.alpha(),
+                opaque: match layer.content.alpha() {
+                    true => layer.view.opaque.clone(),
+                    false => Vec::new(),
+                },
+            };
+            scene.layers.entry(placement.layer).or_insert_with(shape);
         }
+        let stack = stack.into_iter().map(|(_, placement)| placement).collect();
+        scene
+            .outputs
+            .insert(screen.id, OutputScene { background, stack });
     }
     scene
 }
 
-fn insert(scene: &mut Scene, layer: &Standing<'_>, placement: Placement) {
-    if let Some(output) = scene.outputs.get_mut(&placement.output) {
-        output.stack.push(placement);
+/// What of `scene` a terminal can hold: the highest of its layers. `heights` has all of them, lowest
+/// first.
+pub fn fit(mut scene: Scene, heights: &[LayerId], budget: Budget) -> Scene {
+    let mut placements: BTreeMap<LayerId, usize> = BTreeMap::new();
+    for placement in scene.outputs.values().flat_map(|output| &output.stack) {
+        *placements.entry(placement.layer).or_default() += 1;
     }
-    let shape = || Shape {
-        size: layer.content.size(),
-        alpha: layer.content.alpha(),
-        opaque: match layer.content.alpha() {
-            true => layer.view.opaque.clone(),
-            false => Vec::new(),
-        },
-    };
-    scene.layers.entry(placement.layer).or_insert_with(shape);
-}
-
-/// The highest layers that fit.
-fn affordable(standing: &[Standing<'_>], budget: Budget) -> BTreeSet<LayerId> {
     let mut held = BTreeSet::new();
-    let mut bytes = 0;
-    for layer in standing.iter().rev() {
-        let size = layer.content.size();
-        let cost = u64::from(size.w) * u64::from(size.h) * 4;
-        if held.len() < budget.layers && bytes + cost <= budget.bytes {
-            bytes += cost;
-            held.insert(layer.content.layer());
+    let mut left = budget;
+    for layer in heights.iter().rev() {
+        let (Some(count), Some(shape)) = (placements.get(layer), scene.layers.get(layer)) else {
+            continue;
+        };
+        let cost = bytes_of(shape.size);
+        if *count <= left.layers && cost <= left.bytes && held.insert(*layer) {
+            left.layers -= count;
+            left.bytes -= cost;
         }
     }
-    held
+    scene.layers.retain(|layer, _| held.contains(layer));
+    for output in scene.outputs.values_mut() {
+        output.stack.retain(|placed| held.contains(&placed.layer));
+    }
+    scene
 }
 
 /// Where a layer stands on a screen, if any of it can be seen there.

@@ -39,7 +39,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    fn new(size: Size, alpha: bool) -> Self {
+    pub(crate) fn new(size: Size, alpha: bool) -> Self {
         let empty = if alpha { 0 } else { 0xff00_0000 };
         let pixels = vec![empty; (size.w * size.h) as usize];
         Self {
@@ -231,6 +231,11 @@ impl Model {
 
     fn stack(&mut self, id: OutputId) -> &mut Vec<Placement> {
         &mut self.outputs.entry(id).or_default().1
+    }
+
+    /// The places of an output, lowest first.
+    pub(crate) fn stack_of(&self, output: OutputId) -> &[Placement] {
+        self.outputs.get(&output).map_or(&[], |(_, stack)| stack)
     }
 
     fn resize(&mut self, id: LayerId, size: Size, alpha: bool) {

@@ -28,7 +28,7 @@ pub struct Painting {
 
 impl Painting {
     /// The colour at a place, 0xRRGGBB.
-    fn at(self, x: u32, y: u32) -> u32 {
+    pub fn at(self, x: u32, y: u32) -> u32 {
         let flat = (x / 16 + y / 16 + self.seed).is_multiple_of(3);
         match flat {
             true => 0x20_40_60 + self.seed * 0x10,

@@ -55,6 +55,10 @@ pub struct Fixture {
     acknowledges: bool,
     videos: u32,
     frames_in_flight: u32,
+    layers: u32,
+    layer_bytes: u64,
+    /// Looks at what the terminal holds after each frame.
+    watcher: Option<Box<dyn FnMut(&Model)>>,
     /// Says after each frame what it holds, and this many words late.
     says_cells: Option<usize>,
     /// For how long terminals that come may keep what they hold.
@@ -123,6 +127,9 @@ impl Fixture {
             acknowledges: true,
             videos: 4,
             frames_in_flight: 3,
+            layers: 64,
+            layer_bytes: 64 << 20,
+            watcher: None,
             says_cells: None,
             keep: Duration::ZERO,
             left: None,
@@ -203,8 +210,8 @@ impl Fixture {
             terminal: name.to_owned(),
             outputs: List::new(outputs).unwrap(),
             capabilities: Capabilities {
-                max_layers: 64,
-                max_layer_bytes: 64 << 20,
+                max_layers: self.layers,
+                max_layer_bytes: self.layer_bytes,
                 max_cursor_side: 64,
                 max_frames_in_flight: self.frames_in_flight,
                 max_kept_cells: 256,
@@ -240,6 +247,16 @@ impl Fixture {
     /// How many frames the terminals that come queue.
     pub fn offer_frames(&mut self, frames: u32) {
         self.frames_in_flight = frames;
+    }
+
+    /// How many layers the terminals that come hold, and how many bytes of pixels.
+    pub fn offer_layers(&mut self, layers: u32, bytes: u64) {
+        (self.layers, self.layer_bytes) = (layers, bytes);
+    }
+
+    /// From now on this looks at what the terminal holds after each frame.
+    pub fn watch_frames(&mut self, watcher: impl FnMut(&Model) + 'static) {
+        self.watcher = Some(Box::new(watcher));
     }
 
     /// The next frame in turn is lost on the way to the terminal, or comes at last.
@@ -535,6 +552,9 @@ impl Fixture {
             news = true;
             let before = terminal.model.serial;
             terminal.model.frame(&header, &content);
+            if let Some(watcher) = &mut self.watcher {
+                watcher(&terminal.model);
+            }
             if terminal.model.serial > before {
                 terminal.unacknowledged.push(terminal.model.serial);
             }

@@ -1,0 +1,367 @@
+//! Flat outputs: what a terminal cannot hold layer by layer, composed here and sent as one layer.
+//!
+//! To the terminal that is a layer like any other, as large as the output. What of it is to be drawn
+//! anew follows from what was drawn in the surfaces ([`Content::take_touched`]) and from how the stack
+//! differs from the one that was composed last; what of that has really changed, its [`Content`]
+//! finds out.
+
+mod choice;
+mod composer;
+#[cfg(feature = "gpu")]
+mod gles;
+mod outputs;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use heliostat_compose::geometry::Damage;
+use heliostat_wire::id::{LayerId, OutputId};
+use heliostat_wire::scene::Placement;
+
+pub use choice::Force;
+use choice::{Choice, Load, needs};
+use composer::Composer;
+use outputs::{Output, cost};
+
+use crate::app::App;
+use crate::content::Content;
+use crate::outputs::Screen;
+use crate::scene::{self, Budget, Scene, Standing, bytes_of};
+use crate::stage::Item;
+use crate::surface::Surface;
+
+/// Who composes flat outputs on this machine, for people.
+pub fn describe() -> String {
+    format!("flat outputs are composed {}", Composer::open().1)
+}
+
+/// What composing an output may cost, in copies of it.
+const MOST_COST: u64 = 256;
+
+/// Outputs that are flat, or become so, or cease to be.
+#[derive(Debug, Default)]
+pub struct Flat {
+    outputs: BTreeMap<OutputId, Output>,
+    composer: Option<Composer>,
+    room: Vec<u32>,
+}
+
+/// What is on the desk, as the terminal is to hold it.
+#[derive(Debug)]
+pub struct Wanted {
+    /// As far as it can.
+    pub scene: Scene,
+    /// As if it could hold everything, layer by layer.
+    pub whole: Scene,
+}
+
+/// Where a surface's pixels are, if not in its own layer.
+#[derive(Debug, Clone, Copy)]
+pub enum Standin<'a> {
+    /// In this flat layer, at this place.
+    Shown(Placement, &'a Content),
+    /// Nowhere yet: a flat layer that will have them is being sent.
+    Soon,
+    /// Nowhere.
+    Nowhere,
+}
+
+impl Flat {
+    /// The flat layers.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Surface> {
+        let outputs = self.outputs.values_mut();
+        outputs.filter_map(|output| output.surface.as_mut())
+    }
+
+    /// Whether there is any flat layer.
+    pub fn is_on(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// How many outputs are shown flat.
+    pub fn count(&self) -> u32 {
+        let outputs = self.outputs.values();
+        outputs.filter(|output| output.choice.is_flat()).count() as u32
+    }
+
+    /// All outputs go layer by layer.
+    pub fn reset(&mut self) {
+        for output in std::mem::take(&mut self.outputs).into_keys() {
+            self.forget(output);
+        }
+    }
+
+    /// When an output has had room for its layers for long enough.
+    pub fn deadline(&self) -> Option<Instant> {
+        let outputs = self.outputs.values();
+        outputs.filter_map(|output| output.choice.deadline()).min()
+    }
+
+    /// Where the pixels of a surface's layer are shown.
+    pub fn standin(&self, layer: LayerId, area: impl Fn(&Placement) -> i64) -> Standin<'_> {
+        let shown = self.outputs.values().filter_map(|output| {
+            let surface = output.surface.as_ref()?;
+            let placement = output.composed(layer)?;
+            let is_flat = output.choice.is_flat();
+            Some((is_flat, *placement, &surface.content))
+        });
+        let best = shown.max_by_key(|(is_flat, placement, _)| (*is_flat, area(placement)));
+        match best {
+            Some((true, placement, content)) => Standin::Shown(placement, content),
+            Some((false, ..)) => Standin::Soon,
+            None => Standin::Nowhere,
+        }
+    }
+
+    /// Decides how each output is shown; those in `blank` show nothing now.
+    fn decide(
+        &mut self,
+        whole: &Scene,
+        (screens, blank): (&[Screen], &BTreeSet<OutputId>),
+        (budget, force): (Budget, Force),
+        (now, all_sent): (Instant, impl Fn(OutputId) -> bool),
+    ) {
+        let loads: Vec<_> = screens
+            .iter()
+            .map(|screen| {
+                let choice = self.choice(screen.id);
+                load(whole, screen, choice)
+            })
+            .collect();
+        let needs = needs(&loads, budget, force);
+        let gone = |id: &OutputId| !needs.contains_key(id);
+        let gone: Vec<_> = self.outputs.keys().copied().filter(gone).collect();
+        gone.into_iter().for_each(|id| self.forget(id));
+        for (id, need) in needs {
+            let before = self.choice(id);
+            let mut choice = before.observe(need, blank.contains(&id), now);
+            if choice == Choice::Returning && before == Choice::Returning && all_sent(id) {
+                choice = choice.sent();
+            }
+            if choice.is_flat() != before.is_flat() {
+                tracing::debug!(output = id.0, ?choice, "an output is shown otherwise");
+            }
+            match choice {
+                Choice::Layers => self.forget(id),
+                choice => self.outputs.entry(id).or_default().choice = choice,
+            }
+        }
+    }
+
+    fn choice(&self, id: OutputId) -> Choice {
+        let known = self.outputs.get(&id);
+        known.map_or(Choice::Layers, |output| output.choice)
+    }
+
+    fn forget(&mut self, id: OutputId) {
+        self.outputs.remove(&id);
+        if let Some(composer) = &mut self.composer {
+            composer.forget(id);
+        }
+        if self.outputs.is_empty() {
+            self.room = Vec::new();
+        }
+    }
+
+    /// Draws what has changed into the flat layers.
+    fn compose(
+        &mut self,
+        whole: &Scene,
+        standing: &[Standing<'_>],
+        touched: &BTreeMap<LayerId, Damage>,
+    ) {
+        if self.outputs.is_empty() {
+            return;
+        }
+        let composer = self.composer.get_or_insert_with(|| {
+            let (composer, said) = Composer::open();
+            tracing::info!("flat outputs are composed {said}");
+            composer
+        });
+        for (id, output) in &mut self.outputs {
+            let Some(shown) = whole.outputs.get(id) else {
+                continue;
+            };
+            output.note(shown, &whole.layers, touched);
+            if !output.is_frozen() {
+                output.compose(*id, standing, composer, &mut self.room);
+            }
+        }
+    }
+
+    /// What the terminal is to hold of `whole`.
+    fn scene(&self, whole: &Scene, heights: &[LayerId], budget: Budget) -> Scene {
+        let mut layered = whole.clone();
+        let mut left = budget;
+        for (id, output) in &self.outputs {
+            let Some((layer, shape)) = output.shape() else {
+                continue;
+            };
+            left.layers = left.layers.saturating_sub(1);
+            left.bytes = left.bytes.saturating_sub(bytes_of(shape.size));
+            if let (Some(shown), Choice::Flat(_)) = (layered.outputs.get_mut(id), output.choice) {
+                shown.stack.clear();
+            }
+            tracing::trace!(output = id.0, layer = layer.0, "a flat layer");
+        }
+        let mut scene = scene::fit(layered, heights, left);
+        for (id, output) in &self.outputs {
+            let (Some((layer, shape)), Some(shown)) = (output.shape(), scene.outputs.get_mut(id))
+            else {
+                continue;
+            };
+            if output.choice.is_flat() {
+                shown.stack = vec![output.placement(layer, *id)];
+            }
+            scene.layers.insert(layer, shape);
+        }
+        scene
+    }
+
+    /// Layers that are sent and not shown yet.
+    fn filling(&self) -> BTreeSet<LayerId> {
+        let outputs = self.outputs.values();
+        outputs
+            .filter(|output| output.choice == Choice::Filling)
+            .filter_map(|output| Some(output.shape()?.0))
+            .collect()
+    }
+
+    /// Those of them are shown that were wholly sent. Returns whether any is.
+    fn show_filled(&mut self) -> bool {
+        let mut any = false;
+        for output in self.outputs.values_mut() {
+            let is_sent = output
+                .surface
+                .as_ref()
+                .is_some_and(|s| s.content.was_sent());
+            if output.choice == Choice::Filling && is_sent {
+                output.choice = output.choice.sent();
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn is_returning(&self) -> bool {
+        let mut outputs = self.outputs.values();
+        outputs.any(|output| output.choice == Choice::Returning)
+    }
+}
+
+fn load(whole: &Scene, screen: &Screen, choice: Choice) -> Load {
+    let stack = whole.outputs.get(&screen.id);
+    let stack = stack.map_or(&[][..], |shown| &shown.stack);
+    let bytes = |placement: &Placement| {
+        let shape = whole.layers.get(&placement.layer);
+        (
+            placement.layer,
+            shape.map_or(0, |shape| bytes_of(shape.size)),
+        )
+    };
+    let area = u64::from(screen.size.w) * u64::from(screen.size.h);
+    Load {
+        output: screen.id,
+        layers: stack.iter().map(bytes).collect(),
+        flat_bytes: bytes_of(screen.size),
+        is_composable: cost(whole, screen.id, screen.size) <= MOST_COST * area,
+        choice,
+    }
+}
+
+impl App {
+    /// What is on the desk, as far as the terminal can hold it; flat outputs are composed.
+    pub(crate) fn wanted(&mut self, items: &[Item], now: Instant) -> Wanted {
+        let mut flat = std::mem::take(&mut self.flat);
+        let background = self.config.background;
+        let touched = self.take_touched();
+        let standing = self.standing(items);
+        let whole = scene::build(&standing, self.desk.screens(), background);
+        let Some(terminal) = &self.terminal else {
+            self.flat = flat;
+            return Wanted {
+                scene: whole.clone(),
+                whole,
+            };
+        };
+        let budget = terminal.budget();
+        let told = &terminal.told;
+        let is_blank = |screen: &&Screen| {
+            let shown = told.outputs.get(&screen.id);
+            shown.is_none_or(|shown| shown.stack.is_empty())
+        };
+        let blank = self.desk.screens().iter().filter(is_blank);
+        let blank = blank.map(|screen| screen.id).collect();
+        // A locked session goes dark in one frame, however slow the link is.
+        let force = match self.lock.is_locked() {
+            true => Force::Never,
+            false => self.config.flat,
+        };
+        let sent: BTreeSet<LayerId> = standing
+            .iter()
+            .filter(|layer| layer.content.was_sent())
+            .map(|layer| layer.content.layer())
+            .collect();
+        let all_sent = |id| {
+            let shown = whole.outputs.get(&id);
+            shown.is_some_and(|shown| shown.stack.iter().all(|p| sent.contains(&p.layer)))
+        };
+        flat.decide(
+            &whole,
+            (self.desk.screens(), &blank),
+            (budget, force),
+            (now, all_sent),
+        );
+        let heights: Vec<_> = standing.iter().map(|layer| layer.content.layer()).collect();
+        let shapes: Vec<_> = self.desk.screens().iter().map(|s| (s.id, s.size)).collect();
+        for (id, size) in shapes {
+            let surfaces = &mut self.surfaces;
+            if let Some(output) = flat.outputs.get_mut(&id) {
+                output.take_size(size, || surfaces.next_layer());
+            }
+        }
+        let standing = self.standing(items);
+        flat.compose(&whole, &standing, &touched);
+        drop(standing);
+        self.flat = flat;
+        let filling = self.flat.filling();
+        if !filling.is_empty() {
+            self.hear_squeezed();
+            self.encode(|layer| filling.contains(&layer), now);
+            if self.flat.show_filled() {
+                // What was drawn while it was being sent comes with it.
+                let mut flat = std::mem::take(&mut self.flat);
+                let standing = self.standing(items);
+                flat.compose(&whole, &standing, &BTreeMap::new());
+                self.flat = flat;
+            }
+        }
+        self.dirty.pixels |= self.flat.is_returning();
+        let scene = self.flat.scene(&whole, &heights, budget);
+        Wanted { scene, whole }
+    }
+
+    /// What was drawn since the last time, where anybody composes it.
+    fn take_touched(&mut self) -> BTreeMap<LayerId, Damage> {
+        let surfaces = self.surfaces.all_mut().chain(self.titles.all_mut());
+        let contents = surfaces.map(|surface| &mut surface.content);
+        contents
+            .map(|content| (content.layer(), content.take_touched()))
+            .filter(|(_, touched)| !touched.is_empty())
+            .collect()
+    }
+
+    /// An output may have had room for its layers for long enough.
+    pub(crate) fn mind_flat(&mut self, now: Instant) {
+        let is_due = self.flat.deadline().is_some_and(|at| at <= now);
+        self.dirty.layout |= is_due && self.terminal.is_some();
+    }
+
+    /// When that is.
+    pub(crate) fn flat_deadline(&self) -> Option<Instant> {
+        let waits = self.terminal.is_some() && !self.dirty.layout;
+        self.flat.deadline().filter(|_| waits)
+    }
+}

@@ -1,0 +1,293 @@
+//! Composing with GLES: surfaces' pixels go into textures as far as they have changed, what is damaged
+//! is drawn into a buffer as large as the output, and read back.
+//!
+//! The device is one of hardware; Mesa's software is taken in tests only, since the processor
+//! composes faster by itself than through it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, anyhow, ensure};
+use heliostat_compose::Picture;
+use heliostat_compose::geometry::Rect;
+use heliostat_wire::id::{LayerId, OutputId};
+use heliostat_wire::output::Size;
+use heliostat_wire::scene::{Placement, Transform as WireTransform, UNITS_PER_PIXEL};
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::egl::EGLDevice;
+use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesRenderer, GlesTexture};
+use smithay::backend::renderer::{
+    Bind, Color32F, ExportMem, Frame, ImportMem, Offscreen, Renderer, Texture,
+};
+use smithay::utils::{Buffer, Physical, Rectangle, Transform};
+
+use super::composer::{Job, Layer};
+use crate::sys;
+
+/// Which devices are good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// Those of hardware.
+    Hardware,
+    /// Mesa's software as well.
+    #[cfg_attr(not(test), allow(dead_code, reason = "tests have no other"))]
+    Any,
+}
+
+/// A context, and what it holds.
+#[derive(Debug)]
+pub struct Gles {
+    renderer: GlesRenderer,
+    name: String,
+    outputs: BTreeMap<OutputId, Held>,
+}
+
+/// What is held for an output.
+#[derive(Debug)]
+struct Held {
+    size: Size,
+    buffer: GlesRenderbuffer,
+    textures: BTreeMap<LayerId, Uploaded>,
+}
+
+/// A layer's texture.
+#[derive(Debug)]
+struct Uploaded {
+    texture: GlesTexture,
+    alpha: bool,
+}
+
+impl Gles {
+    /// Opens the first device that is good enough.
+    pub fn open(wanted: Device) -> anyhow::Result<Self> {
+        sys::check_egl()?;
+        let devices = EGLDevice::enumerate().context("ask libEGL for devices")?;
+        let mut why = anyhow!("there is no graphics device");
+        for device in devices {
+            if wanted == Device::Hardware && device.is_software() {
+                continue;
+            }
+            let name = match device.render_device_path() {
+                Ok(path) => path.display().to_string(),
+                Err(_) => "Mesa's software".to_owned(),
+            };
+            match sys::gles(device) {
+                Ok(renderer) => {
+                    return Ok(Self {
+                        renderer,
+                        name,
+                        outputs: BTreeMap::new(),
+                    });
+                }
+                Err(error) => why = error.context(name),
+            }
+        }
+        Err(why)
+    }
+
+    /// The device, for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Nothing of an output is needed any more.
+    pub fn forget(&mut self, output: OutputId) {
+        self.outputs.remove(&output);
+        // What cannot be freed now is when something is drawn next.
+        let _ = self.renderer.cleanup_texture_cache();
+    }
+
+    /// Composes what is damaged, and gives each part of it with its pixels to `take`.
+    pub fn compose(
+        &mut self,
+        job: &Job<'_>,
+        room: &mut Vec<u32>,
+        take: &mut impl FnMut(Rect, &[u32]),
+    ) -> anyhow::Result<()> {
+        let mut held = match self.outputs.remove(&job.output) {
+            Some(held) if held.size == job.size => held,
+            _ => self.hold(job.size)?,
+        };
+        let placed = |id: &LayerId| job.layers.iter().any(|layer| layer.id == *id);
+        held.textures.retain(|id, _| placed(id));
+        for layer in job.layers {
+            self.upload(&mut held.textures, layer)?;
+        }
+        let Held {
+            buffer, textures, ..
+        } = &mut held;
+        self.draw(job, buffer, textures)?;
+        self.read(job, buffer, room, take)?;
+        self.outputs.insert(job.output, held);
+        Ok(())
+    }
+
+    fn hold(&mut self, size: Size) -> anyhow::Result<Held> {
+        let buffer = (size.w as i32, size.h as i32).into();
+        let buffer = self.renderer.create_buffer(Fourcc::Abgr8888, buffer);
+        Ok(Held {
+            size,
+            buffer: buffer.context("make a buffer for an output")?,
+            textures: BTreeMap::new(),
+        })
+    }
+
+    /// Sees to it that a layer's texture has its newest pixels.
+    fn upload(
+        &mut self,
+        textures: &mut BTreeMap<LayerId, Uploaded>,
+        layer: &Layer<'_>,
+    ) -> anyhow::Result<()> {
+        let Picture {
+            size,
+            alpha,
+            pixels,
+            ..
+        } = layer.picture;
+        // The whole picture is handed over and parts of it are named: it must be that large.
+        let area = size.w as usize * size.h as usize;
+        ensure!(pixels.len() == area, "a layer's pixels are not its size");
+        let bytes: &[u8] = bytemuck::cast_slice(pixels);
+        let known = textures.get(&layer.id).filter(|known| {
+            let texture = (known.texture.width(), known.texture.height());
+            texture == (size.w, size.h) && known.alpha == alpha
+        });
+        let Some(known) = known else {
+            let format = match alpha {
+                true => Fourcc::Argb8888,
+                false => Fourcc::Xrgb8888,
+            };
+            let size = (size.w as i32, size.h as i32).into();
+            let texture = self.renderer.import_memory(bytes, format, size, false);
+            let texture = texture.context("make a layer's texture")?;
+            textures.insert(layer.id, Uploaded { texture, alpha });
+            return Ok(());
+        };
+        let whole = Rect::of_size(size.w, size.h);
+        let parts = layer.touched.rects().iter();
+        for part in parts.filter_map(|part| part.intersection(whole)) {
+            let region = Rectangle::new((part.x, part.y).into(), (part.w, part.h).into());
+            let updated = self.renderer.update_memory(&known.texture, bytes, region);
+            updated.context("change a layer's texture")?;
+        }
+        Ok(())
+    }
+
+    fn draw(
+        &mut self,
+        job: &Job<'_>,
+        buffer: &mut GlesRenderbuffer,
+        textures: &BTreeMap<LayerId, Uploaded>,
+    ) -> anyhow::Result<()> {
+        let mut target = self.renderer.bind(buffer).context("draw into a buffer")?;
+        let size = (job.size.w as i32, job.size.h as i32).into();
+        let mut frame = self
+            .renderer
+            .render(&mut target, size, Transform::Normal)
+            .context("begin to draw")?;
+        let [_, r, g, b] = job.shown.background.to_be_bytes();
+        let channel = |value: u8| f32::from(value) / 255.0;
+        let background = Color32F::new(channel(r), channel(g), channel(b), 1.0);
+        let damage: Vec<_> = job
+            .damage
+            .rects()
+            .iter()
+            .map(|rect| physical(*rect))
+            .collect();
+        frame.clear(background, &damage)?;
+        for placement in job.shown.stack {
+            let known = textures
+                .get(&placement.layer)
+                .zip(job.picture(placement.layer));
+            let Some((known, picture)) = known else {
+                continue;
+            };
+            let dst = Rect::from_wire(placement.dst);
+            let parts = job.damage.rects().iter();
+            let parts: Vec<_> = parts
+                .filter_map(|rect| rect.intersection(dst))
+                .map(|part| {
+                    physical(Rect {
+                        x: part.x - dst.x,
+                        y: part.y - dst.y,
+                        ..part
+                    })
+                })
+                .collect();
+            if parts.is_empty() || !heliostat_compose::crop_is_inside(placement.src, picture.size) {
+                continue;
+            }
+            let is_opaque = picture.is_opaque_within(placement.src);
+            let opaque = if is_opaque { &parts[..] } else { &[] };
+            frame.render_texture_from_to(
+                &known.texture,
+                source(placement),
+                physical(dst),
+                &parts,
+                opaque,
+                transform(placement.transform),
+                f32::from(placement.opacity) / 255.0,
+                None,
+                &[],
+            )?;
+        }
+        let drawn = frame.finish().context("draw")?;
+        self.renderer.wait(&drawn).context("wait until it is drawn")
+    }
+
+    fn read(
+        &mut self,
+        job: &Job<'_>,
+        buffer: &mut GlesRenderbuffer,
+        room: &mut Vec<u32>,
+        take: &mut impl FnMut(Rect, &[u32]),
+    ) -> anyhow::Result<()> {
+        for rect in job.damage.rects() {
+            let target = self.renderer.bind(buffer).context("read from a buffer")?;
+            let region = Rectangle::new((rect.x, rect.y).into(), (rect.w, rect.h).into());
+            let copied = self
+                .renderer
+                .copy_framebuffer(&target, region, Fourcc::Abgr8888)
+                .context("read what was drawn")?;
+            drop(target);
+            let bytes = self.renderer.map_texture(&copied).context("read")?;
+            room.clear();
+            // In memory red comes first here, and blue in a layer.
+            let pixels = bytes.chunks_exact(4).map(|pixel| {
+                let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+                0xff00_0000 | r << 16 | g << 8 | b
+            });
+            room.extend(pixels);
+            ensure!(room.len() as i64 == rect.area(), "too little was read");
+            take(*rect, room);
+        }
+        Ok(())
+    }
+}
+
+fn physical(rect: Rect) -> Rectangle<i32, Physical> {
+    Rectangle::new((rect.x, rect.y).into(), (rect.w, rect.h).into())
+}
+
+fn source(placement: &Placement) -> Rectangle<f64, Buffer> {
+    let unit = f64::from(UNITS_PER_PIXEL);
+    let pixels = |units: u32| f64::from(units) / unit;
+    let src = placement.src;
+    Rectangle::new(
+        (pixels(src.x), pixels(src.y)).into(),
+        (pixels(src.w), pixels(src.h)).into(),
+    )
+}
+
+/// How a buffer was drawn that is turned upright so.
+fn transform(wire: WireTransform) -> Transform {
+    match wire {
+        WireTransform::Normal => Transform::Normal,
+        WireTransform::Rotate90 => Transform::_270,
+        WireTransform::Rotate180 => Transform::_180,
+        WireTransform::Rotate270 => Transform::_90,
+        WireTransform::Flipped => Transform::Flipped,
+        WireTransform::Flipped90 => Transform::Flipped90,
+        WireTransform::Flipped180 => Transform::Flipped180,
+        WireTransform::Flipped270 => Transform::Flipped270,
+    }
+}
