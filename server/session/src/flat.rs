@@ -6,10 +6,12 @@
 //! finds out.
 
 mod choice;
-mod composer;
+pub mod composer;
 #[cfg(feature = "gpu")]
-mod gles;
+pub mod gles;
 mod outputs;
+#[cfg(feature = "gpu")]
+pub mod swapchain;
 #[cfg(test)]
 mod tests;
 

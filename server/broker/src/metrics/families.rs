@@ -52,13 +52,15 @@ const BROKER: [Family<(Status, Tally)>; 9] = [
 ];
 
 #[rustfmt::skip]
-const SESSION: [Family<SessionStats>; 16] = [
+const SESSION: [Family<SessionStats>; 17] = [
     family("heliostat_session_uptime_seconds", Gauge, "Seconds since the session started.",
         |stats| Some(stats.up_s as f64)),
     family("heliostat_session_clients", Gauge, "Wayland clients with a window.",
         |stats| Some(stats.clients.into())),
     family("heliostat_session_windows", Gauge, "Windows mapped.",
         |stats| Some(stats.windows.into())),
+    family("heliostat_session_flat_outputs", Gauge, "Outputs that the session composes, since the terminal cannot hold all of their layers.",
+        |stats| Some(stats.flat_outputs.into())),
     family("heliostat_session_private_memory_bytes", Gauge, "Memory that the session shares with no other process.",
         |stats| Some(stats.private_bytes as f64)),
     family("heliostat_session_frames_total", Counter, "Frames sent.",

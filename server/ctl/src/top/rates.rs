@@ -96,6 +96,8 @@ pub struct Line {
     pub input_to_photon_p50_us: Option<u32>,
     /// 99th percentile of the same.
     pub input_to_photon_p99_us: Option<u32>,
+    /// Outputs that the session composes, since the terminal cannot hold all of their layers.
+    pub flat_outputs: Option<u32>,
     /// Windows mapped.
     pub windows: Option<u32>,
     /// Private memory in bytes.
@@ -185,6 +187,7 @@ impl Line {
             lossless_since_s: behind.and_then(|behind| behind.lossless_since_s),
             input_to_photon_p50_us: link.and_then(|link| link.input_to_photon_p50_us),
             input_to_photon_p99_us: link.and_then(|link| link.input_to_photon_p99_us),
+            flat_outputs: Some(stats.flat_outputs),
             windows: Some(stats.windows),
             private_bytes: Some(stats.private_bytes),
             ..line

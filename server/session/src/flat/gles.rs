@@ -7,21 +7,51 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, anyhow, ensure};
-use heliostat_compose::Picture;
-use heliostat_compose::geometry::Rect;
+use heliostat_compose::geometry::{Damage, Rect};
+use heliostat_compose::{Picture, crop_is_inside};
 use heliostat_wire::id::{LayerId, OutputId};
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{Placement, Transform as WireTransform, UNITS_PER_PIXEL};
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::egl::EGLDevice;
-use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesRenderer, GlesTexture};
+use smithay::backend::renderer::gles::{
+    GlesRenderbuffer, GlesRenderer, GlesTarget, GlesTexProgram, GlesTexture,
+};
 use smithay::backend::renderer::{
     Bind, Color32F, ExportMem, Frame, ImportMem, Offscreen, Renderer, Texture,
 };
 use smithay::utils::{Buffer, Physical, Rectangle, Transform};
 
 use super::composer::{Job, Layer};
+use super::swapchain::FlatBuffer;
 use crate::sys;
+
+/// Coordinates in textures have to be finer than what GLES promises without being asked: layers that
+/// are shown unscaled are to come out as they are.
+const SHADER: &str = "#version 100
+//_DEFINES_
+#ifdef EXTERNAL
+#extension GL_OES_EGL_image_external : require
+#endif
+precision highp float;
+#ifdef EXTERNAL
+uniform samplerExternalOES tex;
+#else
+uniform highp sampler2D tex;
+#endif
+uniform float alpha;
+varying vec2 v_coords;
+#ifdef DEBUG_FLAGS
+uniform float tint;
+#endif
+void main() {
+    vec4 pixel = texture2D(tex, v_coords);
+#ifdef NO_ALPHA
+    pixel.a = 1.0;
+#endif
+    gl_FragColor = pixel * alpha;
+}
+";
 
 /// Which devices are good enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +67,7 @@ pub enum Device {
 #[derive(Debug)]
 pub struct Gles {
     renderer: GlesRenderer,
+    program: GlesTexProgram,
     name: String,
     outputs: BTreeMap<OutputId, Held>,
 }
@@ -70,10 +101,11 @@ impl Gles {
                 Ok(path) => path.display().to_string(),
                 Err(_) => "Mesa's software".to_owned(),
             };
-            match sys::gles(device) {
-                Ok(renderer) => {
+            match sys::gles(device).and_then(with_program) {
+                Ok((renderer, program)) => {
                     return Ok(Self {
                         renderer,
+                        program,
                         name,
                         outputs: BTreeMap::new(),
                     });
@@ -103,6 +135,38 @@ impl Gles {
         room: &mut Vec<u32>,
         take: &mut impl FnMut(Rect, &[u32]),
     ) -> anyhow::Result<()> {
+        let mut held = self.take_up(job)?;
+        let Held {
+            buffer, textures, ..
+        } = &mut held;
+        let mut target = self.renderer.bind(buffer).context("draw into a buffer")?;
+        let tools = (&mut self.renderer, &self.program);
+        draw(tools, &mut target, job, job.damage, textures)?;
+        drop(target);
+        self.read(job, buffer, room, take)?;
+        self.outputs.insert(job.output, held);
+        Ok(())
+    }
+
+    /// Composes what is to be drawn of it into a buffer for an encoder, and waits until it is done.
+    pub fn compose_into(
+        &mut self,
+        job: &Job<'_>,
+        buffer: &mut FlatBuffer,
+        drawn: &Damage,
+    ) -> anyhow::Result<()> {
+        let held = self.take_up(job)?;
+        let target = self.renderer.bind(&mut buffer.dmabuf);
+        let mut target = target.context("draw into a buffer of the encoder")?;
+        let tools = (&mut self.renderer, &self.program);
+        draw(tools, &mut target, job, drawn, &held.textures)?;
+        drop(target);
+        self.outputs.insert(job.output, held);
+        Ok(())
+    }
+
+    /// What is held for the job's output, with the newest pixels of all layers.
+    fn take_up(&mut self, job: &Job<'_>) -> anyhow::Result<Held> {
         let mut held = match self.outputs.remove(&job.output) {
             Some(held) if held.size == job.size => held,
             _ => self.hold(job.size)?,
@@ -112,13 +176,7 @@ impl Gles {
         for layer in job.layers {
             self.upload(&mut held.textures, layer)?;
         }
-        let Held {
-            buffer, textures, ..
-        } = &mut held;
-        self.draw(job, buffer, textures)?;
-        self.read(job, buffer, room, take)?;
-        self.outputs.insert(job.output, held);
-        Ok(())
+        Ok(held)
     }
 
     fn hold(&mut self, size: Size) -> anyhow::Result<Held> {
@@ -172,68 +230,6 @@ impl Gles {
         Ok(())
     }
 
-    fn draw(
-        &mut self,
-        job: &Job<'_>,
-        buffer: &mut GlesRenderbuffer,
-        textures: &BTreeMap<LayerId, Uploaded>,
-    ) -> anyhow::Result<()> {
-        let mut target = self.renderer.bind(buffer).context("draw into a buffer")?;
-        let size = (job.size.w as i32, job.size.h as i32).into();
-        let mut frame = self
-            .renderer
-            .render(&mut target, size, Transform::Normal)
-            .context("begin to draw")?;
-        let [_, r, g, b] = job.shown.background.to_be_bytes();
-        let channel = |value: u8| f32::from(value) / 255.0;
-        let background = Color32F::new(channel(r), channel(g), channel(b), 1.0);
-        let damage: Vec<_> = job
-            .damage
-            .rects()
-            .iter()
-            .map(|rect| physical(*rect))
-            .collect();
-        frame.clear(background, &damage)?;
-        for placement in job.shown.stack {
-            let known = textures
-                .get(&placement.layer)
-                .zip(job.picture(placement.layer));
-            let Some((known, picture)) = known else {
-                continue;
-            };
-            let dst = Rect::from_wire(placement.dst);
-            let parts = job.damage.rects().iter();
-            let parts: Vec<_> = parts
-                .filter_map(|rect| rect.intersection(dst))
-                .map(|part| {
-                    physical(Rect {
-                        x: part.x - dst.x,
-                        y: part.y - dst.y,
-                        ..part
-                    })
-                })
-                .collect();
-            if parts.is_empty() || !heliostat_compose::crop_is_inside(placement.src, picture.size) {
-                continue;
-            }
-            let is_opaque = picture.is_opaque_within(placement.src);
-            let opaque = if is_opaque { &parts[..] } else { &[] };
-            frame.render_texture_from_to(
-                &known.texture,
-                source(placement),
-                physical(dst),
-                &parts,
-                opaque,
-                transform(placement.transform),
-                f32::from(placement.opacity) / 255.0,
-                None,
-                &[],
-            )?;
-        }
-        let drawn = frame.finish().context("draw")?;
-        self.renderer.wait(&drawn).context("wait until it is drawn")
-    }
-
     fn read(
         &mut self,
         job: &Job<'_>,
@@ -262,6 +258,64 @@ impl Gles {
         }
         Ok(())
     }
+}
+
+fn with_program(mut renderer: GlesRenderer) -> anyhow::Result<(GlesRenderer, GlesTexProgram)> {
+    let program = renderer.compile_custom_texture_shader(SHADER, &[]);
+    let program = program.context("compile a shader")?;
+    Ok((renderer, program))
+}
+
+/// Draws `damage` of an output, and waits until that is done.
+fn draw(
+    (renderer, program): (&mut GlesRenderer, &GlesTexProgram),
+    target: &mut GlesTarget<'_>,
+    job: &Job<'_>,
+    damage: &Damage,
+    textures: &BTreeMap<LayerId, Uploaded>,
+) -> anyhow::Result<()> {
+    let size = (job.size.w as i32, job.size.h as i32).into();
+    let mut frame = renderer
+        .render(target, size, Transform::Normal)
+        .context("begin to draw")?;
+    let [_, r, g, b] = job.shown.background.to_be_bytes();
+    let channel = |value: u8| f32::from(value) / 255.0;
+    let background = Color32F::new(channel(r), channel(g), channel(b), 1.0);
+    // One after the other, since they may overlap, and nothing is to shine through twice.
+    for rect in damage.rects() {
+        frame.clear(background, &[physical(*rect)])?;
+        for placement in job.shown.stack {
+            let known = textures.get(&placement.layer);
+            let known = known.zip(job.picture(placement.layer));
+            let dst = Rect::from_wire(placement.dst);
+            let (Some((known, picture)), Some(part)) = (known, rect.intersection(dst)) else {
+                continue;
+            };
+            if !crop_is_inside(placement.src, picture.size) {
+                continue;
+            }
+            let part = [physical(Rect {
+                x: part.x - dst.x,
+                y: part.y - dst.y,
+                ..part
+            })];
+            let is_opaque = picture.is_opaque_within(placement.src);
+            let opaque = if is_opaque { &part[..] } else { &[] };
+            frame.render_texture_from_to(
+                &known.texture,
+                source(placement),
+                physical(dst),
+                &part,
+                opaque,
+                transform(placement.transform),
+                f32::from(placement.opacity) / 255.0,
+                Some(program),
+                &[],
+            )?;
+        }
+    }
+    let drawn = frame.finish().context("draw")?;
+    renderer.wait(&drawn).context("wait until it is drawn")
 }
 
 fn physical(rect: Rect) -> Rectangle<i32, Physical> {
