@@ -27,6 +27,7 @@ desktop  swaylock            the screen's lock
 desktop  procps              closes the launcher by its own button
 desktop  xwayland            X11 programs
 desktop  libegl1             Xwayland ends without it
+desktop  libgl1-mesa-dri     GLES on the processor, which tests of flat outputs draw with
 programs xterm               X11 programs that tests look at
 programs xclip               copy and paste of X11 programs
 programs wl-clipboard        copy and paste of Wayland programs

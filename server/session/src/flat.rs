@@ -57,6 +57,8 @@ pub struct Wanted {
     pub scene: Scene,
     /// As if it could hold everything, layer by layer.
     pub whole: Scene,
+    /// Cells that were encoded already, of flat layers that are not shown yet or were not before.
+    pub filled: u64,
 }
 
 /// Where a surface's pixels are, if not in its own layer.
@@ -222,6 +224,14 @@ impl Flat {
         scene
     }
 
+    /// Cells of flat layers of which the terminal lacks something.
+    fn dirty_cells(&self) -> u64 {
+        let surfaces = self.outputs.values().filter_map(|o| o.surface.as_ref());
+        surfaces
+            .map(|surface| surface.content.dirty_cells() as u64)
+            .sum()
+    }
+
     /// Layers that are sent and not shown yet.
     fn filling(&self) -> BTreeSet<LayerId> {
         let outputs = self.outputs.values();
@@ -278,7 +288,10 @@ impl App {
     pub(crate) fn wanted(&mut self, items: &[Item], now: Instant) -> Wanted {
         let mut flat = std::mem::take(&mut self.flat);
         let background = self.config.background;
-        let touched = self.take_touched();
+        let touched = match flat.is_on() {
+            true => self.take_touched(),
+            false => BTreeMap::new(),
+        };
         let standing = self.standing(items);
         let whole = scene::build(&standing, self.desk.screens(), background);
         let Some(terminal) = &self.terminal else {
@@ -286,14 +299,13 @@ impl App {
             return Wanted {
                 scene: whole.clone(),
                 whole,
+                filled: 0,
             };
         };
         let budget = terminal.budget();
         let told = &terminal.told;
-        let is_blank = |screen: &&Screen| {
-            let shown = told.outputs.get(&screen.id);
-            shown.is_none_or(|shown| shown.stack.is_empty())
-        };
+        // It was told of nothing there since it is attached.
+        let is_blank = |screen: &&Screen| !told.outputs.contains_key(&screen.id);
         let blank = self.desk.screens().iter().filter(is_blank);
         let blank = blank.map(|screen| screen.id).collect();
         // A locked session goes dark in one frame, however slow the link is.
@@ -301,14 +313,14 @@ impl App {
             true => Force::Never,
             false => self.config.flat,
         };
-        let sent: BTreeSet<LayerId> = standing
-            .iter()
-            .filter(|layer| layer.content.was_sent())
-            .map(|layer| layer.content.layer())
-            .collect();
+        let was_sent = |placement: &Placement| {
+            let mut layers = standing.iter().map(|layer| layer.content);
+            let content = layers.find(|content| content.layer() == placement.layer);
+            content.is_some_and(Content::was_sent)
+        };
         let all_sent = |id| {
             let shown = whole.outputs.get(&id);
-            shown.is_some_and(|shown| shown.stack.iter().all(|p| sent.contains(&p.layer)))
+            shown.is_some_and(|shown| shown.stack.iter().all(was_sent))
         };
         flat.decide(
             &whole,
@@ -329,9 +341,12 @@ impl App {
         drop(standing);
         self.flat = flat;
         let filling = self.flat.filling();
+        let mut filled = 0;
         if !filling.is_empty() {
             self.hear_squeezed();
+            let before = self.flat.dirty_cells();
             self.encode(|layer| filling.contains(&layer), now);
+            filled = before.saturating_sub(self.flat.dirty_cells());
             if self.flat.show_filled() {
                 // What was drawn while it was being sent comes with it.
                 let mut flat = std::mem::take(&mut self.flat);
@@ -342,7 +357,11 @@ impl App {
         }
         self.dirty.pixels |= self.flat.is_returning();
         let scene = self.flat.scene(&whole, &heights, budget);
-        Wanted { scene, whole }
+        Wanted {
+            scene,
+            whole,
+            filled,
+        }
     }
 
     /// What was drawn since the last time, where anybody composes it.

@@ -75,6 +75,7 @@ impl App {
         let Wanted {
             scene: wanted,
             whole,
+            filled,
         } = self.wanted(&items, now);
         if layout {
             self.note_covered(&items, &whole);
@@ -122,7 +123,7 @@ impl App {
         let encoder = (&mut self.encoder, &self.squeeze);
         let sent = terminal.send_frame(now, out, encoder);
         terminal.pace.more_to_come(more);
-        let tiles = dirty_before.saturating_sub(self.dirty_tiles());
+        let tiles = filled + dirty_before.saturating_sub(self.dirty_tiles());
         self.count_frame(sent, tiles, started.elapsed());
     }
 

@@ -367,7 +367,7 @@ mod tests {
             let may = |load: &Load| load.is_composable && load.flat_bytes <= bytes;
             for load in &loads {
                 prop_assert!(needs[&load.output] != Need::Flat || may(load));
-                prop_assert!((needs[&load.output] == Need::Layers) == !may(load));
+                prop_assert!((needs[&load.output] == Need::Layers) != may(load));
             }
             let is_flat = loads.iter().any(|load| needs[&load.output] == Need::Flat);
             let fitted = fits(&loads, budget, |_| Holds::Layers);

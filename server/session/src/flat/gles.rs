@@ -68,6 +68,8 @@ pub enum Device {
 pub struct Gles {
     renderer: GlesRenderer,
     program: GlesTexProgram,
+    /// The longest side of a texture: smithay would not hear of one that was not made.
+    longest: u32,
     name: String,
     outputs: BTreeMap<OutputId, Held>,
 }
@@ -102,10 +104,11 @@ impl Gles {
                 Err(_) => "Mesa's software".to_owned(),
             };
             match sys::gles(device).and_then(with_program) {
-                Ok((renderer, program)) => {
+                Ok((renderer, program, longest)) => {
                     return Ok(Self {
                         renderer,
                         program,
+                        longest,
                         name,
                         outputs: BTreeMap::new(),
                     });
@@ -179,7 +182,20 @@ impl Gles {
         Ok(held)
     }
 
+    fn check(&self, size: Size) -> anyhow::Result<()> {
+        let Size { w, h } = size;
+        ensure!(w.max(h) <= self.longest, "{w}×{h} pixels are too many");
+        Ok(())
+    }
+
+    /// As on a device with another limit.
+    #[cfg(test)]
+    pub(super) fn limit(&mut self, longest: u32) {
+        self.longest = longest;
+    }
+
     fn hold(&mut self, size: Size) -> anyhow::Result<Held> {
+        self.check(size)?;
         let buffer = (size.w as i32, size.h as i32).into();
         let buffer = self.renderer.create_buffer(Fourcc::Abgr8888, buffer);
         Ok(Held {
@@ -204,6 +220,7 @@ impl Gles {
         // The whole picture is handed over and parts of it are named: it must be that large.
         let area = size.w as usize * size.h as usize;
         ensure!(pixels.len() == area, "a layer's pixels are not its size");
+        self.check(size)?;
         let bytes: &[u8] = bytemuck::cast_slice(pixels);
         let known = textures.get(&layer.id).filter(|known| {
             let texture = (known.texture.width(), known.texture.height());
@@ -260,10 +277,12 @@ impl Gles {
     }
 }
 
-fn with_program(mut renderer: GlesRenderer) -> anyhow::Result<(GlesRenderer, GlesTexProgram)> {
+fn with_program(
+    (mut renderer, longest): (GlesRenderer, u32),
+) -> anyhow::Result<(GlesRenderer, GlesTexProgram, u32)> {
     let program = renderer.compile_custom_texture_shader(SHADER, &[]);
     let program = program.context("compile a shader")?;
-    Ok((renderer, program))
+    Ok((renderer, program, longest))
 }
 
 /// Draws `damage` of an output, and waits until that is done.

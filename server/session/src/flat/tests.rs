@@ -111,6 +111,34 @@ struct Desk {
 }
 
 impl Desk {
+    fn new() -> Self {
+        Self {
+            looks: Vec::new(),
+            surfaces: BTreeMap::new(),
+            background: 0x20_3040,
+            next: 0,
+        }
+    }
+
+    /// Composes what has changed.
+    fn compose(&mut self, output: &mut Output, composer: &mut Composer, room: &mut Vec<u32>) {
+        let touched = self.touched();
+        output.note(&self.shown(), &self.shapes(), &touched);
+        let standing: Vec<_> = self
+            .looks
+            .iter()
+            .map(|(layer, look)| {
+                let surface = &self.surfaces[layer];
+                Standing {
+                    content: &surface.content,
+                    view: &surface.view,
+                    at: look.at,
+                }
+            })
+            .collect();
+        output.compose(OUT, &standing, composer, room);
+    }
+
     fn add(&mut self, look: &Look) {
         self.next += 1;
         let layer = LayerId(self.next);
@@ -221,12 +249,7 @@ fn play(
     mut composer: Composer,
     mut check: impl FnMut(&Desk, &[u32]),
 ) {
-    let mut desk = Desk {
-        looks: Vec::new(),
-        surfaces: BTreeMap::new(),
-        background: 0x20_3040,
-        next: 0,
-    };
+    let mut desk = Desk::new();
     looks.iter().for_each(|look| desk.add(look));
     let is_software = matches!(composer, Composer::Software);
     let (mut output, mut room) = (Output::default(), Vec::new());
@@ -234,22 +257,7 @@ fn play(
     let nothing = [Step::Background(desk.background)];
     for step in nothing.iter().chain(steps) {
         desk.step(step);
-        let touched = desk.touched();
-        output.note(&desk.shown(), &desk.shapes(), &touched);
-        let standing: Vec<_> = desk
-            .looks
-            .iter()
-            .map(|(layer, look)| {
-                let surface = &desk.surfaces[layer];
-                Standing {
-                    content: &surface.content,
-                    view: &surface.view,
-                    at: look.at,
-                }
-            })
-            .collect();
-        output.compose(OUT, &standing, &mut composer, &mut room);
-        drop(standing);
+        desk.compose(&mut output, &mut composer, &mut room);
         let surface = output.surface.as_ref().expect("it has a size");
         check(&desk, surface.content.pixels());
     }
@@ -371,6 +379,39 @@ mod gpu {
             let Some(gles) = gles() else { return Ok(()) };
             let largest = largest(&looks, &steps, gles);
             prop_assert!(largest <= 4, "off by {largest}");
+        }
+    }
+
+    #[test]
+    fn processor_goes_on_where_gles_fails() {
+        let mut gles = match Gles::open(Device::Any) {
+            Ok(gles) => gles,
+            Err(error) => return eprintln!("skipped: no GLES here: {error:#}"),
+        };
+        // The output fits, and the layer that comes later does not.
+        gles.limit(SIZE.w);
+        let mut composer = Composer::Gles(Box::new(gles));
+        let mut desk = Desk::new();
+        let (mut output, mut room) = (Output::default(), Vec::new());
+        output.take_size(SIZE, || LayerId(1000));
+        desk.compose(&mut output, &mut composer, &mut room);
+        assert!(matches!(composer, Composer::Gles(_)));
+        desk.add(&Look {
+            size: Size { w: 1, h: 200 },
+            alpha: false,
+            opaque: false,
+            seed: 5,
+            at: (3, -20),
+            scaled: None,
+            transform: Transform::Normal,
+        });
+        desk.compose(&mut output, &mut composer, &mut room);
+        assert!(matches!(composer, Composer::Software));
+        let content = &output.surface.as_ref().expect("it has a size").content;
+        let model = desk.model();
+        for (at, pixel) in (0..).zip(content.pixels()) {
+            let (x, y) = (at % SIZE.w as i32, at / SIZE.w as i32);
+            assert_eq!(pixel & 0xff_ffff, model.pixel(OUT, x, y), "at ({x}, {y})");
         }
     }
 }

@@ -233,11 +233,6 @@ impl Model {
         &mut self.outputs.entry(id).or_default().1
     }
 
-    /// The places of an output, lowest first.
-    pub(crate) fn stack_of(&self, output: OutputId) -> &[Placement] {
-        self.outputs.get(&output).map_or(&[], |(_, stack)| stack)
-    }
-
     fn resize(&mut self, id: LayerId, size: Size, alpha: bool) {
         let mut new = Layer::new(size, alpha);
         let old = self.layer(id);

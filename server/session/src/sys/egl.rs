@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay};
-use smithay::backend::renderer::gles::GlesRenderer;
+use smithay::backend::renderer::gles::{GlesRenderer, ffi};
 
 /// Whether there is a libEGL. Smithay takes that for granted, and panics where it is wrong.
 pub fn check_egl() -> anyhow::Result<()> {
@@ -12,13 +12,22 @@ pub fn check_egl() -> anyhow::Result<()> {
     library.map(|_| ()).context("open libEGL")
 }
 
-/// A renderer on a device.
-pub fn gles(device: EGLDevice) -> anyhow::Result<GlesRenderer> {
+/// A renderer on a device, and the longest side of a texture there.
+pub fn gles(device: EGLDevice) -> anyhow::Result<(GlesRenderer, u32)> {
     // SAFETY: no other code of this process makes displays of EGL, so that none of them is ended
     // under this one.
     let display = unsafe { EGLDisplay::new(device) }.context("open a display of EGL")?;
     let context = EGLContext::new(&display).context("make a context of EGL")?;
     // SAFETY: the context is new and current nowhere. It stays on the compositor's thread, for the
     // renderer is not `Send`, and nothing else makes a context current there.
-    unsafe { GlesRenderer::new(context) }.context("make a renderer of GLES")
+    let renderer = unsafe { GlesRenderer::new(context) };
+    let mut renderer = renderer.context("make a renderer of GLES")?;
+    let longest = renderer.with_context(|gl| {
+        let mut longest = 0;
+        // SAFETY: the renderer has made its context current, and GLES writes one number there.
+        unsafe { gl.GetIntegerv(ffi::MAX_TEXTURE_SIZE, &raw mut longest) };
+        longest
+    });
+    let longest = longest.context("ask GLES for its limits")?;
+    Ok((renderer, u32::try_from(longest).unwrap_or(0)))
 }

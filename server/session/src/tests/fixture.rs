@@ -46,6 +46,8 @@ pub fn shown(serial: u32, after_us: i64) -> ToSession {
     }
 }
 
+type Watcher = Box<dyn FnMut(&Model)>;
+
 pub struct Fixture {
     session: Session,
     clients: BTreeMap<usize, Client>,
@@ -58,7 +60,7 @@ pub struct Fixture {
     layers: u32,
     layer_bytes: u64,
     /// Looks at what the terminal holds after each frame.
-    watcher: Option<Box<dyn FnMut(&Model)>>,
+    watcher: Option<Watcher>,
     /// Says after each frame what it holds, and this many words late.
     says_cells: Option<usize>,
     /// For how long terminals that come may keep what they hold.

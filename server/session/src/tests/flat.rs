@@ -8,6 +8,7 @@ use std::time::Duration;
 use heliostat_wire::bounded::List;
 use heliostat_wire::id::OutputId;
 use heliostat_wire::output::{Output, Size};
+use heliostat_wire::scene::Placement;
 use heliostat_wire::session::ToSession;
 use wayland_client::delegate_noop;
 use wayland_protocols::ext::session_lock::v1::client::ext_session_lock_manager_v1::ExtSessionLockManagerV1;
@@ -58,6 +59,11 @@ fn crowded() -> (Fixture, Vec<usize>) {
     (fixture, windows)
 }
 
+/// The places of an output, lowest first.
+fn stack_of(model: &Model, output: OutputId) -> &[Placement] {
+    model.outputs.get(&output).map_or(&[], |(_, stack)| stack)
+}
+
 fn picture(model: &Model, output: OutputId, (w, h): (i32, i32)) -> Vec<u32> {
     let places = (0..h).flat_map(|y| (0..w).map(move |x| (x, y)));
     places.map(|(x, y)| model.pixel(output, x, y)).collect()
@@ -67,7 +73,7 @@ fn picture(model: &Model, output: OutputId, (w, h): (i32, i32)) -> Vec<u32> {
 fn terminal_of_four_layers_shows_eight_windows_as_one_of_many_layers_does() {
     let (mut small, windows) = crowded();
     assert_eq!(flat_outputs(&mut small), 1);
-    assert_eq!(small.model().stack_of(FIRST).len(), 1);
+    assert_eq!(stack_of(small.model(), FIRST).len(), 1);
     small.assert_shows(&windows);
     let behind = small.stats().link.and_then(|link| link.behind);
     assert!(behind.is_some_and(|behind| behind.lossless_since_s.is_some()));
@@ -76,7 +82,7 @@ fn terminal_of_four_layers_shows_eight_windows_as_one_of_many_layers_does() {
     large.attach("large", (640, 480));
     let same = open_windows(&mut large, 8);
     assert_eq!(flat_outputs(&mut large), 0);
-    assert_eq!(large.model().stack_of(FIRST).len(), 8);
+    assert_eq!(stack_of(large.model(), FIRST).len(), 8);
     large.assert_shows(&same);
     let size = (640, 480);
     assert!(picture(small.model(), FIRST, size) == picture(large.model(), FIRST, size));
@@ -154,13 +160,13 @@ fn no_frame_shows_the_desk_through_a_window_while_outputs_become_flat_and_cease_
                 shown == painting.at(*x, *y)
             })
         };
-        let stack = model.stack_of(FIRST);
+        let stack = stack_of(model, FIRST);
         assert!(
             (0..8).any(shows),
             "it is not shown whole: {stack:?}, {} films",
             model.films.len()
         );
-        seen.borrow_mut().insert(model.stack_of(FIRST).len());
+        seen.borrow_mut().insert(stack_of(model, FIRST).len());
         count.set(count.get() + 1);
     });
     let mut seed = 0;
@@ -257,8 +263,8 @@ fn one_of_two_outputs_is_flat_and_both_show_their_windows() {
     windows.push(other);
     fixture.settle();
     assert_eq!(flat_outputs(&mut fixture), 1);
-    assert_eq!(fixture.model().stack_of(FIRST).len(), 1);
-    let second = fixture.model().stack_of(SECOND).to_vec();
+    assert_eq!(stack_of(fixture.model(), FIRST).len(), 1);
+    let second = stack_of(fixture.model(), SECOND).to_vec();
     assert_eq!(second.len(), 1);
     assert_eq!((second[0].dst.w, second[0].dst.h), (WINDOW.w, WINDOW.h));
     fixture.assert_shows(&windows);
@@ -314,7 +320,7 @@ fn locking_hides_a_flat_output_in_the_next_frame() {
     fixture.watch_frames(move |model| {
         let shown = picture(model, FIRST, (640, 480));
         assert!(shown.iter().all(|pixel| *pixel == background));
-        assert!(model.stack_of(FIRST).is_empty());
+        assert!(stack_of(model, FIRST).is_empty());
     });
     let frames = fixture.frames();
     let locker = fixture.connect();
@@ -355,7 +361,7 @@ fn flat_output_outlives_a_detach_and_is_layers_on_a_larger_terminal() {
     fixture.attach("large", (640, 480));
     fixture.settle();
     assert_eq!(flat_outputs(&mut fixture), 0);
-    assert_eq!(fixture.model().stack_of(FIRST).len(), 8);
+    assert_eq!(stack_of(fixture.model(), FIRST).len(), 8);
     fixture.assert_shows(&windows);
 
     fixture.offer_layers(4, MANY_BYTES);
@@ -374,7 +380,7 @@ fn terminal_that_cannot_hold_a_flat_layer_either_shows_the_highest_windows() {
     fixture.attach("tiny", (640, 480));
     open_windows(&mut fixture, 5);
     assert_eq!(flat_outputs(&mut fixture), 0);
-    assert_eq!(fixture.model().stack_of(FIRST).len(), 3);
+    assert_eq!(stack_of(fixture.model(), FIRST).len(), 3);
 }
 
 #[test]
@@ -389,7 +395,7 @@ fn configuration_decides_where_it_says_so() {
         fixture.attach("a", (640, 480));
         let windows = open_windows(&mut fixture, 3);
         assert_eq!(flat_outputs(&mut fixture), flat);
-        let placed = fixture.model().stack_of(FIRST).len();
+        let placed = stack_of(fixture.model(), FIRST).len();
         assert_eq!(placed, if flat == 1 { 1 } else { 2 });
         if flat == 1 {
             fixture.assert_shows(&windows);
@@ -448,7 +454,7 @@ fn film_in_a_flat_output_goes_as_a_video_and_settles_to_the_exact_pixels() {
         fixture.turn_for(33 * MS);
         fixture.films() == 1
     });
-    assert_eq!(fixture.model().stack_of(FIRST).len(), 1);
+    assert_eq!(stack_of(fixture.model(), FIRST).len(), 1);
     within("the film is over", || {
         fixture.turn();
         fixture.films() == 0
