@@ -97,6 +97,18 @@ impl Flat {
         }
     }
 
+    /// This composes, whatever there is.
+    #[cfg(all(test, feature = "gpu"))]
+    pub(crate) fn compose_with(&mut self, composer: Composer) {
+        self.composer = Some(composer);
+    }
+
+    /// Whether GLES composes.
+    #[cfg(all(test, feature = "gpu"))]
+    pub(crate) fn is_composed_by_gles(&self) -> bool {
+        matches!(self.composer, Some(Composer::Gles(_)))
+    }
+
     /// When an output has had room for its layers for long enough.
     pub fn deadline(&self) -> Option<Instant> {
         let outputs = self.outputs.values();

@@ -251,6 +251,12 @@ impl Fixture {
         self.frames_in_flight = frames;
     }
 
+    /// Where the session composes.
+    #[cfg(feature = "gpu")]
+    pub fn flat(&mut self) -> &mut crate::flat::Flat {
+        &mut self.session.app().flat
+    }
+
     /// How many layers the terminals that come hold, and how many bytes of pixels.
     pub fn offer_layers(&mut self, layers: u32, bytes: u64) {
         (self.layers, self.layer_bytes) = (layers, bytes);

@@ -462,3 +462,45 @@ fn film_in_a_flat_output_goes_as_a_video_and_settles_to_the_exact_pixels() {
     fixture.settle();
     fixture.assert_shows(&windows);
 }
+
+#[cfg(feature = "gpu")]
+#[test]
+fn windows_on_an_output_that_gles_composes_are_shown_exactly() {
+    use crate::flat::composer::Composer;
+    use crate::flat::gles::{Device, Gles};
+
+    let gles = match Gles::open(Device::Any) {
+        Ok(gles) => gles,
+        Err(error) => return eprintln!("skipped: no GLES here: {error:#}"),
+    };
+    let mut fixture = Fixture::new();
+    fixture.flat().compose_with(Composer::Gles(Box::new(gles)));
+    fixture.offer_layers(4, MANY_BYTES);
+    fixture.attach("small", (640, 480));
+    let mut windows = open_windows(&mut fixture, 8);
+    fixture.assert_shows(&windows);
+    for n in 0..8 {
+        fixture.client(windows[n]).invert(60, 50, 70, 40);
+        fixture.drag(windows[7 - n], 300 - 40 * n as i32, 250);
+        fixture.turn();
+    }
+    fixture.settle();
+    fixture.assert_shows(&windows);
+    let outputs = List::new(vec![screen(0, (800, 500), 0)]).unwrap();
+    fixture.say(ToSession::Outputs(outputs));
+    within("the output has another size", || {
+        fixture.turn();
+        fixture.first_screen() == Size { w: 800, h: 500 }
+    });
+    let last = windows.pop().expect("there are eight");
+    fixture.close(last);
+    fixture.client(windows[0]).commit(Painting {
+        w: 260,
+        h: 90,
+        seed: 4,
+    });
+    fixture.settle();
+    assert_eq!(flat_outputs(&mut fixture), 1);
+    fixture.assert_shows(&windows);
+    assert!(fixture.flat().is_composed_by_gles());
+}
