@@ -296,7 +296,7 @@ fn sample(layer: &Picture<'_>, (x, y): (i64, i64)) -> u32 {
 
 /// `a` where `t` is 0, `b` where it is 256.
 fn mix(a: u32, b: u32, t: u32) -> u32 {
-    let half = |a: u32, b: u32| ((a * (256 - t) + b * t) >> 8) & 0xff_00ff;
+    let half = |a: u32, b: u32| ((a * (256 - t) + b * t + 0x80_0080) >> 8) & 0xff_00ff;
     half(a & 0xff_00ff, b & 0xff_00ff) | half(a >> 8 & 0xff_00ff, b >> 8 & 0xff_00ff) << 8
 }
 
