@@ -156,4 +156,5 @@ bench-links:
 figures:
 	@$(SETUP) build desktop image rig cards
 	@$(CARGO) build --release --workspace --bins
+	@$(CARGO) build --release -p hil-va-driver
 	@target/release/hil-figures $(if $(ONLY),--only $(ONLY))

@@ -4,6 +4,7 @@
 mod attach;
 mod boot;
 mod display;
+mod films;
 mod key;
 mod memory;
 mod people;
@@ -107,6 +108,10 @@ const MEASUREMENTS: &[Measurement] = &[
             "full_change_packet_ms",
         ],
         run: display::measure_commits,
+    },
+    Measurement {
+        gives: &["commit_to_va_us", "va_to_link_us", "video_copied_bytes"],
+        run: films::measure,
     },
     Measurement {
         gives: &["image_mib"],

@@ -1,7 +1,9 @@
-//! Small Wayland clients that draw what tests and figures look for: deterministic, wl_shm only.
+//! Small Wayland clients that draw what tests and figures look for: deterministic, and without a
+//! graphics device.
 
 mod canvas;
 mod client;
+mod film;
 mod sys;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +28,12 @@ enum Command {
     Photo,
     /// A window in which nothing moves
     Static,
+    /// A film of 1920×1080 in DMA-BUFs of luma and chroma
+    Film {
+        /// Pictures a second
+        #[arg(long, default_value_t = 30)]
+        rate: u32,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -34,5 +42,6 @@ fn main() -> anyhow::Result<()> {
         Command::Blink => Drawing::Blink,
         Command::Photo => Drawing::Photo,
         Command::Static => Drawing::Static,
+        Command::Film { rate } => return film::play(rate),
     })
 }
