@@ -9,6 +9,8 @@ mod foreign_toplevel;
 mod idle;
 mod layer_shell;
 mod limits;
+#[cfg(feature = "gpu")]
+mod planes;
 mod seat;
 mod selection;
 mod session_lock;
@@ -61,6 +63,8 @@ pub struct Protocols {
     pub(crate) session_lock: SessionLockManagerState,
     #[cfg(feature = "gpu")]
     pub(crate) dmabuf: smithay::wayland::dmabuf::DmabufState,
+    #[cfg(feature = "gpu")]
+    planes: planes::Planes,
     /// Those that need no looking after.
     _others: Others,
 }
@@ -98,6 +102,8 @@ impl Protocols {
             shm: ShmState::new::<App>(handle, []),
             #[cfg(feature = "gpu")]
             dmabuf: dmabuf::announce(handle, gpu),
+            #[cfg(feature = "gpu")]
+            planes: planes::Planes::default(),
             xdg_shell: XdgShellState::new::<App>(handle),
             layer_shell: WlrLayerShellState::new::<App>(handle),
             data_device: DataDeviceState::new::<App>(handle),

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smithay::backend::allocator::dmabuf::Dmabuf;
-use smithay::delegate_dmabuf;
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, Mode, PostAction};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -135,5 +134,3 @@ impl App {
         add_blocker(surface, barrier);
     }
 }
-
-delegate_dmabuf!(App);

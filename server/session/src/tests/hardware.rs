@@ -28,7 +28,10 @@ const SIZE: (u32, u32) = (320, 208);
 /// A window with more than a film in it.
 const WINDOW: (u32, u32) = (480, 300);
 /// The film in that, odd and not on the grid of cells: left, top, width, height.
-const FILM: (u32, u32, u32, u32) = (101, 37, 321, 203);
+const FILM: Place = (101, 37, 321, 203);
+
+/// From the left and the top, width and height.
+type Place = (u32, u32, u32, u32);
 
 /// What a test in a process of its own left.
 struct Ran {
@@ -89,7 +92,7 @@ struct Player {
     time: u32,
     drawn: Vec<u32>,
     /// Where the film is, and what is beside it, where it is in a part of the window.
-    part: Option<((u32, u32, u32, u32), Vec<u32>)>,
+    part: Option<(Place, Vec<u32>)>,
 }
 
 impl Player {
@@ -114,7 +117,7 @@ impl Player {
     }
 
     /// One whose film is in a part of a window that shows something else besides.
-    fn in_a_part(size: (u32, u32), film: (u32, u32, u32, u32)) -> Self {
+    fn in_a_part(size: (u32, u32), film: Place) -> Self {
         let mut player = Self::new(XRGB, size);
         let pattern = |n: u32| 0xff00_0000 | (n % size.0 / 9 * 0x0011_0300) ^ (n / size.0 / 7);
         player.part = Some((film, (0..size.0 * size.1).map(pattern).collect()));
@@ -129,7 +132,7 @@ impl Player {
     }
 
     /// Inverts a rectangle beside the film, and plays the next picture.
-    fn play_beside(&mut self, (x, y, w, h): (u32, u32, u32, u32)) {
+    fn play_beside(&mut self, (x, y, w, h): Place) {
         let width = self.canvases[0].size.0;
         let ((fx, fy, fw, fh), beside) = self.part.as_mut().expect("a part");
         for n in (0..beside.len() as u32).filter(|n| {

@@ -379,6 +379,44 @@ fn client_with_too_many_buffers_gets_no_more() {
 }
 
 #[test]
+fn client_that_describes_buffers_and_makes_none_is_sent_away_and_leaves_no_file() {
+    let (mut fixture, honest) = with_window(RenderNode::Read);
+    let canvas = Canvas::new(XRGB, (16, 16));
+    let buffer = canvas.buffer(fixture.client(honest));
+    let drawn = canvas.draw(1);
+    commit(fixture.client(honest), &buffer, ALL);
+    fixture.client(honest).drew((16, 16), drawn);
+    fixture.settle();
+    let liar = fixture.connect();
+    fixture.turn();
+    let mut described = Vec::new();
+    for _ in 0..200 {
+        let client = fixture.client(liar);
+        described.push(canvas.params(client, &canvas.planes(), 0));
+    }
+    within("it is sent away", || {
+        fixture.turn();
+        !fixture.client(liar).pump()
+    });
+    drop(described);
+    fixture.close(liar);
+    // One that makes its buffers has as many descriptions as it likes, one after the other.
+    for _ in 0..100 {
+        let client = fixture.client(honest);
+        canvas.params(client, &canvas.planes(), 0).destroy();
+    }
+    fixture.settle();
+    fixture.assert_shows(&[honest]);
+    assert_eq!(fixture.buffers().0, 1);
+    let links = std::fs::read_dir("/proc/self/fd").unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&canvas.file.metadata().unwrap());
+    let of_it = links.filter_map(|link| std::fs::metadata(link.ok()?.path()).ok());
+    let of_it = of_it.filter(|file| std::os::unix::fs::MetadataExt::ino(file) == inode);
+    // Its owner's, and one of the buffer that was made.
+    assert_eq!(of_it.count(), 2);
+}
+
+#[test]
 fn film_in_buffers_is_one_by_the_processor_too_and_settles() {
     let (mut fixture, window) = with_window(RenderNode::Read);
     let size = (320, 200);
