@@ -77,11 +77,19 @@ pub mod config_attrib {
     pub const MAX_PICTURE_WIDTH: i32 = 18;
     pub const MAX_PICTURE_HEIGHT: i32 = 19;
     pub const ENC_QUALITY_RANGE: i32 = 21;
+    pub const ENC_INTRA_REFRESH: i32 = 23;
+    pub const ENC_SKIP_FRAME: i32 = 24;
+    pub const ENC_ROI: i32 = 25;
+    pub const ENC_DIRTY_RECT: i32 = 28;
     pub const NOT_SUPPORTED: u32 = 0x8000_0000;
 }
 
 pub const RT_FORMAT_YUV420: u32 = 1;
 pub const RT_FORMAT_RGB32: u32 = 0x2_0000;
+pub const INTRA_REFRESH_COLUMN: u32 = 1;
+pub const INTRA_REFRESH_ROW: u32 = 2;
+pub const INTRA_REFRESH_ADAPTIVE: u32 = 0x10;
+pub const INTRA_REFRESH_CYCLIC: u32 = 0x20;
 pub const RC_NONE: u32 = 1;
 pub const RC_CBR: u32 = 2;
 pub const RC_VBR: u32 = 4;

@@ -86,10 +86,68 @@ pub struct Codec {
     pub rate_controls: u32,
     /// `VA_ENC_PACKED_HEADER_*` that an encoder takes.
     pub packed_headers: u32,
+    /// What an encoder offers besides.
+    pub more: More,
     /// The largest picture; none where the driver does not say.
     pub most: Option<Size>,
     /// Formats of its surfaces.
     pub formats: Vec<SurfaceFormat>,
+}
+
+/// What an encoder offers and is not asked for: a person sees what a device could do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct More {
+    /// `VA_ENC_INTRA_REFRESH_*`.
+    pub intra_refresh: u32,
+    /// Pictures can be said to be the same as the one before.
+    pub skips: bool,
+    /// Regions of interest in a picture.
+    pub regions: u32,
+    /// Rectangles in a picture that can be said to have changed.
+    pub dirty_rectangles: u32,
+}
+
+impl More {
+    fn ask(display: &Display, of: (i32, i32)) -> Result<Self, Error> {
+        let kinds = [
+            config_attrib::ENC_INTRA_REFRESH,
+            config_attrib::ENC_SKIP_FRAME,
+            config_attrib::ENC_ROI,
+            config_attrib::ENC_DIRTY_RECT,
+        ];
+        let answers = display.attributes(of, kinds)?;
+        let [intra_refresh, skips, regions, dirty_rectangles] =
+            answers.map(|answer| answer.unwrap_or(0));
+        Ok(Self {
+            intra_refresh,
+            skips: skips != 0,
+            // The rest of that value is how their quantizers are told.
+            regions: regions & 0xff,
+            dirty_rectangles,
+        })
+    }
+}
+
+impl fmt::Display for More {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refreshes = [
+            (abi::INTRA_REFRESH_COLUMN, "columns"),
+            (abi::INTRA_REFRESH_ROW, "rows"),
+            (abi::INTRA_REFRESH_ADAPTIVE, "need"),
+            (abi::INTRA_REFRESH_CYCLIC, "turns"),
+        ];
+        write!(
+            f,
+            "intra refresh by {}",
+            words(self.intra_refresh, &refreshes)
+        )?;
+        write!(f, ", {} regions of interest", self.regions)?;
+        write!(f, ", {} dirty rectangles", self.dirty_rectangles)?;
+        match self.skips {
+            true => write!(f, ", skipped pictures"),
+            false => write!(f, ", no skipped pictures"),
+        }
+    }
 }
 
 /// Conversions.
@@ -165,7 +223,12 @@ fn codec(display: &Display, profile: Profile, way: Way) -> Result<Codec, Error> 
     let [rt_formats, rate_controls, packed_headers, width, height] =
         display.attributes(of, kinds)?;
     let encodes = way != Way::Decode;
+    let more = match encodes {
+        true => More::ask(display, of)?,
+        false => More::default(),
+    };
     Ok(Codec {
+        more,
         profile,
         way,
         rt_formats: rt_formats.unwrap_or(0),
@@ -467,6 +530,7 @@ impl fmt::Display for Probe {
                     "  packed headers: {}",
                     packed_headers(codec.packed_headers)
                 )?;
+                writeln!(f, "  offered and not used: {}", codec.more)?;
             }
             writeln!(f, "  surfaces: {}", listed(&codec.formats))?;
         }
@@ -520,6 +584,7 @@ mod tests {
             rt_formats: abi::RT_FORMAT_YUV420,
             rate_controls,
             packed_headers,
+            more: More::default(),
             most: Some(Size { w: 4096, h: 4096 }),
             formats: vec![SurfaceFormat {
                 fourcc: NV12.va,
@@ -551,6 +616,21 @@ mod tests {
         assert_eq!(way(offered(abi::RC_CQP), false), Ok(Way::EncodeLowPower));
         // Without firmware Intel's circuits take constant quantizers only.
         assert_eq!(way(offered(abi::RC_CQP), true), Ok(Way::Encode));
+    }
+
+    #[test]
+    fn what_is_offered_besides_is_told() {
+        let mut one = codec(Profile::Main, Way::Encode, abi::RC_CQP, PACKED);
+        one.more = More {
+            intra_refresh: abi::INTRA_REFRESH_COLUMN | abi::INTRA_REFRESH_ROW | 0x10000,
+            skips: true,
+            regions: 8,
+            dirty_rectangles: 4,
+        };
+        let said = probe(vec![one]).to_string();
+        let words = "intra refresh by columns, rows, 8 regions of interest, 4 dirty rectangles, \
+                     skipped pictures";
+        assert!(said.contains(words), "{said}");
     }
 
     #[test]

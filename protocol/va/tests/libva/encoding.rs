@@ -252,20 +252,23 @@ fn buffer_is_imported_once_and_again_when_it_was_forgotten_and_never_copied() {
 fn steady_stream_allocates_nothing() {
     alone("encoding::steady_stream_allocates_nothing", "", || {
         let size = Size { w: 320, h: 240 };
-        let mut encoder = encoder(size, CONSTANT);
-        let buffers = [0; 3].map(|_| Buffer::new(XRGB, size));
-        let mut unit = Vec::with_capacity(1 << 20);
-        for time in 0..40 {
-            let buffer = &buffers[time as usize % 3];
-            buffer.draw(time);
-            let before = allocations();
-            buffer
-                .with(|b| encoder.encode(b, false, &mut unit))
-                .unwrap();
-            let made = allocations() - before;
-            // The first one shows that it is counted at all.
-            assert!(time > 0 || made > 0);
-            assert!(time < 3 || made == 0, "picture {time}: {made} allocations");
+        let larger = Size { w: 400, h: 300 };
+        for (all, corner) in [(size, (0, 0)), (larger, (33, 21))] {
+            let mut encoder = encoder(size, CONSTANT);
+            let buffers = [0; 3].map(|_| Buffer::new(XRGB, all));
+            let mut unit = Vec::with_capacity(1 << 20);
+            for time in 0..40 {
+                let buffer = &buffers[time as usize % 3];
+                buffer.draw(time);
+                let before = allocations();
+                buffer
+                    .with(|b| encoder.encode_part(b, corner, false, &mut unit))
+                    .unwrap();
+                let made = allocations() - before;
+                // The first one shows that it is counted at all.
+                assert!(time > 0 || made > 0);
+                assert!(time < 3 || made == 0, "picture {time}: {made} allocations");
+            }
         }
     });
 }
@@ -348,6 +351,7 @@ fn probe_reads_as_what_the_driver_offers() {
                 "H.264 High, VLD",
                 "rate control: constant quantizer, bounded rate, constant rate",
                 "packed headers: sequence, picture, slice, other, raw",
+                "not used: intra refresh by none, 0 regions of interest, 0 dirty rectangles",
                 "surfaces: NV12 (linear)",
             ] {
                 assert!(said.contains(words), "{words} not in:\n{said}");
