@@ -79,6 +79,19 @@ impl Flat {
         outputs.filter_map(|output| output.surface.as_mut())
     }
 
+    /// Layers whose pixels were composed into flat ones.
+    fn composed(&self) -> BTreeSet<LayerId> {
+        let outputs = self.outputs.values();
+        outputs.flat_map(Output::composed_layers).collect()
+    }
+
+    /// Layers that stand on flat outputs.
+    fn layers_of(&self, whole: &Scene) -> BTreeSet<LayerId> {
+        let shown = self.outputs.keys().filter_map(|id| whole.outputs.get(id));
+        let placed = shown.flat_map(|output| &output.stack);
+        placed.map(|placement| placement.layer).collect()
+    }
+
     /// Whether there is any flat layer.
     pub fn is_on(&self) -> bool {
         !self.outputs.is_empty()
@@ -299,6 +312,7 @@ impl App {
     /// What is on the desk, as far as the terminal can hold it; flat outputs are composed.
     pub(crate) fn wanted(&mut self, items: &[Item], now: Instant) -> Wanted {
         let mut flat = std::mem::take(&mut self.flat);
+        self.read_lent(&flat.composed());
         let background = self.config.background;
         let touched = match flat.is_on() {
             true => self.take_touched(),
@@ -348,6 +362,8 @@ impl App {
                 output.take_size(size, || surfaces.next_layer());
             }
         }
+        // What comes to stand on a flat output is composed from its pixels.
+        self.read_lent(&flat.layers_of(&whole));
         let standing = self.standing(items);
         flat.compose(&whole, &standing, &touched);
         drop(standing);
@@ -373,6 +389,20 @@ impl App {
             scene,
             whole,
             filled,
+        }
+    }
+
+    /// Films whose buffers go to the encoder end in these layers, so that their pixels are known.
+    fn read_lent(&mut self, layers: &BTreeSet<LayerId>) {
+        if layers.is_empty() {
+            return;
+        }
+        let surfaces = self.surfaces.all_mut();
+        for surface in surfaces.filter(|surface| layers.contains(&surface.content.layer())) {
+            if surface.content.is_lent() {
+                surface.content.end_video();
+                self.dirty.pixels |= surface.settle_loan();
+            }
         }
     }
 

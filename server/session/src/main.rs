@@ -12,7 +12,7 @@ use heliostat_session::app::{Event, Session};
 use heliostat_session::config::Config;
 use heliostat_session::gpu;
 use heliostat_session::link::{self, LinkOptions};
-use heliostat_session::{memory, x11};
+use heliostat_session::{flat, memory, x11};
 use heliostat_wire::id::SessionId;
 use tracing_subscriber::EnvFilter;
 
@@ -81,7 +81,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     if arguments.check_gpu {
         let (said, is_taken) = gpu::check(&config.render_node);
-        print!("{said}");
+        println!("{said}{}", flat::describe());
         return Ok(if is_taken {
             ExitCode::SUCCESS
         } else {

@@ -82,6 +82,11 @@ impl Output {
         placements.find(|placement| placement.layer == layer)
     }
 
+    /// The layers whose pixels it has.
+    pub fn composed_layers(&self) -> impl Iterator<Item = LayerId> {
+        self.stack.iter().map(|(placement, _)| placement.layer)
+    }
+
     /// Whether it stays as it is until all of it was sent, so that some time it was.
     pub fn is_frozen(&self) -> bool {
         let is_sent = self.surface.as_ref().is_some_and(|s| s.content.was_sent());

@@ -251,6 +251,13 @@ impl Fixture {
         self.frames_in_flight = frames;
     }
 
+    /// Which outputs are composed from now on.
+    pub fn force_flat(&mut self, force: crate::flat::Force) {
+        let app = self.session.app();
+        app.config.flat = force;
+        app.dirty.layout = true;
+    }
+
     /// Where the session composes.
     #[cfg(feature = "gpu")]
     pub fn flat(&mut self) -> &mut crate::flat::Flat {

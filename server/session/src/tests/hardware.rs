@@ -18,6 +18,7 @@ use wayland_protocols::wp::content_type::v1::client::wp_content_type_v1::Type;
 
 use super::fixture::{Fixture, within};
 use super::lent::{ALL, Canvas, NV12, XRGB, commit, with_window};
+use crate::flat::Force;
 use crate::gpu::RenderNode;
 use stage::{NODE, Stage};
 
@@ -511,6 +512,30 @@ fn window_that_fills_the_screen_and_changes_all_over_is_lent() {
             player.fixture.turn_for(PICTURE);
             player.by_hardware() >= 5
         });
+        player.end();
+    });
+}
+
+#[test]
+fn film_whose_output_becomes_flat_is_composed_from_its_newest_pixels() {
+    let name = "film_whose_output_becomes_flat_is_composed_from_its_newest_pixels";
+    alone(name, "", || {
+        let mut player = Player::new(XRGB, SIZE);
+        player.say_film();
+        player.play_by_hardware(5);
+        player.fixture.force_flat(Force::Always);
+        within("the output is flat", || {
+            player.play();
+            player.fixture.stats().flat_outputs == 1
+        });
+        player.play();
+        player.settle();
+        // And back, to its buffers.
+        player.fixture.force_flat(Force::Never);
+        player.fixture.settle();
+        assert_eq!(player.fixture.stats().flat_outputs, 0);
+        player.play_by_hardware(5);
+        player.settle();
         player.end();
     });
 }
