@@ -246,14 +246,16 @@ impl App {
         };
         let mut damage = Damage::new();
         damage.add(bounds);
-        self.own.on.push(output);
         // Planes are switched off with the picture that follows them.
         let films = Films {
             layout: &Layout::default(),
             frame: &|_| None,
         };
         self.display
-            .present(output, &damage, &films, Caption::default(), &mut paint)
+            .present(output, &damage, &films, Caption::default(), &mut paint)?;
+        // One that failed is tried again: what was there before is to go.
+        self.own.on.push(output);
+        Ok(())
     }
 
     /// What the pointer covers, where it is a part of the picture.

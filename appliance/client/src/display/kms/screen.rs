@@ -300,7 +300,14 @@ impl Screen {
             cursor.add_to(&mut request, self.crtc.object());
         }
         let blob = draws.then(|| self.add_damage_clips(device, &mut request, damage));
-        let result = device.atomic_commit(flags, request);
+        let mut result = device.atomic_commit(flags, request.clone());
+        let is_busy = |error: &std::io::Error| error.raw_os_error() == Some(nix::libc::EBUSY);
+        if result.as_ref().is_err_and(is_busy) {
+            // The pointer's last move is under way until the next retrace, and has no event. To lose
+            // this picture would be worse than to wait for that.
+            let waiting = flags.difference(AtomicCommitFlags::NONBLOCK);
+            result = device.atomic_commit(waiting, request);
+        }
         if let Some(blob) = blob.flatten() {
             let _ = device.destroy_property_blob(blob);
         }
