@@ -29,14 +29,16 @@ use outputs::{Output, cost};
 
 use crate::app::App;
 use crate::content::Content;
+use crate::gpu::RenderNode;
 use crate::outputs::Screen;
 use crate::scene::{self, Budget, Scene, Standing, bytes_of};
 use crate::stage::Item;
 use crate::surface::Surface;
 
 /// Who composes flat outputs on this machine, for people.
-pub fn describe() -> String {
-    format!("flat outputs are composed {}", Composer::open().1)
+pub fn describe(render_node: &RenderNode) -> String {
+    let (_, said) = Composer::open(*render_node != RenderNode::Off);
+    format!("flat outputs are composed {said}")
 }
 
 /// What composing an output may cost, in copies of it.
@@ -200,12 +202,13 @@ impl Flat {
         whole: &Scene,
         standing: &[Standing<'_>],
         touched: &BTreeMap<LayerId, Damage>,
+        wants_device: bool,
     ) {
         if self.outputs.is_empty() {
             return;
         }
         let composer = self.composer.get_or_insert_with(|| {
-            let (composer, said) = Composer::open();
+            let (composer, said) = Composer::open(wants_device);
             tracing::info!("flat outputs are composed {said}");
             composer
         });
@@ -365,7 +368,8 @@ impl App {
         // What comes to stand on a flat output is composed from its pixels.
         self.read_lent(&flat.layers_of(&whole));
         let standing = self.standing(items);
-        flat.compose(&whole, &standing, &touched);
+        let wants_device = self.config.render_node != RenderNode::Off;
+        flat.compose(&whole, &standing, &touched, wants_device);
         drop(standing);
         self.flat = flat;
         let filling = self.flat.filling();
@@ -379,7 +383,7 @@ impl App {
                 // What was drawn while it was being sent comes with it.
                 let mut flat = std::mem::take(&mut self.flat);
                 let standing = self.standing(items);
-                flat.compose(&whole, &standing, &BTreeMap::new());
+                flat.compose(&whole, &standing, &BTreeMap::new(), wants_device);
                 self.flat = flat;
             }
         }

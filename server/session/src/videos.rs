@@ -335,10 +335,16 @@ impl App {
             }
             if content.is_lent() {
                 let hardware = (&self.gpu, &self.events);
-                if !self.videos.give(surface, rate, hardware, now) {
+                // A client may have come to show what is below.
+                let film = surface.content.lent();
+                let is_opaque = film.is_none_or(|film| surface.is_opaque(film));
+                if !is_opaque || !self.videos.give(surface, rate, hardware, now) {
                     surface.content.end_video();
                     surface.settle_loan();
                     self.dirty.pixels = true;
+                }
+                if !is_opaque {
+                    surface.direct.refuse(now);
                 }
                 continue;
             }

@@ -54,8 +54,13 @@ pub enum Composer {
 }
 
 impl Composer {
-    /// The best one that there is, and what is to be said of it.
-    pub fn open() -> (Self, String) {
+    /// The best one that there is, and what is to be said of it; the processor where no device is
+    /// wanted.
+    pub fn open(wants_device: bool) -> (Self, String) {
+        if !wants_device {
+            let said = "by the processor: no device is wanted by the configuration (render_node)";
+            return (Self::Software, said.to_owned());
+        }
         #[cfg(feature = "gpu")]
         match Gles::open(Device::Hardware) {
             Ok(gles) => {
