@@ -58,7 +58,7 @@ fn alone(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
     };
     let output = stage
         .command(&std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--nocapture", "--include-ignored"])
+        .args(["--exact", &name, "--nocapture"])
         .env(ALONE, &name)
         .env("HELIOSTAT_VA_FAULTS", faults)
         .output()
@@ -456,20 +456,6 @@ fn film_that_grows_in_its_window_stays_lent_and_one_that_is_over_is_exact() {
         player.settle();
         player.end();
     });
-}
-
-#[test]
-#[ignore = "figures, for a quiet machine"]
-fn figures_of_a_film_by_hardware() {
-    let ran = alone("figures_of_a_film_by_hardware", "", || {
-        let mut player = Player::new(NV12, (1920, 1080));
-        player.play_by_hardware(60);
-        println!("figures {:?}", player.fixture.stats().films);
-        player.end();
-    });
-    let said = ran.map(|ran| ran.said).unwrap_or_default();
-    let figures = said.lines().find(|line| line.starts_with("figures"));
-    println!("{}", figures.unwrap_or("none"));
 }
 
 #[test]
