@@ -81,11 +81,15 @@ impl Buffer {
     /// Draws what is out of date.
     pub fn repaint(&mut self, device: &Device, paint: &mut super::Paint<'_>) -> anyhow::Result<()> {
         let stale = std::mem::take(&mut self.stale);
-        self.draw(device, |target| {
+        let drawn = self.draw(device, |target| {
             for rect in stale.rects() {
                 paint(*rect, target);
             }
-        })
+        });
+        if drawn.is_err() {
+            self.stale = stale;
+        }
+        drawn
     }
 
     /// Draws anything.
