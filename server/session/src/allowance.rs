@@ -26,10 +26,13 @@ const BURST: Duration = Duration::from_millis(16);
 const SPARE: Duration = Duration::from_millis(30);
 /// And so much in all, however fast the way has been: it may not be so any more.
 const MOST_UNDER_WAY: u64 = 512 << 10;
-/// Ways of more than a gigabit, as one inside a machine, may have what they carry in this time.
-const WIDE: Duration = Duration::from_millis(4);
-/// But no more than this: a photograph that fills a screen goes as one, whose pieces would else wait
-/// for each other to be acknowledged.
+/// A way that carries so many bytes a second is wide, as those inside a house are.
+const WIDE: f64 = 25e6;
+/// What a wide way carries in this time may leave at once and be under way: a photograph that fills
+/// a screen goes as one, whose pieces would else wait for each other to be acknowledged. An answer
+/// to input overtakes it.
+const BURST_ON_WIDE_WAYS: Duration = Duration::from_millis(40);
+/// But no more than this.
 const MOST_ON_WIDE_WAYS: u64 = 2 << 20;
 /// A way of which little is known may well carry so many times more.
 const HOPE: f64 = 4.0;
@@ -97,12 +100,16 @@ impl Allowance {
         let way = Way::of(path, matches!(self.state, State::Growing { .. }));
         self.advance(&way, under_way, now);
         let pace = way.rate * self.gain(&way);
-        let full = (pace * BURST.as_secs_f64()).max(2.0 * SMALLEST as f64);
+        let (burst, spare) = match way.rate >= WIDE {
+            true => (BURST_ON_WIDE_WAYS, BURST_ON_WIDE_WAYS),
+            false => (BURST, SPARE),
+        };
+        let full = (pace * burst.as_secs_f64()).max(2.0 * SMALLEST as f64);
         let since = self.filled.replace(now).map(|filled| now - filled);
         let new = since.map_or(full, |since| pace * since.as_secs_f64());
         self.tokens = (self.tokens + new).min(full);
-        let holds = way.rate * (way.rtt * 2 + SPARE).as_secs_f64();
-        let wide = (way.rate * WIDE.as_secs_f64()) as u64;
+        let holds = way.rate * (way.rtt * 2 + spare).as_secs_f64();
+        let wide = (way.rate * BURST_ON_WIDE_WAYS.as_secs_f64()) as u64;
         let most = wide.clamp(MOST_UNDER_WAY, MOST_ON_WIDE_WAYS);
         let holds = (holds as u64).clamp(2 * SMALLEST, most);
         let left = holds
@@ -325,18 +332,24 @@ mod tests {
     fn fast_way_takes_a_large_part_of_a_picture_at_once() {
         let now = Instant::now();
         let path = Path {
-            rate: Some(125_000_000),
+            rate: Some(20_000_000),
             min_rtt: Some(Duration::from_micros(200)),
             rtt: None,
         };
         let bytes = Allowance::default().bytes(&path, 0, now);
         assert_eq!(bytes, Some(MOST_UNDER_WAY));
         let wide = Path {
-            rate: Some(400_000_000),
+            rate: Some(40_000_000),
             ..path
         };
         let bytes = Allowance::default().bytes(&wide, 0, now);
         assert_eq!(bytes, Some(1_600_000));
+        let of_a_gigabit = Path {
+            rate: Some(125_000_000),
+            ..path
+        };
+        let bytes = Allowance::default().bytes(&of_a_gigabit, 0, now);
+        assert_eq!(bytes, Some(MOST_ON_WIDE_WAYS));
     }
 
     #[test]

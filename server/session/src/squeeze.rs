@@ -189,14 +189,17 @@ impl Shared {
     /// Wakes a thread, or starts one where there are too few and may be more.
     fn see_to_it(self: &Arc<Self>) {
         let mut state = self.locked();
-        if state.idle > 0 {
+        let is_waited_for = state.idle > 0;
+        let is_short = state.queue.waiting() > state.idle && state.threads < state.most_threads;
+        state.threads += usize::from(is_short);
+        drop(state);
+        // Whoever wakes wants the lock at once.
+        if is_waited_for {
             self.news.notify_one();
         }
-        if state.queue.waiting() <= state.idle || state.threads == state.most_threads {
+        if !is_short {
             return;
         }
-        state.threads += 1;
-        drop(state);
         let shared = self.clone();
         let thread = std::thread::Builder::new().name("squeeze".to_owned());
         if let Err(error) = thread.spawn(move || shared.work(PATIENCE)) {
