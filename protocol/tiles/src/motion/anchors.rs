@@ -16,6 +16,11 @@ const FEATURES: usize = 6;
 const MAX_FINDS: u32 = 48;
 /// Multiplier of the rolling hash.
 const FACTOR: u32 = 0x9e37_79b1;
+/// So many runs are enough to tell where a picture has gone. Of more, only some can be found: rows
+/// of the old picture are left out.
+const ENOUGH: usize = 16;
+/// At most one row of so many is looked at.
+const SPARSEST: usize = 4;
 /// Bits of the hash that the sieve looks at.
 const SIEVE_BITS: u32 = 12;
 
@@ -98,7 +103,10 @@ impl Anchors {
             by_hash.entry(run.hash).or_default().push(at);
         }
         let leaving = (0..RUN).fold(1u32, |power, _| power.wrapping_mul(FACTOR));
-        for y in top..bottom {
+        // Runs begin at any height, so that a share of them comes from these rows, however far the
+        // picture has gone.
+        let every = (self.runs.len() / ENOUGH).clamp(1, SPARSEST);
+        for y in (top..bottom).step_by(every) {
             let row = &old.row(y as u32)[left..right];
             let mut hash = hash_of(&row[..RUN]);
             for (x, (leaves, comes)) in row.iter().zip(&row[RUN..]).enumerate() {
@@ -146,7 +154,11 @@ impl Run {
 fn run_in(new: PixelsRef<'_>, left: usize, top: usize) -> Option<Run> {
     let (w, h) = (new.width() as usize, new.height() as usize);
     let x = left.min(w.checked_sub(RUN)?);
-    (top..(top + BLOCK).min(h)).find_map(|y| {
+    let rows = BLOCK.min(h.checked_sub(top)?);
+    // Not all blocks' runs are to begin at the same height within their block.
+    let first = (left / BLOCK * 5 + top / BLOCK * 3) % rows.max(1);
+    (first..first + rows).find_map(|at| {
+        let y = top + at % rows;
         let pixels: [u32; RUN] = new.row(y as u32)[x..x + RUN].try_into().ok()?;
         let changes = pixels.windows(2).filter(|pair| pair[0] != pair[1]).count();
         (changes >= FEATURES).then(|| Run {

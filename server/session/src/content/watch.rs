@@ -26,6 +26,8 @@ const ALIVE: usize = 40;
 const SAMPLES: usize = 256;
 /// Colours among them from which a cell is none of text or of a drawing.
 const NATURAL: usize = 96;
+/// Bits for the colours that are met in a cell.
+const MET: usize = 4096;
 /// A cell's colours are looked at in one of so many changes.
 const LOOK_EVERY: u8 = 4;
 
@@ -230,14 +232,18 @@ pub(super) fn is_natural(pixels: PixelsRef<'_>) -> bool {
     // A step that no regular pattern has.
     let step = (all / SAMPLES).max(1) | 1;
     let w = pixels.width() as usize;
-    let mut colours: Vec<u32> = (0..all)
-        .step_by(step)
-        .map(|n| pixels.row((n / w) as u32)[n % w] & 0xff_ffff)
-        .collect();
-    let looked = colours.len();
-    colours.sort_unstable();
-    colours.dedup();
-    colours.len() >= NATURAL.min(looked * 3 / 4)
+    // A bit for each colour that was met, by its hash: two colours with one bit are rare among so
+    // few, and one more or less does not matter.
+    let mut met = [0u64; MET / 64];
+    let mut looked = 0;
+    for n in (0..all).step_by(step) {
+        let colour = pixels.row((n / w) as u32)[n % w] & 0xff_ffff;
+        let bit = colour.wrapping_mul(0x9e37_79b1) as usize >> (u32::BITS - MET.ilog2());
+        met[bit / 64] |= 1 << (bit % 64);
+        looked += 1;
+    }
+    let colours: u32 = met.iter().map(|bits| bits.count_ones()).sum();
+    colours as usize >= NATURAL.min(looked * 3 / 4)
 }
 
 /// Whether `film` reaches notably beyond what is known of it.
