@@ -4,8 +4,9 @@ use heliostat_wire::id::{LayerId, OutputId};
 use heliostat_wire::scene::Placement;
 
 use crate::geometry::Rect;
-use crate::scene::{Layer, Scene, crop_is_inside};
+use crate::scene::{Layer, Scene};
 
+use heliostat_compose::{Shown, compose_and, is_opaque};
 pub use heliostat_compose::{Target, blend_row, exact_offset};
 
 /// What drawing all of an output may cost, in outputs copied pixel by pixel.
@@ -66,59 +67,39 @@ pub fn compose_with_holes(
     let Some(shown) = scene.output(output) else {
         return;
     };
-    let Some(area) = area.intersection(target.bounds) else {
-        return;
-    };
     let has_alpha = !holes.is_empty();
-    let lowest = shown
-        .stack
-        .iter()
-        .rposition(|placement| covers(scene, placement, area));
-    if lowest.is_none() {
-        let alpha = if has_alpha { 0xff00_0000 } else { 0 };
-        target.fill(area, alpha | shown.background);
-    }
-    for placement in &shown.stack[lowest.unwrap_or(0)..] {
-        let dst = Rect::from_wire(placement.dst);
-        let (Some(layer), Some(part)) = (scene.layer(placement.layer), dst.intersection(area))
-        else {
-            continue;
-        };
-        draw(layer, placement, part, target);
-        // Pixels of such layers may have any alpha, which the plane would believe.
-        if has_alpha && !layer.alpha && is_opaque(layer, placement) {
-            for y in part.y..part.bottom() {
-                let row = target.row(part.x, y, part.w);
-                row.iter_mut().for_each(|pixel| *pixel |= 0xff00_0000);
+    let alpha = if has_alpha { 0xff00_0000 } else { 0 };
+    let shown = Shown {
+        background: alpha | shown.background,
+        stack: &shown.stack,
+    };
+    let picture = |layer| scene.layer(layer).map(Layer::picture);
+    compose_and(
+        &shown,
+        picture,
+        area,
+        target,
+        |placement, picture, part, target| {
+            // Pixels of such layers may have any alpha, which the plane would believe.
+            if has_alpha && !picture.alpha && is_opaque(picture, placement) {
+                for y in part.y..part.bottom() {
+                    let row = target.row(part.x, y, part.w);
+                    row.iter_mut().for_each(|pixel| *pixel |= 0xff00_0000);
+                }
             }
-        }
-        for hole in holes.iter().filter(|hole| hole.layer == placement.layer) {
-            if let Some(hole) = hole.rect.intersection(part) {
-                target.fill(hole, 0);
+            for hole in holes.iter().filter(|hole| hole.layer == placement.layer) {
+                if let Some(hole) = hole.rect.intersection(part) {
+                    target.fill(hole, 0);
+                }
             }
-        }
-    }
-}
-
-fn is_opaque(layer: &Layer, placement: &Placement) -> bool {
-    placement.opacity == 255
-        && crop_is_inside(placement.src, layer.size)
-        && layer.is_opaque_within(placement.src)
+        },
+    );
 }
 
 /// Whether nothing below `placement` shows within `area`.
 pub fn covers(scene: &Scene, placement: &Placement, area: Rect) -> bool {
-    let Some(layer) = scene.layer(placement.layer) else {
-        return false;
-    };
-    placement.opacity == 255
-        && Rect::from_wire(placement.dst).contains(area)
-        && crop_is_inside(placement.src, layer.size)
-        && layer.is_opaque_within(placement.src)
-}
-
-fn draw(layer: &Layer, placement: &Placement, part: Rect, target: &mut Target<'_>) {
-    heliostat_compose::draw(&layer.picture(), placement, part, target);
+    let layer = scene.layer(placement.layer);
+    layer.is_some_and(|layer| heliostat_compose::covers(&layer.picture(), placement, area))
 }
 
 #[cfg(test)]

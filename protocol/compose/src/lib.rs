@@ -85,13 +85,24 @@ pub fn compose<'a>(
     area: Rect,
     target: &mut Target<'_>,
 ) {
+    compose_and(shown, picture, area, target, |_, _, _, _| {});
+}
+
+/// The same, and `after` may change what was drawn of each placement before the next one is.
+pub fn compose_and<'a>(
+    shown: &Shown<'_>,
+    picture: impl Fn(LayerId) -> Option<Picture<'a>>,
+    area: Rect,
+    target: &mut Target<'_>,
+    mut after: impl FnMut(&Placement, &Picture<'a>, Rect, &mut Target<'_>),
+) {
     let Some(area) = area.intersection(target.bounds) else {
         return;
     };
-    let covers = |placement: &Placement| {
+    let is_lowest = |placement: &Placement| {
         picture(placement.layer).is_some_and(|picture| covers(&picture, placement, area))
     };
-    let lowest = shown.stack.iter().rposition(covers);
+    let lowest = shown.stack.iter().rposition(is_lowest);
     if lowest.is_none() {
         target.fill(area, shown.background);
     }
@@ -99,16 +110,21 @@ pub fn compose<'a>(
         let dst = Rect::from_wire(placement.dst);
         if let (Some(picture), Some(part)) = (picture(placement.layer), dst.intersection(area)) {
             draw(&picture, placement, part, target);
+            after(placement, &picture, part, target);
         }
     }
 }
 
-/// Whether nothing below `placement` shows within `area`.
-pub fn covers(picture: &Picture<'_>, placement: &Placement, area: Rect) -> bool {
+/// Whether nothing of what is below shows through a placement.
+pub fn is_opaque(picture: &Picture<'_>, placement: &Placement) -> bool {
     placement.opacity == 255
-        && Rect::from_wire(placement.dst).contains(area)
         && crop_is_inside(placement.src, picture.size)
         && picture.is_opaque_within(placement.src)
+}
+
+/// Whether nothing below `placement` shows within `area`.
+pub fn covers(picture: &Picture<'_>, placement: &Placement, area: Rect) -> bool {
+    Rect::from_wire(placement.dst).contains(area) && is_opaque(picture, placement)
 }
 
 /// Whether `crop` is not empty and inside a layer of `size`.
