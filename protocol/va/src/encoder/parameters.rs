@@ -209,9 +209,8 @@ pub(super) fn enc_sequence(
     let frame_number = u32::from(sequence.frame_number_bits) - 4;
     let (chroma_420, frames_only, direct_8x8, order_of_decoding) = (1, 1 << 2, 1 << 5, 2 << 10);
     p.seq_fields = chroma_420 | frames_only | direct_8x8 | frame_number << 6 | order_of_decoding;
-    let (columns, rows) = sequence.blocks;
-    p.frame_crop_right_offset = (u32::from(columns) * 16 - sequence.size.w) / 2;
-    p.frame_crop_bottom_offset = (u32::from(rows) * 16 - sequence.size.h) / 2;
+    let [_, right, _, bottom] = sequence.crop();
+    (p.frame_crop_right_offset, p.frame_crop_bottom_offset) = (right / 2, bottom / 2);
     let is_cropped = p.frame_crop_right_offset + p.frame_crop_bottom_offset > 0;
     p.frame_cropping_flag = is_cropped.into();
     p.vui_parameters_present_flag = 1;

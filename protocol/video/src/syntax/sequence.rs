@@ -99,7 +99,7 @@ impl SequenceParameters {
             frame_number_bits: 8,
             order: Order::Decoding,
             references: 1,
-            blocks: (even.w.div_ceil(16) as u16, even.h.div_ceil(16) as u16),
+            blocks: (blocks(even.w), blocks(even.h)),
             size: even,
             cut: (0, 0),
             colour: Some(Colour::BT709),
@@ -133,18 +133,18 @@ impl SequenceParameters {
             bits.golomb(0);
             bits.put(0, 2);
         }
-        bits.golomb(u32::from(self.frame_number_bits) - 4);
+        bits.golomb(u32::from(self.frame_number_bits).saturating_sub(4));
         match self.order {
             Order::Count { bits: count } => {
                 bits.golomb(0);
-                bits.golomb(u32::from(count) - 4);
+                bits.golomb(u32::from(count).saturating_sub(4));
             }
             Order::Decoding => bits.golomb(2),
         }
         bits.golomb(self.references.into());
         bits.flag(false);
-        bits.golomb(u32::from(self.blocks.0) - 1);
-        bits.golomb(u32::from(self.blocks.1) - 1);
+        bits.golomb(u32::from(self.blocks.0).saturating_sub(1));
+        bits.golomb(u32::from(self.blocks.1).saturating_sub(1));
         bits.flag(true);
         bits.flag(true);
         self.write_crop(&mut bits);
@@ -152,15 +152,21 @@ impl SequenceParameters {
         append(out, 3, Kind::Sequence, bits);
     }
 
+    /// Samples that are cut at the left, the right, the top and the bottom: those of the blocks that are
+    /// not shown. None are where the blocks have no more than is shown.
+    pub fn crop(&self) -> [u32; 4] {
+        let edges = |blocks: u16, before: u16, side: u32| {
+            let beside = (u32::from(blocks) * 16).saturating_sub(side);
+            let before = u32::from(before).min(beside);
+            [before, beside - before]
+        };
+        let [left, right] = edges(self.blocks.0, self.cut.0, self.size.w);
+        let [top, bottom] = edges(self.blocks.1, self.cut.1, self.size.h);
+        [left, right, top, bottom]
+    }
+
     fn write_crop(&self, bits: &mut BitWriter) {
-        let after =
-            |blocks: u16, cut: u16, side: u32| (u32::from(blocks) * 16 - side) - u32::from(cut);
-        let edges = [
-            u32::from(self.cut.0),
-            after(self.blocks.0, self.cut.0, self.size.w),
-            u32::from(self.cut.1),
-            after(self.blocks.1, self.cut.1, self.size.h),
-        ];
+        let edges = self.crop();
         let cropped = edges != [0; 4];
         bits.flag(cropped);
         if cropped {
@@ -198,6 +204,11 @@ impl SequenceParameters {
             bits.golomb(self.references.max(held_back).into());
         }
     }
+}
+
+/// Macroblocks of a side; those of a side that no video has are too few.
+fn blocks(side: u32) -> u16 {
+    u16::try_from(side.div_ceil(16)).unwrap_or(u16::MAX)
 }
 
 /// Nothing where the bits end too early.

@@ -245,6 +245,31 @@ fn with_slice() -> impl Strategy<Value = (SequenceParameters, PictureParameters,
 }
 
 proptest! {
+    /// Whoever fills in the fields may contradict himself.
+    #[test]
+    fn parameters_of_any_numbers_are_written(
+        sequence in sequences(),
+        (w, h) in any::<(u32, u32)>(),
+        (blocks, cut) in any::<((u16, u16), (u16, u16))>(),
+        bits in any::<[u8; 2]>(),
+    ) {
+        let any = SequenceParameters {
+            size: Size { w, h },
+            blocks,
+            cut,
+            frame_number_bits: bits[0],
+            order: Order::Count { bits: bits[1] },
+            ..sequence
+        };
+        let [left, right, top, bottom] = any.crop();
+        prop_assert!(left + right <= u32::from(blocks.0) * 16);
+        prop_assert!(top + bottom <= u32::from(blocks.1) * 16);
+        let mut out = Vec::new();
+        any.write(&mut out);
+        let _ = SequenceParameters::read(&out[4..]);
+        let _ = SequenceParameters::new(any.size, any.profile, any.level);
+    }
+
     #[test]
     fn parameters_are_read_as_they_were_written(sequence in sequences(), picture in pictures()) {
         let mut out = Vec::new();
