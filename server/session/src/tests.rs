@@ -8,6 +8,8 @@ mod flat;
 #[cfg(feature = "gpu")]
 mod hardware;
 mod healing;
+#[cfg(feature = "gpu")]
+mod held;
 mod hostile;
 #[cfg(feature = "gpu")]
 mod lent;

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A buffer is lent once however often it is committed meanwhile. What has been destroyed is lent for
-//! as long as somebody needs it: its memory is held by descriptors of ours.
+//! as long as somebody needs it: its memory is held by descriptors of ours. A commit may be held back
+//! while its buffer is destroyed, and shows it all the same.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use heliostat_va::dmabuf::{
 use heliostat_video::Nv12;
 use heliostat_wire::output::Size;
 use smithay::backend::allocator::Buffer as _;
-use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFailed, DmabufSyncFlags};
+use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFailed, DmabufSyncFlags, WeakDmabuf};
 use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
@@ -169,9 +170,19 @@ impl Shared {
 
 #[derive(Debug)]
 struct Entry {
-    known: Rc<Known>,
+    /// None once its client has destroyed it.
+    known: Option<Rc<Known>>,
+    /// Commits that are held back have it too.
+    dmabuf: WeakDmabuf,
     client: Option<ClientId>,
     lent: Weak<Lent>,
+}
+
+impl Entry {
+    /// Whether its descriptors are open, for its client or for a commit that is held back.
+    fn is_open(&self) -> bool {
+        self.known.is_some() || !self.dmabuf.is_gone()
+    }
 }
 
 /// All buffers of all clients.
@@ -183,7 +194,8 @@ pub struct Buffers {
 
 impl Buffers {
     /// Whether a client may have one more.
-    pub fn have_room(&self, client: Option<&ClientId>) -> Result<(), Refused> {
+    pub fn have_room(&mut self, client: Option<&ClientId>) -> Result<(), Refused> {
+        self.known.retain(|_, entry| entry.is_open());
         let of_it = |entry: &&Entry| entry.client.as_ref() == client;
         let count = self.known.values().filter(of_it).count();
         match count < MOST_OF_A_CLIENT && self.known.len() < MOST {
@@ -194,32 +206,36 @@ impl Buffers {
 
     /// A client has made a buffer.
     pub fn add(&mut self, buffer: &WlBuffer, memory: Memory) {
-        let known = Known {
-            memory: Arc::new(memory),
-            maps: OnceCell::new(),
-            shared: Rc::clone(&self.shared),
-        };
         let entry = Entry {
-            known: Rc::new(known),
+            dmabuf: memory.dmabuf.weak(),
+            known: Some(Known::new(memory, &self.shared)),
             client: buffer.client().map(|client| client.id()),
             lent: Weak::new(),
         };
         self.known.insert(buffer.id(), entry);
     }
 
-    /// A client has destroyed a buffer.
+    /// A client has destroyed a buffer. What is known of it is thrown away; the buffer counts until
+    /// no commit has it.
     pub fn remove(&mut self, buffer: &WlBuffer) {
-        self.known.remove(&buffer.id());
+        if let Some(entry) = self.known.get_mut(&buffer.id()) {
+            entry.known = None;
+        }
     }
 
     /// A buffer that was committed, if it is one of these.
     pub fn lend(&mut self, buffer: &WlBuffer) -> Option<Loan> {
         let entry = self.known.get_mut(&buffer.id())?;
-        let lent = entry.lent.upgrade().unwrap_or_else(|| {
-            Rc::new(Lent {
-                buffer: buffer.clone(),
-                known: Rc::clone(&entry.known),
-            })
+        if let Some(lent) = entry.lent.upgrade() {
+            return Some(Loan(lent));
+        }
+        let known = match &entry.known {
+            Some(known) => Rc::clone(known),
+            None => Known::new(Memory::check(entry.dmabuf.upgrade()?).ok()?, &self.shared),
+        };
+        let lent = Rc::new(Lent {
+            buffer: buffer.clone(),
+            known,
         });
         entry.lent = Rc::downgrade(&lent);
         Some(Loan(lent))
@@ -238,8 +254,10 @@ impl Buffers {
     /// Buffers that clients have, and those of them that are lent now.
     #[cfg(test)]
     pub fn count(&self) -> (usize, usize) {
+        let has = |entry: &&Entry| entry.known.is_some();
         let lent = |entry: &&Entry| entry.lent.strong_count() > 0;
-        (self.known.len(), self.known.values().filter(lent).count())
+        let count = |is: fn(&&Entry) -> bool| self.known.values().filter(is).count();
+        (count(has), count(lent))
     }
 }
 
@@ -306,6 +324,14 @@ impl Loan {
 }
 
 impl Known {
+    fn new(memory: Memory, shared: &Rc<Shared>) -> Rc<Self> {
+        Rc::new(Self {
+            memory: Arc::new(memory),
+            maps: OnceCell::new(),
+            shared: Rc::clone(shared),
+        })
+    }
+
     fn maps(&self) -> Option<&[Mapping]> {
         let maps = self.maps.get_or_init(|| {
             let (size, format) = (self.memory.size, self.memory.format);

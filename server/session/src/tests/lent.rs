@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -408,12 +408,16 @@ fn client_that_describes_buffers_and_makes_none_is_sent_away_and_leaves_no_file(
     fixture.settle();
     fixture.assert_shows(&[honest]);
     assert_eq!(fixture.buffers().0, 1);
-    let links = std::fs::read_dir("/proc/self/fd").unwrap();
-    let inode = std::os::unix::fs::MetadataExt::ino(&canvas.file.metadata().unwrap());
-    let of_it = links.filter_map(|link| std::fs::metadata(link.ok()?.path()).ok());
-    let of_it = of_it.filter(|file| std::os::unix::fs::MetadataExt::ino(file) == inode);
     // Its owner's, and one of the buffer that was made.
-    assert_eq!(of_it.count(), 2);
+    assert_eq!(descriptors_of(&canvas.file), 2);
+}
+
+/// Descriptors of this process that are of a file.
+pub fn descriptors_of(file: &File) -> usize {
+    let inode = file.metadata().unwrap().ino();
+    let links = std::fs::read_dir("/proc/self/fd").unwrap();
+    let of_it = links.filter_map(|link| std::fs::metadata(link.ok()?.path()).ok());
+    of_it.filter(|file| file.ino() == inode).count()
 }
 
 #[test]
@@ -441,55 +445,4 @@ fn film_in_buffers_is_one_by_the_processor_too_and_settles() {
         films.by_processor > 0 && films.by_hardware == 0,
         "{films:?}"
     );
-}
-
-#[test]
-fn commit_waits_for_its_fence_and_nobody_else_does() {
-    let (mut fixture, window) = with_window(RenderNode::Read);
-    let size = (90, 70);
-    let canvases = [0; 2].map(|_| Canvas::new(XRGB, size));
-    let buffers = canvases
-        .each_ref()
-        .map(|canvas| canvas.buffer(fixture.client(window)));
-    let first = canvases[0].draw(1);
-    commit(fixture.client(window), &buffers[0], ALL);
-    fixture.client(window).drew(size, first.clone());
-    fixture.settle();
-    let (fence, mut signal) = std::io::pipe().unwrap();
-    fixture.fence_commits(window, fence.as_fd());
-    let second = canvases[1].draw(50);
-    commit(fixture.client(window), &buffers[1], ALL);
-    fixture.settle();
-    fixture.assert_shows(&[window]);
-    assert_eq!(canvases[1].released(), 0);
-
-    let other = fixture.open(Painting {
-        w: 50,
-        h: 40,
-        seed: 9,
-    });
-    fixture.settle();
-    fixture.assert_shows(&[window, other]);
-    std::io::Write::write_all(&mut signal, b"!").unwrap();
-    fixture.client(window).drew(size, second);
-    within("the commit is let through", || {
-        fixture.turn();
-        canvases[1].released() == 1
-    });
-    fixture.settle();
-    fixture.assert_shows(&[window, other]);
-    // One whose fence has passed already waits for nothing.
-    commit(fixture.client(window), &buffers[0], ALL);
-    fixture.client(window).drew(size, first);
-    fixture.settle();
-    fixture.assert_shows(&[window, other]);
-
-    // Its client may go while a commit waits.
-    let (never, _signal) = std::io::pipe().unwrap();
-    fixture.fence_commits(window, never.as_fd());
-    commit(fixture.client(window), &buffers[1], ALL);
-    fixture.settle();
-    fixture.close(window);
-    fixture.settle();
-    fixture.assert_shows(&[other]);
 }
