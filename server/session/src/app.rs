@@ -85,8 +85,6 @@ pub enum Event {
 pub struct App {
     pub(crate) handle: DisplayHandle,
     pub(crate) event_loop: LoopHandle<'static, Self>,
-    /// Fences of clients' buffers that are waited for.
-    pub(crate) fences: usize,
     pub(crate) config: Config,
     pub(crate) protocols: Protocols,
     pub(crate) seat_state: SeatState<Self>,
@@ -301,7 +299,6 @@ impl App {
             cursors: Cursors::new(&config),
             input: InputState::new(&config),
             event_loop,
-            fences: 0,
             handle,
             config,
             protocols,

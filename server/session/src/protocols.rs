@@ -65,6 +65,8 @@ pub struct Protocols {
     pub(crate) dmabuf: smithay::wayland::dmabuf::DmabufState,
     #[cfg(feature = "gpu")]
     planes: planes::Planes,
+    #[cfg(feature = "gpu")]
+    pub(crate) fences: dmabuf::Fences,
     /// Those that need no looking after.
     _others: Others,
 }
@@ -104,6 +106,8 @@ impl Protocols {
             dmabuf: dmabuf::announce(handle, gpu),
             #[cfg(feature = "gpu")]
             planes: planes::Planes::default(),
+            #[cfg(feature = "gpu")]
+            fences: dmabuf::Fences::default(),
             xdg_shell: XdgShellState::new::<App>(handle),
             layer_shell: WlrLayerShellState::new::<App>(handle),
             data_device: DataDeviceState::new::<App>(handle),

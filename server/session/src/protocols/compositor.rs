@@ -79,6 +79,8 @@ impl CompositorHandler for App {
         if self.surfaces.remove(surface) {
             self.dirty.layout = true;
         }
+        #[cfg(feature = "gpu")]
+        self.forget_fences(surface);
         self.feedback.forget(surface);
         self.callbacks.forget(surface);
         self.drag_icon.take_if(|icon| icon == surface);

@@ -14,6 +14,8 @@ use heliostat_wire::limits::MAX_CELL_HASHES;
 use heliostat_wire::output::{Output, Size};
 use heliostat_wire::scene::FrameHeader;
 use heliostat_wire::session::{Capabilities, Cursor, Kept, ToSession, ToTerminal};
+#[cfg(feature = "gpu")]
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::client::{Client, Painting};
@@ -298,19 +300,41 @@ impl Fixture {
     /// Commits of a client's window wait until this can be read, as for a fence.
     #[cfg(feature = "gpu")]
     pub fn fence_commits(&mut self, id: usize, fence: std::os::fd::BorrowedFd<'_>) {
+        let surface = self.surface(id);
+        Self::fence(&surface, fence);
+    }
+
+    /// The same with those of the window's only subsurface.
+    #[cfg(feature = "gpu")]
+    pub fn fence_commits_of_part(&mut self, id: usize, fence: std::os::fd::BorrowedFd<'_>) {
+        let children = smithay::wayland::compositor::get_children(&self.surface(id));
+        Self::fence(&children[0], fence);
+    }
+
+    #[cfg(feature = "gpu")]
+    fn surface(&mut self, id: usize) -> WlSurface {
         let nth = self.clients.keys().position(|key| *key == id);
         let mut toplevels = self.session.app().toplevels.values();
-        let toplevel = toplevels
-            .nth(nth.expect("open"))
-            .expect("each has a window");
-        let surface = toplevel.surface().expect("of Wayland");
+        let toplevel = toplevels.nth(nth.expect("open"));
+        let surface = toplevel.expect("each has a window").surface();
+        surface.expect("of Wayland")
+    }
+
+    #[cfg(feature = "gpu")]
+    fn fence(surface: &WlSurface, fence: std::os::fd::BorrowedFd<'_>) {
         let fence = fence.try_clone_to_owned().unwrap();
         smithay::wayland::compositor::add_pre_commit_hook::<crate::app::App, _>(
-            &surface,
+            surface,
             move |app, _, surface| {
                 app.hold_commit(surface, std::iter::once(std::os::fd::AsFd::as_fd(&fence)));
             },
         );
+    }
+
+    /// Fences that are waited for.
+    #[cfg(feature = "gpu")]
+    pub fn fences(&mut self) -> usize {
+        self.session.app().protocols.fences.len()
     }
 
     /// How long the session would wait for something to happen.

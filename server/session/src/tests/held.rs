@@ -2,6 +2,9 @@
 
 use std::os::fd::AsFd;
 
+use wayland_client::protocol::wl_compositor::WlCompositor;
+use wayland_client::protocol::wl_subcompositor::WlSubcompositor;
+
 use super::client::Painting;
 use super::fixture::within;
 use super::lent::{ALL, Canvas, NV12, XRGB, commit, descriptors_of, with_window};
@@ -122,4 +125,76 @@ fn buffers_that_are_destroyed_while_their_commits_wait_count_as_their_clients() 
         fixture.turn();
         descriptors_of(&canvas.file) == 1
     });
+}
+
+#[test]
+fn client_whose_fences_never_pass_takes_no_other_client_its_own_and_none_after_its_end() {
+    let (mut fixture, hoarder) = with_window(RenderNode::Read);
+    let size = (90, 70);
+    let canvas = Canvas::new(XRGB, size);
+    let buffer = canvas.buffer(fixture.client(hoarder));
+    let (never, _signal) = std::io::pipe().unwrap();
+    fixture.fence_commits(hoarder, never.as_fd());
+    for _ in 0..200 {
+        commit(fixture.client(hoarder), &buffer, ALL);
+    }
+    fixture.settle();
+    assert_eq!(fixture.fences(), 32);
+
+    let other = fixture.connect();
+    fixture.client(other).make_window();
+    within("the window is configured", || {
+        fixture.turn();
+        fixture.client(other).is_configured()
+    });
+    let (fence, mut signal) = std::io::pipe().unwrap();
+    fixture.fence_commits(other, fence.as_fd());
+    let canvas = Canvas::new(XRGB, size);
+    let buffer = canvas.buffer(fixture.client(other));
+    let drawn = canvas.draw(3);
+    commit(fixture.client(other), &buffer, ALL);
+    fixture.client(other).drew(size, drawn);
+    fixture.settle();
+    assert_eq!((fixture.fences(), canvas.released()), (33, 0));
+
+    fixture.close(hoarder);
+    within("nobody waits for it any more", || {
+        fixture.turn();
+        fixture.fences() == 1
+    });
+    std::io::Write::write_all(&mut signal, b"!").unwrap();
+    fixture.settle();
+    fixture.assert_shows(&[other]);
+    assert_eq!(fixture.fences(), 0);
+}
+
+#[test]
+fn commit_goes_on_where_a_part_of_it_is_gone_that_was_waited_for() {
+    let (mut fixture, window) = with_window(RenderNode::Read);
+    let size = (90, 70);
+    let canvases = [0; 2].map(|_| Canvas::new(XRGB, size));
+    let [below, above] = canvases
+        .each_ref()
+        .map(|canvas| canvas.buffer(fixture.client(window)));
+    let client = fixture.client(window);
+    let parent = client.surface.clone().expect("opened");
+    let compositor: WlCompositor = client.bind(4);
+    let subcompositor: WlSubcompositor = client.bind(1);
+    let child = compositor.create_surface(&client.handle(), ());
+    let part = subcompositor.get_subsurface(&child, &parent, &client.handle(), ());
+    fixture.settle();
+    let (never, _signal) = std::io::pipe().unwrap();
+    fixture.fence_commits_of_part(window, never.as_fd());
+    child.attach(Some(&above), 0, 0);
+    child.commit();
+    let drawn = canvases[0].draw(7);
+    commit(fixture.client(window), &below, ALL);
+    fixture.client(window).drew(size, drawn);
+    fixture.settle();
+    assert_eq!((fixture.fences(), canvases[0].released()), (1, 0));
+    part.destroy();
+    child.destroy();
+    fixture.settle();
+    fixture.assert_shows(&[window]);
+    assert_eq!((fixture.fences(), fixture.buffers()), (0, (2, 0)));
 }
