@@ -30,6 +30,7 @@ use crate::keep::Keeper;
 use crate::libinput::Devices;
 use crate::net::{Net, NetCommand, Site};
 use crate::receipt::Timeline;
+use crate::retry::Retries;
 use crate::scene::Budget;
 use crate::screens::Surroundings;
 use crate::seat::Seat;
@@ -59,6 +60,8 @@ pub struct App {
     timeline: Timeline,
     fonts: Fonts,
     own: OwnScreens,
+    /// Outputs whose pictures cannot be shown.
+    retries: Retries,
     announcer: Announcer,
     layout: String,
     /// Makes proofs, where cards come through readers.
@@ -109,6 +112,7 @@ impl App {
             timeline: Timeline::default(),
             fonts: Fonts::load(),
             own: OwnScreens::default(),
+            retries: Retries::default(),
             announcer: parts.announcer,
             layout: parts.layout,
             prover: parts.prover,
@@ -162,7 +166,11 @@ impl App {
         };
         let kept = self.keeper.left(Self::now_ns());
         let kiosk = self.kiosk_wait(Self::now_ns());
-        regular.into_iter().chain(kept).chain(kiosk).min()
+        let picture = self
+            .retries
+            .left(Self::now_ns(), |output| self.display.is_free(output));
+        let others = kept.into_iter().chain(kiosk).chain(picture);
+        regular.into_iter().chain(others).min()
     }
 
     fn handle_net(&mut self, event: NetEvent) {
@@ -245,6 +253,7 @@ impl App {
         let outputs = self.display.outputs();
         self.seat.set_outputs(&outputs);
         self.own.forget();
+        self.retries.set_outputs(&outputs);
         if let Some(attached) = &mut self.attached {
             attached.set_outputs(&outputs);
         }
@@ -254,6 +263,7 @@ impl App {
 
     fn tick(&mut self) {
         self.keeper.tick(Self::now_ns());
+        self.retry_pictures();
         self.ask_for_kiosk_if_due(Self::now_ns());
         if self.seat.is_key_down() {
             self.to_session(heliostat_wire::session::ToSession::Heartbeat);

@@ -160,6 +160,15 @@ impl Attached {
             .unwrap_or_default()
     }
 
+    /// What was taken could not be shown: it is out of date as before, and how videos are shown is open.
+    pub fn give_back(&mut self, output: OutputId, damage: &Damage, has_new_surface: bool) {
+        if let Some(progress) = self.outputs.get_mut(&output) {
+            progress.damage.add_all(damage);
+            progress.has_new_surface |= has_new_surface;
+            progress.films = Films::default();
+        }
+    }
+
     /// Videos are shown in another way from now on, or have other pictures: copies those that no plane
     /// shows, and adds to `damage` what has to be drawn for that. Returns the videos with a picture
     /// that was not shown before.
@@ -208,11 +217,11 @@ impl Attached {
     pub fn acknowledge(
         &mut self,
         now_ns: u64,
-        is_free: impl Fn(OutputId) -> bool,
+        is_settled: impl Fn(OutputId) -> bool,
     ) -> Option<ToSession> {
         let reached = self.outputs.iter().map(|(id, progress)| {
             let is_drawn = progress.damage.is_empty() && !progress.has_new_surface;
-            let idle = is_drawn && is_free(*id);
+            let idle = is_drawn && is_settled(*id);
             if idle { self.newest } else { progress.shown }
         });
         let serial = reached.min().unwrap_or(self.newest);

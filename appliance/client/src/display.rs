@@ -98,6 +98,14 @@ impl Display {
         }
     }
 
+    /// Whether no picture is on its way to an output.
+    pub fn is_settled(&self, output: OutputId) -> bool {
+        match self {
+            Self::Headless(_) | Self::Window(_) => true,
+            Self::Kms(kms) => kms.is_settled(output),
+        }
+    }
+
     /// Decides how videos are shown on an output; `frame` has their pictures.
     pub fn arrange(
         &mut self,
@@ -151,6 +159,17 @@ impl Display {
             Self::Kms(kms) => kms.present(output, damage, films, caption, paint),
             Self::Window(window) => window.present(damage, caption, paint),
         }
+    }
+
+    /// Pictures cannot be shown: shows none, rather than what was there before. Whoever watches sees
+    /// black until the next one that works.
+    pub fn darken(&mut self, output: OutputId) -> anyhow::Result<()> {
+        match self {
+            Self::Headless(headless) => headless.darken(),
+            Self::Kms(kms) => return kms.darken(output),
+            Self::Window(window) => return window.darken(),
+        }
+        Ok(())
     }
 
     /// Pictures that have been scanned out since the last call.

@@ -28,6 +28,7 @@ mod libinput;
 mod net;
 mod planes;
 mod receipt;
+mod retry;
 mod run;
 mod scene;
 mod screens;

@@ -63,6 +63,13 @@ impl Net {
         Ok(Self(sender))
     }
 
+    /// Commands that nobody carries out, for tests to look at.
+    #[cfg(test)]
+    pub fn detached() -> (Self, UnboundedReceiver<NetCommand>) {
+        let (sender, commands) = unbounded_channel();
+        (Self(sender), commands)
+    }
+
     /// Asks for something. The thread lives as long as the process.
     pub fn command(&self, command: NetCommand) {
         let _ = self.0.send(command);

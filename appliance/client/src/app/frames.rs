@@ -55,7 +55,7 @@ impl App {
             .as_mut()
             .filter(|attached| attached.has_picture())
             .and_then(|attached| {
-                attached.acknowledge(Self::now_ns(), |output| display.is_free(output))
+                attached.acknowledge(Self::now_ns(), |output| display.is_settled(output))
             });
         if let Some(message) = due {
             self.to_session(message);

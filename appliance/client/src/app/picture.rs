@@ -1,12 +1,13 @@
 //! What is on the screen: the session's scene, or a screen of the terminal's own.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use heliostat_va::decoder::Frame;
 use heliostat_wire::id::{OutputId, VideoId};
-use heliostat_wire::output::Size;
+use heliostat_wire::output::{Output, Size};
 use serde_json::json;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use crate::app::App;
 use crate::clock::monotonic_us;
@@ -15,6 +16,7 @@ use crate::cursor::CursorImage;
 use crate::display::{Caption, Films};
 use crate::geometry::{Damage, Rect};
 use crate::planes::{Arrangement, Layout, Wanted, Way, Why};
+use crate::retry::Then;
 use crate::screens::{self, Screen};
 
 /// The terminal's own screen, painted once for each output.
@@ -50,24 +52,66 @@ impl App {
             self.plan_own_screen();
         }
         for output in outputs.iter() {
-            if !self.display.is_free(output.id) {
+            let may_try = self.retries.may_try(output.id, Self::now_ns());
+            if !may_try || !self.display.is_free(output.id) {
                 continue;
             }
             let result = match scene {
                 true => self.present_scene(output.id),
                 false => self.present_own(output.id, output.size),
             };
-            if let Err(error) = result {
-                warn!(output = %output.connector, %error, "a picture cannot be shown");
+            match result {
+                Ok(()) if self.retries.worked(output.id) => {
+                    info!(output = %output.connector, "pictures are shown again");
+                }
+                Ok(()) => {}
+                Err(error) => self.not_shown(output, &error),
             }
         }
-        self.place_cursor();
+        if self.place_cursor() {
+            return self.redraw();
+        }
         self.settle();
+    }
+
+    /// A whole picture could not be shown; after a few the screen is dark, since what it shows may be
+    /// of somebody who has gone.
+    fn not_shown(&mut self, output: &Output, error: &anyhow::Error) {
+        let (id, output) = (output.id, &output.connector);
+        let then = self.retries.failed(id, Self::now_ns());
+        match then {
+            Then::Begins => {
+                warn!(%output, "a picture cannot be shown, and is tried again: {error:#}")
+            }
+            Then::GoesDark => {
+                warn!(%output, "no picture can be shown, the screen goes dark: {error:#}")
+            }
+            Then::Again | Then::StaysDark => debug!(%output, "still no picture: {error:#}"),
+        }
+        if matches!(then, Then::GoesDark | Then::StaysDark)
+            && let Err(error) = self.display.darken(id)
+        {
+            match then {
+                Then::GoesDark => warn!(%output, "the screen cannot be made dark: {error:#}"),
+                _ => debug!(%output, "the screen cannot be made dark: {error:#}"),
+            }
+        }
+    }
+
+    /// Tries pictures again that could not be shown, where it is time to.
+    pub(super) fn retry_pictures(&mut self) {
+        let left = self
+            .retries
+            .left(Self::now_ns(), |output| self.display.is_free(output));
+        if left == Some(Duration::ZERO) {
+            self.redraw();
+        }
     }
 
     fn leave_own_screens(&mut self) {
         if self.own.screen.take().is_some() {
             self.own.forget();
+            self.retries.hurry();
             if let Some(attached) = &mut self.attached {
                 attached.damage_all();
             }
@@ -94,11 +138,11 @@ impl App {
         });
         self.announcer.say("screen", event);
         self.own.forget();
+        self.retries.hurry();
         self.own.screen = Some(screen);
     }
 
     fn present_scene(&mut self, output: OutputId) -> anyhow::Result<()> {
-        let draws_cursor = self.display.draws_cursor(output);
         let Some(attached) = &mut self.attached else {
             return Ok(());
         };
@@ -106,6 +150,21 @@ impl App {
         if damage.is_empty() && !has_new_surface {
             return Ok(());
         }
+        let shown = self.present_damage(output, &mut damage);
+        if shown.is_err()
+            && let Some(attached) = &mut self.attached
+        {
+            attached.give_back(output, &damage, has_new_surface);
+        }
+        shown
+    }
+
+    /// Shows the scene, of which `damage` is drawn anew.
+    fn present_damage(&mut self, output: OutputId, damage: &mut Damage) -> anyhow::Result<()> {
+        let draws_cursor = self.display.draws_cursor(output);
+        let Some(attached) = &self.attached else {
+            return Ok(());
+        };
         let pointer = self
             .seat
             .pointer()
@@ -116,14 +175,14 @@ impl App {
         let scene = &attached.scene;
         let frame = |video| scene.film(video).map(|(frame, _)| frame.clone());
         let arrangement = self.display.arrange(output, &wanted, &frame);
-        let shown = self.show(output, (&wanted, &arrangement), &mut damage, at);
+        let shown = self.show(output, (&wanted, &arrangement), damage, at);
         if shown.is_ok() || arrangement.layout.uses.is_empty() {
             return shown;
         }
         // What was allowed when it was tried can fail: by then everything is drawn.
         self.display.distrust(output, &arrangement.layout);
         let arrangement = Arrangement::copied(&wanted, Why::Refused);
-        self.show(output, (&wanted, &arrangement), &mut damage, at)
+        self.show(output, (&wanted, &arrangement), damage, at)
     }
 
     /// Copies what no plane shows, draws what has changed, and shows both.
@@ -287,17 +346,28 @@ impl App {
         }
     }
 
-    /// Puts the hardware's pointer where it belongs.
-    fn place_cursor(&mut self) {
+    /// Puts the hardware's pointer where it belongs. Whether it has to be drawn from now on.
+    fn place_cursor(&mut self) -> bool {
         let Some((output, x, y)) = self.seat.pointer() else {
-            return;
+            return false;
         };
         let attached = self
             .attached
             .as_ref()
             .filter(|attached| attached.has_picture() && self.desk.proving().pin().is_none());
         let image: Option<&CursorImage> = attached.and_then(|attached| attached.cursors.shown());
+        let had_plane = self.display.draws_cursor(output);
         self.display.set_cursor(output, image, (x, y));
+        let area = self.cursor_area().filter(|_| had_plane);
+        if let Some((output, area)) = area {
+            // Its plane has failed.
+            let mut damage = Damage::new();
+            damage.add(area);
+            if let Some(attached) = &mut self.attached {
+                attached.add_damage(output, &damage);
+            }
+        }
+        area.is_some()
     }
 }
 
@@ -306,3 +376,7 @@ fn inode(frame: &Frame) -> Option<u64> {
     let stat = nix::sys::stat::fstat(frame.memory().fds.first()?).ok()?;
     Some(stat.st_ino)
 }
+
+#[cfg(test)]
+#[path = "picture_tests.rs"]
+mod tests;

@@ -44,6 +44,9 @@ pub struct Headless {
     size: Size,
     lock: u32,
     shown: Vec<Shown>,
+    /// Pictures that cannot be shown before one can.
+    #[cfg(test)]
+    pub failing: u32,
 }
 
 impl Headless {
@@ -70,6 +73,8 @@ impl Headless {
             size,
             lock: 0,
             shown: Vec::new(),
+            #[cfg(test)]
+            failing: 0,
         };
         headless.write_header();
         Ok(headless)
@@ -105,6 +110,11 @@ impl Headless {
         caption: Caption,
         paint: &mut Paint<'_>,
     ) -> anyhow::Result<()> {
+        #[cfg(test)]
+        if self.failing > 0 {
+            self.failing -= 1;
+            anyhow::bail!("the test wants it so");
+        }
         self.set_lock();
         let bounds = Rect::of_size(self.size.w, self.size.h);
         let stride = self.size.w as usize;
@@ -131,6 +141,22 @@ impl Headless {
             at_ns,
         });
         Ok(())
+    }
+
+    /// Makes all pixels black.
+    pub fn darken(&mut self) {
+        self.set_lock();
+        self.memory.words_mut()[HEADER / 4..].fill(0);
+        for field in [at::SERIAL, at::LAST_INPUT, at::ATTACH] {
+            self.put_u64(field, 0);
+        }
+        self.set_lock();
+    }
+
+    /// The pixels.
+    #[cfg(test)]
+    pub fn pixels(&self) -> &[u32] {
+        &self.memory.words()[HEADER / 4..]
     }
 
     /// Pictures shown since the last call.

@@ -13,10 +13,13 @@ mod buffer;
 mod commit;
 pub mod device;
 mod edid;
+#[cfg(test)]
+mod fake;
 mod framebuffers;
 pub mod planes;
 mod pointer;
 mod report;
+mod request;
 mod screen;
 mod verdicts;
 
@@ -143,8 +146,11 @@ impl Kms {
         let mut changed = !gone.is_empty();
         for screen in gone {
             info!(connector = screen.name(), "screen gone");
-            screen.close(&self.device, &self.overlays);
+            if !screen.close(&self.device, &self.overlays) {
+                self.framebuffers.clear(&self.device);
+            }
         }
+        self.framebuffers.sweep(&self.device);
         for info in &connected {
             if self.screens.iter().any(|screen| screen.is_on(info)) {
                 continue;
@@ -172,6 +178,25 @@ impl Kms {
         self.screens
             .iter()
             .any(|screen| screen.id() == output && screen.is_free())
+    }
+
+    /// Whether no picture waits for its turn.
+    pub fn is_settled(&self, output: OutputId) -> bool {
+        self.screens
+            .iter()
+            .any(|screen| screen.id() == output && screen.is_settled())
+    }
+
+    /// Switches a screen off until the next picture.
+    pub fn darken(&mut self, output: OutputId) -> anyhow::Result<()> {
+        let Some(screen) = self.screens.iter_mut().find(|screen| screen.id() == output) else {
+            return Ok(());
+        };
+        let done = screen.darken(&self.device, &self.overlays);
+        if done.is_err() {
+            self.framebuffers.clear(&self.device);
+        }
+        done
     }
 
     /// Decides which planes show which videos.
@@ -287,7 +312,7 @@ impl Kms {
         for screen in &mut self.screens {
             let image = image.filter(|_| screen.id() == output);
             if let Err(error) = screen.set_cursor(&self.device, image, at) {
-                warn!(%error, "the cursor plane failed; the pointer is drawn instead");
+                warn!("the cursor plane failed, the pointer is drawn instead: {error:#}");
             }
         }
     }
@@ -341,7 +366,7 @@ fn resolve(
             video: planned.video,
             fit: planned.fit,
             scanned: framebuffers.of(device, &frame)?,
-            _frame: frame,
+            _frame: Some(frame),
         });
     }
     Ok(Resolved {

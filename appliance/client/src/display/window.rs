@@ -124,6 +124,12 @@ impl Window {
         buffer.present().map_err(failed)
     }
 
+    /// Makes all pixels black.
+    pub fn darken(&mut self) -> anyhow::Result<()> {
+        self.picture.fill(0);
+        self.push_picture()
+    }
+
     /// Pictures shown since the last call.
     pub fn take_shown(&mut self) -> Vec<Shown> {
         std::mem::take(&mut self.shown)

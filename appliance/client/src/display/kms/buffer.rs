@@ -11,7 +11,7 @@ use crate::geometry::{Damage, Rect};
 
 /// A dumb buffer with its framebuffer, and what in it is out of date.
 pub struct Buffer {
-    dumb: DumbBuffer,
+    memory: Memory,
     framebuffer: framebuffer::Handle,
     /// The same pixels with alpha, once they were wanted.
     with_alpha: Option<framebuffer::Handle>,
@@ -19,27 +19,75 @@ pub struct Buffer {
     bounds: Rect,
 }
 
+/// Where pixels are.
+enum Memory {
+    /// In a buffer of the kernel's.
+    Dumb(DumbBuffer),
+    /// In ours, for a kernel that is made up.
+    #[cfg(test)]
+    Plain(Vec<u32>),
+}
+
+impl Memory {
+    fn new(device: &Device, (w, h): (u32, u32), format: DrmFourcc) -> std::io::Result<Self> {
+        #[cfg(test)]
+        if device.fake.is_some() {
+            return Ok(Self::Plain(vec![0; (w * h) as usize]));
+        }
+        device
+            .create_dumb_buffer((w, h), format, 32)
+            .map(Self::Dumb)
+    }
+
+    /// A framebuffer of it, with alpha or without.
+    fn framebuffer(
+        &self,
+        device: &Device,
+        has_alpha: bool,
+    ) -> std::io::Result<framebuffer::Handle> {
+        match self {
+            Self::Dumb(dumb) if has_alpha => {
+                device.add_planar_framebuffer(&Planar(dumb), drm::control::FbCmd2Flags::empty())
+            }
+            Self::Dumb(dumb) => device.add_framebuffer(dumb, 24, 32),
+            #[cfg(test)]
+            Self::Plain(_) => {
+                let made = device
+                    .fake
+                    .as_ref()
+                    .map(|kernel| kernel.borrow_mut().make());
+                Ok(made.and_then(drm::control::from_u32).expect("a kernel"))
+            }
+        }
+    }
+
+    fn destroy(self, device: &Device) {
+        match self {
+            Self::Dumb(dumb) => {
+                let _ = device.destroy_dumb_buffer(dumb);
+            }
+            #[cfg(test)]
+            Self::Plain(_) => {}
+        }
+    }
+}
+
 impl Buffer {
     /// A buffer all of whose pixels are out of date.
     pub fn new(device: &Device, (w, h): (u32, u32), format: DrmFourcc) -> anyhow::Result<Self> {
-        let dumb = device
-            .create_dumb_buffer((w, h), format, 32)
-            .context("allocate a buffer")?;
-        let depth = if format == DrmFourcc::Argb8888 {
-            32
-        } else {
-            24
+        let memory = Memory::new(device, (w, h), format).context("allocate a buffer")?;
+        let framebuffer = match memory.framebuffer(device, format == DrmFourcc::Argb8888) {
+            Ok(framebuffer) => framebuffer,
+            Err(error) => {
+                memory.destroy(device);
+                return Err(error).context("make a framebuffer");
+            }
         };
-        let framebuffer = match format {
-            DrmFourcc::Argb8888 => add_with_alpha(device, &dumb),
-            _ => device.add_framebuffer(&dumb, depth, 32),
-        };
-        let framebuffer = framebuffer.context("make a framebuffer")?;
         let bounds = Rect::of_size(w, h);
         let mut stale = Damage::new();
         stale.add(bounds);
         Ok(Self {
-            dumb,
+            memory,
             framebuffer,
             with_alpha: None,
             stale,
@@ -60,7 +108,7 @@ impl Buffer {
         match self.with_alpha {
             Some(known) => Ok(known),
             None => {
-                let made = add_with_alpha(device, &self.dumb);
+                let made = self.memory.framebuffer(device, true);
                 let made = made.context("make a framebuffer with alpha")?;
                 self.with_alpha = Some(made);
                 Ok(made)
@@ -76,6 +124,11 @@ impl Buffer {
     /// These pixels are out of date.
     pub fn add_stale(&mut self, damage: &Damage) {
         self.stale.add_all(damage);
+    }
+
+    /// All its pixels are out of date.
+    pub fn spoil(&mut self) {
+        self.stale.add(self.bounds);
     }
 
     /// Draws what is out of date.
@@ -98,32 +151,53 @@ impl Buffer {
         device: &Device,
         draw: impl FnOnce(&mut Target<'_>),
     ) -> anyhow::Result<()> {
-        let stride = self.dumb.pitch() as usize / 4;
-        let mut mapping = device
-            .map_dumb_buffer(&mut self.dumb)
-            .context("map a buffer")?;
-        let pixels = bytemuck::try_cast_slice_mut(mapping.as_mut())
-            .map_err(|error| anyhow::anyhow!("map a buffer: {error}"))?;
-        draw(&mut Target {
-            pixels,
-            stride,
-            bounds: self.bounds,
-        });
+        let bounds = self.bounds;
+        match &mut self.memory {
+            Memory::Dumb(dumb) => {
+                let stride = dumb.pitch() as usize / 4;
+                let mut mapping = device.map_dumb_buffer(dumb).context("map a buffer")?;
+                let pixels = bytemuck::try_cast_slice_mut(mapping.as_mut())
+                    .map_err(|error| anyhow::anyhow!("map a buffer: {error}"))?;
+                draw(&mut Target {
+                    pixels,
+                    stride,
+                    bounds,
+                });
+            }
+            #[cfg(test)]
+            Memory::Plain(pixels) => draw(&mut Target {
+                pixels,
+                stride: bounds.w as usize,
+                bounds,
+            }),
+        }
         Ok(())
+    }
+
+    /// Makes all pixels black, and has them drawn anew when they are wanted.
+    pub fn blacken(&mut self, device: &Device) {
+        let bounds = self.bounds;
+        self.spoil();
+        let _ = self.draw(device, |target| target.fill(bounds, 0));
+    }
+
+    /// The pixels, where they are in our memory.
+    #[cfg(test)]
+    pub fn plain(&self) -> &[u32] {
+        match &self.memory {
+            Memory::Plain(pixels) => pixels,
+            Memory::Dumb(_) => &[],
+        }
     }
 
     /// Gives it back.
     pub fn destroy(self, device: &Device) {
-        let _ = device.destroy_framebuffer(self.framebuffer);
+        device.remove_framebuffer(self.framebuffer);
         if let Some(with_alpha) = self.with_alpha {
-            let _ = device.destroy_framebuffer(with_alpha);
+            device.remove_framebuffer(with_alpha);
         }
-        let _ = device.destroy_dumb_buffer(self.dumb);
+        self.memory.destroy(device);
     }
-}
-
-fn add_with_alpha(device: &Device, dumb: &DumbBuffer) -> std::io::Result<framebuffer::Handle> {
-    device.add_planar_framebuffer(&Planar(dumb), drm::control::FbCmd2Flags::empty())
 }
 
 /// A dumb buffer as the one plane of a framebuffer with alpha.

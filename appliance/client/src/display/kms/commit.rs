@@ -26,36 +26,43 @@ pub struct Set {
     pub value: u64,
 }
 
-/// All that planes with videos are told: those that show one, those that did `before` and do not any
-/// more, and where they stand.
-pub fn films(crtc: u32, on: &[On], before: &[PlaneId], heights: &[(PlaneId, u64)]) -> Vec<Set> {
-    let mut sets = Vec::new();
-    for on in on {
+/// Gives all that planes with videos are told to `tell`: those that show one, those that did `before`
+/// and do not any more, and where they stand.
+pub fn films(
+    crtc: u32,
+    on: impl Iterator<Item = On> + Clone,
+    before: impl Iterator<Item = PlaneId>,
+    heights: &[(PlaneId, u64)],
+    tell: &mut impl FnMut(Set),
+) {
+    for on in on.clone() {
         let plane = on.plane;
         let told = place(on.framebuffer, crtc, on.fit);
-        sets.extend(told.map(|(name, value)| Set { plane, name, value }));
+        told.into_iter()
+            .for_each(|(name, value)| tell(Set { plane, name, value }));
         if let Some((encoding, range)) = on.colours {
             let told = [("COLOR_ENCODING", encoding), ("COLOR_RANGE", range)];
-            sets.extend(told.map(|(name, value)| Set { plane, name, value }));
+            told.into_iter()
+                .for_each(|(name, value)| tell(Set { plane, name, value }));
         }
     }
-    let gone = before
-        .iter()
-        .filter(|id| on.iter().all(|on| on.plane != **id));
-    for plane in gone.copied() {
-        let told = ["FB_ID", "CRTC_ID"];
-        sets.extend(told.map(|name| Set {
-            plane,
-            name,
-            value: 0,
-        }));
+    for plane in before {
+        if on.clone().all(|on| on.plane != plane) {
+            off(plane, tell);
+        }
     }
-    sets.extend(heights.iter().map(|&(plane, value)| Set {
-        plane,
-        name: "zpos",
-        value,
-    }));
-    sets
+    for &(plane, value) in heights {
+        let name = "zpos";
+        tell(Set { plane, name, value });
+    }
+}
+
+/// A plane that shows nothing any more.
+pub fn off(plane: PlaneId, tell: &mut impl FnMut(Set)) {
+    for name in ["FB_ID", "CRTC_ID"] {
+        let value = 0;
+        tell(Set { plane, name, value });
+    }
 }
 
 /// A plane's properties while it shows a part of a framebuffer.
@@ -95,6 +102,13 @@ mod tests {
         },
     };
 
+    fn told(on: &[On], before: &[PlaneId], heights: &[(PlaneId, u64)]) -> Vec<Set> {
+        let (on, before) = (on.iter().copied(), before.iter().copied());
+        let mut sets = Vec::new();
+        films(41, on, before, heights, &mut |set| sets.push(set));
+        sets
+    }
+
     #[test]
     fn plane_is_told_what_of_a_framebuffer_goes_where_and_in_which_colours() {
         let on = On {
@@ -103,7 +117,7 @@ mod tests {
             fit: FIT,
             colours: Some((1, 0)),
         };
-        let sets = films(41, &[on], &[], &[(PlaneId(9), 3)]);
+        let sets = told(&[on], &[], &[(PlaneId(9), 3)]);
         let value = |name| sets.iter().find(|set| set.name == name).unwrap().value;
         assert_eq!((value("FB_ID"), value("CRTC_ID")), (31, 41));
         assert_eq!((value("SRC_X"), value("SRC_Y")), (65536, 65536));
@@ -149,11 +163,11 @@ mod tests {
                     fit: FIT,
                     colours: None,
                 }).collect();
-                let sets = films(41, &on, &before, &[]);
-                let mut told: Vec<_> = sets.iter().map(|set| (set.plane, set.name)).collect();
-                told.sort();
-                told.dedup();
-                prop_assert_eq!(told.len(), sets.len(), "something is told twice");
+                let sets = told(&on, &before, &[]);
+                let mut names: Vec<_> = sets.iter().map(|set| (set.plane, set.name)).collect();
+                names.sort();
+                names.dedup();
+                prop_assert_eq!(names.len(), sets.len(), "something is told twice");
                 display.commit(&sets);
                 let wanted = picture.iter().map(|(plane, fb)| (PlaneId(*plane), u64::from(*fb)));
                 prop_assert_eq!(display.shown(), wanted.collect());

@@ -7,18 +7,25 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use drm::control::property::RawValue;
 use drm::control::{
-    Device as ControlDevice, PlaneType, ResourceHandle, atomic::AtomicModeReq, connector, crtc,
-    plane, property,
+    AtomicCommitFlags, Device as ControlDevice, PlaneType, ResourceHandle, connector, crtc,
+    framebuffer, plane, property,
 };
 use drm::{ClientCapability, Device as BasicDevice};
 
+use super::request::Request;
+
 /// An open DRM device.
 #[derive(Debug)]
-pub struct Device(File);
+pub struct Device {
+    file: File,
+    /// Who answers in place of the kernel.
+    #[cfg(test)]
+    pub fake: Option<std::cell::RefCell<super::fake::Kernel>>,
+}
 
 impl AsFd for Device {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }
 
@@ -32,7 +39,65 @@ impl Device {
             .read(true)
             .write(true)
             .open(path)
-            .map(Self)
+            .map(|file| Self {
+                file,
+                #[cfg(test)]
+                fake: None,
+            })
+    }
+
+    /// A device of a kernel that is made up.
+    #[cfg(test)]
+    pub fn fake() -> Self {
+        let mut device = Self::open(Path::new("/dev/null")).expect("there is always /dev/null");
+        device.fake = Some(std::cell::RefCell::default());
+        device
+    }
+
+    /// Commits what is requested.
+    pub fn commit(&self, flags: AtomicCommitFlags, request: &mut Request) -> std::io::Result<()> {
+        #[cfg(test)]
+        if let Some(kernel) = &self.fake {
+            return Ok(kernel.borrow_mut().commit(flags, request)?);
+        }
+        let arrays = request.arrays();
+        drm_ffi::mode::atomic_commit(
+            self.as_fd(),
+            flags.bits(),
+            &mut arrays.objects,
+            &mut arrays.counts,
+            &mut arrays.properties,
+            &mut arrays.values,
+        )
+    }
+
+    /// Has the kernel keep a value; returns its number.
+    pub fn make_blob<T>(&self, value: &T) -> std::io::Result<u64> {
+        #[cfg(test)]
+        if let Some(kernel) = &self.fake {
+            return Ok(kernel.borrow_mut().make().into());
+        }
+        self.create_property_blob(value).map(Into::into)
+    }
+
+    /// Gives a value back.
+    pub fn remove_blob(&self, blob: u64) {
+        #[cfg(test)]
+        if let Some(kernel) = &self.fake {
+            kernel.borrow_mut().live.remove(&(blob as u32));
+            return;
+        }
+        let _ = self.destroy_property_blob(blob);
+    }
+
+    /// Gives a framebuffer back. The kernel takes it away from planes that show it.
+    pub fn remove_framebuffer(&self, framebuffer: framebuffer::Handle) {
+        #[cfg(test)]
+        if let Some(kernel) = &self.fake {
+            kernel.borrow_mut().live.remove(&framebuffer.into());
+            return;
+        }
+        let _ = self.destroy_framebuffer(framebuffer);
     }
 
     /// Makes us the device's master and asks for atomic mode setting.
@@ -133,16 +198,30 @@ impl<T: ResourceHandle + Copy> Properties<T> {
         Ok(Self { object, names })
     }
 
+    /// An object of a kernel that is made up.
+    #[cfg(test)]
+    pub fn fake(object: T) -> Self {
+        let numbered = super::fake::NAMES.iter().zip(1..);
+        let handle = |number| drm::control::from_u32(number).expect("no number is zero");
+        Self {
+            object,
+            names: numbered
+                .map(|(name, number)| ((*name).to_owned(), handle(number)))
+                .collect(),
+        }
+    }
+
     /// The object.
     pub fn object(&self) -> T {
         self.object
     }
 
     /// Adds a property to a request; says whether the object has it.
-    pub fn set(&self, request: &mut AtomicModeReq, name: &str, value: u64) -> bool {
+    pub fn set(&self, request: &mut Request, name: &str, value: u64) -> bool {
         let known = self.names.iter().find(|(known, _)| known == name);
         if let Some((_, handle)) = known {
-            request.add_raw_property(self.object.into(), *handle, value);
+            let object: drm::control::RawResourceHandle = self.object.into();
+            request.set(object.get(), (*handle).into(), value);
         }
         known.is_some()
     }

@@ -48,10 +48,17 @@ impl Framebuffers {
     pub fn sweep(&mut self, device: &Device) {
         self.known.retain(|(place, made)| {
             if place.is_gone() {
-                let _ = device.destroy_framebuffer(made.framebuffer);
+                device.remove_framebuffer(made.framebuffer);
             }
             !place.is_gone()
         });
+    }
+
+    /// Gives all back: the kernel takes them away from whatever still shows them.
+    pub fn clear(&mut self, device: &Device) {
+        for (_, made) in self.known.drain(..) {
+            device.remove_framebuffer(made.framebuffer);
+        }
     }
 }
 

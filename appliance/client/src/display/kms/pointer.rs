@@ -2,13 +2,22 @@
 
 use drm::Device as _;
 use drm::buffer::DrmFourcc;
-use drm::control::atomic::AtomicModeReq;
 use drm::control::{PlaneType, crtc};
 
 use super::buffer::Buffer;
 use super::device::Device;
 use super::planes::{self, VideoPlane};
+use super::request::Request;
 use crate::cursor::CursorImage;
+
+/// What the plane shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Look {
+    /// The place of the hotspot; nothing where there is no pointer.
+    at: Option<(i32, i32)>,
+    /// Counts the images.
+    image: u64,
+}
 
 /// The plane of the pointer.
 pub struct CursorPlane {
@@ -16,35 +25,38 @@ pub struct CursorPlane {
     pub plane: VideoPlane,
     buffer: Buffer,
     side: (u32, u32),
-    /// The image in the buffer, and whether it is shown.
+    /// The image in the buffer.
     image: Option<CursorImage>,
-    at: (i32, i32),
-    shown: bool,
-    /// The plane is to show something else than it does.
-    pub changed: bool,
+    wanted: Look,
+    /// What the kernel was told last.
+    told: Look,
 }
 
 impl CursorPlane {
     /// The cursor plane of a CRTC, if it has one.
     pub fn open(device: &Device, crtc: crtc::Handle) -> Option<Self> {
         let plane = device.plane(crtc, PlaneType::Cursor).ok().flatten()?;
-        let side = |capability| device.get_driver_capability(capability).ok();
+        let plane = planes::of(device, plane).ok()?;
+        let side = |capability| {
+            let told = device.get_driver_capability(capability).ok();
+            told.unwrap_or(64).clamp(16, 512) as u32
+        };
         let (w, h) = (
-            side(drm::DriverCapability::CursorWidth)
-                .unwrap_or(64)
-                .clamp(16, 512) as u32,
-            side(drm::DriverCapability::CursorHeight)
-                .unwrap_or(64)
-                .clamp(16, 512) as u32,
+            side(drm::DriverCapability::CursorWidth),
+            side(drm::DriverCapability::CursorHeight),
         );
-        Some(Self {
-            plane: planes::of(device, plane).ok()?,
-            buffer: Buffer::new(device, (w, h), DrmFourcc::Argb8888).ok()?,
-            side: (w, h),
+        Self::of(device, plane, (w, h)).ok()
+    }
+
+    /// A plane whose images have a size.
+    pub fn of(device: &Device, plane: VideoPlane, side: (u32, u32)) -> anyhow::Result<Self> {
+        Ok(Self {
+            plane,
+            buffer: Buffer::new(device, side, DrmFourcc::Argb8888)?,
+            side,
             image: None,
-            at: (0, 0),
-            shown: false,
-            changed: false,
+            wanted: Look::default(),
+            told: Look::default(),
         })
     }
 
@@ -55,9 +67,7 @@ impl CursorPlane {
         image: Option<&CursorImage>,
         at: (i32, i32),
     ) -> anyhow::Result<()> {
-        let shown = image.is_some();
-        self.changed |= self.shown != shown || shown && self.at != at;
-        (self.shown, self.at) = (shown, at);
+        self.wanted.at = image.map(|_| at);
         let Some(image) = image.filter(|image| self.image.as_ref() != Some(image)) else {
             return Ok(());
         };
@@ -74,20 +84,37 @@ impl CursorPlane {
             }
         })?;
         self.image = Some(image.clone());
-        self.changed = true;
+        self.wanted.image += 1;
         Ok(())
     }
 
+    /// Whether the plane is to show something else than the kernel was told.
+    pub fn is_changed(&self) -> bool {
+        let is_seen = self.wanted.at.is_some() || self.told.at.is_some();
+        is_seen && self.wanted != self.told
+    }
+
+    /// The kernel has taken what was added.
+    pub fn is_told(&mut self) {
+        self.told = self.wanted;
+    }
+
+    /// The screen is dark, and the plane off.
+    pub fn is_off(&mut self) {
+        self.told = Look::default();
+    }
+
     /// Adds it to a request.
-    pub fn add_to(&mut self, request: &mut AtomicModeReq, crtc: crtc::Handle) {
-        self.changed = false;
-        let Some(image) = self.image.as_ref().filter(|_| self.shown) else {
-            self.plane.properties.set(request, "FB_ID", 0);
-            self.plane.properties.set(request, "CRTC_ID", 0);
-            return;
+    pub fn add_to(&self, request: &mut Request, crtc: crtc::Handle) {
+        let shown = self.image.as_ref().zip(self.wanted.at);
+        let Some((image, at)) = shown else {
+            return self.add_off(request);
         };
         let (w, h) = self.side;
-        let (x, y) = (self.at.0 - image.hotspot.0, self.at.1 - image.hotspot.1);
+        let (x, y) = (
+            at.0.saturating_sub(image.hotspot.0),
+            at.1.saturating_sub(image.hotspot.1),
+        );
         let signed = |value: i32| i64::from(value) as u64;
         let fields = [
             ("FB_ID", u64::from(u32::from(self.buffer.framebuffer()))),
@@ -108,7 +135,13 @@ impl CursorPlane {
         }
     }
 
-    /// Gives the buffer back.
+    /// Adds that it shows nothing.
+    pub fn add_off(&self, request: &mut Request) {
+        self.plane.properties.set(request, "FB_ID", 0);
+        self.plane.properties.set(request, "CRTC_ID", 0);
+    }
+
+    /// Gives the buffer back, with which the plane is off.
     pub fn close(self, device: &Device) {
         self.buffer.destroy(device);
     }

@@ -1,11 +1,20 @@
 //! One screen: a connector, the CRTC that drives it, its planes and its buffers.
+//!
+//! ```text
+//!   Dark ── picture ──► Flipping ── event ──► Free ── the pointer alone ──► Moving
+//!    ▲                      ▲                 │  ▲ ◄──────── event ────────────┘
+//!    └────── darkened ──────┼─────────────────┤
+//!                           └──── picture ────┘
+//! ```
+//!
+//! The kernel takes one commit at a time. Each asks for an event, so that none is ever in the way of
+//! another.
+
+mod power;
 
 use anyhow::Context;
 use drm::buffer::DrmFourcc;
-use drm::control::atomic::AtomicModeReq;
-use drm::control::{
-    AtomicCommitFlags, Device as _, Mode, ModeTypeFlags, PlaneType, connector, crtc, property,
-};
+use drm::control::{AtomicCommitFlags, Mode, ModeTypeFlags, PlaneType, connector, crtc};
 use heliostat_va::decoder::Frame;
 use heliostat_wire::id::{OutputId, VideoId};
 use heliostat_wire::output::{Output, Size};
@@ -16,6 +25,7 @@ use super::device::{Device, Properties};
 use super::framebuffers::Scanned;
 use super::planes::{self, VideoPlane};
 use super::pointer::CursorPlane;
+use super::request::Request;
 use crate::cursor::CursorImage;
 use crate::display::{Caption, OnPlane, Paint};
 use crate::geometry::{Damage, Rect};
@@ -29,6 +39,8 @@ enum State {
     Free,
     /// A picture waits for its turn.
     Flipping(Caption),
+    /// The pointer waits for its turn; what is shown else stays.
+    Moving,
 }
 
 /// A surface on a plane. It is held until the flip that takes it away is done: until then it is
@@ -43,8 +55,8 @@ pub struct Held {
     pub fit: Fit,
     /// Its framebuffer.
     pub scanned: Scanned,
-    /// What is held.
-    pub _frame: Frame,
+    /// What is held; nothing of what nobody decodes into.
+    pub _frame: Option<Frame>,
 }
 
 /// A layout with the framebuffers that it is of.
@@ -58,6 +70,16 @@ pub struct Resolved {
     pub heights: Vec<(PlaneId, u64)>,
 }
 
+/// What a screen is made of.
+pub struct Objects {
+    /// Where it is plugged in.
+    pub connector: Properties<connector::Handle>,
+    /// What drives it.
+    pub crtc: Properties<crtc::Handle>,
+    /// What is drawn.
+    pub primary: VideoPlane,
+}
+
 /// A lit screen.
 pub struct Screen {
     output: Output,
@@ -66,7 +88,7 @@ pub struct Screen {
     primary: VideoPlane,
     cursor: Option<CursorPlane>,
     mode: Mode,
-    mode_blob: property::RawValue,
+    mode_blob: u64,
     buffers: [Buffer; 2],
     /// The buffer that is shown or about to be.
     front: usize,
@@ -76,7 +98,11 @@ pub struct Screen {
     showing: Vec<Held>,
     /// What they will show after the flip.
     coming: Vec<Held>,
+    /// The last picture was taken, so that the next one's damage is all that differs from it.
+    is_followed: bool,
     state: State,
+    /// Used again and again.
+    request: Request,
 }
 
 impl Screen {
@@ -92,13 +118,6 @@ impl Screen {
         let primary = device
             .plane(crtc, PlaneType::Primary)?
             .context("it has no primary plane")?;
-        let blob = device
-            .create_property_blob(&mode)
-            .context("describe the mode")?;
-        let buffers = [
-            Buffer::new(device, (w, h), DrmFourcc::Xrgb8888)?,
-            Buffer::new(device, (w, h), DrmFourcc::Xrgb8888)?,
-        ];
         let (make, model) = super::edid::names(device, info.handle());
         let physical = info.size().unwrap_or((0, 0));
         let output = Output {
@@ -117,45 +136,60 @@ impl Screen {
             x: 0,
             y: 0,
         };
-        Ok(Self {
-            output,
+        let objects = Objects {
             connector: Properties::of(device, info.handle())?,
             crtc: Properties::of(device, crtc)?,
             primary: planes::of(device, primary)?,
-            cursor: CursorPlane::open(device, crtc),
+        };
+        let mut screen = Self::of(device, output, objects, mode)?;
+        screen.cursor = CursorPlane::open(device, crtc);
+        Ok(screen)
+    }
+
+    /// A screen of these objects, in a mode.
+    pub fn of(
+        device: &Device,
+        output: Output,
+        objects: Objects,
+        mode: Mode,
+    ) -> anyhow::Result<Self> {
+        let Size { w, h } = output.size;
+        let buffer = || Buffer::new(device, (w, h), DrmFourcc::Xrgb8888);
+        let first = buffer()?;
+        let second = match buffer() {
+            Ok(second) => second,
+            Err(error) => {
+                first.destroy(device);
+                return Err(error);
+            }
+        };
+        let buffers = [first, second];
+        let mode_blob = match device.make_blob(&mode) {
+            Ok(blob) => blob,
+            Err(error) => {
+                buffers
+                    .into_iter()
+                    .for_each(|buffer| buffer.destroy(device));
+                return Err(error).context("describe the mode");
+            }
+        };
+        Ok(Self {
+            output,
+            connector: objects.connector,
+            crtc: objects.crtc,
+            primary: objects.primary,
+            cursor: None,
             mode,
-            mode_blob: blob.into(),
+            mode_blob,
             buffers,
             front: 0,
             ground: Ground::Drawn,
             showing: Vec::new(),
             coming: Vec::new(),
+            is_followed: false,
             state: State::Dark,
+            request: Request::default(),
         })
-    }
-
-    /// Gives everything back.
-    pub fn close(self, device: &Device, overlays: &[VideoPlane]) {
-        let held: Vec<&VideoPlane> = overlays
-            .iter()
-            .filter(|plane| self.has_plane(plane.caps.id))
-            .collect();
-        if !held.is_empty() {
-            // Another screen may want them, and nothing of a picture is to stay on them.
-            let mut request = AtomicModeReq::new();
-            for plane in held {
-                plane.properties.set(&mut request, "FB_ID", 0);
-                plane.properties.set(&mut request, "CRTC_ID", 0);
-            }
-            let _ = device.atomic_commit(AtomicCommitFlags::ALLOW_MODESET, request);
-        }
-        self.buffers
-            .into_iter()
-            .for_each(|buffer| buffer.destroy(device));
-        if let Some(cursor) = self.cursor {
-            cursor.close(device);
-        }
-        let _ = device.destroy_property_blob(self.mode_blob);
     }
 
     /// The wire's id.
@@ -195,6 +229,11 @@ impl Screen {
 
     /// Whether a picture may be drawn.
     pub fn is_free(&self) -> bool {
+        matches!(self.state, State::Dark | State::Free)
+    }
+
+    /// Whether no picture waits for its turn.
+    pub fn is_settled(&self) -> bool {
         !matches!(self.state, State::Flipping(_))
     }
 
@@ -228,7 +267,7 @@ impl Screen {
     pub fn on_planes(&self) -> Vec<OnPlane> {
         let held = match self.state {
             State::Flipping(_) => &self.coming,
-            State::Dark | State::Free => &self.showing,
+            State::Dark | State::Free | State::Moving => &self.showing,
         };
         let told = |held: &Held| OnPlane {
             plane: held.plane,
@@ -246,7 +285,8 @@ impl Screen {
         overlays: &[VideoPlane],
         resolved: &Resolved,
     ) -> anyhow::Result<bool> {
-        let mut request = AtomicModeReq::new();
+        let mut request = std::mem::take(&mut self.request);
+        request.clear();
         let mut flags = AtomicCommitFlags::TEST_ONLY;
         if !self.is_lit() {
             flags |= AtomicCommitFlags::ALLOW_MODESET;
@@ -254,21 +294,30 @@ impl Screen {
         }
         self.show(device, &mut request, self.front, resolved.ground)?;
         self.show_films(&mut request, overlays, resolved);
-        Ok(device.atomic_commit(flags, request).is_ok())
+        let answer = device.commit(flags, &mut request);
+        self.request = request;
+        Ok(answer.is_ok())
     }
 
-    /// The picture that waited is shown now, and what it took the place of is let go.
+    /// What was committed is shown now; where that was a picture, what it took the place of is let go.
     pub fn flipped(&mut self) -> Option<Caption> {
-        if matches!(self.state, State::Flipping(_)) {
-            self.showing = std::mem::take(&mut self.coming);
+        match self.state {
+            // Of the commit before the screen went dark.
+            State::Dark => return None,
+            State::Free | State::Moving => {}
+            State::Flipping(_) => {
+                std::mem::swap(&mut self.showing, &mut self.coming);
+                self.coming.clear();
+            }
         }
         match std::mem::replace(&mut self.state, State::Free) {
             State::Flipping(caption) => Some(caption),
-            State::Dark | State::Free => None,
+            State::Dark | State::Free | State::Moving => None,
         }
     }
 
     /// Draws into the buffer that is not shown, and flips to it and to what planes show from now on.
+    /// After an error what was to be shown is the caller's to show again.
     pub fn present(
         &mut self,
         device: &Device,
@@ -280,55 +329,53 @@ impl Screen {
         self.buffers
             .iter_mut()
             .for_each(|buffer| buffer.add_stale(damage));
+        let is_followed = std::mem::take(&mut self.is_followed);
         // What is drawn is not seen behind a video; it is drawn when the video has gone.
         let draws = resolved.ground != Ground::Video && !self.buffers[self.front].is_current();
         let next = if draws { 1 - self.front } else { self.front };
         if draws {
             self.buffers[next].repaint(device, paint)?;
         }
-        let mut request = AtomicModeReq::new();
-        let mut flags = AtomicCommitFlags::PAGE_FLIP_EVENT | AtomicCommitFlags::NONBLOCK;
-        if matches!(self.state, State::Dark) {
-            flags = AtomicCommitFlags::PAGE_FLIP_EVENT | AtomicCommitFlags::ALLOW_MODESET;
+        let mut request = std::mem::take(&mut self.request);
+        request.clear();
+        let is_lit = self.is_lit();
+        let mut flags = AtomicCommitFlags::PAGE_FLIP_EVENT;
+        if is_lit {
+            flags |= AtomicCommitFlags::NONBLOCK;
+        } else {
+            flags |= AtomicCommitFlags::ALLOW_MODESET;
             self.light(&mut request);
         }
-        if draws || resolved.ground != self.ground || matches!(self.state, State::Dark) {
+        let is_same_ground = resolved.ground == self.ground;
+        if draws || !is_same_ground || !is_lit {
             self.show(device, &mut request, next, resolved.ground)?;
         }
         self.show_films(&mut request, overlays, &resolved);
         if let Some(cursor) = &mut self.cursor {
             cursor.add_to(&mut request, self.crtc.object());
         }
-        let blob = draws.then(|| self.add_damage_clips(device, &mut request, damage));
-        let mut result = device.atomic_commit(flags, request.clone());
-        let is_busy = |error: &std::io::Error| error.raw_os_error() == Some(nix::libc::EBUSY);
-        if result.as_ref().is_err_and(is_busy) {
-            // The pointer's last move is under way until the next retrace, and has no event. To lose
-            // this picture would be worse than to wait for that.
-            let waiting = flags.difference(AtomicCommitFlags::NONBLOCK);
-            result = device.atomic_commit(waiting, request);
-        }
-        if let Some(blob) = blob.flatten() {
-            let _ = device.destroy_property_blob(blob);
+        // Of what differs else, as after a failure, the driver has not heard.
+        let is_clipped = draws && is_same_ground && is_lit && is_followed;
+        let clips = is_clipped.then(|| self.add_damage_clips(device, &mut request, damage));
+        let result = device.commit(flags, &mut request);
+        self.request = request;
+        if let Some(blob) = clips.flatten() {
+            device.remove_blob(blob);
         }
         result.context("show a picture")?;
+        if let Some(cursor) = &mut self.cursor {
+            cursor.is_told();
+        }
         (self.front, self.ground, self.coming) = (next, resolved.ground, resolved.uses);
-        self.state = State::Flipping(caption);
+        (self.state, self.is_followed) = (State::Flipping(caption), true);
         Ok(())
-    }
-
-    fn light(&self, request: &mut AtomicModeReq) {
-        let crtc = u64::from(u32::from(self.crtc.object()));
-        self.connector.set(request, "CRTC_ID", crtc);
-        self.crtc.set(request, "MODE_ID", self.mode_blob);
-        self.crtc.set(request, "ACTIVE", 1);
     }
 
     /// Puts a buffer on the primary plane, unless a video is there.
     fn show(
         &mut self,
         device: &Device,
-        request: &mut AtomicModeReq,
+        request: &mut Request,
         buffer: usize,
         ground: Ground,
     ) -> anyhow::Result<()> {
@@ -350,62 +397,38 @@ impl Screen {
     }
 
     /// Puts videos on planes, takes all others away from planes, and puts planes where they stand.
-    fn show_films(
-        &self,
-        request: &mut AtomicModeReq,
-        overlays: &[VideoPlane],
-        resolved: &Resolved,
-    ) {
+    fn show_films(&self, request: &mut Request, overlays: &[VideoPlane], resolved: &Resolved) {
         let crtc = self.crtc.object();
         let ours = || overlays.iter().chain([&self.primary]).chain(self.cursor());
         let find = |id: PlaneId| ours().find(|plane| plane.caps.id == id);
-        let on: Vec<On> = resolved
-            .uses
-            .iter()
-            .map(|held| On {
-                plane: held.plane,
-                framebuffer: held.scanned.framebuffer.into(),
-                fit: held.fit,
-                colours: find(held.plane).and_then(|plane| plane.colours),
-            })
-            .collect();
+        let on = resolved.uses.iter().map(|held| On {
+            plane: held.plane,
+            framebuffer: held.scanned.framebuffer.into(),
+            fit: held.fit,
+            colours: find(held.plane).and_then(|plane| plane.colours),
+        });
         let is_left = |plane: &&VideoPlane| {
             self.has_plane(plane.caps.id) || !self.is_lit() && plane.left_on == Some(crtc)
         };
-        let before: Vec<PlaneId> = overlays
-            .iter()
-            .filter(is_left)
-            .map(|plane| plane.caps.id)
-            .collect();
-        for set in commit::films(crtc.into(), &on, &before, &resolved.heights) {
+        let before = overlays.iter().filter(is_left).map(|plane| plane.caps.id);
+        commit::films(crtc.into(), on, before, &resolved.heights, &mut |set| {
             if let Some(plane) = find(set.plane) {
                 plane.properties.set(request, set.name, set.value);
             }
-        }
+        });
     }
 
     /// Tells drivers that copy what they show which part of it changed.
     fn add_damage_clips(
         &self,
         device: &Device,
-        request: &mut AtomicModeReq,
+        request: &mut Request,
         damage: &Damage,
     ) -> Option<u64> {
-        let clips: Vec<[i32; 4]> = damage
-            .rects()
-            .iter()
-            .map(|r| [r.x, r.y, r.right(), r.bottom()])
-            .collect();
         // A blob has the size of its type; a list of clips is as many calls of a fixed size.
-        let bounds = clips.iter().copied().reduce(|a, b| {
-            [
-                a[0].min(b[0]),
-                a[1].min(b[1]),
-                a[2].max(b[2]),
-                a[3].max(b[3]),
-            ]
-        })?;
-        let blob = device.create_property_blob(&bounds).ok()?.into();
+        let bounds = damage.rects().iter().copied().reduce(Rect::union)?;
+        let bounds = [bounds.x, bounds.y, bounds.right(), bounds.bottom()];
+        let blob = device.make_blob(&bounds).ok()?;
         self.primary
             .properties
             .set(request, "FB_DAMAGE_CLIPS", blob)
@@ -420,27 +443,36 @@ impl Screen {
         image: Option<&CursorImage>,
         at: (i32, i32),
     ) -> anyhow::Result<()> {
+        let (crtc, is_free) = (self.crtc.object(), matches!(self.state, State::Free));
         let Some(cursor) = &mut self.cursor else {
             return Ok(());
         };
-        cursor.update(device, image, at)?;
-        if !cursor.changed || !matches!(self.state, State::Free) {
-            return Ok(());
+        let updated = cursor.update(device, image, at);
+        let mut moved = Ok(());
+        if updated.is_ok() && cursor.is_changed() && is_free {
+            let request = &mut self.request;
+            request.clear();
+            // An event is a CRTC's, and a plane that shows nothing brings none along.
+            self.crtc.set(request, "ACTIVE", 1);
+            cursor.add_to(request, crtc);
+            let flags = AtomicCommitFlags::NONBLOCK | AtomicCommitFlags::PAGE_FLIP_EVENT;
+            moved = device.commit(flags, request);
         }
-        let mut request = AtomicModeReq::new();
-        cursor.add_to(&mut request, self.crtc.object());
-        // The event frees the screen again; nothing new is shown by it.
-        let flags = AtomicCommitFlags::NONBLOCK;
-        match device.atomic_commit(flags, request) {
-            Ok(()) => Ok(()),
-            // The commit before is still under way; the next picture or move takes the cursor along.
-            Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => {
-                cursor.changed = true;
+        match (updated, moved) {
+            (Ok(()), Ok(())) => {
+                if cursor.is_changed() && is_free {
+                    cursor.is_told();
+                    self.state = State::Moving;
+                }
                 Ok(())
             }
-            Err(error) => {
-                self.cursor = None;
-                Err(error.into())
+            // Somebody else's commit is under way; the next picture or move takes the pointer along.
+            (Ok(()), Err(error)) if error.raw_os_error() == Some(nix::libc::EBUSY) => Ok(()),
+            (updated, moved) => {
+                if let Some(cursor) = self.cursor.take() {
+                    cursor.close(device);
+                }
+                updated.and(moved.context("move the pointer"))
             }
         }
     }
@@ -464,3 +496,7 @@ fn refresh_mhz(mode: &Mode) -> u32 {
         exact as u32
     }
 }
+
+#[cfg(test)]
+#[path = "screen_tests.rs"]
+mod tests;
