@@ -9,6 +9,7 @@
 //! The device decodes slices; headers are read here, and which pictures build on which is kept here.
 //! A surface that somebody still shows, or that later pictures build on, is not decoded into.
 
+mod blank;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
 mod parameters;
@@ -312,8 +313,12 @@ impl Stream {
             }));
         }
         let targets: Vec<&Surface> = pool.iter().map(|output| &output.surface).collect();
+        let context = Context::new(config, (size.w, size.h), &targets)?;
+        // A driver hands memory out again that another person's film was in, and what slices do not
+        // cover stays as it was.
+        blank::clear(&context, path.profile, size, &targets)?;
         Ok(Self {
-            context: Context::new(config, (size.w, size.h), &targets)?,
+            context,
             references: References::default(),
             pool,
             buffers: Vec::new(),

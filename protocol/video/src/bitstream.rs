@@ -45,9 +45,11 @@ const MAX_REFERENCES: u8 = 4;
 const MAX_UNITS: usize = 64;
 /// Bytes of a slice that are looked at.
 const SLICE_START: usize = 16;
+
 /// Looks at an access unit of a video of `size`.
 pub fn inspect(unit: &[u8], size: Size) -> Result<Unit, Refused> {
-    let mut slices = None;
+    // The kind of its slices, and where the last one begins.
+    let mut slices: Option<(Kind, u32)> = None;
     for (count, nal) in units(unit)?.enumerate() {
         if count == MAX_UNITS {
             return Err(Refused::TooMany);
@@ -57,20 +59,25 @@ pub fn inspect(unit: &[u8], size: Size) -> Result<Unit, Refused> {
         };
         match Kind::of(*head)? {
             kind @ (Kind::Slice | Kind::Idr) => {
-                // A codec would decode any number of pictures from one buffer.
-                let is_first = first_block(body)? == 0;
-                if is_first != slices.is_none() || slices.is_some_and(|slices| slices != kind) {
+                // A codec would decode any number of pictures from one buffer, and leave out what
+                // nobody gives it: slices are in order, from the first macroblock on.
+                let begins = first_block(body)?;
+                let follows = match slices {
+                    None => begins == 0,
+                    Some((of, before)) => of == kind && begins > before,
+                };
+                if !follows {
                     return Err(Refused::NotOnePicture);
                 }
-                slices = Some(kind);
+                slices = Some((kind, begins));
             }
             Kind::Sequence => check_sequence(nal, size)?,
             Kind::Supplemental | Kind::Picture | Kind::Delimiter => {}
         }
     }
-    let slices = slices.ok_or(Refused::NotOnePicture)?;
+    let (kind, _) = slices.ok_or(Refused::NotOnePicture)?;
     Ok(Unit {
-        key: slices == Kind::Idr,
+        key: kind == Kind::Idr,
     })
 }
 

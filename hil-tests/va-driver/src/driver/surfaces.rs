@@ -394,9 +394,16 @@ fn surface(
     }
 }
 
+/// What new memory is full of: with hardware it may be what somebody has left there.
+const LEFT_OVER: u8 = 0xa5;
+
 fn allocate(format: Format, size: (u32, u32)) -> Done<Surface> {
     let (planes, bytes) = format.layout(size.0, size.1);
-    match Object::allocate(bytes) {
+    let allocated = Object::allocate(bytes).and_then(|object| {
+        object.map(Access::Write)?.bytes_mut().fill(LEFT_OVER);
+        Ok(object)
+    });
+    match allocated {
         Ok(object) => Ok(surface(format, size, vec![object], planes)),
         Err(error) => refuse(
             status::ALLOCATION_FAILED,

@@ -1,17 +1,18 @@
 //! Access units through the decoder, into memory that is looked at.
 
+use heliostat_va::abi;
 use heliostat_va::decoder::{DecodeError, Decoder, Frame};
 use heliostat_va::encoder::Encoder;
 use heliostat_va::image::Reader;
 use heliostat_va::probe::Probe;
 use heliostat_video::oracle::bt709;
-use heliostat_video::syntax::{SequenceParameters, units};
+use heliostat_video::syntax::{PictureParameters, Profile, SequenceParameters, Slice, units};
 use heliostat_video::{Picture, Quality, Refused, Size};
 
 use crate::alone::{alone, display};
 use crate::encoding::{CONSTANT, settings};
 use crate::scene::{Buffer, NV12, XRGB, pixels};
-use crate::sys::{allocations, bytes};
+use crate::sys::{allocations, bytes, untouched};
 
 /// A film by the software encoder, with the pixels that it was made of.
 pub fn film(size: Size, pictures: u32) -> Vec<(Vec<u32>, Vec<u8>)> {
@@ -204,6 +205,63 @@ fn steady_film_allocates_nothing() {
             assert!(time > 0 || made > 0);
             assert!(time < 3 || made == 0, "picture {time}: {made} allocations");
         }
+    });
+}
+
+#[test]
+fn surface_holds_nothing_of_whoever_had_its_memory_before() {
+    let name = "decoding::surface_holds_nothing_of_whoever_had_its_memory_before";
+    let ran = alone(name, "", || {
+        for (w, h) in [(64, 48), (641, 361)] {
+            let size = Size { w, h };
+            let display = display().unwrap();
+            let fresh = display.create_surface(abi::RT_FORMAT_YUV420, (w, h), NV12);
+            assert!(untouched() > 0, "new memory is taken for old");
+            drop(fresh);
+            let mut decoder = decoder(size);
+            let frame = decoder.decode(&film(size, 1)[0].1).unwrap();
+            assert_eq!(untouched(), 0);
+            drop(frame);
+        }
+    });
+    if let Some(ran) = ran {
+        assert!(!ran.log.contains("refused"), "{}", ran.log);
+    }
+}
+
+#[test]
+fn picture_that_slices_leave_open_is_not_decoded() {
+    let name = "decoding::picture_that_slices_leave_open_is_not_decoded";
+    alone(name, "", || {
+        let size = Size { w: 64, h: 48 };
+        let sequence = SequenceParameters::new(size, Profile::Baseline, 40);
+        let parameters = PictureParameters::default();
+        let key = |slices: &[(u32, u32)]| {
+            let mut unit = Vec::new();
+            sequence.write(&mut unit);
+            parameters.write(&mut unit);
+            for (first_block, blocks) in slices {
+                let slice = Slice {
+                    first_block: *first_block,
+                    ..Slice::of_key()
+                };
+                unit.extend([0, 0, 1]);
+                unit.extend(slice.grey(&sequence, &parameters, *blocks));
+            }
+            unit
+        };
+        let mut decoder = decoder(size);
+        decoder.decode(&key(&[(0, 5), (5, 7)])).unwrap();
+        for slices in [
+            &[(0, 11)][..],
+            &[(0, 5), (6, 6)],
+            &[(3, 9)],
+            &[(0, 3), (6, 6), (3, 3)],
+        ] {
+            let decoded = decoder.decode(&key(slices));
+            assert!(decoded.is_err(), "{slices:?}");
+        }
+        decoder.decode(&key(&[(0, 12)])).unwrap();
     });
 }
 

@@ -9,6 +9,7 @@
 //! out is [`Refused`](crate::Refused).
 
 mod bits;
+mod grey;
 mod picture;
 mod sequence;
 mod slice;
