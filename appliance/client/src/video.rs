@@ -26,7 +26,7 @@ use heliostat_wire::output::Size;
 use heliostat_wire::scene::Rect as WireRect;
 use tracing::warn;
 
-use self::hardware::Device;
+use self::hardware::{Blame, Device, Lent};
 use crate::scene::Layer;
 
 /// How often a frame may decode, or make decoders for, all the pixels that were offered.
@@ -68,7 +68,7 @@ enum VideoDecoder {
     /// The processor.
     Software(heliostat_video::Decoder),
     /// A device, for which a good picture counts after failures.
-    Hardware(Arc<Device>, Box<heliostat_va::decoder::Decoder>),
+    Hardware(Arc<Lent>, Box<heliostat_va::decoder::Decoder>),
 }
 
 impl std::fmt::Debug for VideoDecoder {
@@ -130,7 +130,7 @@ pub struct Videos {
     most_pixels: u32,
     /// Pixels that the frame at hand may still decode, or make decoders for.
     left: usize,
-    device: Option<Arc<Device>>,
+    device: Option<Arc<Lent>>,
     /// Pictures so far.
     pictures: u64,
     /// Pixels copied out of surfaces so far.
@@ -154,9 +154,9 @@ impl Videos {
         }
     }
 
-    /// Videos that begin from now on are decoded by a device, as long as it works.
+    /// An attach begins: its videos are decoded by a device, as long as it works.
     pub fn use_device(&mut self, device: Option<Arc<Device>>) {
-        self.device = device;
+        self.device = device.map(Device::lend);
     }
 
     /// Videos whose decoder has failed since the last call, and that wait for a key.
@@ -192,7 +192,8 @@ impl Videos {
             Err(error) => {
                 // The next pictures could not be had either.
                 let was_waiting = video.is_waiting;
-                if video.fall_back(&error.to_string()).is_err() {
+                let error = heliostat_va::decoder::DecodeError::from(error);
+                if video.fall_back(&error).is_err() {
                     warn!("no decoder can be made; the video stands still");
                 }
                 if video.is_waiting && !was_waiting {
@@ -394,7 +395,7 @@ impl Video {
             if !self.is_begun && !is_key {
                 return Err(DecodeError::NoKey.into());
             }
-            self.fall_back(&error.to_string())?;
+            self.fall_back(&error)?;
             if !is_key {
                 return Ok(Taken::Nothing);
             }
@@ -407,16 +408,13 @@ impl Video {
 
     /// Goes on by the processor, from the next key on. What the hardware has decoded last is shown
     /// until then.
-    fn fall_back(&mut self, why: &str) -> Result<(), VideoError> {
+    fn fall_back(&mut self, why: &heliostat_va::decoder::DecodeError) -> Result<(), VideoError> {
         let VideoDecoder::Hardware(device, _) = &self.decoder else {
             return Ok(());
         };
         let (w, h) = (self.rect.w, self.rect.h);
-        warn!(
-            why,
-            w, h, "hardware has failed; the processor goes on with this video"
-        );
-        device.failed();
+        warn!(w, h, %why, "hardware has failed; the processor goes on with this video");
+        device.failed(Blame::of(why));
         self.decoder = VideoDecoder::Software(heliostat_video::Decoder::new(self.size())?);
         self.is_waiting = true;
         Ok(())

@@ -14,7 +14,7 @@ use crate::planes::{Cover, Fit, Format, NV12, Wanted};
 use crate::video::hardware::Device;
 
 impl Scene {
-    /// Videos that begin from now on are decoded by a device, where there is one.
+    /// An attach begins: its videos are decoded by a device, where there is one.
     pub fn use_device(&mut self, device: Option<Arc<Device>>) {
         self.videos.use_device(device);
     }

@@ -1,25 +1,29 @@
 //! The device that decodes videos: opened once, and given up when it fails again and again.
 //!
 //! ```text
-//!   working ── MOST failures with few good pictures between ──► given up
+//!   an attach:   lent ── MOST failures with few good pictures between ──► by the processor until its end
+//!   the device:  working ── failures of its own in MOST attaches, likewise ──► given up
 //! ```
+//!
+//! What a stream does to a device is no reason to take it from whoever comes next, so that an attach
+//! counts once, and only with what no stream is to blame for.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use heliostat_va::Display;
-use heliostat_va::decoder::Decoder;
+use heliostat_va::decoder::{DecodeError, Decoder};
 use heliostat_va::probe::{NoPath, Probe};
+use heliostat_va::{Display, abi};
 use heliostat_video::Size;
 use tracing::{debug, info, warn};
 
 use crate::scene::Budget;
 
-/// Failures after which a device is not tried again.
+/// Failures after which an attach goes without, and attaches with failures after which all do.
 const MOST: u32 = 4;
-/// Pictures that a device decodes well before earlier failures are forgiven.
+/// Pictures that are decoded well before earlier failures are forgiven.
 const ENOUGH: u32 = 600;
 /// Pictures on two screens of 4K.
 const MOST_PIXELS: u32 = 2 * 3840 * 2160;
@@ -52,9 +56,110 @@ pub enum NoDevice {
 pub struct Device {
     display: Display,
     probe: Probe,
+    trust: Trust,
+}
+
+/// Who is to blame for a picture that was not decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The device, or its driver.
+    Device,
+    /// What it was given.
+    Stream,
+    /// Whoever shows more pictures than there are surfaces.
+    Nobody,
+}
+
+impl Blame {
+    /// As far as an error tells.
+    pub fn of(error: &DecodeError) -> Self {
+        match error {
+            DecodeError::Full(_) => Self::Nobody,
+            DecodeError::Size(_)
+            | DecodeError::NoPath(_)
+            | DecodeError::Refused(_)
+            | DecodeError::NoKey => Self::Stream,
+            DecodeError::Va(heliostat_va::Error::Call { status, .. })
+                if *status == abi::status::DECODING_ERROR =>
+            {
+                Self::Stream
+            }
+            DecodeError::Va(_) => Self::Device,
+        }
+    }
+}
+
+/// Counts failures, and forgives them.
+#[derive(Debug, Default)]
+struct Trust {
     failures: AtomicU32,
     /// Good pictures since the last failure.
     good: AtomicU32,
+}
+
+impl Trust {
+    fn is_kept(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) < MOST
+    }
+
+    /// A good picture. Whether failures before are forgiven with it.
+    fn worked(&self) -> bool {
+        let is_enough = self.good.fetch_add(1, Ordering::Relaxed) == ENOUGH && self.is_kept();
+        if is_enough {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+        is_enough
+    }
+
+    /// A failure. Whether it was the last one.
+    fn failed(&self) -> bool {
+        self.good.store(0, Ordering::Relaxed);
+        self.failures.fetch_add(1, Ordering::Relaxed) + 1 == MOST
+    }
+}
+
+/// A device for the videos of one attach.
+#[derive(Debug)]
+pub struct Lent {
+    device: Arc<Device>,
+    trust: Trust,
+    /// This attach has counted against the device.
+    has_told: AtomicBool,
+}
+
+impl Lent {
+    /// A decoder of one video, unless device or attach has failed too often, or the device does not
+    /// decode such ones.
+    pub fn decoder(&self, size: Size) -> Option<Decoder> {
+        let is_trusted = self.trust.is_kept() && self.device.is_trusted();
+        is_trusted.then(|| self.device.decoder(size)).flatten()
+    }
+
+    /// It has decoded a picture.
+    pub fn worked(&self) {
+        if self.trust.worked() {
+            self.has_told.store(false, Ordering::Relaxed);
+        }
+        self.device.trust.worked();
+    }
+
+    /// It has not.
+    pub fn failed(&self, blame: Blame) {
+        if blame == Blame::Nobody {
+            return;
+        }
+        if self.trust.failed() {
+            warn!("hardware has failed {MOST} times; the processor decodes until the person goes");
+        }
+        if blame == Blame::Device
+            && !self.has_told.swap(true, Ordering::Relaxed)
+            && self.device.trust.failed()
+        {
+            warn!(
+                "hardware has failed {MOST} people; the processor decodes all videos from now on"
+            );
+        }
+    }
 }
 
 impl std::fmt::Debug for Device {
@@ -84,8 +189,7 @@ impl Device {
         Ok(Self {
             display,
             probe,
-            failures: AtomicU32::new(0),
-            good: AtomicU32::new(0),
+            trust: Trust::default(),
         })
     }
 
@@ -119,11 +223,17 @@ impl Device {
         &self.probe
     }
 
-    /// A decoder of one video, unless the device has failed too often, or does not decode such ones.
+    /// Lends it to an attach.
+    pub fn lend(self: Arc<Self>) -> Arc<Lent> {
+        Arc::new(Lent {
+            device: self,
+            trust: Trust::default(),
+            has_told: AtomicBool::new(false),
+        })
+    }
+
+    /// A decoder of one video, unless the device does not decode such ones.
     pub fn decoder(&self, size: Size) -> Option<Decoder> {
-        if !self.is_trusted() {
-            return None;
-        }
         let decoder = Decoder::new(&self.display, &self.probe, size);
         decoder
             .inspect_err(|error| debug!(%error, ?size, "the processor decodes this video"))
@@ -132,22 +242,7 @@ impl Device {
 
     /// Whether it is still used.
     pub fn is_trusted(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) < MOST
-    }
-
-    /// It has decoded a picture.
-    pub fn worked(&self) {
-        if self.good.fetch_add(1, Ordering::Relaxed) == ENOUGH && self.is_trusted() {
-            self.failures.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// It has failed.
-    pub fn failed(&self) {
-        self.good.store(0, Ordering::Relaxed);
-        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == MOST {
-            warn!("hardware has failed {MOST} times; the processor decodes all videos from now on");
-        }
+        self.trust.is_kept()
     }
 
     /// What the terminal offers with this device.
@@ -193,4 +288,40 @@ pub fn node_of(card: &Path) -> Option<PathBuf> {
         .collect();
     names.sort();
     Some(Path::new("/dev/dri").join(names.first()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use heliostat_video::Refused;
+
+    use super::*;
+
+    #[test]
+    fn only_what_no_stream_can_do_is_the_devices_fault() {
+        let failed = |status| {
+            let call = "vaSyncSurface";
+            DecodeError::Va(heliostat_va::Error::Call { call, status })
+        };
+        let of = |error| Blame::of(&error);
+        assert_eq!(of(DecodeError::Full(8)), Blame::Nobody);
+        assert_eq!(of(DecodeError::NoKey), Blame::Stream);
+        assert_eq!(of(Refused::Malformed.into()), Blame::Stream);
+        assert_eq!(of(failed(abi::status::DECODING_ERROR)), Blame::Stream);
+        assert_eq!(of(failed(abi::status::OPERATION_FAILED)), Blame::Device);
+    }
+
+    #[test]
+    fn failures_are_forgiven_after_enough_good_pictures_and_not_when_it_is_over() {
+        let trust = Trust::default();
+        for _ in 1..MOST {
+            assert!(!trust.failed());
+        }
+        assert!(trust.is_kept());
+        let forgiven = (0..=ENOUGH).filter(|_| trust.worked()).count();
+        assert_eq!(forgiven, 1);
+        let last = (0..MOST).map(|_| trust.failed()).last();
+        assert!(last == Some(true) && !trust.is_kept());
+        assert_eq!((0..=ENOUGH).filter(|_| trust.worked()).count(), 0);
+        assert!(!trust.is_kept());
+    }
 }
