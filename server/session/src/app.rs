@@ -85,6 +85,9 @@ pub enum Event {
 pub struct App {
     pub(crate) handle: DisplayHandle,
     pub(crate) event_loop: LoopHandle<'static, Self>,
+    /// Commits that wait until their buffers are drawn.
+    #[cfg(feature = "gpu")]
+    pub(crate) fences: crate::protocols::Fences,
     pub(crate) config: Config,
     pub(crate) protocols: Protocols,
     pub(crate) seat_state: SeatState<Self>,
@@ -299,6 +302,8 @@ impl App {
             cursors: Cursors::new(&config),
             input: InputState::new(&config),
             event_loop,
+            #[cfg(feature = "gpu")]
+            fences: crate::protocols::Fences::default(),
             handle,
             config,
             protocols,

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! What is in [`buffers`] is judged before anything reads it; [`device`] chooses and says why;
-//! [`health`] decides when a device that has failed is asked again.
+//! [`health`] decides when a device that has failed is asked again; [`timelines`] has points of clients'
+//! and devices' that say when a buffer is drawn, and when it is free again.
 //! Without the feature `gpu` all of it is `without.rs`, in which there is never a buffer nor a device.
 
 #[cfg(feature = "gpu")]
@@ -18,6 +19,8 @@ mod check;
 mod device;
 #[cfg(feature = "gpu")]
 mod health;
+#[cfg(feature = "gpu")]
+mod timelines;
 #[cfg(not(feature = "gpu"))]
 mod without;
 
@@ -30,9 +33,10 @@ pub use self::{
     buffers::{Buffers, Loan, Memory, Refused},
     check::check,
     device::{Device, Gpu},
+    timelines::{NoTimelines, Point, Queued, Release, Timeline, Timelines},
 };
 #[cfg(not(feature = "gpu"))]
-pub use without::{Buffers, Gpu, Loan, check};
+pub use without::{Buffers, Gpu, Loan, Release, check};
 
 /// Which device a session is to use: `auto`, `off`, `read`, or the path of a render node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

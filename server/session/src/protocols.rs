@@ -5,6 +5,8 @@ mod constraints;
 mod decoration;
 #[cfg(feature = "gpu")]
 mod dmabuf;
+#[cfg(feature = "gpu")]
+mod fences;
 mod foreign_toplevel;
 mod idle;
 mod layer_shell;
@@ -15,6 +17,8 @@ mod seat;
 mod selection;
 mod session_lock;
 mod small;
+#[cfg(feature = "gpu")]
+mod syncobj;
 mod xdg_shell;
 
 use smithay::reexports::wayland_server::DisplayHandle;
@@ -41,6 +45,8 @@ use smithay::wayland::viewporter::ViewporterState;
 use smithay::wayland::xdg_activation::XdgActivationState;
 use smithay::wayland::xwayland_shell::XWaylandShellState;
 
+#[cfg(feature = "gpu")]
+pub(crate) use fences::Fences;
 pub use foreign_toplevel::Lists;
 pub use selection::Offered;
 pub use session_lock::Lock;
@@ -66,7 +72,7 @@ pub struct Protocols {
     #[cfg(feature = "gpu")]
     planes: planes::Planes,
     #[cfg(feature = "gpu")]
-    pub(crate) fences: dmabuf::Fences,
+    pub(crate) syncobj: syncobj::Syncobj,
     /// Those that need no looking after.
     _others: Others,
 }
@@ -107,7 +113,7 @@ impl Protocols {
             #[cfg(feature = "gpu")]
             planes: planes::Planes::default(),
             #[cfg(feature = "gpu")]
-            fences: dmabuf::Fences::default(),
+            syncobj: syncobj::Syncobj::announce(handle, gpu),
             xdg_shell: XdgShellState::new::<App>(handle),
             layer_shell: WlrLayerShellState::new::<App>(handle),
             data_device: DataDeviceState::new::<App>(handle),

@@ -27,7 +27,7 @@ use tracing::warn;
 
 use crate::content::{Content, Hint};
 use crate::direct::Direct;
-use crate::gpu::Buffers;
+use crate::gpu::{Buffers, Release};
 use crate::sys;
 use crate::x11;
 
@@ -195,6 +195,7 @@ impl Surfaces {
             ..Changes::default()
         };
         let damage = std::mem::take(&mut attributes.damage);
+        let release = Release::of_commit(states);
         match attributes.buffer.take() {
             Some(BufferAssignment::Removed) => changes.layout = self.remove(surface),
             Some(BufferAssignment::NewBuffer(buffer)) => {
@@ -203,7 +204,7 @@ impl Surfaces {
                     scale: attributes.buffer_scale,
                     plain: is_plain(states, attributes) && shrunk == 1.0,
                 };
-                match self.take(surface, &buffer, attached) {
+                match self.take(surface, (&buffer, release), attached) {
                     Ok(reshaped) => {
                         changes.pixels = true;
                         changes.layout |= reshaped;
@@ -226,10 +227,10 @@ impl Surfaces {
     fn take(
         &mut self,
         surface: &WlSurface,
-        buffer: &WlBuffer,
+        (buffer, release): (&WlBuffer, Option<Release>),
         attached: Attached,
     ) -> Result<bool, Refused> {
-        if let Some(loan) = self.buffers.lend(buffer) {
+        if let Some(loan) = self.buffers.lend(buffer, release) {
             return self.take_loan(surface, loan, &attached, Instant::now());
         }
         let read = self.read(surface, buffer, attached);

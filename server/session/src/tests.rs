@@ -2,6 +2,8 @@
 
 mod answers;
 mod client;
+#[cfg(feature = "gpu")]
+mod explicit;
 mod films;
 mod fixture;
 mod flat;

@@ -27,6 +27,7 @@ use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use tracing::warn;
 
+use super::timelines::Release;
 use crate::sys::Mapping;
 
 /// DMA-BUFs that a client may have: each costs this process one or two descriptors.
@@ -223,8 +224,9 @@ impl Buffers {
         }
     }
 
-    /// A buffer that was committed, if it is one of these.
-    pub fn lend(&mut self, buffer: &WlBuffer) -> Option<Loan> {
+    /// A buffer that was committed, if it is one of these. When nobody needs it for this commit any
+    /// more, that is what `release` tells.
+    pub fn lend(&mut self, buffer: &WlBuffer, release: Option<Release>) -> Option<Loan> {
         let entry = self.known.get_mut(&buffer.id())?;
         if let Some(lent) = entry.lent.upgrade() {
             return Some(Loan(lent));
@@ -238,7 +240,10 @@ impl Buffers {
             known,
         });
         entry.lent = Rc::downgrade(&lent);
-        Some(Loan(lent))
+        Some(Loan {
+            lent,
+            _release: release,
+        })
     }
 
     /// Buffers that are gone since this was asked last.
@@ -263,7 +268,10 @@ impl Buffers {
 
 /// A buffer that is not given back while there is one of these.
 #[derive(Debug, Clone)]
-pub struct Loan(Rc<Lent>);
+pub struct Loan {
+    lent: Rc<Lent>,
+    _release: Option<Release>,
+}
 
 #[derive(Debug)]
 struct Lent {
@@ -280,30 +288,30 @@ impl Drop for Lent {
 impl Loan {
     /// Its sides in pixels.
     pub fn sides(&self) -> (i32, i32) {
-        let size = self.0.known.memory.dmabuf.size();
+        let size = self.lent.known.memory.dmabuf.size();
         (size.w, size.h)
     }
 
     /// Whether its alpha counts.
     pub fn alpha(&self) -> bool {
         // `AR24` and `AB24`.
-        self.0.known.memory.format.drm.to_le_bytes()[0] == b'A'
+        self.lent.known.memory.format.drm.to_le_bytes()[0] == b'A'
     }
 
     /// Whether it is a picture of luma and chroma, as films are.
     pub fn is_nv12(&self) -> bool {
-        self.0.known.memory.format.is_nv12
+        self.lent.known.memory.format.is_nv12
     }
 
     /// What the encoder is given.
     pub fn memory(&self) -> Arc<Memory> {
-        Arc::clone(&self.0.known.memory)
+        Arc::clone(&self.lent.known.memory)
     }
 
     /// Lets `see` read its pixels (0xAARRGGBB), row by row from a place on. False where they cannot be
     /// read.
     pub fn read(&self, see: impl FnOnce(&mut dyn FnMut(u32, u32, &mut [u32]) -> bool)) -> bool {
-        let known = &self.0.known;
+        let known = &self.lent.known;
         let Some(maps) = known.maps() else {
             return false;
         };
@@ -445,7 +453,7 @@ fn sync(dmabuf: &Dmabuf, plane: usize, begins: bool) -> bool {
 /// The size of a layer with these pixels.
 impl From<&Loan> for Size {
     fn from(loan: &Loan) -> Self {
-        let size = loan.0.known.memory.size;
+        let size = loan.lent.known.memory.size;
         Self {
             w: size.w,
             h: size.h,

@@ -8,6 +8,7 @@ use heliostat_va::dmabuf::name;
 
 use super::RenderNode;
 use super::device::{Device, NoDevice};
+use super::timelines::{NoTimelines, Timelines};
 
 /// Looks for the device that a session would use. Says what was found and which way films take, and
 /// whether that is the hardware's.
@@ -41,12 +42,21 @@ fn describe(device: &Device) -> String {
     let formats: Vec<_> = formats.map(|format| name(format.drm)).collect();
     let (major, minor) = (device.number >> 8 & 0xfff, device.number & 0xff);
     format!(
-        "render node: {} ({major}:{minor})\n{}encoded without a copy: {} (linear)\n{}",
+        "render node: {} ({major}:{minor})\n{}encoded without a copy: {} (linear)\n{}{}",
         device.node.display(),
         device.probe,
         formats.join(", "),
+        explicit(&device.timelines),
         way(Some(device)),
     )
+}
+
+/// Whether clients may say themselves when their buffers are drawn.
+fn explicit(timelines: &Result<Timelines, NoTimelines>) -> String {
+    match timelines {
+        Ok(_) => "explicit synchronisation: offered to clients (linux-drm-syncobj-v1)\n".to_owned(),
+        Err(why) => format!("explicit synchronisation: not offered to clients, for {why}\n"),
+    }
 }
 
 fn way(device: Option<&Device>) -> String {
@@ -89,6 +99,20 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+
+    #[test]
+    fn a_device_without_timelines_says_why() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let plain = Timelines::open(file.path());
+        let said = explicit(&plain);
+        assert!(
+            said.contains("not offered") && said.contains("DRM_CAP"),
+            "{said}"
+        );
+        let missing = explicit(&Timelines::open("/nowhere".as_ref()));
+        assert!(missing.contains("cannot be opened"), "{missing}");
+        assert!(explicit(&Ok(Timelines::pretended())).contains("linux-drm-syncobj-v1"));
+    }
 
     #[test]
     fn whatever_is_missing_is_said_with_what_may_be_done() {

@@ -15,6 +15,7 @@ use tracing::info;
 
 use super::RenderNode;
 use super::health::Health;
+use super::timelines::{NoTimelines, Timelines};
 
 /// Render nodes have these numbers.
 const NODES: std::ops::Range<u32> = 128..192;
@@ -34,6 +35,8 @@ pub struct Device {
     pub probe: Probe,
     /// How it encodes.
     pub path: EncodePath,
+    /// Its timelines, or why clients are offered none.
+    pub timelines: Result<Timelines, NoTimelines>,
 }
 
 /// Why a device is not used.
@@ -97,6 +100,7 @@ impl Device {
                 display,
                 probe,
                 path,
+                timelines: Timelines::open(node),
             }),
             Err(why) => Err(NoDevice::NoPath {
                 node: named(),
@@ -165,6 +169,9 @@ impl Gpu {
             Ok(device) => {
                 let (node, driver) = (device.node.display(), &device.probe.vendor);
                 info!("films are encoded by {node} ({driver}): {}", device.path);
+                if let Err(why) = &device.timelines {
+                    info!("clients synchronise implicitly: {why}");
+                }
                 Self::with(Backend::Device(Box::new(device)))
             }
             Err(why) => {
@@ -210,6 +217,15 @@ impl Gpu {
         let formats = formats.into_iter().filter_map(code);
         let formats = formats.map(|code| allocator::Format { code, modifier });
         Some((number, formats.collect()))
+    }
+
+    /// Timelines by which clients say when buffers are drawn, where the device has them.
+    pub fn timelines(&self) -> Option<Timelines> {
+        #[cfg(test)]
+        if self.offered().is_some() {
+            return Some(Timelines::pretended());
+        }
+        self.device()?.timelines.as_ref().ok().cloned()
     }
 
     /// Whether the device encodes such buffers.

@@ -2,6 +2,7 @@
 //! device.
 
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
+use smithay::wayland::compositor::SurfaceData;
 
 use super::RenderNode;
 
@@ -31,6 +32,17 @@ impl Loan {
     }
 }
 
+/// What a commit has of a buffer: nothing is ever told of its end.
+#[derive(Debug, Clone)]
+pub enum Release {}
+
+impl Release {
+    /// That of the commit which has just been applied to a surface.
+    pub fn of_commit(_states: &SurfaceData) -> Option<Self> {
+        None
+    }
+}
+
 /// All buffers of all clients: none.
 #[derive(Debug, Default)]
 pub struct Buffers;
@@ -40,7 +52,7 @@ impl Buffers {
     pub fn remove(&mut self, _buffer: &WlBuffer) {}
 
     /// A buffer that was committed, if it is one of these.
-    pub fn lend(&mut self, _buffer: &WlBuffer) -> Option<Loan> {
+    pub fn lend(&mut self, _buffer: &WlBuffer, _release: Option<Release>) -> Option<Loan> {
         None
     }
 

@@ -1,34 +1,20 @@
 //! zwp_linux_dmabuf_v1: clients' buffers of the graphics device, and when they may be read.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::rc::Rc;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smithay::backend::allocator::dmabuf::Dmabuf;
-use smithay::reexports::calloop::generic::Generic;
-use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
-use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::reexports::wayland_server::{Client, DisplayHandle, Resource};
+use smithay::reexports::wayland_server::{DisplayHandle, Resource};
 use smithay::wayland::compositor::{
-    Barrier, BufferAssignment, CompositorHandler, SurfaceAttributes, add_blocker,
-    add_pre_commit_hook, with_states,
+    BufferAssignment, SurfaceAttributes, SurfaceData, add_pre_commit_hook, with_states,
 };
 use smithay::wayland::dmabuf::{
     DmabufFeedbackBuilder, DmabufGlobal, DmabufHandler, DmabufState, ImportNotifier, get_dmabuf,
 };
 use tracing::{info, warn};
 
+use super::fences::unfinished;
+use super::syncobj::{self, Acquire};
 use crate::app::App;
 use crate::gpu::{Gpu, Memory, Refused};
-
-/// Fences that are waited for at once, each by a descriptor. Beyond them, commits do not wait, and may
-/// show what is not finished.
-const MOST_FENCES: usize = 128;
-/// And those of one client, so that no other has to do without.
-const MOST_FENCES_OF_A_CLIENT: usize = 32;
 
 /// Announces the protocol, where clients may have such buffers.
 pub(super) fn announce(handle: &DisplayHandle, gpu: &Gpu) -> DmabufState {
@@ -76,139 +62,38 @@ impl DmabufHandler for App {
 /// A surface's commits wait until what draws into their buffers has ended.
 pub(super) fn await_fences(surface: &WlSurface) {
     add_pre_commit_hook::<App, _>(surface, |app, _, surface| {
-        let dmabuf = with_states(surface, |states| {
-            let mut attributes = states.cached_state.get::<SurfaceAttributes>();
-            match &attributes.pending().buffer {
-                Some(BufferAssignment::NewBuffer(buffer)) => get_dmabuf(buffer).cloned().ok(),
-                Some(BufferAssignment::Removed) | None => None,
+        let Some(client) = surface.client() else {
+            return;
+        };
+        if !app.fences.note_commit(surface) {
+            return app.send_away(
+                client.id(),
+                "it commits without end behind what it never draws",
+            );
+        }
+        match with_states(surface, syncobj::take) {
+            Acquire::Nothing => {}
+            Acquire::Implicit => {
+                if let Some(dmabuf) = with_states(surface, pending_dmabuf) {
+                    app.hold_commit(surface, unfinished(dmabuf.handles()));
+                }
             }
-        });
-        if let Some(dmabuf) = dmabuf {
-            app.hold_commit(surface, dmabuf.handles());
+            Acquire::Point(point) if point.is_past() => {}
+            Acquire::Point(_) if app.fences.are_too_many(&client.id()) => {
+                app.send_away(client.id(), "too many commits wait for points");
+            }
+            Acquire::Point(point) => match point.told() {
+                Ok(told) => app.hold_commit(surface, vec![told]),
+                Err(error) => warn!("a client's point cannot be waited for: {error}"),
+            },
         }
     });
 }
 
-impl App {
-    /// Holds back the commit of a surface, from one of its hooks, until all of `fences` are readable.
-    pub(crate) fn hold_commit<'a>(
-        &mut self,
-        surface: &WlSurface,
-        fences: impl Iterator<Item = BorrowedFd<'a>>,
-    ) {
-        let Some(client) = surface.client() else {
-            return;
-        };
-        let waits = |fence: &BorrowedFd<'_>| {
-            let mut asked = [PollFd::new(fence, PollFlags::IN)];
-            matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
-        };
-        // The same buffer may be waited for twice, which epoll does not allow of one descriptor.
-        let room = self.protocols.fences.room(&client.id());
-        let fences = fences.filter(waits).take(room);
-        let fences: Vec<OwnedFd> = fences
-            .filter_map(|fence| fence.try_clone_to_owned().ok())
-            .collect();
-        if fences.is_empty() {
-            return;
-        }
-        let barrier = Barrier::new(false);
-        let left = Rc::new(Cell::new(fences.len()));
-        for fence in fences {
-            let id = self.protocols.fences.next_id();
-            let wait = Wait {
-                surface: surface.id(),
-                client: client.clone(),
-                barrier: barrier.clone(),
-                left: Rc::clone(&left),
-            };
-            let source = Generic::new(fence, Interest::READ, Mode::Level);
-            let inserted = self.event_loop.insert_source(source, move |_, _, app| {
-                if let Some((wait, _)) = app.protocols.fences.waited.remove(&id) {
-                    app.fence_passed(&wait);
-                }
-                Ok(PostAction::Remove)
-            });
-            match inserted {
-                Ok(token) => {
-                    self.protocols.fences.waited.insert(id, (wait, token));
-                }
-                Err(error) => {
-                    warn!("a client's buffer cannot be waited for: {error}");
-                    self.fence_passed(&wait);
-                }
-            }
-        }
-        add_blocker(surface, barrier);
-    }
-
-    fn fence_passed(&mut self, wait: &Wait) {
-        wait.left.set(wait.left.get() - 1);
-        if wait.left.get() == 0 {
-            wait.barrier.signal();
-            let handle = self.handle.clone();
-            let state = self.client_compositor_state(&wait.client);
-            state.blocker_cleared(self, &handle);
-        }
-    }
-
-    /// A surface is gone: nobody waits for its fences, which may never pass. What was committed
-    /// together with it may be shown; not before the surface has gone wholly.
-    pub(super) fn forget_fences(&mut self, surface: &WlSurface) {
-        let of_it = self.protocols.fences.take(&surface.id());
-        if of_it.is_empty() {
-            return;
-        }
-        for (_, token) in &of_it {
-            self.event_loop.remove(*token);
-        }
-        self.event_loop.insert_idle(move |app| {
-            of_it.iter().for_each(|(wait, _)| app.fence_passed(wait));
-        });
-    }
-}
-
-/// A fence that is waited for.
-#[derive(Debug)]
-struct Wait {
-    surface: ObjectId,
-    client: Client,
-    barrier: Barrier,
-    /// Fences of the commit that have not passed.
-    left: Rc<Cell<usize>>,
-}
-
-/// All fences that are waited for.
-#[derive(Debug, Default)]
-pub(crate) struct Fences {
-    last: u64,
-    waited: BTreeMap<u64, (Wait, RegistrationToken)>,
-}
-
-impl Fences {
-    fn next_id(&mut self) -> u64 {
-        self.last += 1;
-        self.last
-    }
-
-    /// How many more a client may have waited for.
-    fn room(&self, client: &ClientId) -> usize {
-        let waits = self.waited.values();
-        let of_it = waits.filter(|(wait, _)| wait.client.id() == *client);
-        let of_it = MOST_FENCES_OF_A_CLIENT.saturating_sub(of_it.count());
-        of_it.min(MOST_FENCES.saturating_sub(self.waited.len()))
-    }
-
-    fn take(&mut self, surface: &ObjectId) -> Vec<(Wait, RegistrationToken)> {
-        let of_it = |(id, (wait, _)): (&u64, &(Wait, _))| (wait.surface == *surface).then_some(*id);
-        let ids: Vec<u64> = self.waited.iter().filter_map(of_it).collect();
-        let waited = ids.iter().filter_map(|id| self.waited.remove(id));
-        waited.collect()
-    }
-
-    /// How many there are.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.waited.len()
+fn pending_dmabuf(states: &SurfaceData) -> Option<Dmabuf> {
+    let mut attributes = states.cached_state.get::<SurfaceAttributes>();
+    match &attributes.pending().buffer {
+        Some(BufferAssignment::NewBuffer(buffer)) => get_dmabuf(buffer).cloned().ok(),
+        Some(BufferAssignment::Removed) | None => None,
     }
 }

@@ -124,6 +124,11 @@ impl Client {
         alive && self.connection.protocol_error().is_none()
     }
 
+    /// Why the server has ended the connection.
+    pub fn error(&self) -> Option<wayland_client::backend::protocol::ProtocolError> {
+        self.connection.protocol_error()
+    }
+
     pub fn handle(&self) -> QueueHandle<State> {
         self.queue.handle()
     }

@@ -297,6 +297,19 @@ impl Fixture {
         self.session.app().surfaces.buffers.count()
     }
 
+    /// Commits that wait, and descriptors that they wait for.
+    #[cfg(feature = "gpu")]
+    pub fn held_commits(&mut self) -> (usize, usize) {
+        self.session.app().fences.count()
+    }
+
+    /// The timelines that clients are offered.
+    #[cfg(feature = "gpu")]
+    pub fn timelines(&mut self) -> crate::gpu::Timelines {
+        let app = self.session.app();
+        app.protocols.syncobj.timelines().expect("offered").clone()
+    }
+
     /// Commits of a client's window wait until this can be read, as for a fence.
     #[cfg(feature = "gpu")]
     pub fn fence_commits(&mut self, id: usize, fence: std::os::fd::BorrowedFd<'_>) {
@@ -326,7 +339,7 @@ impl Fixture {
         smithay::wayland::compositor::add_pre_commit_hook::<crate::app::App, _>(
             surface,
             move |app, _, surface| {
-                app.hold_commit(surface, std::iter::once(std::os::fd::AsFd::as_fd(&fence)));
+                app.hold_commit(surface, vec![fence.try_clone().unwrap()]);
             },
         );
     }
@@ -334,7 +347,7 @@ impl Fixture {
     /// Fences that are waited for.
     #[cfg(feature = "gpu")]
     pub fn fences(&mut self) -> usize {
-        self.session.app().protocols.fences.len()
+        self.session.app().fences.count().1
     }
 
     /// How long the session would wait for something to happen.

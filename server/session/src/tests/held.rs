@@ -139,7 +139,7 @@ fn client_whose_fences_never_pass_takes_no_other_client_its_own_and_none_after_i
         commit(fixture.client(hoarder), &buffer, ALL);
     }
     fixture.settle();
-    assert_eq!(fixture.fences(), 32);
+    assert_eq!(fixture.fences(), 64);
 
     let other = fixture.connect();
     fixture.client(other).make_window();
@@ -155,7 +155,7 @@ fn client_whose_fences_never_pass_takes_no_other_client_its_own_and_none_after_i
     commit(fixture.client(other), &buffer, ALL);
     fixture.client(other).drew(size, drawn);
     fixture.settle();
-    assert_eq!((fixture.fences(), canvas.released()), (33, 0));
+    assert_eq!((fixture.fences(), canvas.released()), (65, 0));
 
     fixture.close(hoarder);
     within("nobody waits for it any more", || {
