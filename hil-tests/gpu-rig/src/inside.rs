@@ -11,5 +11,6 @@ pub mod colour;
 pub mod film;
 pub mod init;
 pub mod look;
+pub mod points;
 pub mod report;
 pub mod scenarios;

@@ -177,5 +177,7 @@ fn command(boot: &Boot<'_>, console: &Path) -> Command {
     command.args(["-device", "virtio-serial-pci", "-device"]);
     command.arg(format!("virtserialport,chardev=lines,name={PORT}"));
     command.args(["-device", "virtio-rng-pci"]);
+    // Its render node has timelines; without outputs it is no display.
+    command.args(["-device", "virtio-gpu-pci,max_outputs=0"]);
     command
 }

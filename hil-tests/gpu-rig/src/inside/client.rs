@@ -1,5 +1,6 @@
 //! A Wayland client that plays the film out of real DMA-BUFs, or out of shared memory.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,12 +30,16 @@ use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_buffer_params_v1
     Flags, ZwpLinuxBufferParamsV1,
 };
 use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
+use wayland_protocols::wp::linux_drm_syncobj::v1::client::wp_linux_drm_syncobj_manager_v1::WpLinuxDrmSyncobjManagerV1;
+use wayland_protocols::wp::linux_drm_syncobj::v1::client::wp_linux_drm_syncobj_surface_v1::WpLinuxDrmSyncobjSurfaceV1;
+use wayland_protocols::wp::linux_drm_syncobj::v1::client::wp_linux_drm_syncobj_timeline_v1::WpLinuxDrmSyncobjTimelineV1;
 use wayland_protocols::xdg::shell::client::xdg_surface::{self, XdgSurface};
 use wayland_protocols::xdg::shell::client::xdg_toplevel::{self, XdgToplevel};
 use wayland_protocols::xdg::shell::client::xdg_wm_base::{self, XdgWmBase};
 
 use super::buffer::{DmaBuf, Layout};
 use super::film::{SIZE, draw_nv12, draw_xrgb};
+use super::points::Points;
 use crate::sys;
 
 /// So many that one can be shown, one encoded, and one drawn.
@@ -69,6 +74,13 @@ pub struct Film {
     /// A file that gets the number of the picture at which a key press stopped it
     #[arg(long)]
     pub last: Option<PathBuf>,
+    /// Synchronise explicitly, by timelines of this render node's device
+    #[arg(long, requires = "held")]
+    pub points: Option<PathBuf>,
+    /// With that, a key press holds the next picture's point back, and another one lets it go. This file says
+    /// meanwhile which picture it is, and the descriptor and the point by which the end of its buffer is told
+    #[arg(long)]
+    pub held: Option<PathBuf>,
 }
 
 /// One buffer of the film's.
@@ -77,6 +89,19 @@ struct Buffer {
     buffer: WlBuffer,
     /// The compositor has it.
     lent: bool,
+    /// What becomes readable when it has not any more, where that is told explicitly.
+    free: Option<OwnedFd>,
+}
+
+/// What becomes of points that say that a picture is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    /// They are signalled.
+    No,
+    /// The next one is not.
+    Next,
+    /// The newest one was not.
+    Newest,
 }
 
 enum Memory {
@@ -88,6 +113,8 @@ struct Window {
     film: Film,
     buffers: Vec<Buffer>,
     surface: WlSurface,
+    points: Option<Points>,
+    holding: Holding,
     next: u32,
     configured: bool,
     /// Somebody has pressed a key.
@@ -123,10 +150,21 @@ pub fn play(film: Film) -> Result<()> {
     let toplevel = role.get_toplevel(&handle, ());
     toplevel.set_title("film".to_owned());
     surface.commit();
+    let points = match &film.points {
+        Some(node) => Some(Points::new(
+            node,
+            &globals,
+            &handle,
+            (&surface, buffers.len()),
+        )?),
+        None => None,
+    };
     let mut window = Window {
         film,
         buffers,
         surface,
+        points,
+        holding: Holding::No,
         next: 0,
         configured: false,
         stopped: false,
@@ -136,7 +174,7 @@ pub fn play(film: Film) -> Result<()> {
     let mut due = Instant::now();
     while !window.closed {
         wait(&mut queue, &mut window, due)?;
-        if Instant::now() >= due && window.show_next() {
+        if Instant::now() >= due && window.show_next(&connection)? {
             due = (due + pause).max(Instant::now());
         }
     }
@@ -158,16 +196,22 @@ fn wait(queue: &mut EventQueue<Window>, window: &mut Window, due: Instant) -> Re
         tv_nsec: left.subsec_nanos().into(),
     };
     let timeout = window.can_show().then_some(&timeout);
-    let mut fds = [PollFd::from_borrowed_fd(
-        guard.connection_fd(),
-        PollFlags::IN,
-    )];
-    let ready = poll(&mut fds, timeout)? > 0;
-    if ready {
+    let connection = guard.connection_fd();
+    let free = window
+        .buffers
+        .iter()
+        .filter_map(|buffer| buffer.free.as_ref());
+    let free = free.map(|fd| PollFd::new(fd, PollFlags::IN));
+    let mut fds: Vec<_> = std::iter::once(PollFd::from_borrowed_fd(connection, PollFlags::IN))
+        .chain(free)
+        .collect();
+    poll(&mut fds, timeout)?;
+    let has_words = !fds[0].revents().is_empty();
+    if has_words {
         guard.read()?;
         queue.dispatch_pending(window)?;
     }
-    Ok(())
+    window.take_back()
 }
 
 fn make_buffers(
@@ -224,6 +268,7 @@ fn dma_buffer(
         memory: Memory::DmaBuf(memory),
         buffer,
         lent: false,
+        free: None,
     })
 }
 
@@ -241,10 +286,57 @@ fn shared_buffer(shm: &WlShm, layout: Layout, handle: &QueueHandle<Window>) -> R
         memory: Memory::Shared(map),
         buffer,
         lent: false,
+        free: None,
     })
 }
 
 impl Window {
+    /// Buffers that are told to be free can be drawn into. Until then they show what nobody is to see.
+    fn take_back(&mut self) -> Result<()> {
+        for buffer in &mut self.buffers {
+            let Some(free) = &buffer.free else {
+                continue;
+            };
+            if poll(
+                &mut [PollFd::new(free, PollFlags::IN)],
+                Some(&Timespec::default()),
+            )? > 0
+            {
+                (buffer.free, buffer.lent) = (None, false);
+                if let Memory::DmaBuf(memory) = &mut buffer.memory {
+                    memory.bytes_mut().fill(0xff);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the next picture's point back, or lets the one go that is held.
+    fn hold_or_let_go(&mut self, points: &Points) -> Result<()> {
+        self.holding = match self.holding {
+            Holding::No | Holding::Next => Holding::Next,
+            Holding::Newest => {
+                if let Some(path) = &self.film.held {
+                    std::fs::remove_file(path)?;
+                }
+                points.drawn()?;
+                Holding::No
+            }
+        };
+        Ok(())
+    }
+
+    /// Somebody has pressed a key.
+    fn pressed(&mut self) {
+        let Some(points) = self.points.take() else {
+            return self.stop();
+        };
+        if let Err(error) = self.hold_or_let_go(&points) {
+            eprintln!("{error:#}");
+        }
+        self.points = Some(points);
+    }
+
     /// Stays at the newest picture.
     fn stop(&mut self) {
         if !self.stopped
@@ -257,18 +349,20 @@ impl Window {
     }
 
     fn can_show(&self) -> bool {
-        self.configured && !self.stopped && self.buffers.iter().any(|buffer| !buffer.lent)
+        let may = self.configured && !self.stopped && self.holding != Holding::Newest;
+        may && self.buffers.iter().any(|buffer| !buffer.lent)
     }
 
     /// Shows the next picture, if there is one and a buffer for it.
-    fn show_next(&mut self) -> bool {
+    fn show_next(&mut self, connection: &Connection) -> Result<bool> {
         if !self.can_show() {
-            return false;
+            return Ok(false);
         }
         let number = self.next;
-        let Some(buffer) = self.buffers.iter_mut().find(|buffer| !buffer.lent) else {
-            return false;
+        let Some(at) = self.buffers.iter().position(|buffer| !buffer.lent) else {
+            return Ok(false);
         };
+        let buffer = &mut self.buffers[at];
         match (&mut buffer.memory, self.film.pixels) {
             (Memory::DmaBuf(memory), Pixels::Nv12) => {
                 draw_nv12(memory.bytes_mut(), &Layout::nv12(SIZE, SIZE.0), number);
@@ -280,9 +374,29 @@ impl Window {
         self.surface.attach(Some(&buffer.buffer), 0, 0);
         self.surface
             .damage_buffer(0, 0, SIZE.0 as i32, SIZE.1 as i32);
+        if let Some(points) = &mut self.points {
+            buffer.free = Some(points.set(at)?);
+        }
         self.surface.commit();
         self.next += 1;
-        true
+        let Some(points) = &self.points else {
+            return Ok(true);
+        };
+        // The compositor is to see the commit first, as with drawing that goes on.
+        connection.flush()?;
+        match (self.holding, &self.film.held) {
+            (Holding::Next, Some(path)) => {
+                self.holding = Holding::Newest;
+                let (fd, value) = points.end_of(at);
+                let text = format!("{} {number} {fd} {value}", std::process::id());
+                // Whoever sees it sees all of it.
+                let new = path.with_extension("new");
+                std::fs::write(&new, text)?;
+                std::fs::rename(&new, path)?;
+            }
+            _ => points.drawn()?,
+        }
+        Ok(true)
     }
 }
 
@@ -299,7 +413,7 @@ impl Dispatch<WlBuffer, ()> for Window {
             && let Some(buffer) = window
                 .buffers
                 .iter_mut()
-                .find(|b| b.buffer.id() == released.id())
+                .find(|b| b.buffer.id() == released.id() && b.free.is_none())
         {
             buffer.lent = false;
         }
@@ -385,7 +499,7 @@ impl Dispatch<WlKeyboard, ()> for Window {
             ..
         } = event
         {
-            window.stop();
+            window.pressed();
         }
     }
 }
@@ -404,6 +518,9 @@ impl Dispatch<WlRegistry, GlobalListContents> for Window {
 
 delegate_noop!(Window: WpContentTypeManagerV1);
 delegate_noop!(Window: WpContentTypeV1);
+delegate_noop!(Window: WpLinuxDrmSyncobjManagerV1);
+delegate_noop!(Window: WpLinuxDrmSyncobjSurfaceV1);
+delegate_noop!(Window: WpLinuxDrmSyncobjTimelineV1);
 delegate_noop!(Window: WlCompositor);
 delegate_noop!(Window: WlShmPool);
 delegate_noop!(Window: ignore WlShm);

@@ -123,7 +123,9 @@ fn let_people_encode() -> Result<()> {
     fs::set_permissions(VA_COUNTERS, fs::Permissions::from_mode(0o1777))?;
     fs::write(VA_LOG, "")?;
     let mut shared = vec![VA_LOG.into(), "/dev/udmabuf".into()];
-    shared.extend(card::nodes("vgem", "renderD")?);
+    for driver in ["vgem", "virtio_gpu"] {
+        shared.extend(card::nodes(driver, "renderD")?);
+    }
     for path in shared {
         fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     }

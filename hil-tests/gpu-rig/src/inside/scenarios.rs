@@ -2,6 +2,7 @@
 
 mod checks;
 mod desktop;
+mod explicit;
 mod film;
 mod stage;
 mod zero_copy;
@@ -68,6 +69,11 @@ pub const ALL: &[Scenario] = &[
         word: "xrgb",
         name: "nor is one of a film in red, green and blue",
         play: zero_copy::xrgb,
+    },
+    Scenario {
+        word: "explicit",
+        name: "a picture is not seen before its point, and its buffer is free after its use, also of a client that dies",
+        play: explicit::points,
     },
     Scenario {
         word: "decoder",

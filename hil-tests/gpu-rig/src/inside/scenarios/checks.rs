@@ -56,5 +56,27 @@ pub fn found(report: &mut Report) -> Result<Outcome> {
             output.status
         );
     }
+    timelines(report)?;
     Ok(Outcome::Held)
+}
+
+/// The session says of each device whether clients may synchronise explicitly, and of none that has no timelines.
+fn timelines(report: &mut Report) -> Result<()> {
+    for (driver, words) in [
+        ("vgem", "explicit synchronisation: not offered to clients"),
+        ("virtio_gpu", "explicit synchronisation: offered to clients"),
+    ] {
+        let node = card::nodes(driver, "renderD")?.pop();
+        let node = node.with_context(|| format!("{driver} has no render node"))?;
+        let output = Command::new(programs::find("heliostat-session")?)
+            .arg("--check-gpu")
+            .arg("--render-node")
+            .arg(node)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = said.lines().find(|line| line.starts_with("explicit"));
+        report.note(format!("{driver}: {}", line.unwrap_or("nothing")));
+        ensure!(said.contains(words), "of {driver} it says {said}");
+    }
+    Ok(())
 }

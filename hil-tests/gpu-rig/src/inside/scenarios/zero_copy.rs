@@ -113,31 +113,32 @@ fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 pub fn nv12(report: &mut Report) -> Result<Outcome> {
-    play("nv12", "", report, without_copies)
+    play("nv12", ("vgem", ""), report, without_copies)
 }
 
 pub fn xrgb(report: &mut Report) -> Result<Outcome> {
     // Its colours alone say as little as those of any program, so players say what they show.
-    play("xrgb --hint", "", report, without_copies)
+    play("xrgb --hint", ("vgem", ""), report, without_copies)
 }
 
 /// The terminal's driver fails in the middle of the film.
 pub fn decoder_fails(report: &mut Report) -> Result<Outcome> {
-    play("nv12", "", report, |site, report| {
+    play("nv12", ("vgem", ""), report, |site, report| {
         heals(site, &[(FAULTS, FAULT)], report)
     })
 }
 
 /// The session's driver does.
 pub fn encoder_fails(report: &mut Report) -> Result<Outcome> {
-    play("nv12", FAULT, report, |site, report| {
+    play("nv12", ("vgem", FAULT), report, |site, report| {
         heals(site, &[], report)
     })
 }
 
-fn play(
+/// Plays a film on a site whose sessions encode on the render node of a driver; what fails there is planned.
+pub(super) fn play(
     pixels: &str,
-    faults: &str,
+    (driver, faults): (&str, &str),
     report: &mut Report,
     watch: impl FnOnce(&Site, &mut Report) -> Result<()>,
 ) -> Result<Outcome> {
@@ -146,8 +147,8 @@ fn play(
         fs::remove_file(entry?.path())?;
     }
     fs::write(VA_LOG, "")?;
-    let Some(node) = card::nodes("vgem", "renderD")?.pop() else {
-        bail!("vgem has no render node");
+    let Some(node) = card::nodes(driver, "renderD")?.pop() else {
+        bail!("{driver} has no render node");
     };
     let settings = format!("render_node = {node:?}\n");
     init::tell_people(faults)?;
@@ -158,7 +159,11 @@ fn play(
     result.map(|()| Outcome::Held)
 }
 
-fn start(site: &Site, environment: &[(&str, &str)], report: &mut Report) -> Result<Terminal> {
+pub(super) fn start(
+    site: &Site,
+    environment: &[(&str, &str)],
+    report: &mut Report,
+) -> Result<Terminal> {
     let mut terminal = site.kms("desk", environment)?;
     terminal.wait_named("connected", STEP)?;
     terminal.insert_card(CARD)?;
@@ -218,7 +223,11 @@ fn is_on_plane(event: &Event) -> bool {
 }
 
 /// Neither the session nor the terminal touches a pixel while pictures go by.
-fn no_copies_for_a_while(site: &Site, terminal: &mut Terminal, report: &mut Report) -> Result<()> {
+pub(super) fn no_copies_for_a_while(
+    site: &Site,
+    terminal: &mut Terminal,
+    report: &mut Report,
+) -> Result<()> {
     let before = Films::of(site)?;
     let mut inodes = BTreeSet::new();
     for _ in 0..PICTURES {
