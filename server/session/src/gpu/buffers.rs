@@ -228,17 +228,22 @@ impl Buffers {
     /// more, that is what `release` tells.
     pub fn lend(&mut self, buffer: &WlBuffer, release: Option<Release>) -> Option<Loan> {
         let entry = self.known.get_mut(&buffer.id())?;
-        if let Some(lent) = entry.lent.upgrade() {
-            return Some(Loan(lent));
-        }
-        let known = match &entry.known {
-            Some(known) => Rc::clone(known),
-            None => Known::new(Memory::check(entry.dmabuf.upgrade()?).ok()?, &self.shared),
+        let lent = match entry.lent.upgrade() {
+            Some(lent) => lent,
+            None => {
+                let known = match &entry.known {
+                    Some(known) => Rc::clone(known),
+                    None => {
+                        let memory = Memory::check(entry.dmabuf.upgrade()?).ok()?;
+                        Known::new(memory, &self.shared)
+                    }
+                };
+                Rc::new(Lent {
+                    buffer: buffer.clone(),
+                    known,
+                })
+            }
         };
-        let lent = Rc::new(Lent {
-            buffer: buffer.clone(),
-            known,
-        });
         entry.lent = Rc::downgrade(&lent);
         Some(Loan {
             lent,

@@ -544,8 +544,9 @@ fn terminal_whose_decoder_fails_gets_a_key_from_the_hardware() {
 }
 
 /// A film whose client says by points when its buffers are drawn, and draws into them when others say
-/// that they are free. Says how often a picture was held when the next one was committed.
-fn plays_by_points() -> u32 {
+/// that they are free. Says how often a picture was held when the next one was committed. Where the
+/// device fails, what is drawn may be read, and be free, as soon as it is committed.
+fn plays_by_points(device_fails: bool) -> u32 {
     let mut player = Player::new(NV12, SIZE);
     let client = player.fixture.client(player.window);
     let surface = client.surface.clone().expect("opened");
@@ -563,14 +564,15 @@ fn plays_by_points() -> u32 {
         held += u32::from(n > 1 && before.reached(&mut player.fixture) < (n - 1).div_ceil(3));
         explicit.set_on(n, (&free[at], round));
         // Some are drawn when they are committed.
-        if n.is_multiple_of(2) {
+        let is_drawn = n.is_multiple_of(2);
+        if is_drawn {
             explicit.drawn.reach(&mut player.fixture, n);
         }
         player.time = n as u32 - 1;
         player.show();
         player.fixture.turn();
         assert!(
-            free_again(&mut player) < round,
+            free_again(&mut player) < round || (device_fails && is_drawn),
             "{n} is free and was not replaced"
         );
         explicit.drawn.reach(&mut player.fixture, n);
@@ -591,7 +593,7 @@ fn plays_by_points() -> u32 {
 fn buffers_of_a_film_are_free_when_the_encoder_has_done_with_them() {
     let name = "buffers_of_a_film_are_free_when_the_encoder_has_done_with_them";
     alone(name, "", || {
-        let held = plays_by_points();
+        let held = plays_by_points(false);
         assert!(held >= 30, "{held}");
     });
 }
@@ -601,7 +603,7 @@ fn buffers_of_a_film_are_free_when_its_device_is_given_up() {
     let name = "buffers_of_a_film_are_free_when_its_device_is_given_up";
     for call in ["vaEndPicture:9", "vaSyncBuffer:9", "vaCreateSurfaces2:11"] {
         alone(name, call, || {
-            plays_by_points();
+            plays_by_points(true);
         });
     }
 }
