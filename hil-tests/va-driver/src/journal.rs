@@ -7,13 +7,17 @@ use std::io::Write as _;
 
 use crate::refusal::{Done, refuse};
 use crate::sys::memory::Identity;
-use crate::va::status;
+use crate::va::{Status, status};
+
+/// What a call answers that is to hang, once whoever waits has had enough.
+pub const HANGS: Status = status::TIMEDOUT;
 
 /// Names a file that log lines are appended to, besides standard error.
 pub const LOG: &str = "HELIOSTAT_VA_LOG";
 /// Names a file that holds the counters; `%p` in it becomes the process's number.
 pub const COUNTERS: &str = "HELIOSTAT_VA_COUNTERS";
-/// Lists calls that fail, as `vaEndPicture:3,vaCreateContext:1`.
+/// Lists calls that fail, as `vaEndPicture:3,vaCreateContext:1`; that never end or as long as they may
+/// take, as `vaSyncSurface:2=hang`; or that the driver seems not to have, as `vaSyncSurface2:1=missing`.
 pub const FAULTS: &str = "HELIOSTAT_VA_FAULTS";
 
 /// Writes lines.
@@ -59,8 +63,8 @@ impl Log {
 /// Calls that are to fail.
 #[derive(Debug, Default)]
 pub struct Faults {
-    /// Entry point and number of its call, from 1.
-    planned: Vec<(String, u32)>,
+    /// Entry point, number of its call, from 1, and what it answers.
+    planned: Vec<(String, u32, Status)>,
     calls: BTreeMap<&'static str, u32>,
 }
 
@@ -74,12 +78,19 @@ impl Faults {
             .map(str::trim)
             .filter(|item| !item.is_empty())
         {
-            let (name, number) = item.split_once(':').unwrap_or((item, "1"));
+            let (call, how) = item.split_once('=').unwrap_or((item, ""));
+            let (name, number) = call.split_once(':').unwrap_or((call, "1"));
+            let answer = match how {
+                "" => status::OPERATION_FAILED,
+                "hang" => HANGS,
+                "missing" => status::UNIMPLEMENTED,
+                _ => return Err(format!("{item:?} fails in no way that there is")),
+            };
             let number = number.parse().ok().filter(|number| *number > 0);
             let Some(number) = number.filter(|_| names.contains(&name)) else {
                 return Err(format!("{item:?} is no entry point and number of a call"));
             };
-            planned.push((name.to_owned(), number));
+            planned.push((name.to_owned(), number, answer));
         }
         Ok(Self {
             planned,
@@ -92,16 +103,13 @@ impl Faults {
         let calls = self.calls.entry(name).or_default();
         *calls += 1;
         let number = *calls;
-        match self
-            .planned
-            .iter()
-            .any(|(n, at)| n == name && *at == number)
-        {
-            true => refuse(
-                status::OPERATION_FAILED,
+        let mut planned = self.planned.iter();
+        match planned.find(|(n, at, _)| n == name && *at == number) {
+            Some((_, _, answer)) => refuse(
+                *answer,
                 format!("call {number} fails as the list of faults has it"),
             ),
-            false => Ok(()),
+            None => Ok(()),
         }
     }
 }
@@ -226,7 +234,12 @@ mod tests {
 
     #[test]
     fn misspelt_fault_is_an_error() {
-        for list in ["vaEndPictures:1", "vaEndPicture:0", "vaEndPicture:x"] {
+        for list in [
+            "vaEndPictures:1",
+            "vaEndPicture:0",
+            "vaEndPicture:x",
+            "vaEndPicture:1=later",
+        ] {
             assert!(Faults::parse(list, &["vaEndPicture"]).is_err(), "{list}");
         }
     }

@@ -118,7 +118,8 @@ impl std::fmt::Debug for Frame {
     }
 }
 
-/// Decodes one video. It waits for the device, and allocates nothing while no key comes.
+/// Decodes one video. It waits for the device, but not for ever ([`Error::Lost`]), and allocates nothing
+/// while no key comes.
 pub struct Decoder {
     display: Display,
     path: DecodePath,
@@ -317,6 +318,8 @@ impl Stream {
         // A driver hands memory out again that another person's film was in, and what slices do not
         // cover stays as it was.
         blank::clear(&context, path.profile, size, &targets)?;
+        let mut cleared = pool.iter();
+        cleared.try_for_each(|output| output.surface.sync_or_lose(&output.exported))?;
         Ok(Self {
             context,
             references: References::default(),
@@ -347,7 +350,7 @@ impl Stream {
         });
         self.buffers.clear();
         submitted?;
-        output.surface.sync()?;
+        output.surface.sync_or_lose(&output.exported)?;
         self.references.end(&current, first, sequence, at);
         Ok(Frame(output))
     }

@@ -12,6 +12,10 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::abi::{self, ConfigAttrib, Id, PrimeSurfaceDescriptor, Status, SurfaceAttrib};
 use crate::sys::plain::Plain;
@@ -37,6 +41,9 @@ pub enum Error {
         /// What it answered.
         status: Status,
     },
+    /// The driver did not answer in time, and is not used any more.
+    #[error("the graphics driver hangs: it did not end what it was given")]
+    Lost,
     /// A function counted more than there was room for.
     #[error("{call} counts {found} where there is room for {room}")]
     Lies {
@@ -277,6 +284,19 @@ impl Surface {
         self.raw.sync_surface(self.id)
     }
 
+    /// As [`sync`](Self::sync), but not for ever: after a second the driver counts as lost, and all that is
+    /// asked of its display from then on is [`Error::Lost`]. `memory` is the surface's own; where the
+    /// driver knows no limit, the kernel says when nothing works on it.
+    pub fn sync_or_lose(&self, memory: &Exported) -> Result<(), Error> {
+        if let Some(synced) = self.raw.sync_surface_within(self.id, PATIENCE) {
+            return synced;
+        }
+        match is_idle_within(&memory.fds, PATIENCE) {
+            true => self.sync(),
+            false => Err(self.raw.lose()),
+        }
+    }
+
     pub(crate) fn raw(&self) -> &Arc<Raw> {
         &self.raw
     }
@@ -290,10 +310,34 @@ impl Surface {
 impl Drop for Surface {
     fn drop(&mut self) {
         if self.raw.destroy_surface(self.id).is_err() {
-            let _ = self.raw.sync_surface(self.id);
+            let _ = self.raw.sync_surface_within(self.id, PATIENCE);
             let _ = self.raw.destroy_surface(self.id);
         }
     }
+}
+
+/// How long a driver may work on a picture: one of 4K takes some milliseconds, and a device that has to
+/// be woken first some tenths of a second.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether nothing works on DMA-BUFs any more, or not after `limit` either. Those of which the kernel
+/// does not know it are idle.
+fn is_idle_within(fds: &[OwnedFd], limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    fds.iter().all(|fd| {
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let left = Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            match poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&left)) {
+                Ok(ready) => return ready > 0,
+                Err(Errno::INTR) => {}
+                Err(_) => return true,
+            }
+        }
+    })
 }
 
 /// The memory of a surface.
@@ -353,5 +397,23 @@ impl MappedBuffer<'_> {
     /// Ends reading. Dropping does so as well, and does not say how it went.
     pub fn unmap(self) -> Result<(), Error> {
         self.0.unmap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn memory_that_something_works_on_is_waited_for_and_not_for_ever() {
+        // A pipe is readable when somebody has written, as a DMA-BUF when its writers are done.
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let fds = [OwnedFd::from(reader)];
+        assert!(!is_idle_within(&fds, Duration::from_millis(5)));
+        writer.write_all(&[1]).unwrap();
+        assert!(is_idle_within(&fds, Duration::from_millis(5)));
+        assert!(is_idle_within(&[], Duration::ZERO));
     }
 }

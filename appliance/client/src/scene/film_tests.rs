@@ -306,7 +306,7 @@ const CALLS: [(&str, bool); 14] = [
     ("vaBeginPicture", true),
     ("vaRenderPicture", true),
     ("vaEndPicture", true),
-    ("vaSyncSurface", true),
+    ("vaSyncSurface2", true),
     ("vaCreateImage", true),
     ("vaGetImage", true),
     ("vaMapBuffer", true),
@@ -463,6 +463,30 @@ fn bad_films_of_one_attach_take_the_hardware_from_no_other() {
         let mut good = scene(Some(device));
         assert!(in_surface(&mut good, &Film::new().next(true)));
     });
+}
+
+#[test]
+fn driver_that_hangs_is_left_alone_and_the_film_goes_on_by_the_processor() {
+    let name = "scene::film_tests::\
+        driver_that_hangs_is_left_alone_and_the_film_goes_on_by_the_processor";
+    let ran = alone(name, "vaSyncSurface2:12=hang", || {
+        let device = device();
+        let mut scene = scene(Some(Arc::clone(&device)));
+        let began = std::time::Instant::now();
+        assert_eq!(play(&mut scene, 12), 1);
+        let took = began.elapsed();
+        assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+        assert!(!device.is_trusted());
+        // Neither this attach nor the next one asks anything of it.
+        for scene in [&mut scene, &mut self::scene(Some(device))] {
+            apply(scene, vec![end(), start()], &[0, 0, 0]).unwrap();
+            give(scene, &Film::new().next(true), &[0, 0, 0]).unwrap();
+            assert!(scene.film(FILM).is_none());
+        }
+    });
+    let Some(ran) = ran else { return };
+    let last = ran.log.lines().last().unwrap_or_default();
+    assert!(last.contains("vaSyncSurface2 with TIMEDOUT"), "{}", ran.log);
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub struct Device {
 pub enum Blame {
     /// The device, or its driver.
     Device,
+    /// The driver, which does not answer any more.
+    Hanging,
     /// What it was given.
     Stream,
     /// Whoever shows more pictures than there are surfaces.
@@ -84,6 +86,7 @@ impl Blame {
             {
                 Self::Stream
             }
+            DecodeError::Va(heliostat_va::Error::Lost) => Self::Hanging,
             DecodeError::Va(_) => Self::Device,
         }
     }
@@ -109,6 +112,11 @@ impl Trust {
             self.failures.store(0, Ordering::Relaxed);
         }
         is_enough
+    }
+
+    /// A failure that is one too many. Whether it was the last one.
+    fn lose(&self) -> bool {
+        self.failures.swap(MOST, Ordering::Relaxed) < MOST
     }
 
     /// A failure. Whether it was the last one.
@@ -147,6 +155,9 @@ impl Lent {
     pub fn failed(&self, blame: Blame) {
         if blame == Blame::Nobody {
             return;
+        }
+        if blame == Blame::Hanging && self.device.trust.lose() {
+            warn!("the graphics driver hangs; the processor decodes all videos from now on");
         }
         if self.trust.failed() {
             warn!("hardware has failed {MOST} times; the processor decodes until the person goes");
@@ -308,6 +319,7 @@ mod tests {
         assert_eq!(of(Refused::Malformed.into()), Blame::Stream);
         assert_eq!(of(failed(abi::status::DECODING_ERROR)), Blame::Stream);
         assert_eq!(of(failed(abi::status::OPERATION_FAILED)), Blame::Device);
+        assert_eq!(of(heliostat_va::Error::Lost.into()), Blame::Hanging);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::ffi::{c_int, c_short, c_uint, c_ushort, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::backend::{ContextPointer, VTable, VTableVpp};
 use super::plain::rectangle;
@@ -15,7 +16,7 @@ use crate::driver::pictures::Conversion;
 use crate::driver::surfaces::Wish;
 use crate::driver::{Driver, capabilities};
 use crate::format::{self, MAX_SIDE};
-use crate::journal::{FAULTS, Faults, Log};
+use crate::journal::{FAULTS, Faults, HANGS, Log};
 use crate::refusal::{Done, refuse};
 use crate::va::{self, Id, Status, colour, status, status_name, surface_attrib};
 
@@ -74,8 +75,35 @@ fn enter(
     enter_or(context, name, work, |_| ())
 }
 
+/// The same for a call that waits no longer than it is told.
+fn enter_within(
+    context: ContextPointer,
+    name: &'static str,
+    limit_ns: u64,
+    work: impl FnOnce(&mut Driver) -> Done,
+) -> Status {
+    let answer = enter_once(context, name, work, |_| ());
+    if answer == HANGS {
+        std::thread::sleep(Duration::from_nanos(limit_ns));
+    }
+    answer
+}
+
 /// The same; `failed` is called after any refusal, be it one that was planned.
 fn enter_or(
+    context: ContextPointer,
+    name: &'static str,
+    work: impl FnOnce(&mut Driver) -> Done,
+    failed: impl FnOnce(&mut Driver),
+) -> Status {
+    let answer = enter_once(context, name, work, failed);
+    while answer == HANGS {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+    answer
+}
+
+fn enter_once(
     context: ContextPointer,
     name: &'static str,
     work: impl FnOnce(&mut Driver) -> Done,
@@ -577,12 +605,14 @@ unsafe extern "C" fn sync_surface(context: ContextPointer, id: Id) -> Status {
     enter(context, "vaSyncSurface", |driver| driver.sync_surface(id))
 }
 
-unsafe extern "C" fn sync_surface2(context: ContextPointer, id: Id, _timeout_ns: u64) -> Status {
-    enter(context, "vaSyncSurface2", |driver| driver.sync_surface(id))
+unsafe extern "C" fn sync_surface2(context: ContextPointer, id: Id, timeout_ns: u64) -> Status {
+    let sync = |driver: &mut Driver| driver.sync_surface(id);
+    enter_within(context, "vaSyncSurface2", timeout_ns, sync)
 }
 
-unsafe extern "C" fn sync_buffer(context: ContextPointer, id: Id, _timeout_ns: u64) -> Status {
-    enter(context, "vaSyncBuffer", |driver| driver.sync_buffer(id))
+unsafe extern "C" fn sync_buffer(context: ContextPointer, id: Id, timeout_ns: u64) -> Status {
+    let sync = |driver: &mut Driver| driver.sync_buffer(id);
+    enter_within(context, "vaSyncBuffer", timeout_ns, sync)
 }
 
 unsafe extern "C" fn query_surface_status(

@@ -12,7 +12,7 @@ use crate::library::{Context, Error, Surface};
 /// The level of no limits: drivers are not told of it.
 const LEVEL: u8 = 52;
 
-/// Makes surfaces of a context for pictures of `size` grey, and waits for it.
+/// Has surfaces of a context for pictures of `size` made grey, which is to be waited for.
 pub(super) fn clear(
     context: &Context,
     profile: Profile,
@@ -40,5 +40,5 @@ pub(super) fn clear(
         ];
         context.submit(surface, &buffers)?;
     }
-    surfaces.iter().try_for_each(|surface| surface.sync())
+    Ok(())
 }

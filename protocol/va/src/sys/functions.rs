@@ -79,6 +79,7 @@ functions! {
     }
     may {
         vaSyncBuffer(Id, u64);
+        vaSyncSurface2(Id, u64);
     }
 }
 

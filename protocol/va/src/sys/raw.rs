@@ -7,6 +7,8 @@
 use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::functions::{Functions, Handle, functions};
 use super::plain::{Plain, zeroed};
@@ -28,6 +30,9 @@ pub(crate) struct Raw {
     functions: &'static Functions,
     handle: Handle,
     version: (i32, i32),
+    /// It did not answer in time, and is asked nothing any more: every call could be the one that
+    /// never ends. What it holds goes with the process.
+    is_lost: AtomicBool,
     // libva uses the node until the display is terminated.
     _node: OwnedFd,
 }
@@ -40,12 +45,17 @@ unsafe impl Sync for Raw {}
 
 /// Calls a function of libva; its arguments have C's types.
 macro_rules! call {
-    ($self:expr, $name:ident($($value:expr),*)) => {{
-        // SAFETY: the function has this type; pointers are to values of ours that live through the
-        // call and have as many elements as the argument beside them says.
-        let status = unsafe { ($self.functions.$name)($self.handle $(, $value)*) };
-        answer(stringify!($name), status)
-    }};
+    ($self:expr, $name:ident($($value:expr),*)) => {
+        match $self.is_lost.load(Ordering::Relaxed) {
+            true => Err(Error::Lost),
+            false => {
+                // SAFETY: the function has this type; pointers are to values of ours that live through
+                // the call and have as many elements as the argument beside them says.
+                let status = unsafe { ($self.functions.$name)($self.handle $(, $value)*) };
+                answer(stringify!($name), status)
+            }
+        }
+    };
 }
 
 fn answer(call: &'static str, status: abi::Status) -> Result<(), Error> {
@@ -80,6 +90,7 @@ impl Raw {
             functions,
             handle,
             version: (0, 0),
+            is_lost: AtomicBool::new(false),
             _node: node,
         };
         // libva would greet on standard error; what it complains of is still said there.
@@ -342,8 +353,34 @@ impl Raw {
         call!(self, vaSyncSurface(id))
     }
 
+    /// Waits until nothing works on a surface, or for so long: then the display is lost. Nothing where
+    /// libva or its driver knows no such limit.
+    pub fn sync_surface_within(&self, id: Id, limit: Duration) -> Option<Result<(), Error>> {
+        if self.is_lost.load(Ordering::Relaxed) {
+            return Some(Err(Error::Lost));
+        }
+        let function = self.functions.vaSyncSurface2?;
+        let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        // SAFETY: the function has this type, and takes numbers.
+        let status = unsafe { function(self.handle, id, limit_ns) };
+        match status {
+            status::UNIMPLEMENTED => None,
+            status::TIMEDOUT => Some(Err(self.lose())),
+            status => Some(answer("vaSyncSurface2", status)),
+        }
+    }
+
+    /// The driver has taken too long: nothing is asked of it any more.
+    pub fn lose(&self) -> Error {
+        self.is_lost.store(true, Ordering::Relaxed);
+        Error::Lost
+    }
+
     /// Waits for a buffer to be written; nothing where this libva waits for surfaces only.
     pub fn sync_buffer(&self, id: Id) -> Option<Result<(), Error>> {
+        if self.is_lost.load(Ordering::Relaxed) {
+            return Some(Err(Error::Lost));
+        }
         let function = self.functions.vaSyncBuffer?;
         // SAFETY: the function has this type, and takes numbers.
         let status = unsafe { function(self.handle, id, u64::MAX) };

@@ -1,5 +1,6 @@
 //! A driver that fails at every call in turn.
 
+use heliostat_va::Error;
 use heliostat_va::decoder::{DecodeError, Decoder};
 use heliostat_va::encoder::Encoder;
 use heliostat_va::image::Reader;
@@ -164,8 +165,9 @@ fn each_call_that_fails_a_decoder_is_an_error_and_leaves_nothing_behind() {
     ];
     let calls: Vec<_> = ALL
         .into_iter()
-        .filter(|(call, _)| *call != "vaSyncBuffer")
+        .filter(|(call, _)| !["vaSyncBuffer", "vaSyncSurface"].contains(call))
         .chain(images)
+        .chain([("vaSyncSurface2", true)])
         .collect();
     fails_in_turn(name, &calls, decode_all);
 }
@@ -189,4 +191,40 @@ fn display_that_cannot_be_opened_or_closed_leaves_no_files() {
             return;
         }
     }
+}
+
+#[test]
+fn decoder_waits_for_surfaces_where_a_driver_knows_no_limit() {
+    let name = "faults::decoder_waits_for_surfaces_where_a_driver_knows_no_limit";
+    let missing = (1..100).map(|n| format!("vaSyncSurface2:{n}=missing"));
+    let missing: Vec<String> = missing.collect();
+    let ran = alone(name, &missing.join(","), || {
+        assert_eq!(decode_all(), [""; 0]);
+    });
+    if let Some(ran) = ran {
+        assert!(!ran.log.contains("left behind"), "{}", ran.log);
+    }
+}
+
+#[test]
+fn driver_that_hangs_is_waited_for_once() {
+    let name = "faults::driver_that_hangs_is_waited_for_once";
+    let ran = alone(name, "vaSyncSurface2:11=hang", || {
+        let display = display().unwrap();
+        let probe = Probe::new(&display).unwrap();
+        let mut decoder = Decoder::new(&display, &probe, SIZE).unwrap();
+        let film = film(SIZE, 4);
+        let mut frames = Vec::new();
+        for (_, unit) in &film[..2] {
+            frames.push(decoder.decode(unit).unwrap());
+        }
+        for unit in [&film[2].1, &film[0].1] {
+            let error = decoder.decode(unit).unwrap_err();
+            assert!(matches!(error, DecodeError::Va(Error::Lost)), "{error}");
+        }
+        assert!(likeness(&frames[1], SIZE, &film[1].0) >= 33.0);
+    });
+    let Some(ran) = ran else { return };
+    let last = ran.log.lines().last().unwrap_or_default();
+    assert!(last.contains("vaSyncSurface2 with TIMEDOUT"), "{}", ran.log);
 }
