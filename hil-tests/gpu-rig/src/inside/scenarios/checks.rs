@@ -3,10 +3,11 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use drm::{Device as _, DriverCapability};
 use hil_local::programs;
 
 use super::Outcome;
-use crate::inside::card;
+use crate::inside::card::{self, Card};
 use crate::inside::report::Report;
 
 /// Both programs find what films need, say so, and tell scripts by how they end.
@@ -62,6 +63,8 @@ pub fn found(report: &mut Report) -> Result<Outcome> {
 
 /// The session says of each device whether clients may synchronise explicitly, and of none that has no timelines.
 fn timelines(report: &mut Report) -> Result<()> {
+    let vkms = Card::vkms()?.get_driver_capability(DriverCapability::TimelineSyncObj);
+    report.note(format!("vkms: timelines {vkms:?}"));
     for (driver, words) in [
         ("vgem", "explicit synchronisation: not offered to clients"),
         ("virtio_gpu", "explicit synchronisation: offered to clients"),

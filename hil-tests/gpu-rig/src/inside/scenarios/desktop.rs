@@ -87,6 +87,16 @@ pub fn wait_for_picture(
     }
 }
 
+/// Looks at the screen once, and gives the terminal as long to go on as the look has held it up.
+pub fn look_once(terminal: &mut Terminal, report: &mut Report) -> Result<Shot> {
+    let started = Instant::now();
+    let shot = look::picture_of(terminal.pid())?;
+    report.looked(started.elapsed());
+    let rested = Instant::now() + started.elapsed();
+    while terminal.next_event(rested).is_some() {}
+    Ok(shot)
+}
+
 pub fn software(report: &mut Report) -> Result<Outcome> {
     let site = site("/usr/bin/hil-probe keys", "")?;
     let result = desk(&site, report);

@@ -11,11 +11,10 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use super::desktop::{KEY_A, STEP, wait_for_picture};
+use super::desktop::{KEY_A, STEP, look_once, wait_for_picture};
 use super::{Outcome, zero_copy};
 use crate::inside::card::{self, Card};
 use crate::inside::film::{self, Seen};
-use crate::inside::look;
 use crate::inside::points::Line;
 use crate::inside::report::Report;
 
@@ -24,7 +23,7 @@ const DRIVER: &str = "virtio_gpu";
 /// Where the client says which picture it holds.
 const HELD: &str = "/run/home/alice/held";
 /// So many looks in a row see what they have to.
-const LOOKS: usize = 4;
+const LOOKS: usize = 3;
 
 /// The picture that a client holds.
 struct Held {
@@ -77,17 +76,11 @@ pub fn points(report: &mut Report) -> Result<Outcome> {
 /// Buffers that are free are filled with white by their client: nobody ever sees that.
 fn nothing_but_pictures(terminal: &mut Terminal, report: &mut Report) -> Result<()> {
     for _ in 0..LOOKS {
-        let mut seen = None;
-        let any = |shot: &Shot| {
-            seen = Some(film::find(shot));
-            true
-        };
-        let shot = wait_for_picture(terminal, report, "screen", any)?;
-        if seen.flatten().is_none() {
+        let shot = look_once(terminal, report)?;
+        if film::find(&shot).is_none() {
             report.picture("torn", &shot)?;
             bail!("a buffer was told to be free, and was seen after that");
         }
-        terminal.wait_named("video", STEP)?;
     }
     Ok(())
 }
@@ -116,7 +109,7 @@ fn nothing_before_its_point(
     let held = hold(terminal, report)?;
     let line = held.line(device)?;
     for _ in 0..LOOKS {
-        let shot = look::picture_of(terminal.pid())?;
+        let shot = look_once(terminal, report)?;
         let seen = film::find(&shot).map(|Seen { number, .. }| number);
         ensure!(
             seen == Some(held.number - 1),
