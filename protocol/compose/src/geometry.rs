@@ -122,8 +122,8 @@ const MAX_RECTS: usize = 16;
 
 impl Damage {
     /// Nothing.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { rects: Vec::new() }
     }
 
     /// Whether nothing has to be drawn.

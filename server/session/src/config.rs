@@ -46,6 +46,9 @@ pub struct Config {
     pub render_node: RenderNode,
     /// Which outputs are composed here.
     pub flat: Force,
+    /// The node on which GLES composes them, Mesa's software as well; that of the encoder, or one of
+    /// hardware, where absent.
+    pub flat_node: Option<PathBuf>,
     /// Whether X11 programs find a display, where Xwayland is installed.
     pub xwayland: bool,
     /// The keyboard.
@@ -98,6 +101,7 @@ impl Default for Config {
             always_exact: false,
             render_node: RenderNode::default(),
             flat: Force::Auto,
+            flat_node: None,
             xwayland: true,
             keyboard: Keyboard::default(),
             cursor: Cursor::default(),

@@ -12,7 +12,8 @@
 //! `Reading`: what is damaged is read when it is committed, and the buffer given back. `Lending`: the
 //! newest buffer is kept, the encoder reads the film in it, and nobody else does, until the film is
 //! over: then that part is read once, so that exact pixels can follow. What is damaged beside the film
-//! is read as ever. Only times and damage are looked at here.
+//! is read as ever. `Composed`: nobody reads anything; who composes takes the newest buffer as it is.
+//! Only times and damage are looked at here.
 
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,8 @@ pub enum Direct {
     },
     /// They go to the encoder.
     Lending,
+    /// A flat output is composed from them.
+    Composed,
     /// They are read, whatever comes.
     Refused {
         /// For how long.
@@ -158,9 +161,19 @@ impl Direct {
         *self = Self::Lending;
     }
 
-    /// The film is over.
+    /// Whether a flat output is composed from the buffers, and nobody reads them.
+    pub fn is_composed(&self) -> bool {
+        matches!(self, Self::Composed)
+    }
+
+    /// A flat output is composed from the buffers from now on.
+    pub fn compose(&mut self) {
+        *self = Self::Composed;
+    }
+
+    /// The film is over, or no output is composed from the buffers any more.
     pub fn end(&mut self) {
-        if self.is_lending() {
+        if self.is_lending() || self.is_composed() {
             *self = Self::default();
         }
     }

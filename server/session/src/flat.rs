@@ -7,6 +7,8 @@
 
 mod choice;
 pub mod composer;
+#[cfg(all(test, feature = "gpu"))]
+pub mod fake;
 #[cfg(feature = "gpu")]
 pub mod gles;
 mod outputs;
@@ -24,21 +26,31 @@ use heliostat_wire::scene::Placement;
 
 pub use choice::Force;
 use choice::{Choice, Load, needs};
-use composer::Composer;
-use outputs::{Output, cost};
+use composer::{Composer, Failed, Wish};
+use outputs::{Output, Tools, cost};
 
 use crate::app::App;
+use crate::config::Config;
 use crate::content::Content;
-use crate::gpu::RenderNode;
+use crate::gpu::{Buffers, Gpu};
 use crate::outputs::Screen;
 use crate::scene::{self, Budget, Scene, Standing, bytes_of};
 use crate::stage::Item;
-use crate::surface::Surface;
+use crate::surface::{Newest, Surface};
 
 /// Who composes flat outputs on this machine, for people.
-pub fn describe(render_node: &RenderNode) -> String {
-    let (_, said) = Composer::open(*render_node != RenderNode::Off);
+pub fn describe(config: &Config) -> String {
+    let gpu = Gpu::open(&config.render_node);
+    let (_, said) = Composer::open(wish(config, &gpu));
     format!("flat outputs are composed {said}")
+}
+
+fn wish<'a>(config: &'a Config, gpu: &'a Gpu) -> Wish<'a> {
+    Wish {
+        render_node: &config.render_node,
+        flat_node: config.flat_node.as_deref(),
+        encoder: gpu.node().map(|node| (node, gpu.encodes(false))),
+    }
 }
 
 /// What composing an output may cost, in copies of it.
@@ -74,24 +86,24 @@ pub enum Standin<'a> {
     Nowhere,
 }
 
+/// What of a surface flat outputs want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    /// It is on none of them.
+    Nothing,
+    /// Its pixels, read by the processor.
+    Pixels,
+    /// Its buffers, as they are; nobody wants its pixels.
+    Buffers,
+    /// Its buffers, and somebody else wants its pixels or has a film of it.
+    Either,
+}
+
 impl Flat {
     /// The flat layers.
     pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Surface> {
         let outputs = self.outputs.values_mut();
         outputs.filter_map(|output| output.surface.as_mut())
-    }
-
-    /// Layers whose pixels were composed into flat ones.
-    fn composed(&self) -> BTreeSet<LayerId> {
-        let outputs = self.outputs.values();
-        outputs.flat_map(Output::composed_layers).collect()
-    }
-
-    /// Layers that stand on flat outputs.
-    fn layers_of(&self, whole: &Scene) -> BTreeSet<LayerId> {
-        let shown = self.outputs.keys().filter_map(|id| whole.outputs.get(id));
-        let placed = shown.flat_map(|output| &output.stack);
-        placed.map(|placement| placement.layer).collect()
     }
 
     /// Whether there is any flat layer.
@@ -118,10 +130,10 @@ impl Flat {
         self.composer = Some(composer);
     }
 
-    /// Whether GLES composes.
+    /// Who composes.
     #[cfg(all(test, feature = "gpu"))]
-    pub(crate) fn is_composed_by_gles(&self) -> bool {
-        matches!(self.composer, Some(Composer::Gles(_)))
+    pub(crate) fn composer(&mut self) -> Option<&mut Composer> {
+        self.composer.as_mut()
     }
 
     /// When an output has had room for its layers for long enough.
@@ -196,31 +208,93 @@ impl Flat {
         }
     }
 
+    /// Notes what flat outputs are to show.
+    fn note(&mut self, whole: &Scene, touched: &BTreeMap<LayerId, Damage>) {
+        for (id, output) in &mut self.outputs {
+            if let Some(shown) = whole.outputs.get(id) {
+                output.note(shown, &whole.layers, touched);
+            }
+        }
+    }
+
     /// Draws what has changed into the flat layers.
     fn compose(
         &mut self,
-        whole: &Scene,
         standing: &[Standing<'_>],
-        touched: &BTreeMap<LayerId, Damage>,
-        wants_device: bool,
-    ) {
-        if self.outputs.is_empty() {
-            return;
-        }
-        let composer = self.composer.get_or_insert_with(|| {
-            let (composer, said) = Composer::open(wants_device);
-            tracing::info!("flat outputs are composed {said}");
-            composer
-        });
+        buffers: &Buffers,
+        now: Instant,
+    ) -> Result<(), Failed> {
+        let Some(composer) = &mut self.composer else {
+            return Ok(());
+        };
         for (id, output) in &mut self.outputs {
-            let Some(shown) = whole.outputs.get(id) else {
-                continue;
+            let tools = Tools {
+                composer: &mut *composer,
+                room: &mut self.room,
+                buffers,
+                now,
             };
-            output.note(shown, &whole.layers, touched);
             if !output.is_frozen() {
-                output.compose(*id, standing, composer, &mut self.room);
+                output.compose(*id, standing, tools)?;
             }
         }
+        Ok(())
+    }
+
+    /// Outputs for which a client's buffer goes to the encoder in place of what would be composed.
+    fn scans(&self, standing: &[Standing<'_>]) -> BTreeMap<OutputId, LayerId> {
+        let lent = self
+            .outputs
+            .iter()
+            .filter(|(_, output)| output.lent().is_some());
+        lent.filter_map(|(id, output)| Some((*id, output.scanned(standing)?.0)))
+            .collect()
+    }
+
+    /// What of a surface flat outputs want.
+    fn wants(
+        &mut self,
+        surface: &Surface,
+        whole: &Scene,
+        scans: &BTreeMap<OutputId, LayerId>,
+    ) -> Wants {
+        let layer = surface.content.layer();
+        let (mut wants, mut is_alone) = (Wants::Nothing, true);
+        let outputs = whole.outputs.iter().filter(|_| !self.outputs.is_empty());
+        for (id, shown) in outputs {
+            if !shown.stack.iter().any(|placement| placement.layer == layer) {
+                continue;
+            }
+            let Some(output) = self.outputs.get(id) else {
+                is_alone = false;
+                continue;
+            };
+            is_alone &= matches!(output.choice, Choice::Flat(_));
+            let takes = |newest: &Newest| {
+                let composer = self.composer.as_mut();
+                composer.is_some_and(|composer| composer.takes(&newest.loan))
+            };
+            let is_scanned = scans.get(id) == Some(&layer);
+            if !is_scanned && !surface.newest.as_ref().is_some_and(takes) {
+                return Wants::Pixels;
+            }
+            wants = Wants::Buffers;
+        }
+        match wants {
+            Wants::Buffers if !is_alone => Wants::Either,
+            wants => wants,
+        }
+    }
+
+    /// Films that are over, and were in buffers that were composed, are read. Returns whether any was.
+    pub fn settle(&mut self, buffers: &Buffers) -> bool {
+        let Some(composer) = &mut self.composer else {
+            return false;
+        };
+        let outputs = self.outputs.values_mut();
+        outputs.fold(false, |any, output| {
+            output.settle(composer, (&mut self.room, buffers)) || any
+        })
     }
 
     /// What the terminal is to hold of `whole`.
@@ -315,12 +389,7 @@ impl App {
     /// What is on the desk, as far as the terminal can hold it; flat outputs are composed.
     pub(crate) fn wanted(&mut self, items: &[Item], now: Instant) -> Wanted {
         let mut flat = std::mem::take(&mut self.flat);
-        self.read_lent(&flat.composed());
         let background = self.config.background;
-        let touched = match flat.is_on() {
-            true => self.take_touched(),
-            false => BTreeMap::new(),
-        };
         let standing = self.standing(items);
         let whole = scene::build(&standing, self.desk.screens(), background);
         let Some(terminal) = &self.terminal else {
@@ -358,6 +427,7 @@ impl App {
             (now, all_sent),
         );
         let heights: Vec<_> = standing.iter().map(|layer| layer.content.layer()).collect();
+        drop(standing);
         let shapes: Vec<_> = self.desk.screens().iter().map(|s| (s.id, s.size)).collect();
         for (id, size) in shapes {
             let surfaces = &mut self.surfaces;
@@ -365,13 +435,8 @@ impl App {
                 output.take_size(size, || surfaces.next_layer());
             }
         }
-        // What comes to stand on a flat output is composed from its pixels.
-        self.read_lent(&flat.layers_of(&whole));
-        let standing = self.standing(items);
-        let wants_device = self.config.render_node != RenderNode::Off;
-        flat.compose(&whole, &standing, &touched, wants_device);
-        drop(standing);
         self.flat = flat;
+        self.compose_flat(items, &whole, now);
         let filling = self.flat.filling();
         let mut filled = 0;
         if !filling.is_empty() {
@@ -381,10 +446,7 @@ impl App {
             filled = before.saturating_sub(self.flat.dirty_cells());
             if self.flat.show_filled() {
                 // What was drawn while it was being sent comes with it.
-                let mut flat = std::mem::take(&mut self.flat);
-                let standing = self.standing(items);
-                flat.compose(&whole, &standing, &BTreeMap::new(), wants_device);
-                self.flat = flat;
+                self.compose_flat(items, &whole, now);
             }
         }
         self.dirty.pixels |= self.flat.is_returning();
@@ -396,18 +458,52 @@ impl App {
         }
     }
 
-    /// Films whose buffers go to the encoder end in these layers, so that their pixels are known.
-    fn read_lent(&mut self, layers: &BTreeSet<LayerId>) {
-        if layers.is_empty() {
-            return;
+    /// Draws what has changed into the flat layers.
+    fn compose_flat(&mut self, items: &[Item], whole: &Scene, now: Instant) {
+        let mut flat = std::mem::take(&mut self.flat);
+        if flat.is_on() && flat.composer.is_none() {
+            let (composer, said) = Composer::open(wish(&self.config, &self.gpu));
+            tracing::info!("flat outputs are composed {said}");
+            flat.composer = Some(composer);
         }
-        let surfaces = self.surfaces.all_mut();
-        for surface in surfaces.filter(|surface| layers.contains(&surface.content.layer())) {
-            if surface.content.is_lent() {
-                surface.content.end_video();
-                self.dirty.pixels |= surface.settle_loan();
+        if flat.is_on() {
+            flat.note(whole, &self.take_touched());
+        }
+        // Where GLES fails the processor composes, from pixels that are read first.
+        for _ in 0..2 {
+            let scans = flat.scans(&self.standing(items));
+            if self.share_out(&mut flat, whole, &scans) && flat.is_on() {
+                flat.note(whole, &self.take_touched());
+            }
+            let standing = self.standing(items);
+            if flat.compose(&standing, &self.surfaces.buffers, now).is_ok() {
+                break;
             }
         }
+        self.flat = flat;
+    }
+
+    /// Which surfaces are read from now on, and which are composed from their buffers. Returns whether
+    /// any was read.
+    fn share_out(
+        &mut self,
+        flat: &mut Flat,
+        whole: &Scene,
+        scans: &BTreeMap<OutputId, LayerId>,
+    ) -> bool {
+        let mut any = false;
+        for surface in self.surfaces.all_mut() {
+            match flat.wants(surface, whole, scans) {
+                Wants::Pixels => any |= surface.read_from_now_on(),
+                Wants::Buffers => surface.compose_from_buffers(),
+                Wants::Nothing | Wants::Either if surface.direct.is_composed() => {
+                    any |= surface.read_from_now_on();
+                }
+                Wants::Nothing | Wants::Either => {}
+            }
+        }
+        self.dirty.pixels |= any;
+        any
     }
 
     /// What was drawn since the last time, where anybody composes it.

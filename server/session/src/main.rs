@@ -81,7 +81,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     if arguments.check_gpu {
         let (said, is_taken) = gpu::check(&config.render_node);
-        println!("{said}{}", flat::describe(&config.render_node));
+        println!("{said}{}", flat::describe(&config));
         return Ok(if is_taken {
             ExitCode::SUCCESS
         } else {

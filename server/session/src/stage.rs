@@ -155,6 +155,7 @@ impl App {
             };
             Some(Standing {
                 content: &surface.content,
+                newest: surface.newest.as_ref(),
                 view: &surface.view,
                 at: (item.at.x, item.at.y),
             })

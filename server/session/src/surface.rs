@@ -31,7 +31,7 @@ use crate::gpu::{Buffers, Release};
 use crate::sys;
 use crate::x11;
 
-pub use lending::Newest;
+pub use lending::{Newest, read};
 
 /// Pixels that one surface may have: 8192×8192.
 const MAX_SURFACE_PIXELS: u64 = 1 << 26;
@@ -397,15 +397,7 @@ impl Attached {
 /// One rectangle around all where it is hardly larger than they are: what has moved is found when
 /// its old and its new place are looked at as one.
 fn together(rects: Vec<TileRect>) -> Vec<TileRect> {
-    let around = rects.iter().copied().reduce(|a, b| {
-        let (x, y) = (a.x.min(b.x), a.y.min(b.y));
-        TileRect {
-            x,
-            y,
-            w: (a.x + a.w).max(b.x + b.w) - x,
-            h: (a.y + a.h).max(b.y + b.h) - y,
-        }
-    });
+    let around = rects.iter().copied().reduce(lending::around);
     let all: usize = rects.iter().map(|rect| rect.area()).sum();
     match around.filter(|around| around.area() * 4 <= all * 5) {
         Some(around) => vec![around],

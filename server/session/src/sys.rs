@@ -3,6 +3,8 @@
 #[cfg(feature = "gpu")]
 mod egl;
 #[cfg(feature = "gpu")]
+mod gbm;
+#[cfg(feature = "gpu")]
 mod mapping;
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -16,6 +18,8 @@ use smithay::wayland::shm::{BufferAccessError, BufferData, with_buffer_contents}
 
 #[cfg(feature = "gpu")]
 pub use egl::{check_egl, gles};
+#[cfg(feature = "gpu")]
+pub use gbm::{Gbm, NoBuffer};
 #[cfg(feature = "gpu")]
 pub use mapping::Mapping;
 

@@ -310,6 +310,7 @@ impl App {
             outputs.any(|output| output.stack.iter().any(|placed| placed.layer == layer))
         };
         let mut lost = None;
+        self.dirty.pixels |= self.flat.settle(&self.surfaces.buffers);
         for surface in self.surfaces.all_mut().chain(self.flat.all_mut()) {
             let content = &mut surface.content;
             let is_busy = content
@@ -370,6 +371,7 @@ impl App {
                 }
             }
         }
+        self.dirty.pixels |= self.flat.settle(&self.surfaces.buffers);
         if let Some(video) = lost {
             self.videos.most = 0;
             let failure = Failure::Processor("its thread is gone".to_owned());
@@ -473,6 +475,7 @@ impl App {
             self.gpu.health().failed(now);
         }
         let is_it = |content: &Content| content.playing().is_some_and(|p| p.video == video);
+        let mut over = Vec::new();
         let surfaces = self.surfaces.all_mut().chain(self.flat.all_mut());
         for surface in surfaces.filter(|s| is_it(&s.content)) {
             warn!("{failure}");
@@ -482,15 +485,23 @@ impl App {
                 continue;
             }
             let film = surface.content.playing().map(|playing| playing.rect);
+            let layer = surface.content.layer();
+            over.extend(film.map(|film| (layer, film)));
             surface.content.end_video();
             surface.settle_loan();
+        }
+        self.flat.settle(&self.surfaces.buffers);
+        let surfaces = self.surfaces.all_mut().chain(self.flat.all_mut());
+        for surface in surfaces {
+            let layer = surface.content.layer();
+            let Some((_, film)) = over.iter().find(|(over, _)| *over == layer) else {
+                continue;
+            };
             if let Failure::Buffer(_) = failure {
                 surface.direct.refuse(now);
             }
-            if let Some(film) = film {
-                let content = &mut surface.content;
-                self.videos.take_up(content, film, Some(video), now);
-            }
+            let content = &mut surface.content;
+            self.videos.take_up(content, *film, Some(video), now);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One session.toml: what it may say, and how what it says is taken.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::de::Error as _;
@@ -27,6 +28,7 @@ struct File {
     always_exact: Option<bool>,
     render_node: Option<RenderNode>,
     flat: Option<Force>,
+    flat_node: Option<PathBuf>,
     xwayland: Option<bool>,
     keyboard: Keyboard,
     cursor: Cursor,
@@ -172,6 +174,7 @@ impl Config {
         take(&mut self.always_exact, file.always_exact);
         take(&mut self.render_node, file.render_node);
         take(&mut self.flat, file.flat);
+        take(&mut self.flat_node, file.flat_node.map(Some));
         take(&mut self.xwayland, file.xwayland);
         take(&mut self.vital, file.vital.map(Some));
         self.parts.extend(file.parts);
@@ -205,7 +208,7 @@ impl Keyboard {
 
 /// Whether files may have this key.
 fn is_known(key: &str) -> bool {
-    const ALONE: [&str; 11] = [
+    const ALONE: [&str; 12] = [
         "autostart",
         "xdg_autostart",
         "background",
@@ -215,6 +218,7 @@ fn is_known(key: &str) -> bool {
         "always_exact",
         "render_node",
         "flat",
+        "flat_node",
         "xwayland",
         "vital",
     ];

@@ -16,6 +16,11 @@ impl Content {
         self.dirty == 0 || !self.cells.iter().any(|cell| matches!(cell, Base::Unknown))
     }
 
+    /// These parts of a buffer were drawn, which is not read here.
+    pub fn note_drawn(&mut self, damage: &[heliostat_tiles::Rect]) {
+        damage.iter().for_each(|rect| self.touch(*rect));
+    }
+
     /// These pixels were drawn.
     pub(super) fn touch(&mut self, area: heliostat_tiles::Rect) {
         self.touched

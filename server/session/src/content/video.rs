@@ -253,6 +253,7 @@ impl Content {
     pub fn note_damage(&mut self, damage: &[Rect]) -> Vec<Rect> {
         let columns = self.columns();
         let mut rest = Vec::new();
+        self.note_drawn(damage);
         let Some(playing) = &mut self.films.playing else {
             return damage.to_vec();
         };

@@ -1,5 +1,10 @@
 //! Who composes: the processor, always there, or GLES, where there is a driver and a use for it.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[cfg(feature = "gpu")]
+use anyhow::Context;
 use heliostat_compose::geometry::{Damage, Rect};
 use heliostat_compose::{Picture, Shown, Target, compose};
 use heliostat_wire::id::{LayerId, OutputId};
@@ -7,9 +12,10 @@ use heliostat_wire::output::Size;
 
 #[cfg(feature = "gpu")]
 use super::gles::{Device, Gles};
+use crate::gpu::{Buffers, Loan, RenderNode};
 
 /// A layer of a picture that is composed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Layer<'a> {
     /// Its name.
     pub id: LayerId,
@@ -17,10 +23,12 @@ pub struct Layer<'a> {
     pub picture: Picture<'a>,
     /// What of them has changed since this was last composed.
     pub touched: &'a Damage,
+    /// Where its newest pixels are, if they are in its client's buffer and not in the picture.
+    pub buffer: Option<&'a Loan>,
 }
 
 /// A picture that is to be composed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     /// On which output.
     pub output: OutputId,
@@ -32,6 +40,8 @@ pub struct Job<'a> {
     pub layers: &'a [Layer<'a>],
     /// What of it has to be composed.
     pub damage: &'a Damage,
+    /// Parts of it whose pixels are wanted here.
+    pub read: &'a [Rect],
 }
 
 impl<'a> Job<'a> {
@@ -51,20 +61,38 @@ pub enum Composer {
     /// With GLES, on hardware or on Mesa's software.
     #[cfg(feature = "gpu")]
     Gles(Box<Gles>),
+    /// With the processor, into buffers that are lent, as GLES does.
+    #[cfg(all(test, feature = "gpu"))]
+    Fake(Box<super::fake::Fake>),
+}
+
+/// GLES has failed, and is not used any more: what was to be composed is the processor's.
+#[derive(Debug)]
+pub struct Failed;
+
+/// Where GLES is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// Which device is to be used at all.
+    pub render_node: &'a RenderNode,
+    /// The node on which it is taken whatever it is.
+    pub flat_node: Option<&'a Path>,
+    /// The encoder's node, and whether it reads what GLES draws.
+    pub encoder: Option<(&'a Path, bool)>,
 }
 
 impl Composer {
     /// The best one that there is, and what is to be said of it; the processor where no device is
     /// wanted.
-    pub fn open(wants_device: bool) -> (Self, String) {
-        if !wants_device {
+    pub fn open(wish: Wish<'_>) -> (Self, String) {
+        if *wish.render_node == RenderNode::Off && wish.flat_node.is_none() {
             let said = "by the processor: no device is wanted by the configuration (render_node)";
             return (Self::Software, said.to_owned());
         }
         #[cfg(feature = "gpu")]
-        match Gles::open(Device::Hardware) {
+        match open_gles(wish) {
             Ok(gles) => {
-                let said = format!("by GLES on {}", gles.name());
+                let said = format!("by GLES on {}", gles.describe());
                 (Self::Gles(Box::new(gles)), said)
             }
             Err(error) => (Self::Software, format!("by the processor: {error:#}")),
@@ -76,51 +104,130 @@ impl Composer {
         )
     }
 
-    /// Composes what is damaged, and gives each part of it with its pixels, rows without gaps, to
-    /// `take`. `room` is memory that is used again.
+    /// Composes what is damaged, and gives each part of it that is to be read with its pixels, rows
+    /// without gaps, to `take`. Returns the buffer that all of it is in, where it can be lent. `room` is
+    /// memory that is used again.
     pub fn compose(
         &mut self,
         job: &Job<'_>,
-        room: &mut Vec<u32>,
+        (room, buffers): (&mut Vec<u32>, &Buffers),
         mut take: impl FnMut(Rect, &[u32]),
-    ) {
-        #[cfg(feature = "gpu")]
-        if let Self::Gles(gles) = self {
-            match gles.compose(job, room, &mut take) {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!("GLES fails, the processor composes from now on: {error:#}");
-                    *self = Self::Software;
-                }
+    ) -> Result<Option<Loan>, Failed> {
+        let _ = buffers;
+        match self {
+            Self::Software => {
+                by_processor(job, room, take);
+                Ok(None)
+            }
+            #[cfg(feature = "gpu")]
+            Self::Gles(gles) => {
+                let composed = gles.compose(job, room, &mut |rect, pixels| {
+                    buffers.count_read(4 * pixels.len() as u64);
+                    take(rect, pixels);
+                });
+                let lent = composed.and_then(|buffer| {
+                    let lent = buffer.map(|buffer| buffers.lend_own(buffer.slot));
+                    lent.transpose().context("lend what was drawn")
+                });
+                lent.map_err(|error| self.fail(&error))
+            }
+            #[cfg(all(test, feature = "gpu"))]
+            Self::Fake(fake) => {
+                let composed = fake.compose(job, &mut take);
+                let lent = composed.map(|buffer| buffers.lend_own(buffer.slot).ok());
+                lent.map_err(|error| self.fail(&error))
             }
         }
-        let pictures: std::collections::BTreeMap<_, _> = job
-            .layers
-            .iter()
-            .map(|layer| (layer.id, layer.picture))
-            .collect();
-        for rect in job.damage.rects() {
-            room.clear();
-            room.resize(rect.area() as usize, 0);
-            let mut target = Target {
-                pixels: room,
-                stride: rect.w as usize,
-                bounds: *rect,
-            };
-            let picture = |id| pictures.get(&id).copied();
-            compose(&job.shown, picture, *rect, &mut target);
-            take(*rect, room);
+    }
+
+    /// Reads a part of a buffer that was composed. False where that cannot be done any more.
+    pub fn read_back(
+        &mut self,
+        loan: &Loan,
+        part: Rect,
+        (room, buffers): (&mut Vec<u32>, &Buffers),
+        mut take: impl FnMut(Rect, &[u32]),
+    ) -> bool {
+        let _ = (loan, part, &room, buffers, &mut take);
+        match self {
+            Self::Software => false,
+            #[cfg(feature = "gpu")]
+            Self::Gles(gles) => {
+                buffers.count_read(4 * part.area() as u64);
+                let read = gles.read_back(loan.dmabuf(), part, room, &mut take);
+                read.map_err(|error| self.fail(&error)).is_ok()
+            }
+            #[cfg(all(test, feature = "gpu"))]
+            Self::Fake(fake) => fake.read_back(loan, part, &mut take),
         }
+    }
+
+    /// Whether a client's buffer is composed as it is.
+    pub fn takes(&mut self, loan: &Loan) -> bool {
+        let _ = loan;
+        match self {
+            Self::Software => false,
+            #[cfg(feature = "gpu")]
+            Self::Gles(gles) => gles.takes(loan),
+            #[cfg(all(test, feature = "gpu"))]
+            Self::Fake(_) => !loan.is_nv12(),
+        }
+    }
+
+    #[cfg(feature = "gpu")]
+    fn fail(&mut self, error: &anyhow::Error) -> Failed {
+        tracing::warn!("GLES fails, the processor composes from now on: {error:#}");
+        *self = Self::Software;
+        Failed
     }
 
     /// Nothing of an output is needed any more.
     pub fn forget(&mut self, output: OutputId) {
+        let _ = output;
         match self {
-            Self::Software => {
-                let _ = output;
-            }
+            Self::Software => {}
             #[cfg(feature = "gpu")]
             Self::Gles(gles) => gles.forget(output),
+            #[cfg(all(test, feature = "gpu"))]
+            Self::Fake(fake) => fake.forget(),
         }
+    }
+}
+
+/// Composes each part that is to be read.
+pub(super) fn by_processor(job: &Job<'_>, room: &mut Vec<u32>, mut take: impl FnMut(Rect, &[u32])) {
+    let layers = job.layers.iter();
+    let pictures: BTreeMap<_, _> = layers.map(|layer| (layer.id, layer.picture)).collect();
+    for rect in job.read {
+        room.clear();
+        room.resize(rect.area() as usize, 0);
+        let mut target = Target {
+            pixels: room,
+            stride: rect.w as usize,
+            bounds: *rect,
+        };
+        let picture = |id| pictures.get(&id).copied();
+        compose(&job.shown, picture, *rect, &mut target);
+        take(*rect, room);
+    }
+}
+
+/// GLES on the encoder's device, or another one of hardware.
+#[cfg(feature = "gpu")]
+fn open_gles(wish: Wish<'_>) -> anyhow::Result<Gles> {
+    let lends = wish.encoder.is_some_and(|(_, lends)| lends);
+    if let Some(node) = wish.flat_node {
+        return Gles::on_node(node, Device::Any, lends);
+    }
+    let named = match wish.render_node {
+        RenderNode::Path(node) => Some(node.as_path()),
+        _ => None,
+    };
+    let node = wish.encoder.map(|(node, _)| node).or(named);
+    let by_gbm = node.map(|node| Gles::on_node(node, Device::Hardware, lends));
+    match by_gbm {
+        Some(Ok(gles)) => Ok(gles),
+        Some(Err(why)) => Gles::open(Device::Hardware).map_err(|_| why),
+        None => Gles::open(Device::Hardware),
     }
 }

@@ -1,10 +1,16 @@
-//! Composing with GLES: surfaces' pixels go into textures as far as they have changed, what is damaged
-//! is drawn into a buffer as large as the output, and read back.
+//! Composing with GLES: surfaces' pixels go into textures as far as they have changed, clients' DMA-BUFs
+//! are textures as they are, and what is damaged is drawn into a buffer as large as the output.
+//!
+//! ```text
+//!   no encoder that reads RGB, or no GBM: a buffer of GLES's, of which what was drawn is read back
+//!   else: one of a chain of DMA-BUFs, which is lent to the encoder; what is no film is read back
+//! ```
 //!
 //! The device is one of hardware; Mesa's software is taken in tests only, since the processor
 //! composes faster by itself than through it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, anyhow, ensure};
 use heliostat_compose::geometry::{Damage, Rect};
@@ -13,18 +19,20 @@ use heliostat_wire::id::{LayerId, OutputId};
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{Placement, Transform as WireTransform, UNITS_PER_PIXEL};
 use smithay::backend::allocator::Fourcc;
+use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::egl::EGLDevice;
 use smithay::backend::renderer::gles::{
     GlesRenderbuffer, GlesRenderer, GlesTarget, GlesTexProgram, GlesTexture,
 };
 use smithay::backend::renderer::{
-    Bind, Color32F, ExportMem, Frame, ImportMem, Offscreen, Renderer, Texture,
+    Bind, Color32F, ExportMem, Frame, ImportDma, ImportMem, Offscreen, Renderer, Texture,
 };
 use smithay::utils::{Buffer, Physical, Rectangle, Transform};
 
 use super::composer::{Job, Layer};
-use super::swapchain::FlatBuffer;
-use crate::sys;
+use super::swapchain::{Chain, FlatBuffer};
+use crate::gpu::Loan;
+use crate::sys::{self, Gbm};
 
 /// Coordinates in textures have to be finer than what GLES promises without being asked: layers that
 /// are shown unscaled are to come out as they are.
@@ -71,6 +79,8 @@ pub struct Gles {
     /// The longest side of a texture: smithay would not hear of one that was not made.
     longest: u32,
     name: String,
+    /// Where buffers come from that an encoder reads as well.
+    source: Option<Gbm>,
     outputs: BTreeMap<OutputId, Held>,
 }
 
@@ -78,15 +88,26 @@ pub struct Gles {
 #[derive(Debug)]
 struct Held {
     size: Size,
-    buffer: GlesRenderbuffer,
-    textures: BTreeMap<LayerId, Uploaded>,
+    canvas: Canvas,
+    textures: BTreeMap<LayerId, Known>,
+}
+
+/// What is drawn into.
+#[derive(Debug)]
+enum Canvas {
+    /// A buffer of which everything is read back.
+    Own(GlesRenderbuffer),
+    /// Buffers that go to an encoder.
+    Lent(Chain),
 }
 
 /// A layer's texture.
 #[derive(Debug)]
-struct Uploaded {
+struct Known {
     texture: GlesTexture,
     alpha: bool,
+    /// It is its client's buffer itself.
+    is_lent: bool,
 }
 
 impl Gles {
@@ -103,25 +124,46 @@ impl Gles {
                 Ok(path) => path.display().to_string(),
                 Err(_) => "Mesa's software".to_owned(),
             };
-            match sys::gles(device).and_then(with_program) {
-                Ok((renderer, program, longest)) => {
-                    return Ok(Self {
-                        renderer,
-                        program,
-                        longest,
-                        name,
-                        outputs: BTreeMap::new(),
-                    });
-                }
+            match sys::gles(device, false).and_then(|made| Self::new(made, name.clone())) {
+                Ok(gles) => return Ok(gles),
                 Err(error) => why = error.context(name),
             }
         }
         Err(why)
     }
 
-    /// The device, for people.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// Opens a node by GBM. What it draws goes to an encoder where that `lends`.
+    pub fn on_node(node: &Path, wanted: Device, lends: bool) -> anyhow::Result<Self> {
+        sys::check_egl()?;
+        let open = || {
+            let gbm = Gbm::open(node)?;
+            let made = sys::gles(gbm.clone(), wanted == Device::Hardware)?;
+            let mut gles = Self::new(made, node.display().to_string())?;
+            gles.source = lends.then_some(gbm);
+            anyhow::Ok(gles)
+        };
+        open().with_context(|| node.display().to_string())
+    }
+
+    fn new((mut renderer, longest): (GlesRenderer, u32), name: String) -> anyhow::Result<Self> {
+        let program = renderer.compile_custom_texture_shader(SHADER, &[]);
+        Ok(Self {
+            program: program.context("compile a shader")?,
+            renderer,
+            longest,
+            name,
+            source: None,
+            outputs: BTreeMap::new(),
+        })
+    }
+
+    /// The device, for people, and what becomes of what it draws.
+    pub fn describe(&self) -> String {
+        let way = match self.source {
+            Some(_) => "into buffers that go to the encoder as they are",
+            None => "and read back",
+        };
+        format!("{}, {way}", self.name)
     }
 
     /// Nothing of an output is needed any more.
@@ -131,41 +173,64 @@ impl Gles {
         let _ = self.renderer.cleanup_texture_cache();
     }
 
-    /// Composes what is damaged, and gives each part of it with its pixels to `take`.
+    /// Composes what is damaged, and gives each part of that which is to be read with its pixels to
+    /// `take`. Returns the buffer that it is in, where that can go to an encoder.
     pub fn compose(
         &mut self,
         job: &Job<'_>,
         room: &mut Vec<u32>,
         take: &mut impl FnMut(Rect, &[u32]),
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<FlatBuffer>> {
         let mut held = self.take_up(job)?;
-        let Held {
-            buffer, textures, ..
-        } = &mut held;
-        let mut target = self.renderer.bind(buffer).context("draw into a buffer")?;
         let tools = (&mut self.renderer, &self.program);
-        draw(tools, &mut target, job, job.damage, textures)?;
-        drop(target);
-        self.read(job, buffer, room, take)?;
+        let lent = match &mut held.canvas {
+            Canvas::Own(buffer) => {
+                let target = tools.0.bind(buffer);
+                let mut target = target.context("draw into a buffer")?;
+                draw(tools, &mut target, job, job.damage, &held.textures)?;
+                read(&mut self.renderer, &target, job.read, room, take)?;
+                None
+            }
+            Canvas::Lent(chain) => {
+                let acquired = chain.acquire(job.damage)?;
+                let (mut buffer, drawn) = acquired.context("the encoder has all buffers")?;
+                let target = tools.0.bind(&mut buffer.dmabuf);
+                let mut target = target.context("draw into a buffer for the encoder")?;
+                draw(tools, &mut target, job, &drawn, &held.textures)?;
+                read(&mut self.renderer, &target, job.read, room, take)?;
+                drop(target);
+                chain.submitted(&buffer);
+                Some(buffer)
+            }
+        };
         self.outputs.insert(job.output, held);
-        Ok(())
+        Ok(lent)
     }
 
-    /// Composes what is to be drawn of it into a buffer for an encoder, and waits until it is done.
-    pub fn compose_into(
+    /// Reads a part of a buffer that was drawn into, and gives it to `take`.
+    pub fn read_back(
         &mut self,
-        job: &Job<'_>,
-        buffer: &mut FlatBuffer,
-        drawn: &Damage,
+        buffer: &Dmabuf,
+        part: Rect,
+        room: &mut Vec<u32>,
+        take: &mut impl FnMut(Rect, &[u32]),
     ) -> anyhow::Result<()> {
-        let held = self.take_up(job)?;
-        let target = self.renderer.bind(&mut buffer.dmabuf);
-        let mut target = target.context("draw into a buffer of the encoder")?;
-        let tools = (&mut self.renderer, &self.program);
-        draw(tools, &mut target, job, drawn, &held.textures)?;
-        drop(target);
-        self.outputs.insert(job.output, held);
-        Ok(())
+        let mut buffer = buffer.clone();
+        let target = self.renderer.bind(&mut buffer);
+        let target = target.context("read from a buffer of the encoder")?;
+        read(&mut self.renderer, &target, &[part], room, take)
+    }
+
+    /// Whether a client's buffer can be a texture as it is. Those of luma and chroma cannot: whether
+    /// BT.709 comes of them is the driver's choice.
+    pub fn takes(&mut self, loan: &Loan) -> bool {
+        if loan.is_nv12() {
+            return false;
+        }
+        let imported = self.renderer.import_dmabuf(loan.dmabuf(), None);
+        imported
+            .inspect_err(|error| tracing::debug!("GLES does not take a client's buffer: {error}"))
+            .is_ok()
     }
 
     /// What is held for the job's output, with the newest pixels of all layers.
@@ -196,19 +261,47 @@ impl Gles {
 
     fn hold(&mut self, size: Size) -> anyhow::Result<Held> {
         self.check(size)?;
-        let buffer = (size.w as i32, size.h as i32).into();
-        let buffer = self.renderer.create_buffer(Fourcc::Abgr8888, buffer);
+        let canvas = match &self.source {
+            Some(source) => {
+                let mut chain = Chain::new(Box::new(source.clone()), size);
+                match self.try_out(&mut chain) {
+                    Ok(()) => Some(Canvas::Lent(chain)),
+                    Err(error) => {
+                        tracing::info!("flat outputs are read back: {error:#}");
+                        self.source = None;
+                        None
+                    }
+                }
+            }
+            None => None,
+        };
+        let canvas = match canvas {
+            Some(canvas) => canvas,
+            None => {
+                let buffer = (size.w as i32, size.h as i32).into();
+                let buffer = self.renderer.create_buffer(Fourcc::Abgr8888, buffer);
+                Canvas::Own(buffer.context("make a buffer for an output")?)
+            }
+        };
         Ok(Held {
             size,
-            buffer: buffer.context("make a buffer for an output")?,
+            canvas,
             textures: BTreeMap::new(),
         })
+    }
+
+    /// Whether there are such buffers, and GLES draws into them.
+    fn try_out(&mut self, chain: &mut Chain) -> anyhow::Result<()> {
+        let acquired = chain.acquire(&Damage::new())?;
+        let (mut buffer, _) = acquired.context("there is no buffer")?;
+        let target = self.renderer.bind(&mut buffer.dmabuf);
+        target.map(|_| ()).context("draw into a linear buffer")
     }
 
     /// Sees to it that a layer's texture has its newest pixels.
     fn upload(
         &mut self,
-        textures: &mut BTreeMap<LayerId, Uploaded>,
+        textures: &mut BTreeMap<LayerId, Known>,
         layer: &Layer<'_>,
     ) -> anyhow::Result<()> {
         let Picture {
@@ -217,14 +310,24 @@ impl Gles {
             pixels,
             ..
         } = layer.picture;
+        self.check(size)?;
+        if let Some(loan) = layer.buffer {
+            let texture = self.renderer.import_dmabuf(loan.dmabuf(), None);
+            let known = Known {
+                texture: texture.context("take a client's buffer")?,
+                alpha,
+                is_lent: true,
+            };
+            textures.insert(layer.id, known);
+            return Ok(());
+        }
         // The whole picture is handed over and parts of it are named: it must be that large.
         let area = size.w as usize * size.h as usize;
         ensure!(pixels.len() == area, "a layer's pixels are not its size");
-        self.check(size)?;
         let bytes: &[u8] = bytemuck::cast_slice(pixels);
         let known = textures.get(&layer.id).filter(|known| {
             let texture = (known.texture.width(), known.texture.height());
-            texture == (size.w, size.h) && known.alpha == alpha
+            texture == (size.w, size.h) && known.alpha == alpha && !known.is_lent
         });
         let Some(known) = known else {
             let format = match alpha {
@@ -233,8 +336,12 @@ impl Gles {
             };
             let size = (size.w as i32, size.h as i32).into();
             let texture = self.renderer.import_memory(bytes, format, size, false);
-            let texture = texture.context("make a layer's texture")?;
-            textures.insert(layer.id, Uploaded { texture, alpha });
+            let known = Known {
+                texture: texture.context("make a layer's texture")?,
+                alpha,
+                is_lent: false,
+            };
+            textures.insert(layer.id, known);
             return Ok(());
         };
         let whole = Rect::of_size(size.w, size.h);
@@ -246,43 +353,33 @@ impl Gles {
         }
         Ok(())
     }
-
-    fn read(
-        &mut self,
-        job: &Job<'_>,
-        buffer: &mut GlesRenderbuffer,
-        room: &mut Vec<u32>,
-        take: &mut impl FnMut(Rect, &[u32]),
-    ) -> anyhow::Result<()> {
-        for rect in job.damage.rects() {
-            let target = self.renderer.bind(buffer).context("read from a buffer")?;
-            let region = Rectangle::new((rect.x, rect.y).into(), (rect.w, rect.h).into());
-            let copied = self
-                .renderer
-                .copy_framebuffer(&target, region, Fourcc::Abgr8888)
-                .context("read what was drawn")?;
-            drop(target);
-            let bytes = self.renderer.map_texture(&copied).context("read")?;
-            room.clear();
-            // In memory red comes first here, and blue in a layer.
-            let pixels = bytes.chunks_exact(4).map(|pixel| {
-                let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
-                0xff00_0000 | r << 16 | g << 8 | b
-            });
-            room.extend(pixels);
-            ensure!(room.len() as i64 == rect.area(), "too little was read");
-            take(*rect, room);
-        }
-        Ok(())
-    }
 }
 
-fn with_program(
-    (mut renderer, longest): (GlesRenderer, u32),
-) -> anyhow::Result<(GlesRenderer, GlesTexProgram, u32)> {
-    let program = renderer.compile_custom_texture_shader(SHADER, &[]);
-    let program = program.context("compile a shader")?;
-    Ok((renderer, program, longest))
+/// Gives parts of what was drawn to `take`.
+fn read(
+    renderer: &mut GlesRenderer,
+    target: &GlesTarget<'_>,
+    parts: &[Rect],
+    room: &mut Vec<u32>,
+    take: &mut impl FnMut(Rect, &[u32]),
+) -> anyhow::Result<()> {
+    for rect in parts {
+        let region = Rectangle::new((rect.x, rect.y).into(), (rect.w, rect.h).into());
+        let copied = renderer
+            .copy_framebuffer(target, region, Fourcc::Abgr8888)
+            .context("read what was drawn")?;
+        let bytes = renderer.map_texture(&copied).context("read")?;
+        room.clear();
+        // In memory red comes first here, and blue in a layer.
+        let pixels = bytes.chunks_exact(4).map(|pixel| {
+            let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+            0xff00_0000 | r << 16 | g << 8 | b
+        });
+        room.extend(pixels);
+        ensure!(room.len() as i64 == rect.area(), "too little was read");
+        take(*rect, room);
+    }
+    Ok(())
 }
 
 /// Draws `damage` of an output, and waits until that is done.
@@ -291,7 +388,7 @@ fn draw(
     target: &mut GlesTarget<'_>,
     job: &Job<'_>,
     damage: &Damage,
-    textures: &BTreeMap<LayerId, Uploaded>,
+    textures: &BTreeMap<LayerId, Known>,
 ) -> anyhow::Result<()> {
     let size = (job.size.w as i32, job.size.h as i32).into();
     let mut frame = renderer

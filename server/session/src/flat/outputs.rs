@@ -1,24 +1,28 @@
 //! One flat output: its layer, and what of it has to be composed.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use heliostat_compose::geometry::{Damage, Rect};
-use heliostat_compose::{Picture, Shown, exact_offset, shown_at};
+use heliostat_compose::{Picture, Shown, covers, exact_offset, shown_at};
 use heliostat_tiles::Rect as TileRect;
 use heliostat_wire::id::{LayerId, OutputId};
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{Crop, Placement, Rect as WireRect, Transform};
 
 use super::choice::Choice;
-use super::composer::{Composer, Job, Layer};
-use crate::content::Content;
+use super::composer::{Composer, Failed, Job, Layer};
+use crate::content::{Content, Hint};
+use crate::gpu::{Buffers, Loan};
 use crate::scene::{OutputScene, Scene, Shape, Standing};
-use crate::surface::Surface;
+use crate::surface::{self, Newest, Surface};
 
 /// What blending a pixel costs, of copies.
 const BLENDING: u64 = 4;
 /// What sampling a pixel costs, of copies.
 const SAMPLING: u64 = 16;
+/// Most of an output, in percent.
+const MOST: i64 = 70;
 
 /// An output with a flat layer.
 #[derive(Debug, Default)]
@@ -35,6 +39,21 @@ pub struct Output {
     /// What is to be composed, and what of each layer has changed since.
     damage: Damage,
     touched: BTreeMap<LayerId, Damage>,
+    /// What has changed since something was composed, be it that a client's buffer was lent instead.
+    missed: Damage,
+}
+
+/// What an output is composed with.
+#[derive(Debug)]
+pub struct Tools<'a> {
+    /// Who composes.
+    pub composer: &'a mut Composer,
+    /// Memory that is used again.
+    pub room: &'a mut Vec<u32>,
+    /// Buffers that can be lent.
+    pub buffers: &'a Buffers,
+    /// Now.
+    pub now: Instant,
 }
 
 impl Output {
@@ -42,7 +61,11 @@ impl Output {
     pub fn take_size(&mut self, size: Size, next_layer: impl FnOnce() -> LayerId) {
         match &mut self.surface {
             Some(surface) if surface.content.size() == size => return,
-            Some(surface) => surface.content.reshape(size, false),
+            Some(surface) => {
+                surface.content.reshape(size, false);
+                surface.direct.end();
+                surface.newest = None;
+            }
             empty => *empty = Some(Surface::new(None, Content::new(next_layer(), size, false))),
         }
         self.is_whole = false;
@@ -80,11 +103,6 @@ impl Output {
     pub fn composed(&self, layer: LayerId) -> Option<&Placement> {
         let mut placements = self.stack.iter().map(|(placement, _)| placement);
         placements.find(|placement| placement.layer == layer)
-    }
-
-    /// The layers whose pixels it has.
-    pub fn composed_layers(&self) -> impl Iterator<Item = LayerId> {
-        self.stack.iter().map(|(placement, _)| placement.layer)
     }
 
     /// Whether it stays as it is until all of it was sent, so that some time it was.
@@ -144,67 +162,245 @@ impl Output {
         self.stack = stack;
     }
 
-    /// Composes what is to be composed.
+    /// The buffer of the client that alone is to be seen, and fills the output: nothing need be
+    /// composed then.
+    pub fn scanned<'a>(&self, standing: &[Standing<'a>]) -> Option<(LayerId, &'a Loan)> {
+        let (placement, shape) = self.stack.last()?;
+        let layer = standing
+            .iter()
+            .find(|layer| layer.content.layer() == placement.layer)?;
+        let loan = &layer.newest?.loan;
+        let opaque: Vec<_> = shape.opaque.iter().copied().map(Rect::from_wire).collect();
+        let picture = Picture {
+            size: shape.size,
+            alpha: shape.alpha,
+            opaque: &opaque,
+            pixels: &[],
+        };
+        let size = self.surface.as_ref()?.content.size();
+        let is_all = shape.size == size
+            && exact_offset(placement) == Some((0, 0))
+            && covers(&picture, placement, Rect::of_size(size.w, size.h));
+        // What lies in luma and chroma is encoded wholly or not at all.
+        let is_whole = self.lent().is_some_and(|film| film == whole(size));
+        (is_all && (is_whole || !loan.is_nv12() || self.lent().is_none()))
+            .then_some((placement.layer, loan))
+    }
+
+    /// The part that goes to the encoder as it is.
+    pub fn lent(&self) -> Option<TileRect> {
+        let surface = self.surface.as_ref()?;
+        surface
+            .content
+            .lent()
+            .filter(|_| surface.direct.is_lending())
+    }
+
+    /// Composes what is to be composed, or lends a client's buffer that is all of it. Where that fails,
+    /// all of it is still to be composed.
     pub fn compose(
         &mut self,
         id: OutputId,
         standing: &[Standing<'_>],
-        composer: &mut Composer,
-        room: &mut Vec<u32>,
-    ) {
+        tools: Tools<'_>,
+    ) -> Result<(), Failed> {
+        let Tools {
+            composer,
+            room,
+            buffers,
+            now,
+        } = tools;
+        let lent = self.lent();
+        let scanned = self.scanned(standing).map(|(_, loan)| loan);
+        let is_film = self.shows_a_film(standing);
         let Some(surface) = &mut self.surface else {
-            return;
+            return Ok(());
         };
         let size = surface.content.size();
         self.damage.clip(Rect::of_size(size.w, size.h));
         self.is_whole = true;
         if self.damage.is_empty() {
-            return;
+            return Ok(());
         }
-        let touched = std::mem::take(&mut self.touched);
-        let damage = std::mem::take(&mut self.damage);
-        let opaque: Vec<Vec<Rect>> = self
-            .stack
-            .iter()
-            .map(|(_, shape)| shape.opaque.iter().copied().map(Rect::from_wire).collect())
-            .collect();
-        let contents: BTreeMap<_, _> = standing
-            .iter()
-            .map(|layer| (layer.content.layer(), layer.content))
-            .collect();
-        let nothing = Damage::new();
-        let layers: Vec<_> = self
-            .stack
-            .iter()
-            .zip(&opaque)
-            .filter_map(|((placement, shape), opaque)| {
-                let content = contents.get(&placement.layer)?;
-                Some(Layer {
-                    id: placement.layer,
-                    picture: Picture {
-                        size: shape.size,
-                        alpha: shape.alpha,
-                        opaque,
-                        pixels: content.pixels(),
+        let content = &mut surface.content;
+        content.set_hint(is_film);
+        let changed: Vec<_> = self.damage.rects().iter().map(to_tiles).collect();
+        let to_read = match lent {
+            Some(_) => content.note_damage(&changed),
+            None => changed.clone(),
+        };
+        let newest = match scanned.filter(|_| lent.is_some()) {
+            Some(loan) => {
+                surface::read(content, loan, &to_read);
+                self.missed.add_all(&self.damage);
+                Some(loan.clone())
+            }
+            None => {
+                let read: Vec<_> = to_read.iter().map(from_tiles).collect();
+                self.missed.add_all(&self.damage);
+                let stack: Vec<_> = self.stack.iter().map(|(placement, _)| *placement).collect();
+                let opaque = opaque_of(&self.stack);
+                let layers = layers(&self.stack, &opaque, &self.touched, standing);
+                let job = Job {
+                    output: id,
+                    size,
+                    shown: Shown {
+                        background: self.background,
+                        stack: &stack,
                     },
-                    touched: touched.get(&placement.layer).unwrap_or(&nothing),
-                })
-            })
-            .collect();
-        let stack: Vec<_> = self.stack.iter().map(|(placement, _)| *placement).collect();
-        let job = Job {
-            output: id,
-            size,
-            shown: Shown {
-                background: self.background,
-                stack: &stack,
-            },
-            layers: &layers,
-            damage: &damage,
+                    layers: &layers,
+                    damage: &self.missed,
+                    read: &read,
+                };
+                let composed = composer.compose(&job, (room, buffers), |rect, pixels| {
+                    take(content, rect, pixels)
+                })?;
+                self.touched.clear();
+                self.missed = Damage::new();
+                composed.or_else(|| scanned.cloned())
+            }
+        };
+        if lent.is_some() && newest.is_none() {
+            // It was not read, and the encoder cannot have it any more.
+            self.end_film();
+            let tools = Tools {
+                composer,
+                room,
+                buffers,
+                now,
+            };
+            return self.compose(id, standing, tools);
+        }
+        let damaged = changed.iter().map(|rect| rect.area() as u64).sum();
+        let area = u64::from(size.w) * u64::from(size.h);
+        let committed = (damaged, content.take_changed(), area);
+        surface.direct.committed(committed, now);
+        let is_kept = lent.is_some() || surface.direct.is_promising(now);
+        let newest = newest.filter(|_| is_kept).map(|loan| Newest {
+            loan,
+            unread: lent,
+            at: now,
+        });
+        surface.newest = newest;
+        self.damage = Damage::new();
+        Ok(())
+    }
+
+    /// No part goes to the encoder as it is any more, and all of it is composed anew.
+    pub fn end_film(&mut self) {
+        if let Some(surface) = &mut self.surface {
+            surface.content.end_video();
+            surface.direct.end();
+            surface.newest = None;
+            let size = surface.content.size();
+            self.damage.add(Rect::of_size(size.w, size.h));
+        }
+    }
+
+    /// Where the film is over whose pixels are in a buffer that was composed, reads them from it.
+    /// Returns whether there is anything new.
+    pub fn settle(
+        &mut self,
+        composer: &mut Composer,
+        (room, buffers): (&mut Vec<u32>, &Buffers),
+    ) -> bool {
+        let Some(surface) = &mut self.surface else {
+            return false;
+        };
+        if !surface.direct.is_lending() || surface.content.is_lent() {
+            return false;
+        }
+        surface.direct.end();
+        let newest = surface.newest.take();
+        let Some((loan, part)) = newest.and_then(|newest| Some((newest.loan, newest.unread?)))
+        else {
+            return false;
         };
         let content = &mut surface.content;
-        composer.compose(&job, room, |rect, pixels| take(content, rect, pixels));
+        let part = from_tiles(&part);
+        let is_read = loan.is_own()
+            && composer.read_back(&loan, part, (room, buffers), |rect, pixels| {
+                take(content, rect, pixels);
+            });
+        if !is_read {
+            // It is drawn once more instead.
+            self.damage.add(part);
+        }
+        true
     }
+
+    /// What the client says whose layer is most of the output.
+    fn shows_a_film(&self, standing: &[Standing<'_>]) -> Hint {
+        let size = self.surface.as_ref().map(|surface| surface.content.size());
+        let whole = size.map_or(Rect::of_size(0, 0), |size| Rect::of_size(size.w, size.h));
+        let is_most = |placement: &Placement| {
+            let part = Rect::from_wire(placement.dst).intersection(whole);
+            part.is_some_and(|part| part.area() * 100 >= whole.area() * MOST)
+        };
+        let most = self
+            .stack
+            .iter()
+            .rev()
+            .find(|(placement, _)| is_most(placement));
+        let layer = most.and_then(|(most, _)| {
+            let mut layers = standing.iter();
+            layers.find(|layer| layer.content.layer() == most.layer)
+        });
+        match layer.map(|layer| layer.content.hint()) {
+            Some(Hint::Film) => Hint::Film,
+            _ => Hint::Nothing,
+        }
+    }
+}
+
+fn opaque_of(stack: &[(Placement, Shape)]) -> Vec<Vec<Rect>> {
+    let opaque = |shape: &Shape| shape.opaque.iter().copied().map(Rect::from_wire).collect();
+    stack.iter().map(|(_, shape)| opaque(shape)).collect()
+}
+
+/// The layers of a stack as they are composed.
+fn layers<'a>(
+    stack: &[(Placement, Shape)],
+    opaque: &'a [Vec<Rect>],
+    touched: &'a BTreeMap<LayerId, Damage>,
+    standing: &[Standing<'a>],
+) -> Vec<Layer<'a>> {
+    static NOTHING: Damage = Damage::new();
+    let contents: BTreeMap<_, _> = standing
+        .iter()
+        .map(|layer| (layer.content.layer(), layer))
+        .collect();
+    let layer = |((placement, shape), opaque): (&(Placement, Shape), &'a Vec<Rect>)| {
+        let standing = contents.get(&placement.layer)?;
+        let unread = standing.newest.filter(|newest| newest.unread.is_some());
+        Some(Layer {
+            id: placement.layer,
+            picture: Picture {
+                size: shape.size,
+                alpha: shape.alpha,
+                opaque,
+                pixels: standing.content.pixels(),
+            },
+            touched: touched.get(&placement.layer).unwrap_or(&NOTHING),
+            buffer: unread.map(|newest| &newest.loan),
+        })
+    };
+    stack.iter().zip(opaque).filter_map(layer).collect()
+}
+
+/// Of a part of the output, which is inside.
+fn to_tiles(rect: &Rect) -> TileRect {
+    let [x, y, w, h] = [rect.x, rect.y, rect.w, rect.h].map(|side| side as u32);
+    TileRect { x, y, w, h }
+}
+
+fn from_tiles(rect: &TileRect) -> Rect {
+    Rect::of_area(rect.x, rect.y, rect.w, rect.h)
+}
+
+fn whole(size: Size) -> TileRect {
+    let Size { w, h } = size;
+    TileRect { x: 0, y: 0, w, h }
 }
 
 /// Takes pixels of a part of the output, which is inside, into its content.

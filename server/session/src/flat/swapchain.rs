@@ -4,22 +4,23 @@
 //!   free ── acquired ──► being drawn ── submitted ──► with the encoder ── dropped ──► free
 //! ```
 //!
-//! Where the buffers come from is the allocator's: GBM, or surfaces that the encoder exports. What has
-//! to be drawn into one is all that was damaged since it was drawn into last.
+//! What has to be drawn into one is all that was damaged since it was drawn into last.
 
 use std::collections::VecDeque;
 
 use anyhow::{Context, ensure};
 use heliostat_compose::geometry::{Damage, Rect};
 use heliostat_wire::output::Size;
-use smithay::backend::allocator::dmabuf::{AnyError, Dmabuf};
+use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::{Allocator, Fourcc, Modifier, Slot, Swapchain};
 
 /// Frames whose damage is remembered; older buffers are drawn wholly.
 const REMEMBERED: usize = 8;
 
+use crate::sys::NoBuffer;
+
 /// Where buffers come from.
-pub type Source = Box<dyn Allocator<Buffer = Dmabuf, Error = AnyError>>;
+pub type Source = Box<dyn Allocator<Buffer = Dmabuf, Error = NoBuffer>>;
 
 /// A picture of a flat output in memory of the GPU. It is not drawn into again before this is dropped.
 #[derive(Debug)]
@@ -28,9 +29,8 @@ pub struct FlatBuffer {
     pub dmabuf: Dmabuf,
     /// What differs from the picture before.
     pub damage: Damage,
-    /// Its size in pixels.
-    pub size: Size,
-    slot: Slot<Dmabuf>,
+    /// Who holds it.
+    pub slot: Slot<Dmabuf>,
 }
 
 /// The buffers of one output.
@@ -42,21 +42,13 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Buffers of this size, format and one of these modifiers.
-    pub fn new(source: Source, size: Size, format: Fourcc, modifiers: Vec<Modifier>) -> Self {
+    /// Buffers of this size.
+    pub fn new(source: Source, size: Size) -> Self {
+        let linear = vec![Modifier::Linear];
         Self {
-            swapchain: Swapchain::new(source, size.w, size.h, format, modifiers),
+            swapchain: Swapchain::new(source, size.w, size.h, Fourcc::Xrgb8888, linear),
             size,
             history: History::default(),
-        }
-    }
-
-    /// The output has another size.
-    pub fn resize(&mut self, size: Size) {
-        if size != self.size {
-            self.size = size;
-            self.swapchain.resize(size.w, size.h);
-            self.history = History::default();
         }
     }
 
@@ -82,7 +74,6 @@ impl Chain {
         let buffer = FlatBuffer {
             dmabuf,
             damage: damage.clone(),
-            size: self.size,
             slot,
         };
         Ok(Some((buffer, drawn)))
@@ -90,10 +81,8 @@ impl Chain {
 
     /// A buffer was drawn into, and goes to the encoder.
     pub fn submitted(&mut self, buffer: &FlatBuffer) {
-        if buffer.size == self.size {
-            self.swapchain.submitted(&buffer.slot);
-            self.history.add(buffer.damage.clone());
-        }
+        self.swapchain.submitted(&buffer.slot);
+        self.history.add(buffer.damage.clone());
     }
 }
 
@@ -147,7 +136,7 @@ mod tests {
 
     impl Allocator for Files {
         type Buffer = Dmabuf;
-        type Error = AnyError;
+        type Error = NoBuffer;
 
         fn create_buffer(
             &mut self,
@@ -155,7 +144,7 @@ mod tests {
             height: u32,
             fourcc: Fourcc,
             _: &[Modifier],
-        ) -> Result<Dmabuf, AnyError> {
+        ) -> Result<Dmabuf, NoBuffer> {
             let size = ((width + self.side) as i32, height as i32);
             let flags = DmabufFlags::empty();
             let mut builder = Dmabuf::builder(size, fourcc, Modifier::Linear, flags);
@@ -166,8 +155,7 @@ mod tests {
     }
 
     fn chain(side: u32) -> Chain {
-        let modifiers = vec![Modifier::Linear];
-        Chain::new(Box::new(Files { side }), SIZE, Fourcc::Xrgb8888, modifiers)
+        Chain::new(Box::new(Files { side }), SIZE)
     }
 
     fn at(x: i32) -> Damage {
@@ -232,17 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn another_size_begins_anew_and_a_wrong_one_is_refused() {
-        let mut chain = chain(0);
-        let (old, _) = picture(&mut chain, 0);
-        chain.resize(Size { w: 50, h: 40 });
-        let (new, drawn) = picture(&mut chain, 3);
-        assert_eq!(new.size, Size { w: 50, h: 40 });
-        assert_eq!(drawn.rects(), [Rect::of_size(50, 40)]);
-        chain.submitted(&old);
-        drop((old, new));
-        let (_, drawn) = picture(&mut chain, 4);
-        assert_ne!(drawn.rects(), [Rect::of_size(50, 40)]);
-        assert!(super::tests::chain(1).acquire(&at(0)).is_err());
+    fn buffer_of_another_size_is_refused() {
+        assert!(chain(1).acquire(&at(0)).is_err());
     }
 }

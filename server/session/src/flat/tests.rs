@@ -1,6 +1,7 @@
 //! Random scenes: all back ends compose the same picture, damage by damage.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use heliostat_compose::geometry::{Damage, Rect};
 use heliostat_wire::id::{LayerId, OutputId};
@@ -9,8 +10,9 @@ use heliostat_wire::scene::{Crop, Placement, Rect as WireRect, Transform};
 use proptest::prelude::*;
 
 use super::composer::Composer;
-use super::outputs::Output;
+use super::outputs::{Output, Tools};
 use crate::content::Content;
+use crate::gpu::Buffers;
 use crate::scene::model::{Layer, Model};
 use crate::scene::{OutputScene, Shape, Standing};
 use crate::surface::Surface;
@@ -131,12 +133,25 @@ impl Desk {
                 let surface = &self.surfaces[layer];
                 Standing {
                     content: &surface.content,
+                    newest: None,
                     view: &surface.view,
                     at: look.at,
                 }
             })
             .collect();
-        output.compose(OUT, &standing, composer, room);
+        let buffers = Buffers::default();
+        let mut compose = || {
+            let tools = Tools {
+                composer: &mut *composer,
+                room: &mut *room,
+                buffers: &buffers,
+                now: Instant::now(),
+            };
+            output.compose(OUT, &standing, tools)
+        };
+        if compose().is_err() {
+            compose().expect("the processor does not fail");
+        }
     }
 
     fn add(&mut self, look: &Look) {

@@ -8,6 +8,7 @@
 //! A buffer is lent once however often it is committed meanwhile. What has been destroyed is lent for
 //! as long as somebody needs it: its memory is held by descriptors of ours. A commit may be held back
 //! while its buffer is destroyed, and shows it all the same.
+//! Buffers that a flat output was drawn into are lent as well, and go back to their chain.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -20,8 +21,8 @@ use heliostat_va::dmabuf::{
 };
 use heliostat_video::Nv12;
 use heliostat_wire::output::Size;
-use smithay::backend::allocator::Buffer as _;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFailed, DmabufSyncFlags, WeakDmabuf};
+use smithay::backend::allocator::{Buffer as _, Slot};
 use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
@@ -126,7 +127,7 @@ impl Memory {
     }
 }
 
-/// A buffer that a client has made.
+/// A buffer that a client has made, or the session itself.
 #[derive(Debug)]
 struct Known {
     memory: Arc<Memory>,
@@ -239,7 +240,7 @@ impl Buffers {
                     }
                 };
                 Rc::new(Lent {
-                    buffer: buffer.clone(),
+                    giver: Giver::Client(buffer.clone()),
                     known,
                 })
             }
@@ -251,12 +252,35 @@ impl Buffers {
         })
     }
 
+    /// A buffer that the session has drawn into.
+    pub fn lend_own(&self, slot: Slot<Dmabuf>) -> Result<Loan, Refused> {
+        let known = match slot.userdata().get::<Rc<Known>>() {
+            Some(known) => Rc::clone(known),
+            None => {
+                let known = Known::new(Memory::check(Dmabuf::clone(&slot))?, &self.shared);
+                slot.userdata().insert_if_missing(|| Rc::clone(&known));
+                known
+            }
+        };
+        let giver = Giver::Session(slot);
+        Ok(Loan {
+            lent: Rc::new(Lent { giver, known }),
+            _release: None,
+        })
+    }
+
+    /// So many bytes of pixels were read back of what was composed.
+    pub fn count_read(&self, bytes: u64) {
+        let counted = &self.shared.read_bytes;
+        counted.set(counted.get() + bytes);
+    }
+
     /// Buffers that are gone since this was asked last.
     pub fn take_gone(&mut self) -> Vec<Identity> {
         std::mem::take(&mut self.shared.gone.borrow_mut())
     }
 
-    /// Bytes of pixels that the processor has read of them.
+    /// Bytes of pixels that the processor has read of them, and of what was composed.
     pub fn read_bytes(&self) -> u64 {
         self.shared.read_bytes.get()
     }
@@ -280,13 +304,23 @@ pub struct Loan {
 
 #[derive(Debug)]
 struct Lent {
-    buffer: WlBuffer,
+    giver: Giver,
     known: Rc<Known>,
+}
+
+/// Whom it is given back to.
+#[derive(Debug)]
+enum Giver {
+    Client(WlBuffer),
+    /// Its chain, which draws into it again when this is dropped.
+    Session(#[expect(dead_code, reason = "it is held, and that is all")] Slot<Dmabuf>),
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.buffer.release();
+        if let Giver::Client(buffer) = &self.giver {
+            buffer.release();
+        }
     }
 }
 
@@ -306,6 +340,16 @@ impl Loan {
     /// Whether it is a picture of luma and chroma, as films are.
     pub fn is_nv12(&self) -> bool {
         self.lent.known.memory.format.is_nv12
+    }
+
+    /// The buffer itself.
+    pub fn dmabuf(&self) -> &Dmabuf {
+        &self.lent.known.memory.dmabuf
+    }
+
+    /// Whether the session has drawn into it.
+    pub fn is_own(&self) -> bool {
+        matches!(self.lent.giver, Giver::Session(_))
     }
 
     /// What the encoder is given.

@@ -197,6 +197,11 @@ impl Gpu {
         }
     }
 
+    /// The node of the device that encodes.
+    pub fn node(&self) -> Option<&Path> {
+        self.device().map(|device| device.node.as_path())
+    }
+
     /// How the device is doing.
     pub fn health(&mut self) -> &mut Health {
         &mut self.health

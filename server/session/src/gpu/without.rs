@@ -26,6 +26,11 @@ impl Loan {
         match *self {}
     }
 
+    /// Whether the session has drawn into it.
+    pub fn is_own(&self) -> bool {
+        match *self {}
+    }
+
     /// Lets `see` read its pixels.
     pub fn read(&self, _see: impl FnOnce(&mut dyn FnMut(u32, u32, &mut [u32]) -> bool)) -> bool {
         match *self {}
@@ -75,6 +80,11 @@ impl Gpu {
             );
         }
         Self
+    }
+
+    /// The node of the device that encodes: none.
+    pub fn node(&self) -> Option<&std::path::Path> {
+        None
     }
 
     /// Whether the device encodes such buffers.

@@ -9,13 +9,15 @@ use heliostat_wire::scene::{Crop, Placement, Rect, UNITS_PER_PIXEL};
 use super::{OutputScene, Scene, Shape};
 use crate::content::Content;
 use crate::outputs::Screen;
-use crate::surface::View;
+use crate::surface::{Newest, View};
 
 /// A layer on the desk.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing<'a> {
     /// Its pixels.
     pub content: &'a Content,
+    /// Its newest buffer, where it is kept.
+    pub newest: Option<&'a Newest>,
     /// How they are shown.
     pub view: &'a View,
     /// Where its top-left corner is, in logical pixels.

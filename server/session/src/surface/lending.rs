@@ -36,6 +36,10 @@ impl Surfaces {
         let (known, reshaped) = self.shaped(surface, size, loan.alpha())?;
         let all = reshaped || known.is_behind();
         let damage = attached.rects(size, reshaped);
+        if known.direct.is_composed() {
+            known.keep(loan, &damage, now);
+            return Ok(reshaped);
+        }
         let damaged = damage.iter().map(|rect| rect.area() as u64).sum();
         let lent = known.content.lent().filter(|_| known.direct.is_lending());
         let rects = match lent {
@@ -58,7 +62,7 @@ impl Surfaces {
     }
 }
 
-fn read(content: &mut Content, loan: &Loan, rects: &[TileRect]) {
+pub fn read(content: &mut Content, loan: &Loan, rects: &[TileRect]) {
     if rects.is_empty() {
         return;
     }
@@ -67,6 +71,17 @@ fn read(content: &mut Content, loan: &Loan, rects: &[TileRect]) {
             content.update(*rect, &mut *rows);
         }
     });
+}
+
+/// The rectangle around two.
+pub(super) fn around(a: TileRect, b: TileRect) -> TileRect {
+    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+    TileRect {
+        x,
+        y,
+        w: (a.x + a.w).max(b.x + b.w) - x,
+        h: (a.y + a.h).max(b.y + b.h) - y,
+    }
 }
 
 impl Surface {
@@ -104,6 +119,39 @@ impl Surface {
         !self.content.alpha() || self.view.opaque.iter().any(has_all)
     }
 
+    /// Keeps a buffer that is composed as it is, of which `damage` is new.
+    fn keep(&mut self, loan: Loan, damage: &[TileRect], now: Instant) {
+        let unread = self.newest.as_ref().and_then(|newest| newest.unread);
+        let unread = unread.iter().chain(damage).copied().reduce(around);
+        self.content.note_drawn(damage);
+        self.newest = Some(Newest {
+            loan,
+            unread,
+            at: now,
+        });
+    }
+
+    /// A flat output is composed from this surface's buffers, if it has any, and nobody else wants its
+    /// pixels.
+    pub fn compose_from_buffers(&mut self) {
+        if self.direct.may_lend() || self.direct.is_lending() {
+            // What of it is a film is one of the flat layer's from now on.
+            self.content.end_video();
+            self.direct.compose();
+        }
+    }
+
+    /// Its pixels are wanted from now on: no film of it is lent, no output composed from its buffers.
+    /// Returns whether anything was read.
+    pub fn read_from_now_on(&mut self) -> bool {
+        if self.content.is_lent() {
+            self.content.end_video();
+        }
+        let is_over = self.direct.is_composed() || self.direct.is_lending();
+        self.direct.end();
+        is_over && self.catch_up()
+    }
+
     /// When a buffer that is kept for a film that may begin is given back; none where none is.
     pub fn let_go_at(&self) -> Option<Instant> {
         let newest = self
@@ -123,7 +171,13 @@ impl Surface {
     /// Where the film is over that the encoder was given buffers for, reads it from the newest of them:
     /// exact pixels follow. Returns whether it did.
     pub fn settle_loan(&mut self) -> bool {
-        if !self.direct.is_lending() || self.content.is_lent() {
+        let is_over = self.direct.is_lending() && !self.content.is_lent();
+        // What was composed is read by whoever composes.
+        let is_own = self
+            .newest
+            .as_ref()
+            .is_some_and(|newest| newest.loan.is_own());
+        if !is_over || is_own {
             return false;
         }
         self.direct.end();

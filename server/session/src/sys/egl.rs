@@ -1,6 +1,7 @@
 //! EGL and GLES: opened at run time, by smithay, whose constructors are unsafe.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use smithay::backend::egl::native::EGLNativeDisplay;
 use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay};
 use smithay::backend::renderer::gles::{GlesRenderer, ffi};
 
@@ -12,11 +13,20 @@ pub fn check_egl() -> anyhow::Result<()> {
     library.map(|_| ()).context("open libEGL")
 }
 
-/// A renderer on a device, and the longest side of a texture there.
-pub fn gles(device: EGLDevice) -> anyhow::Result<(GlesRenderer, u32)> {
+/// A renderer on a device, and the longest side of a texture there. One that draws with the processor
+/// is none where `hardware` is wanted.
+pub fn gles<N: EGLNativeDisplay + 'static>(
+    device: N,
+    hardware: bool,
+) -> anyhow::Result<(GlesRenderer, u32)> {
     // SAFETY: no other code of this process makes displays of EGL, so that none of them is ended
-    // under this one.
+    // under this one; smithay keeps what it was made of for as long as the display lives.
     let display = unsafe { EGLDisplay::new(device) }.context("open a display of EGL")?;
+    let device = EGLDevice::device_for_display(&display);
+    ensure!(
+        !hardware || !device.is_ok_and(|device| device.is_software()),
+        "it is Mesa's software"
+    );
     let context = EGLContext::new(&display).context("make a context of EGL")?;
     // SAFETY: the context is new and current nowhere. It stays on the compositor's thread, for the
     // renderer is not `Send`, and nothing else makes a context current there.

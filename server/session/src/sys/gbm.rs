@@ -1,0 +1,168 @@
+//! libgbm, opened at run time: buffers of a device that GLES draws into and an encoder reads.
+
+use std::ffi::{c_int, c_void};
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, ensure};
+use libloading::{Library, Symbol};
+use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
+use smithay::backend::allocator::{Allocator, Fourcc, Modifier};
+use smithay::backend::egl::ffi::egl::PLATFORM_GBM_KHR;
+use smithay::backend::egl::native::{EGLNativeDisplay, EGLPlatform};
+
+/// `GBM_BO_USE_RENDERING` and `GBM_BO_USE_LINEAR`: rows one after the other, as encoders and other
+/// devices read them without being told more.
+const USES: u32 = 1 << 2 | 1 << 4;
+/// `EGL_NONE`.
+const NO_MORE: i32 = 0x3038;
+
+type CreateDevice = unsafe extern "C" fn(c_int) -> *mut c_void;
+type DestroyDevice = unsafe extern "C" fn(*mut c_void);
+type CreateBuffer = unsafe extern "C" fn(*mut c_void, u32, u32, u32, u32) -> *mut c_void;
+type DestroyBuffer = unsafe extern "C" fn(*mut c_void);
+type FdOf = unsafe extern "C" fn(*mut c_void) -> c_int;
+type StrideOf = unsafe extern "C" fn(*mut c_void) -> u32;
+
+/// Why there is no buffer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct NoBuffer(anyhow::Error);
+
+/// A device's allocator. Cheap to clone; the last one closes the device.
+#[derive(Debug, Clone)]
+pub struct Gbm(Arc<Mutex<Device>>);
+
+#[derive(Debug)]
+struct Device {
+    raw: NonNull<c_void>,
+    destroy: DestroyDevice,
+    create_buffer: CreateBuffer,
+    destroy_buffer: DestroyBuffer,
+    fd_of: FdOf,
+    stride_of: StrideOf,
+    // In this order: the device goes before its descriptor and its code.
+    _node: File,
+    _library: Library,
+}
+
+// SAFETY: libgbm keeps nothing in the thread that opened a device, and whoever uses this one holds the
+// lock around it.
+unsafe impl Send for Device {}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // SAFETY: the device was made by this library, which is still there, and EGL, which was given
+        // it, holds a clone of what is being dropped here.
+        unsafe { (self.destroy)(self.raw.as_ptr()) }
+    }
+}
+
+impl Gbm {
+    /// Opens a node: a render node, or a card's where buffers of the processor's are enough.
+    pub fn open(node: &Path) -> anyhow::Result<Self> {
+        let file = File::options().read(true).write(true).open(node);
+        let file = file.with_context(|| format!("open {}", node.display()))?;
+        // SAFETY: libgbm's constructors have no preconditions, and any thread may run them.
+        let library = unsafe { Library::new("libgbm.so.1") }.context("open libgbm")?;
+        // SAFETY: these are the signatures of gbm.h, which libgbm.so.1 keeps.
+        let (create, destroy, create_buffer, destroy_buffer, fd_of, stride_of) = unsafe {
+            let create: Symbol<'_, CreateDevice> = library.get(b"gbm_create_device\0")?;
+            let destroy: Symbol<'_, DestroyDevice> = library.get(b"gbm_device_destroy\0")?;
+            let create_buffer: Symbol<'_, CreateBuffer> = library.get(b"gbm_bo_create\0")?;
+            let destroy_buffer: Symbol<'_, DestroyBuffer> = library.get(b"gbm_bo_destroy\0")?;
+            let fd_of: Symbol<'_, FdOf> = library.get(b"gbm_bo_get_fd\0")?;
+            let stride_of: Symbol<'_, StrideOf> = library.get(b"gbm_bo_get_stride\0")?;
+            (
+                *create,
+                *destroy,
+                *create_buffer,
+                *destroy_buffer,
+                *fd_of,
+                *stride_of,
+            )
+        };
+        // SAFETY: the descriptor is open, and stays so for as long as the device lives.
+        let raw = NonNull::new(unsafe { create(file.as_raw_fd()) });
+        let raw = raw.with_context(|| format!("libgbm has no driver for {}", node.display()))?;
+        Ok(Self(Arc::new(Mutex::new(Device {
+            raw,
+            destroy,
+            create_buffer,
+            destroy_buffer,
+            fd_of,
+            stride_of,
+            _node: file,
+            _library: library,
+        }))))
+    }
+
+    fn raw(&self) -> *mut c_void {
+        let device = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        device.raw.as_ptr()
+    }
+}
+
+impl Device {
+    fn buffer(&self, w: u32, h: u32, fourcc: Fourcc) -> anyhow::Result<Dmabuf> {
+        // SAFETY: the device lives, and the rest are numbers.
+        let buffer = unsafe { (self.create_buffer)(self.raw.as_ptr(), w, h, fourcc as u32, USES) };
+        let buffer = NonNull::new(buffer)
+            .with_context(|| format!("the device has no linear buffer of {w}×{h} pixels"))?;
+        // SAFETY: the buffer was just made.
+        let (fd, stride) = unsafe {
+            (
+                (self.fd_of)(buffer.as_ptr()),
+                (self.stride_of)(buffer.as_ptr()),
+            )
+        };
+        // SAFETY: it is ours, and nobody uses it after this. Its memory lives on in the descriptor.
+        unsafe { (self.destroy_buffer)(buffer.as_ptr()) };
+        ensure!(fd >= 0, "the device does not hand out its buffers");
+        // SAFETY: libgbm has opened the descriptor for us.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let size = (i32::try_from(w)?, i32::try_from(h)?);
+        let flags = DmabufFlags::empty();
+        // It was asked for linear ones, whatever the driver calls them.
+        let mut builder = Dmabuf::builder(size, fourcc, Modifier::Linear, flags);
+        builder.add_plane(fd, 0, 0, stride);
+        builder.build().context("a buffer has a plane")
+    }
+}
+
+impl Allocator for Gbm {
+    type Buffer = Dmabuf;
+    type Error = NoBuffer;
+
+    fn create_buffer(
+        &mut self,
+        width: u32,
+        height: u32,
+        fourcc: Fourcc,
+        _modifiers: &[Modifier],
+    ) -> Result<Dmabuf, NoBuffer> {
+        let device = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        device.buffer(width, height, fourcc).map_err(NoBuffer)
+    }
+}
+
+impl EGLNativeDisplay for Gbm {
+    fn supported_platforms(&self) -> Vec<EGLPlatform<'_>> {
+        // The extension's two names have one number.
+        ["EGL_KHR_platform_gbm", "EGL_MESA_platform_gbm"]
+            .iter()
+            .map(|extension| {
+                EGLPlatform::new(
+                    PLATFORM_GBM_KHR,
+                    "PLATFORM_GBM_KHR",
+                    self.raw(),
+                    vec![NO_MORE],
+                    std::slice::from_ref(extension),
+                )
+            })
+            .collect()
+    }
+}
