@@ -27,6 +27,7 @@ pub struct Fake {
 }
 
 impl Fake {
+    /// Composes into a buffer that is lent, and gives what is to be read to `take`.
     pub fn compose(
         &mut self,
         job: &Job<'_>,
@@ -69,6 +70,7 @@ impl Fake {
         Ok(buffer)
     }
 
+    /// Reads a part of a buffer.
     pub fn read_back(&self, loan: &Loan, part: Rect, take: &mut impl FnMut(Rect, &[u32])) -> bool {
         let (x, y) = (part.x as u32, part.y as u32);
         let mut pixels = vec![0; part.area() as usize];
@@ -82,13 +84,13 @@ impl Fake {
         is_read
     }
 
+    /// Nothing is needed any more.
     pub fn forget(&mut self) {
         self.chain = None;
     }
 }
 
-/// The pixels of a layer whose buffer is composed as it is. They are counted as read by the session,
-/// which GLES would not have done.
+/// The pixels of a layer whose buffer is composed as it is; not counted as read, since GLES would not.
 fn pixels_of(layer: &Layer<'_>) -> Option<Vec<u32>> {
     let (dmabuf, size) = (layer.buffer?.dmabuf(), layer.picture.size);
     let (file, pitch) = memory(dmabuf);

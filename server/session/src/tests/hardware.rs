@@ -3,6 +3,7 @@
 //!
 //! That driver is not built by this crate's tests; where nobody has built it they say so and skip.
 
+mod flat;
 #[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]
 mod stage;
 
