@@ -22,7 +22,8 @@
 //! way that becomes narrow within some round trips.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
@@ -144,8 +145,58 @@ impl Patience {
     }
 }
 
+/// What a controller has measured, in nanoseconds and bytes a second; nothing is zero. Whoever asks
+/// for every frame asks here: the connection's own answer is a copy of the whole controller, made
+/// while nothing else of the connection can happen.
+#[derive(Debug, Default)]
+struct Measured {
+    rate: AtomicU64,
+    min_rtt: AtomicU64,
+    rtt: AtomicU64,
+}
+
+impl Measured {
+    fn set(&self, path: &Path, rtt: Duration) {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.rate
+            .store(path.rate.unwrap_or_default(), Ordering::Relaxed);
+        self.min_rtt
+            .store(path.min_rtt.map_or(0, nanos), Ordering::Relaxed);
+        self.rtt.store(nanos(rtt), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Path {
+        let read = |value: &AtomicU64| Some(value.load(Ordering::Relaxed)).filter(|v| *v > 0);
+        Path {
+            rate: read(&self.rate),
+            min_rtt: read(&self.min_rtt).map(Duration::from_nanos),
+            rtt: read(&self.rtt).map(Duration::from_nanos),
+        }
+    }
+}
+
+/// Where the measurements of a connection's controller are found.
+#[derive(Debug, Default)]
+pub(crate) struct Meters(Mutex<Option<Arc<Measured>>>);
+
+impl Meters {
+    /// What the controller of `quic` has measured.
+    pub(crate) fn path(&self, quic: &quinn::Connection) -> Path {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A peer that has moved is another way, with a controller of its own.
+        let current = known
+            .take()
+            .filter(|measured| Arc::strong_count(measured) > 1);
+        let current = current.or_else(|| Metered::measured(quic.congestion_state()));
+        let path = current.as_ref().map_or(Path::default(), |it| it.get());
+        *known = current;
+        path
+    }
+}
+
 /// Cubic with patience, and a meter of the way.
 pub(crate) struct Metered {
+    measured: Arc<Measured>,
     cubic: Box<dyn Controller>,
     meter: Meter,
     patience: Patience,
@@ -159,6 +210,7 @@ pub(crate) struct MeteredCubic(pub(crate) Arc<CubicConfig>);
 impl ControllerFactory for MeteredCubic {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         Box::new(Metered {
+            measured: Arc::default(),
             cubic: self.0.clone().build(now, current_mtu),
             meter: Meter::default(),
             patience: Patience::default(),
@@ -169,13 +221,9 @@ impl ControllerFactory for MeteredCubic {
 }
 
 impl Metered {
-    /// What the controller of a connection has measured.
-    pub(crate) fn read(controller: Box<dyn Controller>) -> Path {
-        let metered = controller.into_any().downcast::<Self>();
-        metered.map_or(Path::default(), |metered| Path {
-            rtt: Some(metered.rtt).filter(|rtt| !rtt.is_zero()),
-            ..metered.meter.path()
-        })
+    fn measured(controller: Box<dyn Controller>) -> Option<Arc<Measured>> {
+        let metered = controller.into_any().downcast::<Self>().ok()?;
+        Some(metered.measured)
     }
 }
 
@@ -207,7 +255,9 @@ impl Controller for Metered {
         largest_packet_num_acked: Option<u64>,
     ) {
         self.meter.end(now);
-        self.patience.end(now, &self.meter.path(), self.rtt);
+        let path = self.meter.path();
+        self.patience.end(now, &path, self.rtt);
+        self.measured.set(&path, self.rtt);
         self.cubic
             .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
     }
@@ -245,6 +295,7 @@ impl Controller for Metered {
 
     fn clone_box(&self) -> Box<dyn Controller> {
         Box::new(Self {
+            measured: self.measured.clone(),
             cubic: self.cubic.clone_box(),
             meter: self.meter.clone(),
             patience: self.patience.clone(),

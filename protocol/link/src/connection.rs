@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::carrier::Streams;
-use crate::congestion::Metered;
+use crate::congestion::Meters;
 use crate::copies::Copies;
 use crate::error::{Ended, LinkError};
 use crate::identity::pin_of_certificate;
@@ -29,6 +29,7 @@ pub struct Connection {
     streams: Streams,
     peer: KeyPin,
     half_open: Option<Arc<HalfOpen>>,
+    meters: Arc<Meters>,
 }
 
 /// What carries a link.
@@ -87,6 +88,7 @@ impl Connection {
             streams: Streams::Quic(quic.clone(), Copies::new(quic)),
             peer,
             half_open,
+            meters: Arc::default(),
         })
     }
 
@@ -95,6 +97,7 @@ impl Connection {
             peer: tcp.peer(),
             streams: Streams::Tcp(tcp),
             half_open,
+            meters: Arc::default(),
         }
     }
 
@@ -199,7 +202,7 @@ impl Connection {
     /// What is known of the way to the peer.
     pub fn path(&self) -> Path {
         match &self.streams {
-            Streams::Quic(quic, _) => Metered::read(quic.congestion_state()),
+            Streams::Quic(quic, _) => self.meters.path(quic),
             Streams::Tcp(tcp) => tcp.path(),
         }
     }

@@ -92,7 +92,7 @@ impl Motion {
         }
         if out.len() == before {
             self.vain += 1;
-            self.wait = (self.vain / 2).min(MAX_PATIENCE);
+            self.wait = self.vain.min(MAX_PATIENCE);
         } else {
             (self.vain, self.wait) = (0, 0);
         }

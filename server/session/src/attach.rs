@@ -270,7 +270,10 @@ impl Attachment {
 
     fn rtt(&self) -> Duration {
         let connection = self.link.connection.as_ref();
-        connection.map_or(Duration::ZERO, |connection| connection.stats().rtt)
+        connection.map_or(Duration::ZERO, |connection| {
+            let measured = connection.path().rtt;
+            measured.unwrap_or_else(|| connection.stats().rtt)
+        })
     }
 
     /// Bytes a second that the link carries, where that is known.
