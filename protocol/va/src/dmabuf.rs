@@ -3,7 +3,7 @@
 //! Whoever describes a buffer may lie or be wrong: an encoder that reads past its end reads the memory
 //! of somebody else. What the kernel knows, the size of a buffer and which it is, is asked of the kernel.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use heliostat_video::Size;
@@ -200,16 +200,37 @@ pub fn name(code: u32) -> String {
 
 /// `DMA_BUF_MAGIC` of the kernel's.
 const DMA_BUF_MAGIC: rustix::fs::FsWord = 0x444d_4142;
+/// What /proc says of a DMA-BUF has fewer bytes.
+const MOST_SAID: u64 = 1 << 10;
 
 /// Whether the memory of a descriptor stays as large as it is: that of a DMA-BUF, or of a memfd that is
 /// sealed against shrinking. Whoever reads any other file through a mapping is at its owner's mercy.
+///
+/// This may be asked of any descriptor, and never waits for anybody. `fstat`, `lseek`, `fstatfs`, `mmap`,
+/// `poll` and `ioctl` do where a file is on FUSE or a network: they ask its server, which may be the
+/// client that has sent the descriptor, and may not answer. Seals are looked up by the kernel in files
+/// of its own memory and refused for all others; and what /proc says of a descriptor comes from the
+/// kernel's table, where only DMA-BUFs name their exporter. What is steady is memory of the kernel's,
+/// of which everything may be asked.
 pub fn is_steady(fd: BorrowedFd<'_>) -> bool {
-    let is_dmabuf = || fstatfs(fd).is_ok_and(|stat| stat.f_type == DMA_BUF_MAGIC);
-    let is_sealed = || fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
-    is_dmabuf() || is_sealed()
+    match fcntl_get_seals(fd) {
+        Ok(seals) => seals.contains(SealFlags::SHRINK),
+        Err(_) => has_exporter(fd) && fstatfs(fd).is_ok_and(|stat| stat.f_type == DMA_BUF_MAGIC),
+    }
 }
 
-/// Asks the kernel for the buffer of each plane.
+/// Whether /proc says what only DMA-BUFs say.
+fn has_exporter(fd: BorrowedFd<'_>) -> bool {
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    let mut said = Vec::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(MOST_SAID).read_to_end(&mut said));
+    let mut lines = said.split(|byte| *byte == b'\n');
+    read.is_ok() && lines.any(|line| line.starts_with(b"exp_name:"))
+}
+
+/// Asks the kernel for the buffer of each plane. Of memory that is not [steady](is_steady) this may wait
+/// for somebody who never answers.
 pub fn look(buffer: &Dmabuf<'_>) -> Result<[Object; MAX_PLANES], Refused> {
     let mut objects = [Object::default(); MAX_PLANES];
     for (plane, (object, described)) in objects.iter_mut().zip(buffer.planes).enumerate() {

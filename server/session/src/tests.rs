@@ -8,6 +8,8 @@ mod films;
 mod fixture;
 mod flat;
 #[cfg(feature = "gpu")]
+mod fuse;
+#[cfg(feature = "gpu")]
 mod hardware;
 mod healing;
 #[cfg(feature = "gpu")]

@@ -21,6 +21,7 @@ use heliostat_va::dmabuf::{
 };
 use heliostat_video::Nv12;
 use heliostat_wire::output::Size;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFailed, DmabufSyncFlags, WeakDmabuf};
 use smithay::backend::allocator::{Buffer as _, Slot};
 use smithay::reexports::wayland_server::Resource;
@@ -82,16 +83,14 @@ impl Memory {
             dmabuf,
         };
         (memory.format, memory.identities) = memory.with(|described| {
+            // Only then may the kernel be asked more.
+            let mut planes = described.planes.iter();
+            if let Some(plane) = planes.position(|plane| !dmabuf::is_steady(plane.fd)) {
+                return Err(dmabuf::Refused::Unsteady(plane));
+            }
             let objects = dmabuf::look(described)?;
             let (format, _) = dmabuf::check(described, &objects, size, &[LINEAR])?;
-            let unsteady = described
-                .planes
-                .iter()
-                .position(|plane| !dmabuf::is_steady(plane.fd));
-            match unsteady {
-                Some(plane) => Err(dmabuf::Refused::Unsteady(plane)),
-                None => Ok((format, [objects[0].identity, objects[1].identity])),
-            }
+            Ok((format, [objects[0].identity, objects[1].identity]))
         })?;
         Ok(memory)
     }
@@ -119,6 +118,17 @@ impl Memory {
         let places = self.dmabuf.offsets().zip(self.dmabuf.strides());
         let planes = self.dmabuf.handles().zip(places);
         planes.map(|(fd, (offset, pitch))| Plane { fd, offset, pitch })
+    }
+
+    /// Whether nothing draws into it any more, going by the kernel's fences. The kernel would wait for
+    /// them before anything is read, and commits have waited for theirs: a client that draws into what it
+    /// has committed has nobody wait.
+    fn is_drawn(&self) -> bool {
+        let mut planes = self.dmabuf.handles();
+        planes.all(|plane| {
+            let mut asked = [PollFd::new(&plane, PollFlags::IN)];
+            !matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
+        })
     }
 
     /// Its size, as videos have it.
@@ -366,6 +376,10 @@ impl Loan {
         };
         let memory = &known.memory;
         let planes = 0..memory.format.planes();
+        if !memory.is_drawn() {
+            warn!("a client draws into a buffer that it has committed: it is not read");
+            return false;
+        }
         let (before, at) = (known.shared.read_bytes.get(), Instant::now());
         let began = planes.clone().all(|n| sync(&memory.dmabuf, n, true));
         if began {

@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::os::fd::{AsFd, OwnedFd};
 
+use heliostat_va::dmabuf::{Refused, is_steady};
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_buffer_params_v1::{
-    Request, ZwpLinuxBufferParamsV1,
+    Error, Request, ZwpLinuxBufferParamsV1,
 };
 use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1::ZwpLinuxDmabufFeedbackV1;
 use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
@@ -19,6 +21,8 @@ use smithay::reexports::wayland_server::{
 use smithay::wayland::dmabuf::{
     DmabufData, DmabufFeedbackData, DmabufGlobalData, DmabufParamsData, DmabufState,
 };
+
+use tracing::{info, warn};
 
 use crate::app::App;
 
@@ -60,6 +64,15 @@ impl<P: Eq + Hash, C: Eq> Planes<P, C> {
     }
 }
 
+/// Closes a file that may be anybody's: that waits for its server as well.
+fn close(fd: OwnedFd) {
+    let thread = std::thread::Builder::new().name("closing a file".to_owned());
+    let started = thread.spawn(move || drop(fd));
+    if let Err(error) = started {
+        warn!("no thread for a file that is to be closed: {error}");
+    }
+}
+
 impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for App {
     fn request(
         app: &mut Self,
@@ -82,6 +95,16 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for App {
                 "too many planes of buffers that are never made",
             );
         }
+        let request = match request {
+            // Smithay asks for its size, for which the client could have us wait.
+            Request::Add { fd, plane_idx, .. } if !is_steady(fd.as_fd()) => {
+                let refused = Refused::Unsteady(plane_idx as usize);
+                info!("a client's buffer is not taken: {refused}");
+                params.post_error(Error::InvalidWlBuffer, refused.to_string());
+                return close(fd);
+            }
+            request => request,
+        };
         <DmabufState as Dispatch<_, _, Self>>::request(
             app, client, params, request, data, handle, init,
         );

@@ -28,13 +28,13 @@ impl Mapping {
         let before = (start % PAGE) as usize;
         let end = start.checked_add(length as u64);
         let all = length.checked_add(before);
+        if !is_steady(fd) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let bytes = seek(fd, SeekFrom::End(0))?;
         let (Some(all), true) = (all, end.is_some_and(|end| end <= bytes) && length > 0) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
-        if !is_steady(fd) {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
         let null = std::ptr::null_mut();
         let (read, shared) = (ProtFlags::READ, MapFlags::SHARED);
         // SAFETY: the kernel chooses the place, so that nothing of ours is mapped over.
