@@ -23,7 +23,7 @@ use crate::card::prover::{Job, Prover};
 use crate::clock::{monotonic_ns, monotonic_us};
 use crate::control_lines::Announcer;
 use crate::desk::{Action, Desk, DeskEvent, Stage};
-use crate::display::Display;
+use crate::display::{Display, Shown};
 use crate::events::{AppEvent, NetEvent, Tie};
 use crate::init_link::InitLink;
 use crate::keep::Keeper;
@@ -37,6 +37,7 @@ use crate::seat::Seat;
 use crate::text::Fonts;
 use crate::video::hardware::Device;
 
+use self::frames::Taken;
 use self::picture::OwnScreens;
 
 /// While a key is down the session hears from us this often.
@@ -54,6 +55,8 @@ pub struct App {
     init: Option<InitLink>,
     desk: Desk,
     around: Surroundings,
+    /// The screens of now.
+    outputs: Outputs,
     seat: Seat,
     attached: Option<Attached>,
     keeper: Keeper,
@@ -72,6 +75,10 @@ pub struct App {
     kiosk_at_ns: Option<u64>,
     ended: bool,
     screen_shown: bool,
+    /// Pictures that have been scanned out, while that is told.
+    shown: Vec<Shown>,
+    /// The frame that is being applied and shown.
+    taken: Option<Taken>,
     /// What decodes videos, where it is not the processor.
     decoder: Option<Arc<Device>>,
 }
@@ -106,6 +113,9 @@ impl App {
             init: parts.init,
             desk: Desk::default(),
             around: parts.around,
+            outputs: Outputs::default(),
+            shown: Vec::new(),
+            taken: None,
             seat: Seat::default(),
             attached: None,
             keeper: Keeper::default(),
@@ -194,7 +204,7 @@ impl App {
             }
             NetEvent::Linked => self.timeline.mark(ReceiptStage::LinkUp, monotonic_us()),
             NetEvent::FromSession(id, message) => self.handle_session(id, message),
-            NetEvent::Frame(id, frame) => self.frame(id, &frame),
+            NetEvent::Frame(id, frame, at_ns) => self.frame(id, &frame, at_ns),
             NetEvent::SessionEnded(id, reason, why) => self.session_ended(id, reason, &why),
         }
     }
@@ -228,7 +238,9 @@ impl App {
             Action::BeginReceipt => {
                 // A retry has no card edge of its own; a real edge begins the timeline itself.
                 let used = [ReceiptStage::IdRead, ReceiptStage::AttachReceived];
-                if used.iter().any(|stage| self.timeline.has(*stage)) {
+                let is_used = used.iter().any(|stage| self.timeline.has(*stage));
+                // Nor has what begins without any card, as a kiosk.
+                if is_used || !self.timeline.has_begun() {
                     self.timeline.begin(monotonic_us());
                 }
             }
@@ -251,6 +263,7 @@ impl App {
 
     fn outputs_changed(&mut self) {
         let outputs = self.display.outputs();
+        self.outputs = outputs.clone();
         self.seat.set_outputs(&outputs);
         self.own.forget();
         self.retries.set_outputs(&outputs);

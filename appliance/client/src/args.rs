@@ -30,6 +30,9 @@ pub struct ClientArgs {
     /// Size of a window or a headless screen
     #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = parse_size)]
     pub size: (u32, u32),
+    /// A headless screen behaves as one with a plane that shows films as they are decoded: for measuring
+    #[arg(long, hide = true)]
+    pub plane: bool,
     /// Take JSON lines on standard input and say events on standard output
     #[arg(long)]
     pub control: bool,

@@ -37,6 +37,10 @@ pub struct Attached {
     clock: Clock,
     rounds: Rounds,
     outputs: BTreeMap<OutputId, Progress>,
+    /// What the plan before was of; memory that is used again.
+    before: Vec<Wanted>,
+    /// Videos with a picture that was not shown before, when films were last settled.
+    renewed: Vec<VideoId>,
 }
 
 /// How far one output is.
@@ -47,9 +51,22 @@ struct Progress {
     has_new_surface: bool,
     /// How videos were shown when something was last drawn or shown.
     films: Films,
+    /// What was decided for that.
+    plan: Plan,
     shown: u32,
     /// When that was scanned out.
     at_ns: u64,
+}
+
+/// How videos are shown on an output, and what that was decided for.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Videos that are to be seen.
+    pub wanted: Vec<Wanted>,
+    /// How they are shown.
+    pub arrangement: Arrangement,
+    /// It is decided, and nothing could be better.
+    pub is_good: bool,
 }
 
 impl Attached {
@@ -72,6 +89,8 @@ impl Attached {
             clock: Clock::default(),
             rounds: Rounds::default(),
             outputs: BTreeMap::new(),
+            before: Vec::new(),
+            renewed: Vec::new(),
         };
         attached.set_outputs(outputs);
         attached
@@ -83,14 +102,44 @@ impl Attached {
         self.outputs
             .retain(|id, _| outputs.iter().any(|output| output.id == *id));
         for output in outputs.iter() {
-            self.outputs.entry(output.id).or_default();
+            self.outputs.entry(output.id).or_default().plan = Plan::default();
         }
+    }
+
+    /// How videos are to be shown on an output, over which `top` is drawn. Where the plan is not good
+    /// any more, its arrangement is the caller's to make.
+    pub fn plan(&mut self, output: OutputId, top: Option<Rect>) -> Plan {
+        let progress = self.outputs.get_mut(&output);
+        let mut plan = progress.map_or_else(Plan::default, |p| std::mem::take(&mut p.plan));
+        std::mem::swap(&mut self.before, &mut plan.wanted);
+        self.scene.want(output, top, &mut plan.wanted);
+        plan.is_good &= plan.wanted == self.before;
+        plan
+    }
+
+    /// A plan was shown: it is good for the next picture as well, unless another could be better.
+    pub fn keep_plan(&mut self, output: OutputId, mut plan: Plan) {
+        let mut ways = plan.arrangement.videos.iter().map(|(_, way)| way);
+        plan.is_good = !ways.any(|way| matches!(way, Way::Copied(_)));
+        if let Some(progress) = self.outputs.get_mut(&output) {
+            progress.plan = plan;
+        }
+    }
+
+    /// Videos with a picture that was not shown before, when films were last settled.
+    pub fn renewed(&self) -> &[VideoId] {
+        &self.renewed
     }
 
     /// Applies a frame that has arrived.
     pub fn apply(&mut self, frame: &Frame) -> Result<(), SceneError> {
         self.scene.apply(&frame.header, &frame.content)?;
-        self.ahead.insert(frame.header.serial);
+        match frame.header.serial == self.newest.wrapping_add(1) {
+            true => self.newest = frame.header.serial,
+            false => {
+                self.ahead.insert(frame.header.serial);
+            }
+        }
         while self.ahead.remove(&self.newest.wrapping_add(1)) {
             self.newest = self.newest.wrapping_add(1);
         }
@@ -170,16 +219,15 @@ impl Attached {
     }
 
     /// Videos are shown in another way from now on, or have other pictures: copies those that no plane
-    /// shows, and adds to `damage` what has to be drawn for that. Returns the videos with a picture
-    /// that was not shown before.
+    /// shows, and adds to `damage` what has to be drawn for that.
     pub fn settle_films(
         &mut self,
         output: OutputId,
         (wanted, arrangement): (&[Wanted], &Arrangement),
         damage: &mut Damage,
-    ) -> Vec<VideoId> {
+    ) {
         let Some(progress) = self.outputs.get_mut(&output) else {
-            return Vec::new();
+            return;
         };
         for wanted in wanted {
             if let Some(Way::Copied(_)) = arrangement.way(wanted.video) {
@@ -189,9 +237,8 @@ impl Attached {
         let number = |video| self.scene.film(video).map(|(_, number)| number);
         let size = self.scene.output(output).map(|output| output.size);
         let bounds = size.map_or(Rect::of_size(0, 0), |size| Rect::of_size(size.w, size.h));
-        progress
-            .films
-            .change(bounds, (wanted, arrangement), number, damage)
+        let (films, what) = (&mut progress.films, (wanted, arrangement));
+        films.change(bounds, what, number, (damage, &mut self.renewed));
     }
 
     /// What a picture drawn now shows.

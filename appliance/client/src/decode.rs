@@ -32,8 +32,10 @@ type Parts = Receiver<Result<Opened, DecodeError>>;
 
 /// Writes the rectangles of `batch` to `scene`.
 pub fn decode(decoder: &mut Decoder, batch: &[u8], scene: &mut Scene) -> Result<(), DecodeError> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    if cores == 1 || batch.len() < LARGE {
+    // To ask for the processors costs more than a small batch.
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let cores = if batch.len() < LARGE { 1 } else { cores() };
+    if cores == 1 {
         return decoder.decode(batch, &Limits::default(), scene);
     }
     // Who writes waits most of the time, so that there is an opener for each processor.

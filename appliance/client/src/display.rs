@@ -115,9 +115,8 @@ impl Display {
     ) -> Arrangement {
         match self {
             Self::Kms(kms) if !wanted.is_empty() => kms.arrange(output, wanted, frame),
-            Self::Kms(_) | Self::Headless(_) | Self::Window(_) => {
-                Arrangement::copied(wanted, Why::NoPlanes)
-            }
+            Self::Headless(headless) => headless.arrange(wanted),
+            Self::Kms(_) | Self::Window(_) => Arrangement::copied(wanted, Why::NoPlanes),
         }
     }
 
@@ -131,15 +130,17 @@ impl Display {
     /// Whether the output's planes show videos, or are about to.
     pub fn shows_films(&self, output: OutputId) -> bool {
         match self {
-            Self::Headless(_) | Self::Window(_) => false,
-            Self::Kms(kms) => !kms.on_planes(output).is_empty(),
+            Self::Window(_) => false,
+            Self::Headless(headless) => !headless.on_planes().is_empty(),
+            Self::Kms(kms) => kms.shows_films(output),
         }
     }
 
     /// What the output's planes show, or are about to.
     pub fn on_planes(&self, output: OutputId) -> Vec<OnPlane> {
         match self {
-            Self::Headless(_) | Self::Window(_) => Vec::new(),
+            Self::Window(_) => Vec::new(),
+            Self::Headless(headless) => headless.on_planes(),
             Self::Kms(kms) => kms.on_planes(output),
         }
     }
@@ -155,7 +156,7 @@ impl Display {
         paint: &mut Paint<'_>,
     ) -> anyhow::Result<()> {
         match self {
-            Self::Headless(headless) => headless.present(damage, caption, paint),
+            Self::Headless(headless) => headless.present(damage, films, caption, paint),
             Self::Kms(kms) => kms.present(output, damage, films, caption, paint),
             Self::Window(window) => window.present(damage, caption, paint),
         }
@@ -172,13 +173,13 @@ impl Display {
         Ok(())
     }
 
-    /// Pictures that have been scanned out since the last call.
-    pub fn take_shown(&mut self) -> Vec<Shown> {
-        match self {
-            Self::Headless(headless) => headless.take_shown(),
-            Self::Kms(kms) => kms.take_shown(),
-            Self::Window(window) => window.take_shown(),
-        }
+    /// Adds pictures that have been scanned out since the last call.
+    pub fn take_shown(&mut self, all: &mut Vec<Shown>) {
+        all.append(match self {
+            Self::Headless(headless) => headless.shown(),
+            Self::Kms(kms) => kms.shown(),
+            Self::Window(window) => window.shown(),
+        });
     }
 
     /// Whether pointer images are drawn by the display itself. Otherwise they are a part of the

@@ -67,8 +67,8 @@ pub enum NetEvent {
     Linked,
     /// The session said something.
     FromSession(AttachId, session::ToTerminal),
-    /// The session sent a frame.
-    Frame(AttachId, Frame),
+    /// The session sent a frame, whose last byte came at this time (CLOCK_MONOTONIC, nanoseconds).
+    Frame(AttachId, Frame, u64),
     /// The session link is over.
     SessionEnded(AttachId, DetachReason, String),
 }

@@ -1,7 +1,5 @@
 //! How an output last showed videos, and what has to be drawn when that changes.
 
-use std::collections::BTreeMap;
-
 use heliostat_wire::id::VideoId;
 
 use crate::geometry::{Damage, Rect};
@@ -18,22 +16,25 @@ struct Seen {
 /// How an output shows videos.
 #[derive(Debug, Default)]
 pub struct Films {
-    seen: BTreeMap<VideoId, Seen>,
+    seen: Vec<(VideoId, Seen)>,
+    /// Memory that is used again.
+    before: Vec<(VideoId, Seen)>,
     has_holes: bool,
 }
 
 impl Films {
     /// Takes another arrangement for an output of `bounds`; `number` counts pictures. Adds what has to
-    /// be drawn to `damage`, and returns videos whose picture is another one.
+    /// be drawn to `damage`, and puts videos whose picture is another one in place of what `other` has.
     pub fn change(
         &mut self,
         bounds: Rect,
         (wanted, arrangement): (&[Wanted], &Arrangement),
         number: impl Fn(VideoId) -> Option<u64>,
-        damage: &mut Damage,
-    ) -> Vec<VideoId> {
-        let mut seen = BTreeMap::new();
-        let mut other = Vec::new();
+        (damage, other): (&mut Damage, &mut Vec<VideoId>),
+    ) {
+        std::mem::swap(&mut self.seen, &mut self.before);
+        self.seen.clear();
+        other.clear();
         for wanted in wanted {
             let way = arrangement.way(wanted.video).unwrap_or(Way::Hidden);
             let now = Seen {
@@ -41,27 +42,27 @@ impl Films {
                 area: wanted.area,
                 number: number(wanted.video).unwrap_or(0),
             };
-            let before = self.seen.remove(&wanted.video);
+            let mut known = self.before.iter();
+            let at = known.position(|(video, _)| *video == wanted.video);
+            let before = at.map(|at| self.before.swap_remove(at).1);
             if before.is_none_or(|before| before.number != now.number) {
                 other.push(wanted.video);
             }
             draw(before, now, damage);
-            seen.insert(wanted.video, now);
+            self.seen.push((wanted.video, now));
         }
         // Those that are left are not seen any more, or are among their layers' pixels.
-        for gone in std::mem::take(&mut self.seen).into_values() {
+        for (_, gone) in self.before.drain(..) {
             if gone.way.is_plane() {
                 damage.add(gone.area);
             }
         }
-        self.seen = seen;
         let has_holes = arrangement.layout.ground == Ground::Holed;
         if has_holes && !self.has_holes {
             // All pixels need an alpha now.
             damage.add(bounds);
         }
         self.has_holes = has_holes;
-        other
     }
 }
 
@@ -136,12 +137,12 @@ mod tests {
         } else {
             Vec::new()
         };
-        let mut damage = Damage::new();
-        let other = films.change(
+        let (mut damage, mut other) = (Damage::new(), Vec::new());
+        films.change(
             BOUNDS,
             (&wanted, &arrangement),
             |_| Some(number),
-            &mut damage,
+            (&mut damage, &mut other),
         );
         (damage.rects().to_vec(), other.len())
     }

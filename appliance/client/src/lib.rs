@@ -41,6 +41,10 @@ mod video;
 #[path = "../../../protocol/va/tests/libva/alone.rs"]
 mod alone;
 #[cfg(test)]
+#[allow(unsafe_code, reason = "it stands in the memory allocator's place")]
+#[path = "../../../protocol/va/tests/libva/sys/counting.rs"]
+mod counting;
+#[cfg(test)]
 #[path = "../../../hil-tests/va-driver/tests/libva/stage.rs"]
 mod stage;
 

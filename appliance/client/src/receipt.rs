@@ -19,6 +19,11 @@ impl Timeline {
         self.mark(Stage::CardEdge, at_us);
     }
 
+    /// Whether there is a timeline at all.
+    pub fn has_begun(&self) -> bool {
+        self.began_us.is_some()
+    }
+
     /// A stage has been reached. Only the first time counts.
     pub fn mark(&mut self, stage: Stage, at_us: u64) {
         let Some(began) = self.began_us else { return };

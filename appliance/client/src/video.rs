@@ -27,6 +27,7 @@ use heliostat_wire::scene::Rect as WireRect;
 use tracing::warn;
 
 use self::hardware::{Blame, Device, Lent};
+use crate::clock::monotonic_ns;
 use crate::scene::Layer;
 
 /// How often a frame may decode, or make decoders for, all the pixels that were offered.
@@ -135,6 +136,8 @@ pub struct Videos {
     pictures: u64,
     /// Pixels copied out of surfaces so far.
     copied: u64,
+    /// How long decoders took for the frame at hand.
+    decoding_ns: u64,
     /// Those whose decoder has failed, and who have not been told of.
     failed: Vec<VideoId>,
 }
@@ -150,6 +153,7 @@ impl Videos {
             device: None,
             pictures: 0,
             copied: 0,
+            decoding_ns: 0,
             failed: Vec::new(),
         }
     }
@@ -167,6 +171,11 @@ impl Videos {
     /// Pixels copied out of surfaces so far.
     pub fn copied(&self) -> u64 {
         self.copied
+    }
+
+    /// How long decoders took for the frame at hand, or for the last one.
+    pub fn decoding_ns(&self) -> u64 {
+        self.decoding_ns
     }
 
     /// A video.
@@ -214,6 +223,7 @@ impl Videos {
     /// Another frame is applied. It may not keep the terminal busy: the card is heard of in between.
     pub fn begin_frame(&mut self) {
         self.left = WORK * SMALLEST_WORK.max(self.most_pixels as usize);
+        self.decoding_ns = 0;
         self.videos
             .values_mut()
             .for_each(|video| video.served = false);
@@ -325,8 +335,13 @@ impl Videos {
                 &begun
             }
         };
-        let was_waiting = video.is_waiting;
+        let (was_waiting, began_ns) = (video.is_waiting, monotonic_ns());
         let taken = video.take(unit, layer)?;
+        self.decoding_ns += monotonic_ns().saturating_sub(began_ns);
+        // Its memory serves the next unit that comes in parts.
+        begun.fill(0);
+        begun.clear();
+        video.begun = begun;
         if let Some(picture) = &mut video.picture
             && matches!(taken, Taken::Surface(_))
         {

@@ -114,6 +114,10 @@ const MEASUREMENTS: &[Measurement] = &[
         run: films::measure,
     },
     Measurement {
+        gives: &["link_to_plane_us"],
+        run: films::measure_terminal,
+    },
+    Measurement {
         gives: &["image_mib"],
         run: boot::measure_image,
     },

@@ -130,6 +130,21 @@ impl Site {
         self.headless_with(name, size, "pcsc")
     }
 
+    /// Starts one that puts films on a plane as they are decoded by the device of `node`; `environment`
+    /// is what it finds besides ours.
+    pub fn headless_with_plane(
+        &self,
+        name: &str,
+        (w, h): (u32, u32),
+        node: &Path,
+        environment: &[(&str, &Path)],
+    ) -> anyhow::Result<Terminal> {
+        let mut command = self.terminal_command(name, "headless", "control")?;
+        command.args(["--plane", "--size", &format!("{w}x{h}"), "--decoder"]);
+        command.arg(node).envs(environment.iter().copied());
+        Terminal::start(name, &mut command, None)
+    }
+
     fn headless_with(&self, name: &str, size: (u32, u32), cards: &str) -> anyhow::Result<Terminal> {
         let framebuffer = self.folder.path().join(format!("{name}.framebuffer"));
         let mut command = self.terminal_command(name, "headless", cards)?;

@@ -14,8 +14,24 @@ use crate::clock::monotonic_us;
 use crate::display::{Display, Shown};
 use crate::net::NetCommand;
 
+/// What is known of a frame while it is applied and shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Taken {
+    received_ns: u64,
+    /// How long decoders of films took.
+    decoding_ns: u64,
+}
+
+impl Taken {
+    /// What our part of the way has cost until now, films' decoders aside.
+    pub fn overhead_ns(&self) -> u64 {
+        let whole = App::now_ns().saturating_sub(self.received_ns);
+        whole.saturating_sub(self.decoding_ns)
+    }
+}
+
 impl App {
-    pub(super) fn frame(&mut self, id: AttachId, frame: &Frame) {
+    pub(super) fn frame(&mut self, id: AttachId, frame: &Frame, received_ns: u64) {
         let now_ns = Self::now_ns();
         let Some(attached) = self.attached.as_mut().filter(|attached| attached.id == id) else {
             return;
@@ -26,7 +42,14 @@ impl App {
             return self.protocol_violation("more frames are under way than were offered");
         }
         match attached.apply(frame) {
-            Ok(()) => self.redraw(),
+            Ok(()) => {
+                self.taken = Some(Taken {
+                    received_ns,
+                    decoding_ns: attached.scene.decoding_ns(),
+                });
+                self.redraw();
+                self.taken = None;
+            }
             Err(error) => self.protocol_violation(&error.to_string()),
         }
     }
@@ -42,9 +65,10 @@ impl App {
 
     /// Tells everybody what has been scanned out.
     pub(super) fn settle(&mut self) {
-        for shown in self.display.take_shown() {
-            self.shown(&shown);
-        }
+        let mut all = std::mem::take(&mut self.shown);
+        self.display.take_shown(&mut all);
+        all.drain(..).for_each(|shown| self.shown(&shown));
+        self.shown = all;
         let failed = self.attached.as_mut().map(|a| a.failed_videos());
         for message in failed.unwrap_or_default() {
             self.to_session(message);
@@ -76,13 +100,15 @@ impl App {
         if caption.attach == 0 {
             return;
         }
-        let event = json!({
-            "attach": caption.attach,
-            "serial": caption.serial,
-            "last_input": caption.last_input,
-            "at_us": shown.at_ns / 1000,
-        });
-        self.announcer.say("frame_shown", event);
+        if self.announcer.enabled {
+            let event = json!({
+                "attach": caption.attach,
+                "serial": caption.serial,
+                "last_input": caption.last_input,
+                "at_us": shown.at_ns / 1000,
+            });
+            self.announcer.say("frame_shown", event);
+        }
         if let Some(attached) = self.attached.as_mut().filter(|a| a.id.0 == caption.attach) {
             attached.shown(shown);
             self.first_frame_shown(AttachId(caption.attach), shown.at_ns / 1000);
@@ -90,7 +116,7 @@ impl App {
     }
 
     fn first_frame_shown(&mut self, id: AttachId, at_us: u64) {
-        if self.timeline.has(ReceiptStage::FirstFrameShown) {
+        if !self.timeline.has_begun() || self.timeline.has(ReceiptStage::FirstFrameShown) {
             return;
         }
         self.timeline.mark(ReceiptStage::FirstFrameShown, at_us);

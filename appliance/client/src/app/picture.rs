@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heliostat_va::decoder::Frame;
-use heliostat_wire::id::{OutputId, VideoId};
-use heliostat_wire::output::{Output, Size};
+use heliostat_wire::id::OutputId;
+use heliostat_wire::output::Size;
 use serde_json::json;
 use tracing::{debug, info, warn};
 
 use crate::app::App;
+use crate::app::frames::Taken;
+use crate::attached::{Attached, Plan};
 use crate::clock::monotonic_us;
 use crate::compose::{Hole, Target, compose_with_holes};
 use crate::cursor::CursorImage;
@@ -39,7 +41,6 @@ impl OwnScreens {
 impl App {
     /// Draws whatever is out of date and may be drawn now.
     pub(super) fn redraw(&mut self) {
-        let outputs = self.display.outputs();
         let picture = self
             .attached
             .as_ref()
@@ -51,22 +52,8 @@ impl App {
         } else {
             self.plan_own_screen();
         }
-        for output in outputs.iter() {
-            let may_try = self.retries.may_try(output.id, Self::now_ns());
-            if !may_try || !self.display.is_free(output.id) {
-                continue;
-            }
-            let result = match scene {
-                true => self.present_scene(output.id),
-                false => self.present_own(output.id, output.size),
-            };
-            match result {
-                Ok(()) if self.retries.worked(output.id) => {
-                    info!(output = %output.connector, "pictures are shown again");
-                }
-                Ok(()) => {}
-                Err(error) => self.not_shown(output, &error),
-            }
+        for at in 0..self.outputs.len() {
+            self.present_output(at, scene);
         }
         if self.place_cursor() {
             return self.redraw();
@@ -74,10 +61,32 @@ impl App {
         self.settle();
     }
 
+    /// Shows what is out of date on one of the outputs: the scene, or a screen of our own.
+    fn present_output(&mut self, at: usize, scene: bool) {
+        let Some((id, size)) = self.outputs.get(at).map(|output| (output.id, output.size)) else {
+            return;
+        };
+        if !self.retries.may_try(id, Self::now_ns()) || !self.display.is_free(id) {
+            return;
+        }
+        let result = match scene {
+            true => self.present_scene(id),
+            false => self.present_own(id, size),
+        };
+        match result {
+            Ok(()) if self.retries.worked(id) => {
+                info!(output = id.0, "pictures are shown again");
+            }
+            Ok(()) => {}
+            Err(error) => self.not_shown(id, &error),
+        }
+    }
+
     /// A whole picture could not be shown; after a few the screen is dark, since what it shows may be
     /// of somebody who has gone.
-    fn not_shown(&mut self, output: &Output, error: &anyhow::Error) {
-        let (id, output) = (output.id, &output.connector);
+    fn not_shown(&mut self, id: OutputId, error: &anyhow::Error) {
+        let known = self.outputs.iter().find(|output| output.id == id);
+        let output = known.map_or("", |output| &output.connector);
         let then = self.retries.failed(id, Self::now_ns());
         match then {
             Then::Begins => {
@@ -162,7 +171,7 @@ impl App {
     /// Shows the scene, of which `damage` is drawn anew.
     fn present_damage(&mut self, output: OutputId, damage: &mut Damage) -> anyhow::Result<()> {
         let draws_cursor = self.display.draws_cursor(output);
-        let Some(attached) = &self.attached else {
+        let Some(attached) = &mut self.attached else {
             return Ok(());
         };
         let pointer = self
@@ -171,25 +180,37 @@ impl App {
             .filter(|(on, ..)| *on == output && !draws_cursor);
         let at = pointer.map(|(_, x, y)| (x, y));
         let top = at.and_then(|at| Some(attached.cursors.shown()?.area(at)));
-        let wanted = attached.scene.wanted(output, top);
+        let mut plan = attached.plan(output, top);
         let scene = &attached.scene;
         let frame = |video| scene.film(video).map(|(frame, _)| frame.clone());
-        let arrangement = self.display.arrange(output, &wanted, &frame);
-        let shown = self.show(output, (&wanted, &arrangement), damage, at);
-        if shown.is_ok() || arrangement.layout.uses.is_empty() {
+        if !plan.is_good {
+            plan.arrangement = self.display.arrange(output, &plan.wanted, &frame);
+        }
+        let shown = self.show(output, &plan, damage, at);
+        if shown.is_ok()
+            && let Some(attached) = &mut self.attached
+        {
+            attached.keep_plan(output, plan);
+            return Ok(());
+        }
+        if plan.arrangement.layout.uses.is_empty() {
             return shown;
         }
         // What was allowed when it was tried can fail: by then everything is drawn.
-        self.display.distrust(output, &arrangement.layout);
-        let arrangement = Arrangement::copied(&wanted, Why::Refused);
-        self.show(output, (&wanted, &arrangement), damage, at)
+        self.display.distrust(output, &plan.arrangement.layout);
+        plan.arrangement = Arrangement::copied(&plan.wanted, Why::Refused);
+        self.show(output, &plan, damage, at)
     }
 
     /// Copies what no plane shows, draws what has changed, and shows both.
     fn show(
         &mut self,
         output: OutputId,
-        (wanted, arrangement): (&[Wanted], &Arrangement),
+        Plan {
+            wanted,
+            arrangement,
+            ..
+        }: &Plan,
         damage: &mut Damage,
         cursor: Option<(i32, i32)>,
     ) -> anyhow::Result<()> {
@@ -197,7 +218,7 @@ impl App {
             return Ok(());
         };
         let copied = attached.scene.copied_pixels();
-        let other = attached.settle_films(output, (wanted, arrangement), damage);
+        attached.settle_films(output, (wanted, arrangement), damage);
         let copied = attached.scene.copied_pixels() - copied;
         let layout = &arrangement.layout;
         if damage.is_empty() && layout.uses.is_empty() && !self.display.shows_films(output) {
@@ -227,23 +248,21 @@ impl App {
         };
         self.display
             .present(output, damage, &films, attached.caption(), &mut paint)?;
-        self.announce_films(output, (&other, arrangement), copied);
+        self.announce_films(output, arrangement, copied);
         Ok(())
     }
 
     /// Says how pictures of videos that were decoded by hardware are shown.
-    fn announce_films(
-        &self,
-        output: OutputId,
-        (videos, arrangement): (&[VideoId], &Arrangement),
-        copied: u64,
-    ) {
-        let is_told = self.announcer.enabled && !videos.is_empty();
-        let Some(attached) = self.attached.as_ref().filter(|_| is_told) else {
+    fn announce_films(&self, output: OutputId, arrangement: &Arrangement, copied: u64) {
+        let is_told =
+            |attached: &&Attached| self.announcer.enabled && !attached.renewed().is_empty();
+        let Some(attached) = self.attached.as_ref().filter(is_told) else {
             return;
         };
+        // Pictures that waited for their turn say nothing of what we cost.
+        let overhead_ns = self.taken.as_ref().map(Taken::overhead_ns);
         let on_planes = self.display.on_planes(output);
-        for video in videos {
+        for video in attached.renewed() {
             let Some(way) = arrangement.way(*video) else {
                 continue;
             };
@@ -265,6 +284,7 @@ impl App {
                 "plane": plane.map(|p| p.plane.0),
                 "framebuffer": plane.map(|p| p.framebuffer),
                 "scanned_inode": plane.map(|p| p.inode),
+                "overhead_us": overhead_ns.map(|ns| ns.div_ceil(1000)),
                 "at_us": monotonic_us(),
             });
             self.announcer.say("video", event);

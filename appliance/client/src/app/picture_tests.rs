@@ -2,21 +2,24 @@
 
 use heliostat_link::Frame;
 use heliostat_wire::List;
-use heliostat_wire::id::AttachId;
-use heliostat_wire::scene::{FrameHeader, SceneOp};
+use heliostat_wire::id::{AttachId, LayerId, VideoId};
+use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect as WireRect, SceneOp, Transform};
 use heliostat_wire::session::ToSession;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
+use crate::alone::alone;
 use crate::app::Parts;
-use crate::attached::Attached;
 use crate::control_lines::Announcer;
+use crate::counting::allocations;
 use crate::display::Display;
 use crate::display::headless::Headless;
 use crate::events::{AppEvent, NetEvent};
 use crate::net::{Net, NetCommand};
 use crate::scene::Budget;
 use crate::screens::Surroundings;
+use crate::stage::NODE;
+use crate::video::hardware::Device;
 
 const ATTACH: AttachId = AttachId(7);
 const SIZE: Size = Size { w: 64, h: 48 };
@@ -60,7 +63,7 @@ fn frame(serial: u32) -> AppEvent {
         ops,
     };
     let content = vec![0, 0, 0];
-    AppEvent::Net(NetEvent::Frame(ATTACH, Frame { header, content }))
+    AppEvent::Net(NetEvent::Frame(ATTACH, Frame { header, content }, 0))
 }
 
 /// Serials that the session has been told to be on the screen.
@@ -152,4 +155,104 @@ fn what_is_given_back_is_out_of_date_as_before() {
     let (again, new) = attached.take_damage(OutputId(0));
     assert!(new);
     assert_eq!(again.rects(), damage.rects());
+}
+
+/// A film of many pictures on a layer that is as large as the screen, beginning with frame 1.
+fn film(pictures: u32) -> Vec<Frame> {
+    let (video, layer) = (VideoId(5), LayerId(1));
+    let at = WireRect {
+        x: 0,
+        y: 0,
+        w: SIZE.w,
+        h: SIZE.h,
+    };
+    let size = heliostat_video::Size {
+        w: SIZE.w,
+        h: SIZE.h,
+    };
+    let quality = heliostat_video::Quality::default();
+    let mut encoder = heliostat_video::Encoder::new(size, quality).unwrap();
+    let mut picture = heliostat_video::Picture::default();
+    let make = |serial: u32| {
+        let pixels: Vec<u32> = (0..SIZE.w * SIZE.h)
+            .map(|n| n * 977 + serial * 31)
+            .collect();
+        assert!(picture.take(size, &pixels));
+        let mut content = Vec::new();
+        encoder.encode(&picture, false, &mut content).unwrap();
+        let part = SceneOp::VideoPart {
+            video,
+            bytes: content.len() as u32,
+            last: true,
+        };
+        let begin = [
+            SceneOp::CreateLayer {
+                layer,
+                size: SIZE,
+                alpha: false,
+            },
+            SceneOp::Place(Placement {
+                layer,
+                output: OutputId(0),
+                dst: at,
+                src: Crop::whole(SIZE),
+                transform: Transform::Normal,
+                opacity: 255,
+            }),
+            SceneOp::StartVideo {
+                video,
+                layer,
+                rect: at,
+            },
+        ];
+        let begin = begin.into_iter().filter(|_| serial == 1);
+        content.extend([0, 0, 0]);
+        Frame {
+            header: FrameHeader {
+                serial,
+                last_input: 0,
+                overtakes: 0,
+                ops: List::truncated(begin.chain([part]).collect()),
+            },
+            content,
+        }
+    };
+    (1..=pictures).map(make).collect()
+}
+
+#[test]
+fn steady_film_on_a_plane_allocates_nothing() {
+    let name = "app::picture::tests::steady_film_on_a_plane_allocates_nothing";
+    let ran = alone(name, "", || {
+        let (mut app, mut commands) = app();
+        let plain = std::mem::replace(screen(&mut app), Headless::new(None, (1, 1)).unwrap());
+        app.display = Display::Headless(plain.with_plane());
+        let node = std::path::PathBuf::from(std::env::var_os(NODE).unwrap());
+        let device = Device::open(&node).unwrap_or_else(|error| panic!("{error}"));
+        let attached = app.attached.as_mut().unwrap();
+        attached.scene.use_device(Some(std::sync::Arc::new(device)));
+        const PICTURES: u32 = 80;
+        let mut made = Vec::new();
+        for frame in film(PICTURES) {
+            let event = AppEvent::Net(NetEvent::Frame(ATTACH, frame, App::now_ns()));
+            // What the event holds is given back, which counts for nothing.
+            let before = allocations();
+            app.handle(event);
+            made.push(allocations() - before);
+            assert_eq!(screen(&mut app).on_planes().len(), 1);
+        }
+        let attached = app.attached.as_ref().unwrap();
+        assert_eq!(attached.scene.copied_pixels(), 0);
+        assert_eq!(told(&mut commands), (1..=PICTURES).collect::<Vec<_>>());
+        assert!(made[0] > 0, "nothing is counted");
+        // Every sixteenth acknowledgement says something of cells, and the way to the links' thread has
+        // room for 32 messages at a time.
+        let steady = &made[10..];
+        let busy = steady.iter().filter(|made| **made > 0).count();
+        assert!(busy <= 70 / 16 + 70 * 2 / 32 + 2, "{made:?}");
+        assert!(steady.iter().all(|made| *made <= 6), "{made:?}");
+    });
+    if let Some(ran) = ran {
+        assert!(!ran.log.contains("refused"), "{}", ran.log);
+    }
 }

@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use heliostat_sys::pixels::SharedFile;
+use heliostat_va::decoder::Frame;
 use heliostat_wire::List;
 use heliostat_wire::id::OutputId;
 use heliostat_wire::output::{Output, Outputs, Size};
 
-use super::{Caption, Paint, Shown};
+use super::{Caption, Films, OnPlane, Paint, Shown};
 use crate::clock::monotonic_ns;
 use crate::compose::Target;
 use crate::geometry::{Damage, Rect};
+use crate::planes::{
+    ARGB, Arrangement, Format, Heights, LINEAR, NV12, Plane, PlaneId, Planes, Wanted, Why, plan,
+};
 
 /// Bytes before the pixels.
 pub const HEADER: usize = 4096;
@@ -44,6 +48,10 @@ pub struct Headless {
     size: Size,
     lock: u32,
     shown: Vec<Shown>,
+    /// What it is said to have.
+    planes: Option<Planes>,
+    /// Surfaces that planes show: held, as a display holds what it scans out.
+    showing: Vec<(OnPlane, Frame)>,
     /// Pictures that cannot be shown before one can.
     #[cfg(test)]
     pub failing: u32,
@@ -73,11 +81,63 @@ impl Headless {
             size,
             lock: 0,
             shown: Vec::new(),
+            planes: None,
+            showing: Vec::new(),
             #[cfg(test)]
             failing: 0,
         };
         headless.write_header();
         Ok(headless)
+    }
+
+    /// Makes it a screen with a plane that takes films as they are. They are not in the file: what this
+    /// is for is everything but their pixels.
+    pub fn with_plane(mut self) -> Self {
+        let plane = |id, code| Plane {
+            id: PlaneId(id),
+            formats: vec![Format {
+                code,
+                modifier: LINEAR,
+            }],
+            heights: Heights::Unsaid,
+            is_bt709: true,
+        };
+        self.planes = Some(Planes {
+            primary: plane(1, ARGB),
+            overlays: vec![plane(2, NV12)],
+            cursor: None,
+        });
+        self
+    }
+
+    /// Decides how videos are shown.
+    pub fn arrange(&self, wanted: &[Wanted]) -> Arrangement {
+        match &self.planes {
+            Some(planes) => {
+                let bounds = Rect::of_size(self.size.w, self.size.h);
+                plan(bounds, planes, wanted, &mut |_| true)
+            }
+            None => Arrangement::copied(wanted, Why::NoPlanes),
+        }
+    }
+
+    /// What planes show.
+    pub fn on_planes(&self) -> Vec<OnPlane> {
+        self.showing.iter().map(|(shown, _)| *shown).collect()
+    }
+
+    fn put_on_planes(&mut self, films: &Films<'_>) {
+        self.showing.clear();
+        let shown = films.layout.uses.iter().filter_map(|planned| {
+            let on_plane = OnPlane {
+                plane: planned.plane,
+                video: planned.video,
+                framebuffer: 0,
+                inode: 0,
+            };
+            Some((on_plane, (films.frame)(planned.video)?))
+        });
+        self.showing.extend(shown);
     }
 
     /// Gives the screen another size.
@@ -107,6 +167,7 @@ impl Headless {
     pub fn present(
         &mut self,
         damage: &Damage,
+        films: &Films<'_>,
         caption: Caption,
         paint: &mut Paint<'_>,
     ) -> anyhow::Result<()> {
@@ -115,6 +176,7 @@ impl Headless {
             self.failing -= 1;
             anyhow::bail!("the test wants it so");
         }
+        self.put_on_planes(films);
         self.set_lock();
         let bounds = Rect::of_size(self.size.w, self.size.h);
         let stride = self.size.w as usize;
@@ -145,6 +207,7 @@ impl Headless {
 
     /// Makes all pixels black.
     pub fn darken(&mut self) {
+        self.showing.clear();
         self.set_lock();
         self.memory.words_mut()[HEADER / 4..].fill(0);
         for field in [at::SERIAL, at::LAST_INPUT, at::ATTACH] {
@@ -159,9 +222,9 @@ impl Headless {
         &self.memory.words()[HEADER / 4..]
     }
 
-    /// Pictures shown since the last call.
-    pub fn take_shown(&mut self) -> Vec<Shown> {
-        std::mem::take(&mut self.shown)
+    /// Pictures shown since somebody has taken them out.
+    pub fn shown(&mut self) -> &mut Vec<Shown> {
+        &mut self.shown
     }
 
     /// Writes the picture to a PNG file.
@@ -215,6 +278,7 @@ fn map(file: &File, size: Size) -> anyhow::Result<SharedFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planes::Layout;
 
     #[test]
     fn file_is_as_the_book_says() {
@@ -233,8 +297,12 @@ mod tests {
             last_input: 5,
             attach: 9,
         };
+        let films = Films {
+            layout: &Layout::default(),
+            frame: &|_| None,
+        };
         headless
-            .present(&damage, caption, &mut |rect, target| {
+            .present(&damage, &films, caption, &mut |rect, target| {
                 target.fill(rect, 0xaa_bb_cc)
             })
             .unwrap();
@@ -246,7 +314,7 @@ mod tests {
         assert_eq!(&bytes[24..28], FORMAT);
         assert_eq!(u32_at(28), 2);
         assert_eq!([32, 40, 56].map(u64_at), [7, 5, 9]);
-        assert_eq!(u64_at(48), headless.take_shown()[0].at_ns);
+        assert_eq!(u64_at(48), headless.shown()[0].at_ns);
         assert_eq!(u32_at(HEADER + (2 * 20 + 3) * 4), 0xaa_bb_cc);
         assert_eq!(bytes.len(), HEADER + 800);
         headless.resize((5, 5)).unwrap();

@@ -59,6 +59,8 @@ pub struct Kms {
     framebuffers: Framebuffers,
     verdicts: Verdicts,
     shown: Vec<Shown>,
+    /// Used again and again.
+    resolved: Resolved,
 }
 
 /// Finds the newest picture of a video.
@@ -111,6 +113,7 @@ impl Kms {
             framebuffers: Framebuffers::default(),
             verdicts: Verdicts::default(),
             shown: Vec::new(),
+            resolved: Resolved::default(),
         };
         kms.scan()?;
         Ok(kms)
@@ -208,6 +211,7 @@ impl Kms {
         };
         let (device, overlays) = (&self.device, &self.overlays);
         let (framebuffers, verdicts) = (&mut self.framebuffers, &mut self.verdicts);
+        let resolved = &mut self.resolved;
         let size = screen.size();
         plan(
             Rect::of_size(size.w, size.h),
@@ -216,8 +220,9 @@ impl Kms {
             &mut |layout| {
                 let sizes = sizes(layout, frame);
                 verdicts.judge(output, layout, &sizes, || {
-                    let resolved = resolve(device, framebuffers, layout, frame);
-                    let asked = resolved.and_then(|r| screen.is_allowed(device, overlays, &r));
+                    let found = resolve(device, framebuffers, (layout, frame), resolved);
+                    let asked = found.and_then(|()| screen.is_allowed(device, overlays, resolved));
+                    resolved.uses.clear();
                     asked.unwrap_or_else(|error| {
                         debug!(%error, "a video cannot be put on a plane");
                         false
@@ -271,14 +276,14 @@ impl Kms {
         let Some(screen) = self.screens.iter_mut().find(|screen| screen.id() == output) else {
             return Ok(());
         };
-        let resolved = resolve(
-            &self.device,
-            &mut self.framebuffers,
-            films.layout,
-            films.frame,
-        )?;
-        let device = &self.device;
-        screen.present(device, &self.overlays, (damage, resolved), caption, paint)
+        let (device, resolved) = (&self.device, &mut self.resolved);
+        let wanted = (films.layout, films.frame);
+        resolve(device, &mut self.framebuffers, wanted, resolved)?;
+        let what = (damage, &mut *resolved);
+        let shown = screen.present(device, &self.overlays, what, caption, paint);
+        // What could not be shown is held no longer.
+        resolved.uses.clear();
+        shown
     }
 
     /// Reads the device's events.
@@ -295,9 +300,15 @@ impl Kms {
         Ok(())
     }
 
-    /// Pictures shown since the last call.
-    pub fn take_shown(&mut self) -> Vec<Shown> {
-        std::mem::take(&mut self.shown)
+    /// Pictures shown since somebody has taken them out.
+    pub fn shown(&mut self) -> &mut Vec<Shown> {
+        &mut self.shown
+    }
+
+    /// Whether planes of an output show videos, or are about to.
+    pub fn shows_films(&self, output: OutputId) -> bool {
+        let mut screens = self.screens.iter();
+        screens.any(|screen| screen.id() == output && screen.shows_films())
     }
 
     /// Whether the pointer has a plane of its own.
@@ -350,15 +361,22 @@ impl Kms {
     }
 }
 
-/// Finds or makes the framebuffers of a layout.
+/// Finds or makes the framebuffers of a layout, in place of what `resolved` has.
 fn resolve(
     device: &Device,
     framebuffers: &mut Framebuffers,
-    layout: &Layout,
-    frame: Find<'_>,
-) -> anyhow::Result<Resolved> {
+    (layout, frame): (&Layout, Find<'_>),
+    resolved: &mut Resolved,
+) -> anyhow::Result<()> {
     framebuffers.sweep(device);
-    let mut uses = Vec::new();
+    let Resolved {
+        ground,
+        uses,
+        heights,
+    } = resolved;
+    uses.clear();
+    *ground = layout.ground;
+    heights.clone_from(&layout.heights);
     for planned in &layout.uses {
         let frame = frame(planned.video).context("a video without a picture")?;
         uses.push(Held {
@@ -369,11 +387,7 @@ fn resolve(
             _frame: Some(frame),
         });
     }
-    Ok(Resolved {
-        ground: layout.ground,
-        uses,
-        heights: layout.heights.clone(),
-    })
+    Ok(())
 }
 
 /// Sizes of a layout's pictures.

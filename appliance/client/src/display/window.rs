@@ -130,9 +130,9 @@ impl Window {
         self.push_picture()
     }
 
-    /// Pictures shown since the last call.
-    pub fn take_shown(&mut self) -> Vec<Shown> {
-        std::mem::take(&mut self.shown)
+    /// Pictures shown since somebody has taken them out.
+    pub fn shown(&mut self) -> &mut Vec<Shown> {
+        &mut self.shown
     }
 
     /// Writes the picture to a PNG file.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout};
 
 use super::{Attached, Attachment};
+use crate::clock::monotonic_ns;
 use crate::events::{AppEvent, NetEvent, Post};
 
 /// A session that has not answered by then is as good as none.
@@ -193,7 +194,7 @@ impl Task {
                     self.send_held(&mut sender).await.map(|()| None)
                 }
                 frame = frames.next() => frame.map(|frame| {
-                    post(AppEvent::Net(NetEvent::Frame(id, frame)));
+                    post(AppEvent::Net(NetEvent::Frame(id, frame, monotonic_ns())));
                     None
                 }),
             };

@@ -60,7 +60,10 @@ pub fn run_kms(args: ClientArgs, state: Option<OwnedFd>) -> anyhow::Result<()> {
 
 /// No screen at all.
 pub fn run_headless(args: ClientArgs, state: Option<OwnedFd>) -> anyhow::Result<()> {
-    let headless = Headless::new(args.framebuffer.as_deref(), args.size)?;
+    let mut headless = Headless::new(args.framebuffer.as_deref(), args.size)?;
+    if args.plane {
+        headless = headless.with_plane();
+    }
     run(args, state, Display::Headless(headless), None, |_| Ok(()))
 }
 

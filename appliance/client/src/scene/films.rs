@@ -96,14 +96,27 @@ impl Scene {
         }
     }
 
-    /// Films that are to be seen on an output, where pictures are in surfaces. `top` is drawn over all
-    /// layers.
+    /// How long decoders took for the frame that was applied last.
+    pub fn decoding_ns(&self) -> u64 {
+        self.videos.decoding_ns()
+    }
+
+    /// Films that are to be seen on an output, where pictures are in surfaces.
+    #[cfg(test)]
     pub fn wanted(&self, id: OutputId, top: Option<Rect>) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        self.want(id, top, &mut wanted);
+        wanted
+    }
+
+    /// Puts the films that are to be seen on an output, where pictures are in surfaces, in place of what
+    /// `wanted` holds. `top` is drawn over all layers.
+    pub fn want(&self, id: OutputId, top: Option<Rect>, wanted: &mut Vec<Wanted>) {
+        wanted.clear();
         let Some(output) = self.output(id) else {
-            return Vec::new();
+            return;
         };
         let bounds = Rect::of_size(output.size.w, output.size.h);
-        let mut wanted = Vec::new();
         for (height, placement) in output.stack.iter().enumerate() {
             for (video, _) in self.videos.surfaces_in(placement.layer) {
                 let (Some(known), Some((frame, _))) = (self.videos.get(video), self.film(video))
@@ -124,7 +137,6 @@ impl Scene {
                 });
             }
         }
-        wanted
     }
 
     fn cover(&self, over: &[Placement], area: Rect, top: Option<Rect>) -> Cover {

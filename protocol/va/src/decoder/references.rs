@@ -264,7 +264,7 @@ mod tests {
             count: 0,
             bottom_count: 0,
             references: Some(16),
-            reordering: Vec::new(),
+            reordering: Default::default(),
             marking,
             arithmetic_table: 0,
             quantizer_delta: 0,
@@ -324,7 +324,7 @@ mod tests {
             references.end(&current, &first, &sequence, 0);
             for (index, number) in numbers.into_iter().enumerate() {
                 let mut slice = slice(number, Marking::Forget(back.clone()));
-                slice.reordering.clone_from(&reordering);
+                slice.reordering = reordering[..].into();
                 let _ = references.list(&slice, &sequence, &picture, &mut Vec::new());
                 if let Some(current) = references.begin(&slice, &sequence) {
                     references.end(&current, &slice, &sequence, index);
@@ -358,7 +358,7 @@ mod tests {
         };
         assert_eq!(list(&references, &next), [3, 2, 1, 0]);
         // Three back, then one on.
-        next.reordering = vec![(false, 2), (true, 0)];
+        next.reordering = [(false, 2), (true, 0)][..].into();
         assert_eq!(list(&references, &next), [1, 2, 3, 0]);
         next.references = Some(2);
         assert_eq!(list(&references, &next), [1, 2]);

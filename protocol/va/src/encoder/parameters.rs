@@ -182,7 +182,7 @@ pub(super) fn slice(
         count: 0,
         bottom_count: 0,
         references: None,
-        reordering: Vec::new(),
+        reordering: Default::default(),
         marking: match turn.is_key {
             true => Marking::Restart,
             false => Marking::Sliding,

@@ -1,7 +1,7 @@
 //! Pictures of nothing: a decoder makes surfaces grey of them, whatever was there before.
 
 use super::bits::{BitWriter, append_with_emulation};
-use super::{PictureParameters, SequenceParameters, Slice, SliceKind};
+use super::{PictureParameters, Reordering, SequenceParameters, Slice, SliceKind};
 
 /// A macroblock that is predicted from its edges, has no residue, and so is grey beside grey ones and
 /// where it has none: its kind (16×16 by averages), how its chroma is predicted, a quantizer that stays,
@@ -45,7 +45,7 @@ impl Slice {
             count: 0,
             bottom_count: 0,
             references: None,
-            reordering: Vec::new(),
+            reordering: Reordering::default(),
             marking: super::Marking::Restart,
             arithmetic_table: 0,
             quantizer_delta: 0,

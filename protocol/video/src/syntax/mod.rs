@@ -19,7 +19,7 @@ mod tests;
 pub(crate) use bits::{Beginning, Bits};
 pub use picture::PictureParameters;
 pub use sequence::{Colour, Order, Profile, SequenceParameters};
-pub use slice::{Marking, Slice, SliceKind};
+pub use slice::{Marking, Reordering, Slice, SliceKind};
 
 use crate::Refused;
 use bits::BitWriter;

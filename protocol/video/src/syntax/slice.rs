@@ -31,6 +31,65 @@ pub enum Marking {
     Forget(Vec<u32>),
 }
 
+/// Commands that put a list in order, as many as one can have. They are read of every picture, and so
+/// are not to allocate.
+#[derive(Clone, Copy)]
+pub struct Reordering {
+    commands: [(bool, u32); MAX_COMMANDS],
+    count: usize,
+}
+
+impl Default for Reordering {
+    fn default() -> Self {
+        Self {
+            commands: [(false, 0); MAX_COMMANDS],
+            count: 0,
+        }
+    }
+}
+
+impl Reordering {
+    /// Adds a command, if there is room.
+    fn push(&mut self, command: (bool, u32)) -> Option<()> {
+        *self.commands.get_mut(self.count)? = command;
+        self.count += 1;
+        Some(())
+    }
+}
+
+impl std::ops::Deref for Reordering {
+    type Target = [(bool, u32)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.commands[..self.count]
+    }
+}
+
+impl From<&[(bool, u32)]> for Reordering {
+    /// The first of them, where they are too many.
+    fn from(commands: &[(bool, u32)]) -> Self {
+        let mut reordering = Self::default();
+        for command in commands {
+            let _ = reordering.push(*command);
+        }
+        reordering
+    }
+}
+
+impl PartialEq for Reordering {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Reordering {}
+
+impl std::fmt::Debug for Reordering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
 /// The header of a slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice {
@@ -52,7 +111,7 @@ pub struct Slice {
     pub references: Option<u8>,
     /// How the list of those is put in order: whether a difference of frame numbers, less one, is
     /// added, and the difference.
-    pub reordering: Vec<(bool, u32)>,
+    pub reordering: Reordering,
     /// What becomes of the pictures held.
     pub marking: Marking,
     /// Which table arithmetic coding begins with.
@@ -177,7 +236,7 @@ impl Slice {
         if self.reordering.is_empty() {
             return;
         }
-        for (added, difference) in &self.reordering {
+        for (added, difference) in self.reordering.iter() {
             bits.golomb((*added).into());
             bits.golomb(*difference);
         }
@@ -244,7 +303,7 @@ impl Reader<'_> {
         if self.picture.redundant_count && bits.golomb()? != 0 {
             return unsupported("redundant pictures");
         }
-        let (mut references, mut reordering) = (None, Vec::new());
+        let (mut references, mut reordering) = (None, Reordering::default());
         if kind == SliceKind::Predicted {
             if bits.flag()? {
                 references = Some(bits.golomb()?.checked_add(1).filter(|n| *n <= 16)? as u8);
@@ -321,16 +380,14 @@ impl Reader<'_> {
     }
 }
 
-fn read_reordering(bits: &mut Bits<'_>) -> Option<Result<Vec<(bool, u32)>, Refused>> {
-    let mut reordering = Vec::new();
+fn read_reordering(bits: &mut Bits<'_>) -> Option<Result<Reordering, Refused>> {
+    let mut reordering = Reordering::default();
     if !bits.flag()? {
         return Some(Ok(reordering));
     }
     loop {
         match bits.golomb()? {
-            added @ (0 | 1) if reordering.len() < MAX_COMMANDS => {
-                reordering.push((added == 1, bits.golomb()?));
-            }
+            added @ (0 | 1) => reordering.push((added == 1, bits.golomb()?))?,
             3 => return Some(Ok(reordering)),
             2 => return Some(Err(Refused::Unsupported("long-term reference pictures"))),
             _ => return None,

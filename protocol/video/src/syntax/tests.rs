@@ -219,7 +219,7 @@ prop_compose! {
             count,
             bottom_count: if counted { bottom_count } else { 0 },
             references: references.filter(|_| predicted),
-            reordering: if predicted { reordering } else { Vec::new() },
+            reordering: if predicted { reordering[..].into() } else { Default::default() },
             marking: match (restart, marked) {
                 (Some(_), _) => Marking::Restart,
                 (None, 0) => Marking::Unused,

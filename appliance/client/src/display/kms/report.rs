@@ -10,7 +10,7 @@ use heliostat_wire::id::OutputId;
 use super::Kms;
 use super::planes::{self, Kind, VideoPlane};
 use crate::geometry::Rect;
-use crate::planes::{Arrangement, Heights, LINEAR, UNSAID, Wanted, Why, plan};
+use crate::planes::{Arrangement, Format, Heights, LINEAR, UNSAID, Wanted, Why, plan};
 
 impl Kms {
     /// Card, connectors and planes, in lines.
@@ -92,24 +92,31 @@ fn describe_plane(
         text,
         "plane {id}: {kind}, of CRTC {of}; zpos {height}; colours of video: {colours}"
     )?;
-    let mut codes: Vec<u32> = plane
-        .caps
-        .formats
-        .iter()
-        .map(|format| format.code)
-        .collect();
-    codes.sort_unstable();
+    writeln!(text, "  shows {}", shows(&plane.caps.formats))
+}
+
+/// Formats by their names, those together that lie in the same ways, which is what modifiers say.
+fn shows(formats: &[Format]) -> String {
+    let mut groups: Vec<(Vec<u64>, Vec<String>)> = Vec::new();
+    let mut codes: Vec<u32> = formats.iter().map(|format| format.code).collect();
+    codes.sort_by_key(|code| dmabuf::name(*code));
     codes.dedup();
-    let listed = codes.iter().map(|code| {
-        let same = plane
-            .caps
-            .formats
-            .iter()
-            .filter(|format| format.code == *code);
-        let modifiers: Vec<String> = same.map(|format| modifier(format.modifier)).collect();
-        format!("{} ({})", dmabuf::name(*code), modifiers.join(", "))
+    for code in codes {
+        let of_code = formats.iter().filter(|format| format.code == code);
+        let mut modifiers: Vec<u64> = of_code.map(|format| format.modifier).collect();
+        modifiers.sort_unstable();
+        modifiers.dedup();
+        let name = dmabuf::name(code);
+        match groups.iter_mut().find(|(known, _)| *known == modifiers) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((modifiers, vec![name])),
+        }
+    }
+    let told = groups.into_iter().map(|(modifiers, names)| {
+        let modifiers: Vec<String> = modifiers.into_iter().map(modifier).collect();
+        format!("{} ({})", names.join(" "), modifiers.join(", "))
     });
-    writeln!(text, "  shows {}", listed.collect::<Vec<_>>().join(", "))
+    told.collect::<Vec<_>>().join("; ")
 }
 
 fn modifier(modifier: u64) -> String {
@@ -117,5 +124,30 @@ fn modifier(modifier: u64) -> String {
         LINEAR => "linear".to_owned(),
         UNSAID => "not said".to_owned(),
         other => format!("{other:#x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_with_the_same_modifiers_are_told_together() {
+        let format = |code: &[u8; 4], modifier| Format {
+            code: u32::from_le_bytes(*code),
+            modifier,
+        };
+        let formats = [
+            format(b"XR24", LINEAR),
+            format(b"NV12", 0x0100_0000_0000_0002),
+            format(b"AR24", LINEAR),
+            format(b"NV12", LINEAR),
+            format(b"AR24", LINEAR),
+            format(b"P010", UNSAID),
+        ];
+        assert_eq!(
+            shows(&formats),
+            "AR24 XR24 (linear); NV12 (linear, 0x100000000000002); P010 (not said)"
+        );
     }
 }

@@ -263,19 +263,27 @@ impl Screen {
         held.any(|held| held.plane == plane)
     }
 
-    /// What planes show, or are about to.
-    pub fn on_planes(&self) -> Vec<OnPlane> {
-        let held = match self.state {
+    /// Whether planes show videos, or are about to.
+    pub fn shows_films(&self) -> bool {
+        !self.newest().is_empty()
+    }
+
+    fn newest(&self) -> &[Held] {
+        match self.state {
             State::Flipping(_) => &self.coming,
             State::Dark | State::Free | State::Moving => &self.showing,
-        };
+        }
+    }
+
+    /// What planes show, or are about to.
+    pub fn on_planes(&self) -> Vec<OnPlane> {
         let told = |held: &Held| OnPlane {
             plane: held.plane,
             video: held.video,
             framebuffer: held.scanned.framebuffer.into(),
             inode: held.scanned.inode,
         };
-        held.iter().map(told).collect()
+        self.newest().iter().map(told).collect()
     }
 
     /// Asks the driver whether it would show this.
@@ -322,7 +330,7 @@ impl Screen {
         &mut self,
         device: &Device,
         overlays: &[VideoPlane],
-        (damage, resolved): (&Damage, Resolved),
+        (damage, resolved): (&Damage, &mut Resolved),
         caption: Caption,
         paint: &mut Paint<'_>,
     ) -> anyhow::Result<()> {
@@ -350,7 +358,7 @@ impl Screen {
         if draws || !is_same_ground || !is_lit {
             self.show(device, &mut request, next, resolved.ground)?;
         }
-        self.show_films(&mut request, overlays, &resolved);
+        self.show_films(&mut request, overlays, resolved);
         if let Some(cursor) = &mut self.cursor {
             cursor.add_to(&mut request, self.crtc.object());
         }
@@ -366,7 +374,8 @@ impl Screen {
         if let Some(cursor) = &mut self.cursor {
             cursor.is_told();
         }
-        (self.front, self.ground, self.coming) = (next, resolved.ground, resolved.uses);
+        (self.front, self.ground) = (next, resolved.ground);
+        std::mem::swap(&mut self.coming, &mut resolved.uses);
         (self.state, self.is_followed) = (State::Flipping(caption), true);
         Ok(())
     }

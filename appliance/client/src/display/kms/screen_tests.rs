@@ -71,14 +71,14 @@ impl Rig {
         self.device.fake.as_ref().unwrap().borrow_mut()
     }
 
-    fn present(&mut self, damage: Rect, colour: u32, resolved: Resolved) -> anyhow::Result<()> {
+    fn present(&mut self, damage: Rect, colour: u32, mut resolved: Resolved) -> anyhow::Result<()> {
         let mut all = Damage::new();
         all.add(damage);
         let mut paint = |rect: Rect, target: &mut crate::compose::Target<'_>| {
             target.fill(rect, colour);
         };
         let caption = Caption::default();
-        let what = (&all, resolved);
+        let what = (&all, &mut resolved);
         self.screen
             .present(&self.device, &self.overlays, what, caption, &mut paint)
     }
@@ -296,4 +296,34 @@ fn pointer_whose_plane_fails_is_given_back() {
     // The screen goes on without.
     rig.draw(whole(), 2).unwrap();
     assert!(rig.screen.cursor().is_none() && rig.last().is_taken);
+}
+
+#[test]
+fn steady_film_is_put_on_its_plane_without_an_allocation() {
+    let mut rig = Rig::new();
+    rig.draw(whole(), 1).unwrap();
+    rig.retrace();
+    rig.kernel().is_deaf = true;
+    let (nothing, mut resolved) = (Damage::new(), Resolved::default());
+    let mut made = Vec::new();
+    for _ in 0..10 {
+        let held = film(OVERLAY, Ground::Drawn).uses;
+        let before = crate::counting::allocations();
+        // As the display does with the layout of each picture.
+        resolved.uses.clear();
+        resolved.uses.extend(held.iter().cloned());
+        let what = (&nothing, &mut resolved);
+        let (device, overlays) = (&rig.device, &rig.overlays);
+        let mut paint = |_: Rect, _: &mut crate::compose::Target<'_>| {};
+        let caption = Caption::default();
+        let shown = rig
+            .screen
+            .present(device, overlays, what, caption, &mut paint);
+        shown.unwrap();
+        resolved.uses.clear();
+        assert!(rig.retrace().is_some() && rig.screen.shows_films());
+        made.push(crate::counting::allocations() - before);
+    }
+    assert!(made[0] > 0, "nothing is counted");
+    assert!(made[4..].iter().all(|made| *made == 0), "{made:?}");
 }
