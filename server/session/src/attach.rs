@@ -15,7 +15,7 @@ use heliostat_tiles::Encoder;
 use heliostat_wire::bounded::List;
 use heliostat_wire::clock::Clock;
 use heliostat_wire::control::DetachReason;
-use heliostat_wire::id::{AttachId, OutputId};
+use heliostat_wire::id::{AttachId, LayerId, OutputId};
 use heliostat_wire::limits::{MAX_LAYERS, MAX_SCENE_OPS};
 use heliostat_wire::scene::{FrameHeader, SceneOp};
 use heliostat_wire::session::{Capabilities, ToTerminal};
@@ -70,6 +70,8 @@ pub struct Attachment {
     pub lossless: Lossless,
     /// The same of each layer that it shows.
     pub layers: Layers,
+    /// Which those are, in their order, where that was last looked at; its memory is kept.
+    pub shown: Vec<LayerId>,
     /// Vertical retraces of its outputs.
     pub retraces: Retraces,
     /// Its screens, where they have changed.
@@ -160,6 +162,7 @@ impl Attachment {
             last_input: 0,
             lossless: Lossless::default(),
             layers: Layers::default(),
+            shown: Vec::new(),
             retraces: Retraces::default(),
             announced: Announced::new(now),
             healing: Healing::new(now),
@@ -202,6 +205,11 @@ impl Attachment {
     /// What it is to forget first, once.
     pub fn take_forget(&mut self) -> Option<SceneOp> {
         self.forget.take()
+    }
+
+    /// Whether it has to forget something before anything else.
+    pub fn has_to_forget(&self) -> bool {
+        self.forget.is_some()
     }
 
     /// Sends a message.

@@ -50,13 +50,7 @@ impl App {
             return;
         }
         (self.dirty.pixels, self.dirty.answer) = (false, false);
-        let feedback = match self.feedback.is_empty() {
-            true => Vec::new(),
-            false => {
-                let told = terminal.told.clone();
-                self.take_feedback(&told)
-            }
-        };
+        let feedback = self.feedback_as_told();
         let Some(terminal) = &mut self.terminal else {
             return;
         };
@@ -95,7 +89,8 @@ impl App {
     }
 }
 
-fn is_placed(terminal: &Attachment, layer: LayerId) -> bool {
+/// Whether the terminal shows a layer.
+pub(crate) fn is_placed(terminal: &Attachment, layer: LayerId) -> bool {
     let outputs = terminal.told.outputs.values();
     let mut placed = outputs.flat_map(|output| &output.stack);
     placed.any(|placement| placement.layer == layer)

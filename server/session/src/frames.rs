@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use heliostat_wire::id::LayerId;
+use heliostat_wire::id::{LayerId, VideoId};
 use heliostat_wire::limits::MAX_SCENE_OPS;
 use smithay::utils::Transform;
 use smithay::wayland::compositor::{send_surface_state, with_states};
@@ -55,7 +55,7 @@ impl App {
         if self.answer_deadline(now).is_some_and(|at| at <= now) && self.send_answer(now) {
             return;
         }
-        if self.frame_deadline(now).is_some_and(|at| at <= now) {
+        if self.frame_deadline(now).is_some_and(|at| at <= now) && !self.send_films(now) {
             self.send_frame(now);
         }
     }
@@ -191,15 +191,20 @@ impl App {
                 playing.insert(film.video, content.layer());
             }
         }
-        let is_playing = |video, layer| playing.get(&video) == Some(&layer);
+        self.take_film_part(|video, layer| playing.get(&video) == Some(&layer), room)
+    }
+
+    /// What of films goes now, and which of them play on.
+    pub(crate) fn take_film_part(
+        &mut self,
+        is_playing: impl Fn(VideoId, LayerId) -> bool,
+        room: u64,
+    ) -> Part {
         let part = self.videos.part(is_playing, room);
         self.counters.films.left(&part.coded);
         for surface in self.surfaces.all_mut().chain(self.flat.all_mut()) {
             let content = &mut surface.content;
-            if content
-                .playing()
-                .is_some_and(|film| part.shown.contains(&film.video))
-            {
+            if content.playing().is_some_and(|film| part.shows(film.video)) {
                 content.film_shown();
             }
         }

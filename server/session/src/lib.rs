@@ -39,6 +39,7 @@ mod layouts;
 pub mod link;
 pub mod memory;
 mod offset;
+mod only_films;
 mod outputs;
 mod pace;
 mod parts;

@@ -10,7 +10,7 @@
 //! The same is known of each layer that is shown, by its pixels alone: a film that plays in one does
 //! not hide that all others are exact.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use heliostat_control::session::FromSession;
@@ -39,7 +39,14 @@ impl Lossless {
 
 /// What is known of the layers that are shown.
 #[derive(Debug, Default)]
-pub struct Layers(BTreeMap<LayerId, State>);
+pub struct Layers(BTreeMap<LayerId, Known>);
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    state: State,
+    /// What is not is forgotten.
+    is_shown: bool,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -53,17 +60,22 @@ impl Layers {
     /// Takes all layers that are shown now, and whether each is exact. What is not shown any more is
     /// forgotten.
     pub fn observe(&mut self, shown: impl Iterator<Item = (LayerId, bool)>, now: Instant) {
-        let before = std::mem::take(&mut self.0);
-        let layers = shown.map(|(layer, is_exact)| {
-            let state = match (is_exact, before.get(&layer)) {
-                (true, Some(known @ State::Exact(_))) => *known,
-                (false, Some(known @ State::Behind(_))) => *known,
-                (true, _) => State::Exact(now),
-                (false, _) => State::Behind(now),
+        self.0.values_mut().for_each(|layer| layer.is_shown = false);
+        for (layer, is_exact) in shown {
+            let state = match is_exact {
+                true => State::Exact(now),
+                false => State::Behind(now),
             };
-            (layer, state)
-        });
-        self.0 = layers.collect();
+            let known = self.0.entry(layer).or_insert(Known {
+                state,
+                is_shown: true,
+            });
+            known.is_shown = true;
+            if matches!(known.state, State::Exact(_)) != is_exact {
+                known.state = state;
+            }
+        }
+        self.0.retain(|_, layer| layer.is_shown);
     }
 
     /// How many are shown.
@@ -74,8 +86,8 @@ impl Layers {
     /// How many are not exact, and for how long the one has not been that was exact the longest ago;
     /// none where all are.
     pub fn behind(&self, now: Instant) -> (u32, Option<Duration>) {
-        let since = self.0.values().filter_map(|state| match state {
-            State::Behind(since) => Some(*since),
+        let since = self.0.values().filter_map(|layer| match layer.state {
+            State::Behind(since) => Some(since),
             State::Exact(_) => None,
         });
         let oldest = since.clone().min();
@@ -86,8 +98,8 @@ impl Layers {
     /// For how long a layer has been exact; none where it is not, or is not shown.
     #[cfg(test)]
     fn exact_for(&self, layer: LayerId, now: Instant) -> Option<Duration> {
-        match self.0.get(&layer)? {
-            State::Exact(since) => Some(now.saturating_duration_since(*since)),
+        match self.0.get(&layer)?.state {
+            State::Exact(since) => Some(now.saturating_duration_since(since)),
             State::Behind(_) => None,
         }
     }
@@ -105,18 +117,24 @@ impl App {
     /// What the terminal shows. A layer that is kept while it is hidden may be dirty for as long as
     /// it is.
     fn shown_contents(&mut self) -> impl Iterator<Item = &Content> {
-        let told = self.terminal.as_ref().map(|terminal| &terminal.told);
-        let outputs = told.into_iter().flat_map(|told| told.outputs.values());
-        let shown: BTreeSet<LayerId> = outputs
-            .flat_map(|output| output.stack.iter().map(|placement| placement.layer))
-            .collect();
+        let mut shown: &[LayerId] = &[];
+        if let Some(terminal) = &mut self.terminal {
+            let outputs = terminal.told.outputs.values();
+            let placements = outputs.flat_map(|output| &output.stack);
+            terminal.shown.clear();
+            terminal
+                .shown
+                .extend(placements.map(|placement| placement.layer));
+            terminal.shown.sort_unstable();
+            shown = &terminal.shown;
+        }
         let surfaces = self
             .surfaces
             .all_mut()
             .chain(self.titles.all_mut())
             .chain(self.flat.all_mut());
         let contents = surfaces.map(|surface| &surface.content);
-        contents.filter(move |content| shown.contains(&content.layer()))
+        contents.filter(move |content| shown.binary_search(&content.layer()).is_ok())
     }
 
     /// Counts the frame that was just sent, with so many tiles; `took` is how long it took to encode.

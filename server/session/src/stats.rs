@@ -150,8 +150,8 @@ impl FilmCounters {
     }
 
     /// Pictures that were encoded then go to the link.
-    pub fn left(&mut self, coded: &[Instant]) {
-        let waited = coded.iter().map(Instant::elapsed);
+    pub fn left(&mut self, coded: &[Option<Instant>]) {
+        let waited = coded.iter().flatten().map(Instant::elapsed);
         waited.for_each(|waited| self.coded_to_link.add(micros(waited)));
     }
 

@@ -1,5 +1,7 @@
 //! The unsafe parts: memory that clients may change under us, and descriptors that were inherited.
 
+#[cfg(test)]
+mod counting;
 #[cfg(feature = "gpu")]
 mod egl;
 #[cfg(feature = "gpu")]
@@ -16,6 +18,8 @@ use smithay::reexports::wayland_server::Display;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::wayland::shm::{BufferAccessError, BufferData, with_buffer_contents};
 
+#[cfg(test)]
+pub use counting::allocations;
 #[cfg(feature = "gpu")]
 pub use egl::{check_egl, gles};
 #[cfg(feature = "gpu")]

@@ -10,7 +10,7 @@ mod flat;
 #[cfg(feature = "gpu")]
 mod fuse;
 #[cfg(feature = "gpu")]
-mod hardware;
+pub(crate) mod hardware;
 mod healing;
 #[cfg(feature = "gpu")]
 mod held;

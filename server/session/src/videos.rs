@@ -155,11 +155,21 @@ pub struct Part {
     pub after: Vec<SceneOp>,
     /// Access units, in order.
     pub units: Vec<u8>,
-    /// Videos whose picture is whole with this frame.
-    pub shown: Vec<VideoId>,
-    /// When those of them were encoded that came from the hardware.
-    pub coded: Vec<Instant>,
+    /// When those of them were encoded whose picture is whole with this frame and came from the
+    /// hardware.
+    pub coded: [Option<Instant>; MOST],
 }
+
+impl Part {
+    /// Whether a video's picture is whole with this frame.
+    pub fn shows(&self, video: VideoId) -> bool {
+        let whole = |op: &SceneOp| matches!(op, SceneOp::VideoPart { video: of, last: true, .. } if *of == video);
+        self.after.iter().any(whole)
+    }
+}
+
+/// Room for what a frame has beside access units, so that its memory need not grow.
+const BESIDE: usize = 256;
 
 impl Videos {
     /// A terminal was attached, or parted from: no video is open.
@@ -214,6 +224,16 @@ impl Videos {
         self.open.is_empty()
     }
 
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether a video is open.
+    pub fn is_open(&self, video: VideoId) -> bool {
+        self.open.contains_key(&video)
+    }
+
     /// Whether the terminal decodes any.
     pub fn are_wanted(&self) -> bool {
         self.most > 0
@@ -255,7 +275,15 @@ impl Videos {
             stays
         });
         let mut room = usize::try_from(room).unwrap_or(usize::MAX);
-        for (video, open) in &mut self.open {
+        let ready = self.open.values().map(|open| match &open.stage {
+            Stage::Ready(unit, from, _) => unit.len() - from,
+            Stage::Free | Stage::Encoding { .. } => 0,
+        });
+        let ready = ready.sum::<usize>().min(room);
+        if ready > 0 {
+            part.units.reserve(ready + BESIDE);
+        }
+        for ((video, open), coded_at) in self.open.iter_mut().zip(&mut part.coded) {
             let Stage::Ready(unit, from, coded) = &mut open.stage else {
                 continue;
             };
@@ -280,8 +308,7 @@ impl Videos {
             room -= piece.len();
             *from += piece.len();
             if last {
-                part.coded.extend(coded.take());
-                part.shown.push(*video);
+                *coded_at = coded.take();
                 self.hardware.give_back(std::mem::take(unit));
                 open.stage = Stage::Free;
             }

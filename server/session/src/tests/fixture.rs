@@ -71,6 +71,8 @@ pub struct Fixture {
     left: Option<(AttachId, Model)>,
     /// Frames do not reach the terminal any more.
     is_cut_off: bool,
+    /// Allocations of the session's thread so far.
+    allocated: u64,
 }
 
 struct Terminal {
@@ -138,6 +140,7 @@ impl Fixture {
             keep: Duration::ZERO,
             left: None,
             is_cut_off: false,
+            allocated: 0,
         }
     }
 
@@ -251,6 +254,12 @@ impl Fixture {
     /// How many frames the terminals that come queue.
     pub fn offer_frames(&mut self, frames: u32) {
         self.frames_in_flight = frames;
+    }
+
+    /// How often the session's thread has allocated in all turns so far.
+    #[cfg(feature = "gpu")]
+    pub fn allocated(&self) -> u64 {
+        self.allocated
     }
 
     /// Which outputs are composed from now on.
@@ -546,7 +555,9 @@ impl Fixture {
         for client in self.clients.values_mut() {
             client.pump();
         }
+        let before = crate::sys::allocations();
         self.session.turn(Some(Duration::ZERO)).unwrap();
+        self.allocated += crate::sys::allocations() - before;
         for client in self.clients.values_mut() {
             client.pump();
         }
