@@ -306,3 +306,82 @@ fn bounded(bits_per_second: u32, finest: u8) -> Rate {
         coarsest: COARSEST.max(finest),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use heliostat_video::Size;
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
+    use smithay::backend::allocator::{Fourcc, Modifier};
+
+    use super::*;
+    use crate::tests::hardware::{alone_at, node};
+
+    const SIZE: Size = Size { w: 640, h: 400 };
+    /// What a key may have on the slowest link.
+    const SLOWEST_KEY: usize = 48 << 10;
+
+    /// NV12 that encoders do not like: grain all over. (Of samples that have nothing in common at all not
+    /// even the coarsest key is small.)
+    fn noise() -> Arc<Memory> {
+        let flags = MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC;
+        let file = File::from(memfd_create("noise", flags).unwrap());
+        let samples = 0..SIZE.area() as u32 * 3 / 2;
+        let sample = |n: u32| {
+            let mixed = (n.wrapping_mul(0x9e37_79b9) ^ n << 13).wrapping_mul(0x85eb_ca6b);
+            96 + (mixed >> 26)
+        };
+        let bytes: Vec<u8> = samples.map(|n| sample(n) as u8).collect();
+        file.write_all_at(&bytes, 0).unwrap();
+        fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
+        let size = (SIZE.w as i32, SIZE.h as i32);
+        let (format, flags) = (Fourcc::Nv12, DmabufFlags::empty());
+        let mut dmabuf = Dmabuf::builder(size, format, Modifier::Linear, flags);
+        for (plane, offset) in [(0, 0), (1, SIZE.w * SIZE.h)] {
+            dmabuf.add_plane(file.try_clone().unwrap().into(), plane, offset, SIZE.w);
+        }
+        Arc::new(Memory::check(dmabuf.build().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn key_has_no_more_bytes_than_a_slow_link_carries_in_half_a_second() {
+        let name = "videos::hardware::tests::key_has_no_more_bytes_than_a_slow_link_carries_in_half_a_second";
+        alone_at(name, "", || {
+            let device = Device::open(&node()).unwrap();
+            let mut studio = Studio::new(device.display.clone(), device.probe.clone());
+            let memory = noise();
+            let mut coded = |video: u32, bits_per_second, key| {
+                let picture = Picture {
+                    video: VideoId(video),
+                    memory: Arc::clone(&memory),
+                    rect: Rect {
+                        x: 0,
+                        y: 0,
+                        w: SIZE.w,
+                        h: SIZE.h,
+                    },
+                    key,
+                    bits_per_second,
+                    committed: Instant::now(),
+                    unit: Vec::new(),
+                };
+                studio.picture(picture).unit.unwrap()
+            };
+            let free = coded(1, 20_000_000, true).len();
+            assert!(free > SLOWEST_KEY * 2, "{free} bytes bound nothing");
+            // The first picture of a film, and a key in the middle that a terminal asks for.
+            let first = coded(2, 200_000, false);
+            let differs = coded(2, 200_000, false);
+            let again = coded(2, 200_000, true);
+            for key in [&first, &again] {
+                heliostat_video::inspect(key, SIZE).unwrap();
+                assert!(key.len() <= SLOWEST_KEY, "{} of {free} bytes", key.len());
+            }
+            assert!(differs.len() < first.len());
+            println!("{free} bytes, bounded {} and {}", first.len(), again.len());
+        });
+    }
+}
