@@ -75,10 +75,10 @@ image:
 	@[ '$(origin SITE_KEY)' = undefined ] || [ -n '$(SITE_KEY)' ] || \
 	    { echo 'image: SITE_KEY is empty; does heliostat-broker site-key print one?' >&2; exit 1; }
 	@$(SETUP) build image
-	$(CARGO) build --release -p heliostat-terminal -p heliostat-image
-	target/release/heliostat-image build --profile $(or $(PROFILE),desk-x86) \
+	$(CARGO) build --profile dist -p heliostat-terminal -p heliostat-image
+	target/dist/heliostat-image build --profile $(or $(PROFILE),desk-x86) \
 	    $(if $(SITE_KEY),--site-key $(SITE_KEY)) \
-	    --terminal target/release/heliostat-terminal --out target/image
+	    --terminal target/dist/heliostat-terminal --out target/image
 
 PREFIX ?= /usr/local
 INSTALLED := heliostat-broker heliostat-session heliostat-greeter heliostat-leave heliostatctl heliostat-image heliostat-pxe heliostat-terminal
@@ -87,11 +87,11 @@ as_root := $(if $(DESTDIR),,$(if $(filter 0,$(shell id -u)),,sudo))
 .PHONY: install
 install:
 	@$(SETUP) build desktop image netboot
-	$(CARGO) build --release $(foreach bin,$(INSTALLED),--bin $(bin))
+	$(CARGO) build --profile dist $(foreach bin,$(INSTALLED),--bin $(bin))
 	$(as_root) install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system \
 	    $(DESTDIR)$(PREFIX)/share/doc/heliostat/book $(DESTDIR)$(PREFIX)/share/heliostat/desktop \
 	    $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)/etc/heliostat $(DESTDIR)/etc/pam.d
-	$(as_root) install $(foreach bin,$(INSTALLED),target/release/$(bin)) $(DESTDIR)$(PREFIX)/bin
+	$(as_root) install $(foreach bin,$(INSTALLED),target/dist/$(bin)) $(DESTDIR)$(PREFIX)/bin
 	$(as_root) install -m 644 docs/book/src/*.md $(DESTDIR)$(PREFIX)/share/doc/heliostat/book
 	@for unit in server/packaging/heliostat-broker.service pxe/packaging/heliostat-pxe.service; do \
 	    sed 's|@bindir@|$(PREFIX)/bin|; s|/usr/share/doc|$(PREFIX)/share/doc|' $$unit | $(as_root) install -m 644 /dev/stdin \
@@ -128,9 +128,9 @@ bench:
 	@$(SETUP) build desktop
 	$(CARGO) bench -q -p heliostat-tiles --bench tiles
 	$(CARGO) bench -q -p heliostat-session --bench content
-	$(CARGO) build --release $(BENCHED)
+	$(CARGO) build --profile dist $(BENCHED)
 	@mkdir -p target/bench
-	@RUST_LOG=error target/release/hil-bench --systems heliostat \
+	@RUST_LOG=error target/dist/hil-bench --systems heliostat \
 	    --json target/bench/heliostat.json --table target/bench/heliostat.md
 
 BENCHED := -p heliostat-broker -p heliostat-session -p heliostatctl -p heliostat-terminal -p hil-bench
@@ -138,23 +138,23 @@ BENCHED := -p heliostat-broker -p heliostat-session -p heliostatctl -p heliostat
 .PHONY: bench-peers
 bench-peers:
 	@$(SETUP) build desktop peers
-	$(CARGO) build --release $(BENCHED)
+	$(CARGO) build --profile dist $(BENCHED)
 	@mkdir -p target/bench
-	@RUST_LOG=error target/release/hil-bench $(if $(SYSTEMS),--systems $(SYSTEMS)) \
+	@RUST_LOG=error target/dist/hil-bench $(if $(SYSTEMS),--systems $(SYSTEMS)) \
 	    $(if $(WORKLOADS),--workloads $(WORKLOADS)) --json target/bench/peers.json --table target/bench/peers.md
 
 .PHONY: bench-links
 bench-links:
 	@$(SETUP) build desktop
-	$(CARGO) build --release $(BENCHED)
+	$(CARGO) build --profile dist $(BENCHED)
 	@mkdir -p target/bench
-	@RUST_LOG=error target/release/hil-bench --systems $(or $(SYSTEMS),heliostat) \
+	@RUST_LOG=error target/dist/hil-bench --systems $(or $(SYSTEMS),heliostat) \
 	    --workloads $(or $(WORKLOADS),typing$(comma)typing-photos) --links loopback,100mbit,20mbit,5mbit,2mbit \
 	    --json target/bench/links.json --table target/bench/links.md
 
 .PHONY: figures
 figures:
 	@$(SETUP) build desktop image rig cards
-	@$(CARGO) build --release --workspace --bins
-	@$(CARGO) build --release -p hil-va-driver
-	@target/release/hil-figures $(if $(ONLY),--only $(ONLY))
+	@$(CARGO) build --profile dist --workspace --bins
+	@$(CARGO) build --profile dist -p hil-va-driver
+	@target/dist/hil-figures $(if $(ONLY),--only $(ONLY))
