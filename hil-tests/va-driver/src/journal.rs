@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
+use std::time::Duration;
 
 use crate::refusal::{Done, refuse};
 use crate::sys::memory::Identity;
@@ -19,6 +20,8 @@ pub const COUNTERS: &str = "HELIOSTAT_VA_COUNTERS";
 /// Lists calls that fail, as `vaEndPicture:3,vaCreateContext:1`; that never end or as long as they may
 /// take, as `vaSyncSurface:2=hang`; or that the driver seems not to have, as `vaSyncSurface2:1=missing`.
 pub const FAULTS: &str = "HELIOSTAT_VA_FAULTS";
+/// Names a pipe: calls that hang end when it is opened to be written to. Where there is none they do not.
+pub const RELEASE: &str = "HELIOSTAT_VA_RELEASE";
 
 /// Writes lines.
 #[derive(Debug)]
@@ -111,6 +114,15 @@ impl Faults {
             ),
             None => Ok(()),
         }
+    }
+}
+
+/// Waits for longer than anybody else, or until somebody opens the pipe that the environment names.
+pub fn hang() {
+    let path = std::env::var_os(RELEASE);
+    let is_opened = path.is_some_and(|path| File::open(path).is_ok());
+    while !is_opened {
+        std::thread::sleep(Duration::from_secs(3600));
     }
 }
 

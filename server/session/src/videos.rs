@@ -12,7 +12,8 @@
 //! in order, or the video ends.
 //!
 //! Where the hardware encodes (`lending.rs`, `hardware.rs`), a picture is a client's buffer, which is
-//! not given back meanwhile. What the hardware does not encode the processor does.
+//! not given back meanwhile. What the hardware does not encode the processor does, and what it has not
+//! encoded after a while it is not waited for.
 
 #[cfg(feature = "gpu")]
 mod hardware;
@@ -21,6 +22,7 @@ mod lending;
 #[cfg(not(feature = "gpu"))]
 #[path = "videos/without.rs"]
 mod lending;
+mod promise;
 #[cfg(feature = "gpu")]
 mod quantizer;
 mod worker;
@@ -34,12 +36,15 @@ use heliostat_wire::id::{LayerId, VideoId};
 use heliostat_wire::limits::MAX_VIDEO_UNIT;
 use heliostat_wire::scene::{Rect as WireRect, SceneOp};
 use heliostat_wire::session::Capabilities;
+#[cfg(feature = "gpu")]
+use smithay::reexports::wayland_server::backend::ClientId;
 use tracing::{debug, warn};
 
 use crate::app::App;
 use crate::content::{Content, Playing};
-use crate::gpu::Loan;
 use lending::Hardware;
+pub use promise::Done;
+use promise::Promise;
 use worker::{Job, Worker};
 
 /// Videos at once: each takes a good part of a core.
@@ -52,6 +57,10 @@ const SHARE: u64 = 60;
 const BITS_A_PIXEL: u64 = 500;
 /// A film that a terminal fails to decode twice within this goes as tiles for a while.
 const FAILED_AGAIN: Duration = Duration::from_secs(1);
+/// What the hardware has not encoded after this it will not encode. The slowest takes a tenth of it,
+/// kernels take longer to notice that theirs hangs.
+#[cfg(feature = "gpu")]
+const LONGEST: Duration = Duration::from_secs(5);
 /// No film is worth looking at below.
 const FEWEST_BITS: u64 = 150_000;
 
@@ -71,31 +80,6 @@ pub struct Videos {
 enum Coder {
     Processor,
     Hardware,
-}
-
-/// A picture that was encoded.
-#[derive(Debug)]
-pub struct Done {
-    /// Of which video.
-    pub video: VideoId,
-    /// Its access unit, empty where the picture was left out; or why there is none.
-    pub unit: Result<Vec<u8>, Failure>,
-    /// The memory of its pixels, where it is ours.
-    pub pixels: Option<Vec<u32>>,
-    /// How long it took, where that is of interest.
-    pub times: Option<Times>,
-}
-
-impl Done {
-    /// Of a video, without more.
-    fn of(video: VideoId, unit: Result<Vec<u8>, Failure>) -> Self {
-        Self {
-            video,
-            unit,
-            pixels: None,
-            times: None,
-        }
-    }
 }
 
 /// How long a picture took on its way through the hardware.
@@ -140,8 +124,8 @@ struct Open {
 enum Stage {
     /// The next picture can be taken.
     Free,
-    /// A picture is being encoded, which is in this buffer where it is a client's.
-    Encoding { _buffer: Option<Loan> },
+    /// A picture is being encoded; by then it has to be, where the hardware does it.
+    Encoding { until: Option<Instant> },
     /// An access unit waits for a frame, from this byte on. It is there since then.
     Ready(Vec<u8>, usize, Option<Instant>),
 }
@@ -176,7 +160,7 @@ impl Videos {
     pub fn reset(&mut self, capabilities: Option<&Capabilities>) {
         self.open.clear();
         self.worker = None;
-        self.hardware = Hardware::default();
+        self.hardware.let_go();
         let (most, pixels) = capabilities.map_or((0, 0), |capabilities| {
             (capabilities.max_videos, capabilities.max_video_pixels)
         });
@@ -243,6 +227,15 @@ impl Videos {
     pub fn is_free(&self, video: VideoId) -> bool {
         let open = self.open.get(&video);
         open.is_some_and(|open| matches!(open.stage, Stage::Free))
+    }
+
+    /// When the hardware has to have encoded what it was given.
+    fn late_at(&self) -> Option<Instant> {
+        let until = |open: &Open| match open.stage {
+            Stage::Encoding { until } => until,
+            Stage::Free | Stage::Ready(..) => None,
+        };
+        self.open.values().filter_map(until).min()
     }
 
     /// An access unit is there. Returns false where its film is not open any more.
@@ -328,6 +321,10 @@ impl App {
     pub(crate) fn tend_films(&mut self, now: Instant) {
         #[cfg(feature = "gpu")]
         self.videos.forget(self.surfaces.buffers.take_gone());
+        #[cfg(feature = "gpu")]
+        if self.videos.late_at().is_some_and(|at| at <= now) {
+            self.give_up_hardware();
+        }
         let Some(terminal) = &self.terminal else {
             return self.settle_loans(now);
         };
@@ -336,7 +333,6 @@ impl App {
             let mut outputs = terminal.told.outputs.values();
             outputs.any(|output| output.stack.iter().any(|placed| placed.layer == layer))
         };
-        let mut lost = None;
         self.dirty.pixels |= self.flat.settle(&self.surfaces.buffers);
         for surface in self.surfaces.all_mut().chain(self.flat.all_mut()) {
             let content = &mut surface.content;
@@ -377,19 +373,18 @@ impl App {
                 continue;
             }
             let worker = &mut self.videos.worker;
-            let worker = worker.get_or_insert_with(|| Worker::start(self.events.clone()));
+            let worker = worker.get_or_insert_with(Worker::start);
             let mut pixels = worker.spare();
             match content.take_picture(&mut pixels, now) {
                 Some(Playing { video, rect, .. }) => {
-                    let sent = worker.send(Job::Picture {
-                        video,
+                    worker.send(Job::Picture {
+                        promise: Promise::new(video, Coder::Processor, &self.events),
                         size: size_of(rect),
                         pixels,
                         quality: quality(rect, rate),
                     });
-                    match self.videos.open.get_mut(&video).filter(|_| sent) {
-                        Some(open) => open.stage = Stage::Encoding { _buffer: None },
-                        None => lost = Some(video),
+                    if let Some(open) = self.videos.open.get_mut(&video) {
+                        open.stage = Stage::Encoding { until: None };
                     }
                 }
                 None => {
@@ -399,11 +394,6 @@ impl App {
             }
         }
         self.dirty.pixels |= self.flat.settle(&self.surfaces.buffers);
-        if let Some(video) = lost {
-            self.videos.most = 0;
-            let failure = Failure::Processor("its thread is gone".to_owned());
-            self.give_up(video, &failure);
-        }
     }
 
     fn settle_loans(&mut self, now: Instant) {
@@ -427,11 +417,13 @@ impl App {
         };
         let surfaces = self.surfaces.all_mut().chain(self.flat.all_mut());
         let dues = surfaces.flat_map(|surface| [due(&surface.content), surface.let_go_at()]);
-        dues.flatten().min()
+        dues.flatten().chain(self.videos.late_at()).min()
     }
 
     /// A picture was encoded.
     pub(crate) fn film_encoded(&mut self, done: Done) {
+        #[cfg(feature = "gpu")]
+        let client = self.videos.hardware.take_back(done.buffer);
         let pixels = done.pixels.zip(self.videos.worker.as_mut());
         if let Some((pixels, worker)) = pixels {
             worker.give_back(pixels);
@@ -442,7 +434,7 @@ impl App {
                 self.counters.films.encoded(times);
                 #[cfg(feature = "gpu")]
                 if times.is_some() {
-                    self.gpu.health().did_well();
+                    self.gpu.health().did_well(client.as_ref());
                 }
                 let coded = times.map(|times| times.coded);
                 self.dirty.pixels |= self.videos.done(video, unit, coded);
@@ -457,6 +449,15 @@ impl App {
             }
             Err(failure) => failure,
         };
+        #[cfg(feature = "gpu")]
+        if let Failure::Device(_) = failure {
+            let is_here = |client: &ClientId| {
+                let known = self.handle.backend_handle().get_client_data(client.clone());
+                known.is_ok()
+            };
+            let health = self.gpu.health();
+            health.failed(client.as_ref(), is_here, Instant::now());
+        }
         self.give_up(video, &failure);
     }
 
@@ -492,14 +493,29 @@ impl App {
         }
     }
 
+    /// The driver does not answer: the processor encodes what the hardware was to encode. Its thread may
+    /// come back to say that it is done with its buffers; until then there is no other.
+    #[cfg(feature = "gpu")]
+    fn give_up_hardware(&mut self) {
+        self.videos.hardware.let_go();
+        let health = self.gpu.health();
+        health.failed(None, |_| true, Instant::now());
+        let open = self.videos.open.iter();
+        let by_it = open.filter(|(_, open)| open.coder == Coder::Hardware);
+        let by_it: Vec<VideoId> = by_it.map(|(video, _)| *video).collect();
+        let why = format!("its driver has not answered for {LONGEST:?}");
+        let failure = Failure::Device(why);
+        by_it
+            .iter()
+            .for_each(|video| self.give_up(*video, &failure));
+    }
+
     /// This film cannot be encoded so. What the hardware does not encode the processor may; its
     /// surface goes as ever from now on where that does not either.
     fn give_up(&mut self, video: VideoId, failure: &Failure) {
         let now = Instant::now();
         if let Failure::Device(_) = failure {
             self.counters.films.failed();
-            #[cfg(feature = "gpu")]
-            self.gpu.health().failed(now);
         }
         let is_it = |content: &Content| content.playing().is_some_and(|p| p.video == video);
         let mut over = Vec::new();

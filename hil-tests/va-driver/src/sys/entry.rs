@@ -16,7 +16,7 @@ use crate::driver::pictures::Conversion;
 use crate::driver::surfaces::Wish;
 use crate::driver::{Driver, capabilities};
 use crate::format::{self, MAX_SIDE};
-use crate::journal::{FAULTS, Faults, HANGS, Log};
+use crate::journal::{FAULTS, Faults, HANGS, Log, hang};
 use crate::refusal::{Done, refuse};
 use crate::va::{self, Id, Status, colour, status, status_name, surface_attrib};
 
@@ -98,8 +98,7 @@ fn enter_or(
 ) -> Status {
     let answer = enter_once(context, name, work, failed);
     if answer == HANGS {
-        // For longer than anybody waits.
-        std::thread::sleep(Duration::MAX);
+        hang();
     }
     answer
 }

@@ -10,6 +10,9 @@ use std::process::Command;
 /// Says which node a program is given.
 pub const NODE: &str = "HELIOSTAT_VA_NODE";
 
+/// Says where a pipe may be made that lets what hangs in the driver go on.
+pub const RELEASE: &str = "HELIOSTAT_VA_RELEASE";
+
 const PRETEND: &str = "mount -t tmpfs none /sys/dev/char && \
     mkdir -p /sys/dev/char/1:3/device/drm && exec \"$@\"";
 
@@ -65,6 +68,7 @@ impl Stage {
             .env("LIBVA_MESSAGING_LEVEL", "0")
             .env("HELIOSTAT_VA_LOG", self.folder.path().join("log"))
             .env("HELIOSTAT_VA_COUNTERS", self.folder.path().join("counters"))
+            .env(RELEASE, self.folder.path().join("release"))
             .env(NODE, &self.node);
         command
     }

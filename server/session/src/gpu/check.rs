@@ -18,8 +18,8 @@ pub fn check(wanted: &RenderNode) -> (String, bool) {
             let text = "no device is wanted by the configuration (render_node)\n";
             return (format!("{text}{}", way(None)), false);
         }
-        RenderNode::Auto => Device::find(),
-        RenderNode::Path(node) => Device::open(node).map_err(|why| vec![why]),
+        RenderNode::Auto => Device::find(None),
+        RenderNode::Path(node) => Device::find(Some(node)),
     };
     match found {
         Ok(device) => (describe(&device), true),
@@ -87,6 +87,10 @@ fn advice(why: &NoDevice) -> &'static str {
                  intel-media-va-driver), and look whether vainfo works for this person"
             }
         },
+        NoDevice::Silent => {
+            "to be done: look whether vainfo ends for this person, and what the kernel says of the \
+             device (dmesg)"
+        }
         NoDevice::NoPath { .. } => {
             "to be done: a driver with H.264 encoding, if the device can do it; distributions leave \
              it out of some"

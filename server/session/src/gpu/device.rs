@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use heliostat_va::abi::fourcc;
 use heliostat_va::dmabuf::{Format, LINEAR};
@@ -11,16 +13,20 @@ use heliostat_va::{Display, Error, dmabuf};
 use heliostat_video::Size;
 use rustix::fs::fstat;
 use smithay::backend::allocator::{self, Fourcc, Modifier};
-use tracing::info;
+use smithay::reexports::wayland_server::backend::ClientId;
+use tracing::{info, warn};
 
 use super::RenderNode;
-use super::health::Health;
+use super::health::Healths;
 use super::timelines::{NoTimelines, Timelines};
 
 /// Render nodes have these numbers.
 const NODES: std::ops::Range<u32> = 128..192;
 /// What a device has to encode to be worth using.
 const TRIAL: Size = Size { w: 1920, h: 1080 };
+
+/// How long a device and its driver have to be loaded, and to say what they offer.
+const ANSWERS: Duration = Duration::from_secs(10);
 
 /// A device that encodes.
 #[derive(Debug)]
@@ -61,6 +67,9 @@ pub enum NoDevice {
         /// Why.
         error: Error,
     },
+    /// It does not answer.
+    #[error("it has not answered for {} s", ANSWERS.as_secs())]
+    Silent,
     /// It does not encode.
     #[error("{node} is of no use here: {why}")]
     NoPath {
@@ -75,7 +84,7 @@ pub enum NoDevice {
 
 impl Device {
     /// Opens a render node and asks what it offers. It takes as long as the driver takes to be loaded.
-    pub fn open(node: &Path) -> Result<Self, NoDevice> {
+    fn open(node: &Path) -> Result<Self, NoDevice> {
         let named = || node.to_owned();
         let open = || {
             let file = File::options().read(true).write(true).open(node)?;
@@ -110,8 +119,24 @@ impl Device {
         }
     }
 
-    /// The first that does what is wanted, or why each does not.
-    pub fn find() -> Result<Self, Vec<NoDevice>> {
+    /// This one, or the first that does what is wanted; or why it does not. A driver that does not
+    /// answer is left to its thread.
+    pub fn find(node: Option<&Path>) -> Result<Self, Vec<NoDevice>> {
+        let find = match node.map(Path::to_owned) {
+            Some(node) => Box::new(move || Self::open(&node).map_err(|why| vec![why])),
+            None => Box::new(Self::first) as Box<dyn FnOnce() -> _ + Send>,
+        };
+        let (sender, found) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("graphics device".to_owned());
+        let started = thread.spawn(move || drop(sender.send(find())));
+        if let Err(error) = started {
+            warn!("no thread to look for a graphics device: {error}");
+        }
+        let silent = |_| Err(vec![NoDevice::Silent]);
+        found.recv_timeout(ANSWERS).unwrap_or_else(silent)
+    }
+
+    fn first() -> Result<Self, Vec<NoDevice>> {
         let nodes = NODES.map(|number| PathBuf::from(format!("/dev/dri/renderD{number}")));
         let mut why = Vec::new();
         for node in nodes.filter(|node| node.exists()) {
@@ -147,7 +172,7 @@ enum Backend {
 #[derive(Debug)]
 pub struct Gpu {
     backend: Backend,
-    health: Health,
+    health: Healths<ClientId>,
 }
 
 impl Gpu {
@@ -162,8 +187,8 @@ impl Gpu {
                 info!("films are encoded by the processor, and clients' buffers are read by it");
                 return Self::with(Backend::Reader);
             }
-            RenderNode::Auto => Device::find(),
-            RenderNode::Path(node) => Device::open(node).map_err(|why| vec![why]),
+            RenderNode::Auto => Device::find(None),
+            RenderNode::Path(node) => Device::find(Some(node)),
         };
         match found {
             Ok(device) => {
@@ -185,7 +210,7 @@ impl Gpu {
     fn with(backend: Backend) -> Self {
         Self {
             backend,
-            health: Health::default(),
+            health: Healths::default(),
         }
     }
 
@@ -203,7 +228,7 @@ impl Gpu {
     }
 
     /// How the device is doing.
-    pub fn health(&mut self) -> &mut Health {
+    pub fn health(&mut self) -> &mut Healths<ClientId> {
         &mut self.health
     }
 

@@ -1,11 +1,17 @@
-//! When a device that has failed is asked again.
+//! When a device that has failed is asked again, and for whom.
 //!
 //! ```text
 //!              fails                          fails too often
 //!   well ───────────────► resting until … ─────────────────────► lost
 //!    ▲ ◄─ many pictures ─┘ (longer each time)
 //! ```
+//!
+//! Each client has such a state, and the device has one: what fails with the buffers of one client may
+//! be these buffers' fault, and costs the others nothing. Where it fails with those of two, it is the
+//! device's.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 /// How long it rests after its first failure.
@@ -17,7 +23,60 @@ const MOST_FAILURES: u32 = 5;
 /// Pictures after which what has failed before does not count any more.
 const WELL_AGAIN: u32 = 1000;
 
-/// How a device is doing.
+/// How a device is doing, and with whom.
+#[derive(Debug)]
+pub struct Healths<C> {
+    device: Health,
+    clients: HashMap<C, Health>,
+}
+
+impl<C> Default for Healths<C> {
+    fn default() -> Self {
+        Self {
+            device: Health::default(),
+            clients: HashMap::new(),
+        }
+    }
+}
+
+impl<C: Clone + Eq + Hash> Healths<C> {
+    /// Whether it may be used for a client now, or for ourselves.
+    pub fn may_be_used(&mut self, client: Option<&C>, now: Instant) -> bool {
+        let known = client.and_then(|client| self.clients.get_mut(client));
+        let is_for_it = known.is_none_or(|known| known.may_be_used(now));
+        self.device.may_be_used(now) && is_for_it
+    }
+
+    /// It has done its work for a client.
+    pub fn did_well(&mut self, client: Option<&C>) {
+        self.device.did_well();
+        if let Some(known) = client.and_then(|client| self.clients.get_mut(client)) {
+            known.did_well();
+        }
+    }
+
+    /// It has failed with a client's buffers, or by itself. Clients that are gone are forgotten.
+    pub fn failed(&mut self, client: Option<&C>, is_here: impl Fn(&C) -> bool, now: Instant) {
+        // Rests that are over end by being asked for.
+        if !self.device.may_be_used(now) {
+            return;
+        }
+        let Some(client) = client else {
+            return self.device.failed(now);
+        };
+        self.clients.retain(|client, _| is_here(client));
+        let mut others = self.clients.iter_mut();
+        if others.any(|(other, known)| other != client && !known.may_be_used(now)) {
+            return self.device.failed(now);
+        }
+        let known = self.clients.entry(client.clone()).or_default();
+        if known.may_be_used(now) {
+            known.failed(now);
+        }
+    }
+}
+
+/// How it is doing with one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     /// It is used.
@@ -108,6 +167,41 @@ mod tests {
         }
         assert_eq!(rests, [5, 20, 80, 320]);
         assert!(!health.may_be_used(now + Duration::from_secs(1 << 20)));
+    }
+
+    #[test]
+    fn failures_with_one_client_are_its_own_and_those_with_two_the_devices() {
+        let mut now = Instant::now();
+        let mut healths = Healths::<u32>::default();
+        let here = |_: &u32| true;
+        for _ in 0..MOST_FAILURES {
+            healths.failed(Some(&1), here, now);
+            // What was under way with it fails as well.
+            healths.failed(Some(&1), here, now);
+            assert!(!healths.may_be_used(Some(&1), now));
+            assert!(healths.may_be_used(Some(&2), now) && healths.may_be_used(None, now));
+            now += REST * LONGER.pow(MOST_FAILURES);
+        }
+        assert!(
+            !healths.may_be_used(Some(&1), now),
+            "it is lost to this one"
+        );
+        assert!(healths.may_be_used(Some(&2), now));
+
+        let mut healths = Healths::<u32>::default();
+        healths.failed(Some(&1), here, now);
+        healths.failed(Some(&2), here, now);
+        assert!(!healths.may_be_used(Some(&3), now) && !healths.may_be_used(None, now));
+        assert!(healths.may_be_used(Some(&3), now + REST));
+        // Long after one another they are two mishaps.
+        healths.failed(Some(&4), here, now + REST);
+        healths.failed(Some(&5), here, now + REST * 2);
+        assert!(healths.may_be_used(Some(&3), now + REST * 2));
+        // What is our own has nobody else to blame, and clients that have left are not remembered.
+        healths.failed(None, here, now + REST * 3);
+        assert!(!healths.may_be_used(Some(&3), now + REST * 3));
+        healths.failed(Some(&6), |client| *client == 6, now + REST * 100);
+        assert_eq!(healths.clients.len(), 1);
     }
 
     #[test]

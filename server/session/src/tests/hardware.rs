@@ -22,7 +22,7 @@ use super::fixture::{Fixture, within};
 use super::lent::{ALL, Canvas, NV12, XRGB, commit, with_window};
 use crate::flat::Force;
 use crate::gpu::RenderNode;
-use stage::{NODE, Stage};
+use stage::{NODE, RELEASE, Stage};
 
 /// Which test a process is for.
 const ALONE: &str = "HELIOSTAT_GPU_TEST";
@@ -271,13 +271,7 @@ impl Player {
     fn end(self) {
         drop(self.fixture);
         within("the hardware's thread has ended", || {
-            let threads = std::fs::read_dir("/proc/self/task").unwrap();
-            let name = |entry: std::io::Result<std::fs::DirEntry>| {
-                std::fs::read_to_string(entry.ok()?.path().join("comm")).ok()
-            };
-            !threads
-                .filter_map(name)
-                .any(|name| name.starts_with("films by"))
+            encoding_threads() == 0
         });
     }
 }
@@ -769,6 +763,128 @@ fn hardware_that_fails_costs_no_picture_no_buffer_and_no_file() {
     }
 }
 
+/// Threads that have the hardware encode, or wait for it.
+fn encoding_threads() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(entry.ok()?.path().join("comm")).ok()
+    };
+    let names = threads.filter_map(name);
+    names.filter(|name| name.starts_with("films by")).count()
+}
+
+#[test]
+fn driver_that_hangs_costs_no_film_and_is_used_again_when_it_has_answered() {
+    let name = "driver_that_hangs_costs_no_film_and_is_used_again_when_it_has_answered";
+    for fault in ["vaSyncSurface:6=hang", "vaEndPicture:13=hang"] {
+        let ran = alone(name, fault, || {
+            let release = PathBuf::from(std::env::var_os(RELEASE).unwrap());
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            let fifo = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, &release, fifo, mode, 0).unwrap();
+            let mut player = Player::new(XRGB, SIZE);
+            player.say_film();
+            player.play_by_hardware(1);
+            within("the film goes on by the processor", || {
+                player.play();
+                player.fixture.stats().films.by_processor >= 5
+            });
+            let films = player.fixture.stats().films;
+            assert_eq!(films.failures, 1, "{films:?}");
+            // The driver may still look at what it was given, and is given nothing else.
+            assert_eq!(encoding_threads(), 1);
+            player.settle();
+            within("everything but that is given back", || {
+                player.fixture.turn();
+                player.fixture.buffers() == (3, 1)
+            });
+            // Who writes waits for the driver to read.
+            drop(std::fs::File::options().write(true).open(&release).unwrap());
+            within("that is given back too", || {
+                player.fixture.turn();
+                player.fixture.buffers() == (3, 0)
+            });
+            player.play_by_hardware(5);
+            player.settle();
+            player.end();
+        });
+        let Some(ran) = ran else { return };
+        assert!(
+            ran.log.contains("as the list of faults has it"),
+            "{fault}: {}",
+            ran.log
+        );
+    }
+}
+
+#[test]
+fn driver_that_hangs_for_ever_has_one_thread_of_ours_however_often_terminals_come() {
+    let name = "driver_that_hangs_for_ever_has_one_thread_of_ours_however_often_terminals_come";
+    let ran = alone(name, "vaSyncBuffer:4=hang", || {
+        let mut player = Player::new(XRGB, SIZE);
+        player.say_film();
+        player.play_by_hardware(1);
+        for round in 0..3 {
+            let before = player.fixture.stats().films.by_processor;
+            within("the film goes on by the processor", || {
+                player.play();
+                player.fixture.stats().films.by_processor >= before + 5
+            });
+            player.fixture.detach();
+            player.fixture.turn_for(PICTURE);
+            player.fixture.attach(&format!("{round}"), (640, 480));
+            assert_eq!(encoding_threads(), 1);
+        }
+        player.settle();
+        // The client is not kept from going either.
+        player.fixture.close(player.window);
+        within("nothing is left of it but what the driver has", || {
+            player.fixture.turn();
+            player.fixture.buffers().0 == 0
+        });
+    });
+    let Some(ran) = ran else { return };
+    assert!(ran.log.contains("call 4 fails as the list"), "{}", ran.log);
+}
+
+#[test]
+fn failure_with_one_clients_buffers_does_not_keep_the_hardware_from_another() {
+    let name = "failure_with_one_clients_buffers_does_not_keep_the_hardware_from_another";
+    let ran = alone(name, "vaEndPicture:8", || {
+        let mut player = Player::new(NV12, SIZE);
+        within("the hardware fails", || {
+            player.play();
+            player.fixture.stats().films.failures == 1
+        });
+        let failed = std::time::Instant::now();
+        let before = player.by_hardware();
+        let other = player.fixture.connect();
+        player.fixture.client(other).make_window();
+        within("the window is configured", || {
+            player.fixture.turn();
+            player.fixture.client(other).is_configured()
+        });
+        let canvases = [0; 3].map(|_| Canvas::new(NV12, SIZE));
+        let client = player.fixture.client(other);
+        let buffers = canvases.each_ref().map(|canvas| canvas.buffer(client));
+        let mut time = 0;
+        within("the hardware encodes the other's film", || {
+            time += 1;
+            canvases[time % 3].draw(time as u32);
+            commit(player.fixture.client(other), &buffers[time % 3], ALL);
+            player.fixture.turn_for(PICTURE);
+            player.by_hardware() >= before + 3
+        });
+        assert!(
+            failed.elapsed() < Duration::from_secs(5),
+            "the machine is too slow"
+        );
+        player.end();
+    });
+    let Some(ran) = ran else { return };
+    assert!(ran.log.contains("call 8 fails"), "{}", ran.log);
+}
+
 #[test]
 fn device_that_is_checked_says_what_it_offers_and_which_way_is_taken() {
     let name = "device_that_is_checked_says_what_it_offers_and_which_way_is_taken";
@@ -802,4 +918,16 @@ fn device_that_does_not_answer_is_not_taken_and_the_session_does_without() {
         let globals = &fixture.client(window).state.globals;
         assert!(!globals.iter().any(|global| global.1.contains("dmabuf")));
     });
+}
+
+#[test]
+fn device_that_hangs_at_the_start_is_not_waited_for() {
+    let name = "device_that_hangs_at_the_start_is_not_waited_for";
+    let ran = alone(name, "vaQueryConfigProfiles:1=hang", || {
+        let node = PathBuf::from(std::env::var_os(NODE).unwrap());
+        let (said, is_taken) = crate::gpu::check(&RenderNode::Path(node));
+        assert!(!is_taken && said.contains("has not answered"), "{said}");
+    });
+    let Some(ran) = ran else { return };
+    assert!(ran.log.contains("call 1 fails as the list"), "{}", ran.log);
 }

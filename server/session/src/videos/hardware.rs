@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use heliostat_tiles::Rect;
@@ -18,12 +19,10 @@ use heliostat_va::encoder::{EncodeError, Encoder, Rate, Settings};
 use heliostat_va::probe::{Probe, RateControl};
 use heliostat_video::Encoded;
 use heliostat_wire::id::VideoId;
-use smithay::reexports::calloop::channel;
 use tracing::{trace, warn};
 
 use super::quantizer::{COARSEST, FINEST, Quantizer};
-use super::{Done, Failure, Times, size_of};
-use crate::app::Event;
+use super::{Failure, Promise, Times, size_of};
 use crate::gpu::{Device, Memory};
 
 /// Pictures a second that drivers are told to expect.
@@ -47,8 +46,8 @@ pub enum Job {
 /// A picture that is in its client's buffer.
 #[derive(Debug)]
 pub struct Picture {
-    /// Of which video.
-    pub video: VideoId,
+    /// What is said when nobody looks at it any more.
+    pub promise: Promise,
     /// Where it is.
     pub memory: Arc<Memory>,
     /// Which part of that.
@@ -67,28 +66,39 @@ pub struct Picture {
 #[derive(Debug)]
 pub struct Worker {
     jobs: mpsc::Sender<Job>,
+    thread: Option<JoinHandle<()>>,
     spare: Vec<Vec<u8>>,
 }
 
 impl Worker {
     /// Starts it; what it has done comes as events.
-    pub fn start(device: &Device, events: channel::Sender<Event>) -> Self {
+    pub fn start(device: &Device) -> Self {
         let (jobs, receiver) = mpsc::channel();
         let (display, probe) = (device.display.clone(), device.probe.clone());
         let thread = std::thread::Builder::new().name("films by hardware".to_owned());
-        let started = thread.spawn(move || run(&receiver, &events, Studio::new(display, probe)));
-        if let Err(error) = started {
-            warn!("no thread for films by hardware: {error}");
-        }
+        let started = thread.spawn(move || run(&receiver, Studio::new(display, probe)));
+        let thread = started.inspect_err(|error| warn!("no thread for films by hardware: {error}"));
         Self {
             jobs,
+            thread: thread.ok(),
             spare: Vec::new(),
         }
     }
 
-    /// Gives it something to do; false where it could not be started, or is gone.
-    pub fn send(&self, job: Job) -> bool {
-        self.jobs.send(job).is_ok()
+    /// Gives it something to do. Where it could not be started, or is gone, pictures are said to have
+    /// failed.
+    pub fn send(&self, job: Job) {
+        let _ = self.jobs.send(job);
+    }
+
+    /// Has it end when it has done what it was given, which may take for ever. Returns what tells.
+    pub fn let_go(self) -> Option<JoinHandle<()>> {
+        self.thread
+    }
+
+    /// Whether it is gone.
+    pub fn is_gone(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Memory for a unit.
@@ -104,30 +114,17 @@ impl Worker {
     }
 }
 
-fn run(jobs: &mpsc::Receiver<Job>, events: &channel::Sender<Event>, mut studio: Studio) {
+fn run(jobs: &mpsc::Receiver<Job>, mut studio: Studio) {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::End(video) => studio.end(video),
             Job::Forget(memory) => studio.forget(memory),
             Job::Picture(picture) => {
-                let promise = Promise(picture.video, events);
-                let done = studio.picture(picture);
-                std::mem::forget(promise);
-                if events.send(Event::Film(done)).is_err() {
+                if !studio.picture(picture) {
                     return;
                 }
             }
         }
-    }
-}
-
-/// Says that there is no picture if the thread dies before there is one.
-struct Promise<'a>(VideoId, &'a channel::Sender<Event>);
-
-impl Drop for Promise<'_> {
-    fn drop(&mut self) {
-        let unit = Err(Failure::Device("its thread has died".to_owned()));
-        let _ = self.1.send(Event::Film(Done::of(self.0, unit)));
     }
 }
 
@@ -163,8 +160,9 @@ impl Studio {
         films.for_each(|film| film.encoder.forget(memory));
     }
 
-    fn picture(&mut self, mut picture: Picture) -> Done {
-        let video = picture.video;
+    /// Encodes a picture. False where nobody wants to know.
+    fn picture(&mut self, mut picture: Picture) -> bool {
+        let video = picture.promise.video();
         let mut bytes = std::mem::take(&mut picture.unit);
         let encoded = self.encode(&picture, &mut bytes);
         let times = encoded.as_ref().ok().copied().flatten();
@@ -185,10 +183,7 @@ impl Studio {
             // What is left of its stream would begin with a picture that nobody expects.
             self.end(video);
         }
-        Done {
-            times,
-            ..Done::of(video, unit)
-        }
+        picture.promise.keep(unit, None, times)
     }
 
     fn encode(
@@ -196,7 +191,7 @@ impl Studio {
         picture: &Picture,
         unit: &mut Vec<u8>,
     ) -> Result<Option<Times>, EncodeError> {
-        let film = match self.films.entry(picture.video) {
+        let film = match self.films.entry(picture.promise.video()) {
             std::collections::btree_map::Entry::Occupied(film) => film.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
                 let film = Film::new(&self.display, &self.probe, picture)?;

@@ -1,45 +1,87 @@
 //! Films whose pictures the hardware reads from their clients' buffers.
 
+use std::collections::BTreeMap;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use heliostat_va::dmabuf::Identity;
 use heliostat_wire::id::VideoId;
 use smithay::reexports::calloop::channel;
+use smithay::reexports::wayland_server::backend::ClientId;
 use tracing::debug;
 
 use super::hardware::{Job, Picture, Worker};
-use super::{Coder, Stage, Videos, quality};
+use super::{Coder, LONGEST, Promise, Stage, Videos, quality};
 use crate::app::Event;
 use crate::content::Playing;
-use crate::gpu::Gpu;
+use crate::gpu::{Device, Gpu, Loan};
 use crate::surface::Surface;
 
 /// The thread of the hardware, while there are films for it.
+///
+/// ```text
+///   none ─► working ── let go ─► leaving (may never end) ─► none
+/// ```
+///
+/// There is one at most that works or leaves: a driver that does not answer one will not answer another.
 #[derive(Debug, Default)]
-pub(super) struct Hardware(Option<Worker>);
+pub(super) struct Hardware {
+    working: Option<Worker>,
+    leaving: Option<JoinHandle<()>>,
+    /// Buffers that the driver may look at, by number, and whose films are in them.
+    lent: BTreeMap<u64, (Loan, Option<ClientId>)>,
+    last: u64,
+}
 
 impl Hardware {
     /// A video is over.
     pub(super) fn end(&self, video: VideoId) {
         // A thread that is gone has no encoders either.
-        let _ = self.0.as_ref().map(|worker| worker.send(Job::End(video)));
+        let _ = self
+            .working
+            .as_ref()
+            .map(|worker| worker.send(Job::End(video)));
     }
 
     /// Takes a unit's memory back.
     pub(super) fn give_back(&mut self, unit: Vec<u8>) {
-        if let Some(worker) = &mut self.0 {
+        if let Some(worker) = &mut self.working {
             worker.give_back(unit);
         }
+    }
+
+    /// The thread is to end.
+    pub(super) fn let_go(&mut self) {
+        if let Some(worker) = self.working.take() {
+            self.leaving = worker.let_go();
+        }
+    }
+
+    /// The driver looks at a buffer no more: it is given back. Returns whose film was in it.
+    pub(super) fn take_back(&mut self, buffer: Option<u64>) -> Option<ClientId> {
+        let (_, client) = self.lent.remove(&buffer?)?;
+        client
+    }
+
+    /// Whether there is a thread, or may be one.
+    fn is_ready(&mut self) -> bool {
+        self.leaving.take_if(|thread| thread.is_finished());
+        self.leaving.is_none()
+    }
+
+    /// The thread.
+    fn worker(&mut self, device: &Device) -> &mut Worker {
+        self.working.take_if(|worker| worker.is_gone());
+        self.working.get_or_insert_with(|| Worker::start(device))
     }
 }
 
 impl Videos {
     /// Memory that no client has any more need not be held for the hardware.
     pub(super) fn forget(&mut self, gone: Vec<Identity>) {
-        if let Some(worker) = &self.hardware.0 {
-            gone.into_iter().for_each(|memory| {
-                worker.send(Job::Forget(memory));
-            });
+        if let Some(worker) = &self.hardware.working {
+            gone.into_iter()
+                .for_each(|memory| worker.send(Job::Forget(memory)));
         }
     }
 
@@ -64,6 +106,7 @@ impl Videos {
         };
         let before = playing.map(|playing| playing.video);
         let is_nv12 = newest.loan.is_nv12();
+        let client = surface.client.as_ref();
         let rect = rect.filter(|rect| {
             // What is beside a film is read, and NV12 is always read as a whole.
             is_new
@@ -71,7 +114,8 @@ impl Videos {
                 && surface.is_opaque(*rect)
                 && content.may_be_lent(now)
                 && gpu.encodes(is_nv12)
-                && gpu.health().may_be_used(now)
+                && gpu.health().may_be_used(client, now)
+                && self.hardware.is_ready()
                 && self.has_room(*rect, Coder::Hardware, before)
         });
         let Some(rect) = rect else {
@@ -103,16 +147,13 @@ impl Videos {
         let Some(open) = self.open.get_mut(&video) else {
             return false;
         };
-        let worker = self.hardware.0.as_mut();
-        let worker = match worker {
-            Some(worker) => worker,
-            None => self
-                .hardware
-                .0
-                .insert(Worker::start(device, events.clone())),
-        };
+        self.hardware.last += 1;
+        let number = self.hardware.last;
+        let lent = (newest.loan.clone(), surface.client.clone());
+        self.hardware.lent.insert(number, lent);
+        let worker = self.hardware.worker(device);
         let picture = Picture {
-            video,
+            promise: Promise::new(video, Coder::Hardware, events).of_buffer(number),
             memory: newest.loan.memory(),
             rect,
             key: std::mem::take(&mut open.key),
@@ -120,13 +161,9 @@ impl Videos {
             committed: newest.at,
             unit: worker.spare(),
         };
-        open.stage = Stage::Encoding {
-            _buffer: Some(newest.loan.clone()),
-        };
-        let sent = worker.send(Job::Picture(picture));
-        if !sent {
-            self.hardware.0 = None;
-        }
-        sent
+        let until = Some(now + LONGEST);
+        open.stage = Stage::Encoding { until };
+        worker.send(Job::Picture(picture));
+        true
     }
 }

@@ -20,6 +20,9 @@ impl Hardware {
 
     /// Takes a unit's memory back.
     pub(super) fn give_back(&mut self, _unit: Vec<u8>) {}
+
+    /// The thread is to end.
+    pub(super) fn let_go(&mut self) {}
 }
 
 impl Videos {

@@ -5,11 +5,9 @@ use std::sync::mpsc;
 
 use heliostat_video::{EncodeError, Encoded, Encoder, Picture, Quality, Size};
 use heliostat_wire::id::VideoId;
-use smithay::reexports::calloop::channel;
 use tracing::warn;
 
-use super::{Done, Failure};
-use crate::app::Event;
+use super::{Failure, Promise};
 
 /// Buffers kept for the next pictures.
 const MAX_SPARE: usize = 2;
@@ -19,8 +17,8 @@ const MAX_SPARE: usize = 2;
 pub enum Job {
     /// Encode a picture.
     Picture {
-        /// Of which video.
-        video: VideoId,
+        /// What is said when it is done.
+        promise: Promise,
         /// Its size.
         size: Size,
         /// Its pixels, rows without gaps.
@@ -41,10 +39,10 @@ pub struct Worker {
 
 impl Worker {
     /// Starts it; what it has done comes as events.
-    pub fn start(events: channel::Sender<Event>) -> Self {
+    pub fn start() -> Self {
         let (jobs, receiver) = mpsc::channel();
         let thread = std::thread::Builder::new().name("films".to_owned());
-        let started = thread.spawn(move || run(&receiver, &events));
+        let started = thread.spawn(move || run(&receiver));
         if let Err(error) = started {
             warn!("no thread for films: {error}");
         }
@@ -54,9 +52,10 @@ impl Worker {
         }
     }
 
-    /// Gives it something to do; false where it could not be started, or is gone.
-    pub fn send(&self, job: Job) -> bool {
-        self.jobs.send(job).is_ok()
+    /// Gives it something to do. Where it could not be started, or is gone, pictures are said to have
+    /// failed.
+    pub fn send(&self, job: Job) {
+        let _ = self.jobs.send(job);
     }
 
     /// Memory for a picture.
@@ -72,40 +71,24 @@ impl Worker {
     }
 }
 
-fn run(jobs: &mpsc::Receiver<Job>, events: &channel::Sender<Event>) {
+fn run(jobs: &mpsc::Receiver<Job>) {
     let mut studio = Studio::default();
     while let Ok(job) = jobs.recv() {
         match job {
             Job::End(video) => studio.end(video),
             Job::Picture {
-                video,
+                promise,
                 size,
                 pixels,
                 quality,
             } => {
-                let promise = Promise(video, events);
-                let unit = studio.encode(video, size, &pixels, quality);
+                let unit = studio.encode(promise.video(), size, &pixels, quality);
                 let unit = unit.map_err(|error| Failure::Processor(error.to_string()));
-                std::mem::forget(promise);
-                let done = Done {
-                    pixels: Some(pixels),
-                    ..Done::of(video, unit)
-                };
-                if events.send(Event::Film(done)).is_err() {
+                if !promise.keep(unit, Some(pixels), None) {
                     return;
                 }
             }
         }
-    }
-}
-
-/// Says that there is no picture if the thread dies before there is one.
-struct Promise<'a>(VideoId, &'a channel::Sender<Event>);
-
-impl Drop for Promise<'_> {
-    fn drop(&mut self) {
-        let unit = Err(Failure::Processor("its thread has died".to_owned()));
-        let _ = self.1.send(Event::Film(Done::of(self.0, unit)));
     }
 }
 
