@@ -291,10 +291,11 @@ impl Flat {
         let Some(composer) = &mut self.composer else {
             return false;
         };
-        let outputs = self.outputs.values_mut();
-        outputs.fold(false, |any, output| {
-            output.settle(composer, (&mut self.room, buffers)) || any
-        })
+        let mut any = false;
+        for output in self.outputs.values_mut() {
+            any |= output.settle(composer, (&mut self.room, buffers));
+        }
+        any
     }
 
     /// What the terminal is to hold of `whole`.

@@ -84,7 +84,7 @@ pub enum NoDevice {
 
 impl Device {
     /// Opens a render node and asks what it offers. It takes as long as the driver takes to be loaded.
-    fn open(node: &Path) -> Result<Self, NoDevice> {
+    pub(crate) fn open(node: &Path) -> Result<Self, NoDevice> {
         let named = || node.to_owned();
         let open = || {
             let file = File::options().read(true).write(true).open(node)?;

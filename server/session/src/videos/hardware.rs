@@ -311,7 +311,9 @@ mod tests {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
     use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
     use smithay::backend::allocator::{Fourcc, Modifier};
+    use smithay::reexports::calloop::channel;
 
+    use super::super::Coder;
     use super::*;
     use crate::tests::hardware::{alone_at, node};
 
@@ -348,9 +350,10 @@ mod tests {
             let device = Device::open(&node()).unwrap();
             let mut studio = Studio::new(device.display.clone(), device.probe.clone());
             let memory = noise();
+            let (events, _heard) = channel::channel();
             let mut coded = |video: u32, bits_per_second, key| {
                 let picture = Picture {
-                    video: VideoId(video),
+                    promise: Promise::new(VideoId(video), Coder::Hardware, &events),
                     memory: Arc::clone(&memory),
                     rect: Rect {
                         x: 0,
@@ -363,7 +366,9 @@ mod tests {
                     committed: Instant::now(),
                     unit: Vec::new(),
                 };
-                studio.picture(picture).unit.unwrap()
+                let mut unit = Vec::new();
+                studio.encode(&picture, &mut unit).unwrap();
+                unit
             };
             let free = coded(1, 20_000_000, true).len();
             assert!(free > SLOWEST_KEY * 2, "{free} bytes bound nothing");
