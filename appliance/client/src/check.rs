@@ -141,7 +141,11 @@ fn check_output(kms: &mut Kms, device: &Device, output: &Output) -> bool {
     let mut plain = false;
     for (index, sort) in sorts.iter().enumerate() {
         let way = way(kms, device, output, sort);
-        let said = match way {
+        let converted = match way {
+            Ok((_, true)) => ", as RGB that the device makes of it",
+            _ => "",
+        };
+        let said = match way.clone().map(|(way, _)| way) {
             Ok(Way::Primary) => {
                 "zero copy: the decoder's surface in place of what is drawn".to_owned()
             }
@@ -151,20 +155,29 @@ fn check_output(kms: &mut Kms, device: &Device, output: &Output) -> bool {
             Ok(Way::Hidden) => "not seen".to_owned(),
             Err(ref why) => format!("by the processor, and copied: {why}"),
         };
-        println!("  {}: {said}", sort.what);
+        println!("  {}: {said}{converted}", sort.what);
         if index == 0 {
-            plain = way.is_ok_and(Way::is_plane);
+            plain = way.is_ok_and(|(way, _)| way.is_plane());
         }
     }
     plain
 }
 
-fn way(kms: &mut Kms, device: &Device, output: &Output, sort: &Sort) -> Result<Way, String> {
+/// How a video is shown, and whether the device makes RGB of it for that.
+fn way(
+    kms: &mut Kms,
+    device: &Device,
+    output: &Output,
+    sort: &Sort,
+) -> Result<(Way, bool), String> {
     let frame = frame(device, sort.size)?;
+    let mut converter = device.converter(sort.size);
+    let rgb = converter.as_mut().ok().and_then(|c| c.convert(&frame).ok());
     let format = format_of(&frame);
     let wanted = [Wanted {
         video: VIDEO,
         format,
+        converted: rgb.as_ref().map(format_of),
         fit: Some(Fit {
             source: [0, 0, sort.size.w << 16, sort.size.h << 16],
             dst: sort.dst,
@@ -173,10 +186,18 @@ fn way(kms: &mut Kms, device: &Device, output: &Output, sort: &Sort) -> Result<W
         cover: sort.cover,
     }];
     let arranged = match kms.is_master() {
-        true => kms.arrange(output.id, &wanted, &|_| Some(frame.clone())),
+        true => kms.arrange(
+            output.id,
+            &wanted,
+            &|planned| match planned.format == format {
+                true => Some(frame.clone()),
+                false => rgb.clone(),
+            },
+        ),
         false => kms.arrange_untried(output.id, &wanted),
     };
-    Ok(arranged.way(VIDEO).unwrap_or(Way::Hidden))
+    let way = arranged.way(VIDEO).unwrap_or(Way::Hidden);
+    Ok((way, arranged.is_converted(VIDEO)))
 }
 
 /// A picture out of the decoder.

@@ -12,7 +12,7 @@ use heliostat_wire::output::Outputs;
 use crate::compose::Target;
 use crate::cursor::CursorImage;
 use crate::geometry::{Damage, Rect};
-use crate::planes::{Arrangement, Layout, PlaneId, Wanted, Why};
+use crate::planes::{Arrangement, Layout, PlaneId, Use, Wanted, Why};
 use crate::video::hardware::{first_node, node_of};
 
 /// What a picture on the screen shows; told to whoever watches.
@@ -37,12 +37,15 @@ pub struct Shown {
     pub at_ns: u64,
 }
 
+/// Finds the newest picture of a video that a plane is to show, in the format that it is planned in.
+pub type Find<'a> = &'a dyn Fn(&Use) -> Option<Frame>;
+
 /// Videos of a picture that planes are to show.
 pub struct Films<'a> {
     /// What planes have to do.
     pub layout: &'a Layout,
-    /// The newest picture of each video.
-    pub frame: &'a dyn Fn(VideoId) -> Option<Frame>,
+    /// The newest picture of each video, in the format that its plane is to show.
+    pub frame: Find<'a>,
 }
 
 /// A plane that shows a surface of the decoder's.
@@ -107,12 +110,7 @@ impl Display {
     }
 
     /// Decides how videos are shown on an output; `frame` has their pictures.
-    pub fn arrange(
-        &mut self,
-        output: OutputId,
-        wanted: &[Wanted],
-        frame: &dyn Fn(VideoId) -> Option<Frame>,
-    ) -> Arrangement {
+    pub fn arrange(&mut self, output: OutputId, wanted: &[Wanted], frame: Find<'_>) -> Arrangement {
         match self {
             Self::Kms(kms) if !wanted.is_empty() => kms.arrange(output, wanted, frame),
             Self::Headless(headless) => headless.arrange(wanted),

@@ -117,6 +117,7 @@ mod tests {
                 code: fourcc(b"NV12"),
                 modifier: LINEAR,
             },
+            converted: None,
             fit: None,
             area,
             cover: Cover::None,

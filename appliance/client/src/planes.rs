@@ -33,6 +33,8 @@ pub const LINEAR: u64 = 0;
 pub const UNSAID: u64 = 0x00ff_ffff_ffff_ffff;
 /// `DRM_FORMAT_ARGB8888`.
 pub const ARGB: u32 = u32::from_le_bytes(*b"AR24");
+/// `DRM_FORMAT_XRGB8888`.
+pub const XRGB: u32 = u32::from_le_bytes(*b"XR24");
 /// `DRM_FORMAT_NV12`.
 pub const NV12: u32 = u32::from_le_bytes(*b"NV12");
 
@@ -106,6 +108,8 @@ pub struct Wanted {
     pub video: VideoId,
     /// Its pictures.
     pub format: Format,
+    /// The same as the device can make them for planes that do not show those.
+    pub converted: Option<Format>,
     /// What of it goes where, if a plane could do that: whole pixels of the output, not turned, not
     /// see-through.
     pub fit: Option<Fit>,
@@ -236,6 +240,12 @@ impl Arrangement {
         }
     }
 
+    /// Whether a plane shows a video as RGB that the device makes of it.
+    pub fn is_converted(&self, video: VideoId) -> bool {
+        let mut uses = self.layout.uses.iter();
+        uses.any(|u| u.video == video && u.format.code != NV12)
+    }
+
     /// How a video is shown.
     pub fn way(&self, video: VideoId) -> Option<Way> {
         let mut found = self.videos.iter().filter(|(known, _)| *known == video);
@@ -297,8 +307,13 @@ impl Planner<'_> {
             return Way::Copied(Why::NoFit);
         };
         let (mut asked, mut covered) = (false, false);
-        for way in self.options(wanted, fit) {
-            let Some(layout) = self.with(wanted, fit, way) else {
+        let formats = [Some(wanted.format), wanted.converted];
+        let ways = formats.into_iter().flatten().flat_map(|format| {
+            let ways = self.options(wanted, format, fit).into_iter();
+            ways.map(move |way| (format, way))
+        });
+        for (format, way) in ways.collect::<Vec<_>>() {
+            let Some(layout) = self.with((wanted.video, format), fit, way) else {
                 covered = true;
                 continue;
             };
@@ -321,10 +336,12 @@ impl Planner<'_> {
         })
     }
 
-    fn options(&self, wanted: &Wanted, fit: Fit) -> Vec<Way> {
+    fn options(&self, wanted: &Wanted, format: Format, fit: Fit) -> Vec<Way> {
         let free = |plane: &&Plane| {
             let is_used = self.layout.uses.iter().any(|u| u.plane == plane.id);
-            plane.takes(wanted.format) && plane.is_bt709 && !is_used
+            // What is RGB already has the colours that it has.
+            let is_right = plane.is_bt709 || format.code != NV12;
+            plane.takes(format) && is_right && !is_used
         };
         let primary = Some(&self.planes.primary).filter(free);
         let fills = fit.dst.contains(self.bounds) && wanted.cover == Cover::None;
@@ -340,7 +357,7 @@ impl Planner<'_> {
     }
 
     /// The layout with one more video, if planes can stand so.
-    fn with(&self, wanted: &Wanted, fit: Fit, way: Way) -> Option<Layout> {
+    fn with(&self, (video, format): (VideoId, Format), fit: Fit, way: Way) -> Option<Layout> {
         let mut layout = self.layout.clone();
         let plane = match way {
             Way::Over(plane) | Way::Under(plane) => plane,
@@ -351,8 +368,8 @@ impl Planner<'_> {
         };
         layout.uses.push(Use {
             plane,
-            video: wanted.video,
-            format: wanted.format,
+            video,
+            format,
             fit,
         });
         let mut under = self.under.clone();

@@ -46,6 +46,7 @@ fn video(id: u32, dst: (i32, i32, i32, i32), cover: Cover) -> Wanted {
     Wanted {
         video: VideoId(id),
         format: nv12(LINEAR),
+        converted: None,
         fit: Some(Fit {
             source: [0, 0, (w as u32) << 16, (h as u32) << 16],
             dst,
@@ -71,6 +72,36 @@ fn video_goes_over_what_is_drawn_and_under_it_where_something_is_over_the_video(
     assert_eq!(planned.layout.heights, [(PlaneId(2), 0)]);
     let hidden = [video(1, (5, 5, 40, 40), Cover::Whole)];
     assert_eq!(ways(&planes(2), &hidden), [Way::Hidden]);
+}
+
+#[test]
+fn video_is_converted_only_where_no_plane_shows_it_as_it_is() {
+    let rgb = Format {
+        code: XRGB,
+        modifier: LINEAR,
+    };
+    let mut wanted = video(1, (5, 5, 40, 40), Cover::None);
+    let used = |planes: &Planes, wanted: Wanted, takes: fn(&Layout) -> bool| {
+        let planned = plan(BOUNDS, planes, &[wanted], &mut |layout| takes(layout));
+        let format = planned.layout.uses.first().map(|u| u.format);
+        (planned.videos[0].1, format)
+    };
+    wanted.converted = Some(rgb);
+    let mut planes = planes(1);
+    let over = Way::Over(PlaneId(2));
+    planes.overlays[0].formats.push(rgb);
+    let any: fn(&Layout) -> bool = |_| true;
+    assert_eq!(used(&planes, wanted, any), (over, Some(wanted.format)));
+    // The driver refuses, or the plane shows no NV12, or makes of it what it likes.
+    let no_nv12: fn(&Layout) -> bool = |layout| layout.uses[0].format.code != NV12;
+    assert_eq!(used(&planes, wanted, no_nv12), (over, Some(rgb)));
+    planes.overlays[0].is_bt709 = false;
+    assert_eq!(used(&planes, wanted, any), (over, Some(rgb)));
+    planes.overlays[0].formats = vec![rgb];
+    assert_eq!(used(&planes, wanted, any), (over, Some(rgb)));
+    wanted.converted = None;
+    let copied = Way::Copied(Why::NoneLeft);
+    assert_eq!(used(&planes, wanted, any), (copied, None));
 }
 
 #[test]

@@ -11,8 +11,10 @@
 //! Where hardware decodes, a picture is in a surface and not among its layer's pixels. Whoever needs
 //! those has it copied there first; what a plane shows never is.
 
+mod converted;
 pub mod hardware;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,8 +28,10 @@ use heliostat_wire::output::Size;
 use heliostat_wire::scene::Rect as WireRect;
 use tracing::warn;
 
+use self::converted::Converted;
 use self::hardware::{Blame, Device, Lent};
 use crate::clock::monotonic_ns;
+use crate::planes::Format;
 use crate::scene::Layer;
 
 /// How often a frame may decode, or make decoders for, all the pixels that were offered.
@@ -112,6 +116,8 @@ pub struct Video {
     picture: Option<Picture>,
     /// Copies pictures out of surfaces.
     reader: Reader,
+    /// Its newest picture for planes that take no NV12.
+    converted: RefCell<Converted>,
     padded: Vec<u32>,
     /// The hardware has failed; nothing but a key is of use.
     is_waiting: bool,
@@ -257,6 +263,7 @@ impl Videos {
             decoder: self.decoder(size)?,
             picture: None,
             reader: Reader::default(),
+            converted: RefCell::default(),
             padded: Vec::new(),
             is_waiting: false,
             is_begun: false,
@@ -377,6 +384,23 @@ impl Video {
     /// Its newest picture, while that is in a surface.
     pub fn picture(&self) -> Option<&Picture> {
         self.picture.as_ref()
+    }
+
+    /// What its pictures become for planes that do not show them as they are, if anything.
+    pub fn converts_into(&self) -> Option<Format> {
+        match &self.decoder {
+            VideoDecoder::Hardware(lent, _) => self.converted.borrow().format(lent),
+            VideoDecoder::Software(_) => None,
+        }
+    }
+
+    /// Its newest picture made RGB by the device, once for each.
+    pub fn converted(&self) -> Option<Frame> {
+        let VideoDecoder::Hardware(lent, _) = &self.decoder else {
+            return None;
+        };
+        let (size, picture) = (self.size(), self.picture.as_ref()?);
+        self.converted.borrow_mut().of(picture, lent, size)
     }
 
     fn size(&self) -> heliostat_video::Size {

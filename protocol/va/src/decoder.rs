@@ -10,6 +10,7 @@
 //! A surface that somebody still shows, or that later pictures build on, is not decoded into.
 
 mod blank;
+pub mod converter;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
 mod parameters;
@@ -23,7 +24,7 @@ use heliostat_video::syntax::{
 use heliostat_video::{Refused, Size, inspect, is_possible};
 
 use crate::abi::{self, Id, PictureParameterH264, buffer};
-use crate::dmabuf::NV12;
+use crate::dmabuf::{Format, NV12};
 use crate::library::{Buffer, Config, Context, Display, Error, Exported, Surface};
 use crate::probe::{DecodePath, NoPath, Probe, Way, va_profile};
 use references::{Current, Held, References};
@@ -66,6 +67,7 @@ struct Output {
     surface: Surface,
     /// Of the picture, even.
     size: Size,
+    format: Format,
 }
 
 /// The surface of a frame, known again without being held. What somebody keeps for it can go when it
@@ -86,10 +88,15 @@ impl Place {
 }
 
 impl Frame {
-    /// The memory of the picture: NV12, one composed layer, of the video's size made even. It is the
+    /// The memory of the picture: one composed layer, of the video's size made even. It is the
     /// same for all pictures in one surface, so that who shows them can know it again by `id`.
     pub fn memory(&self) -> &Exported {
         &self.0.exported
+    }
+
+    /// NV12, or RGB where it was converted.
+    pub fn format(&self) -> Format {
+        self.0.format
     }
 
     /// Its size: the video's with its sides made even.
@@ -271,16 +278,16 @@ fn is_same_picture(a: &Slice, b: &Slice) -> bool {
     of(a) == of(b) && a.marking == b.marking
 }
 
-/// Who shows the memory believes what the driver says of it, so that it is one picture of NV12 in
+/// Who shows the memory believes what the driver says of it, so that it is one picture of its format in
 /// buffers that are there.
-fn check_export(exported: &Exported) -> Result<(), Error> {
+fn check_export(exported: &Exported, format: Format) -> Result<(), Error> {
     let d = &exported.descriptor;
     let objects = d.num_objects as usize;
     let layer = &d.layers[0];
     let planes = layer.num_planes as usize;
-    let is_sound = d.fourcc == NV12.va
+    let is_sound = d.fourcc == format.va
         && d.num_layers == 1
-        && (2..=layer.object_index.len()).contains(&planes)
+        && (format.planes()..=layer.object_index.len()).contains(&planes)
         && (1..=d.objects.len()).contains(&objects)
         && exported.fds.len() == objects
         && layer.object_index[..planes]
@@ -306,11 +313,12 @@ impl Stream {
             let surface = display.create_surface(NV12.rt_format(), (size.w, size.h), NV12.va)?;
             let flags = abi::EXPORT_READ_ONLY | abi::EXPORT_COMPOSED_LAYERS;
             let exported = surface.export(flags)?;
-            check_export(&exported)?;
+            check_export(&exported, NV12)?;
             pool.push(Arc::new(Output {
                 exported,
                 surface,
                 size,
+                format: NV12,
             }));
         }
         let targets: Vec<&Surface> = pool.iter().map(|output| &output.surface).collect();

@@ -336,6 +336,9 @@ pub enum NoPath {
     /// It takes no NV12.
     #[error("its surfaces for H.264 cannot be NV12")]
     NoNv12,
+    /// It makes no RGB of NV12.
+    #[error("it does not convert NV12 to RGB")]
+    NoConversion,
     /// It cannot be told how to choose quantizers.
     #[error("it offers neither constant quantizers nor a bounded rate")]
     NoRateControl,

@@ -17,7 +17,7 @@ use crate::compose::{Hole, Target, compose_with_holes};
 use crate::cursor::CursorImage;
 use crate::display::{Caption, Films};
 use crate::geometry::{Damage, Rect};
-use crate::planes::{Arrangement, Layout, Wanted, Way, Why};
+use crate::planes::{Arrangement, Layout, Use, Wanted, Way, Why};
 use crate::retry::Then;
 use crate::screens::{self, Screen};
 
@@ -182,7 +182,7 @@ impl App {
         let top = at.and_then(|at| Some(attached.cursors.shown()?.area(at)));
         let mut plan = attached.plan(output, top);
         let scene = &attached.scene;
-        let frame = |video| scene.film(video).map(|(frame, _)| frame.clone());
+        let frame = |planned: &Use| scene.film_for(planned);
         if !plan.is_good {
             plan.arrangement = self.display.arrange(output, &plan.wanted, &frame);
         }
@@ -244,7 +244,7 @@ impl App {
         };
         let films = Films {
             layout,
-            frame: &|video| scene.film(video).map(|(frame, _)| frame.clone()),
+            frame: &|planned| scene.film_for(planned),
         };
         self.display
             .present(output, damage, &films, attached.caption(), &mut paint)?;
@@ -280,6 +280,7 @@ impl App {
                 "way": way.word(),
                 "why": why,
                 "copied_pixels": copied,
+                "converted": arrangement.is_converted(*video),
                 "decoded_inode": frame.and_then(inode),
                 "plane": plane.map(|p| p.plane.0),
                 "framebuffer": plane.map(|p| p.framebuffer),

@@ -16,6 +16,7 @@ use crate::display::Display;
 use crate::display::headless::Headless;
 use crate::events::{AppEvent, NetEvent};
 use crate::net::{Net, NetCommand};
+use crate::planes::{NV12, XRGB};
 use crate::scene::Budget;
 use crate::screens::Surroundings;
 use crate::stage::NODE;
@@ -226,7 +227,7 @@ fn steady_film_on_a_plane_allocates_nothing() {
     let ran = alone(name, "", || {
         let (mut app, mut commands) = app();
         let plain = std::mem::replace(screen(&mut app), Headless::new(None, (1, 1)).unwrap());
-        app.display = Display::Headless(plain.with_plane());
+        app.display = Display::Headless(plain.with_plane(NV12));
         let node = std::path::PathBuf::from(std::env::var_os(NODE).unwrap());
         let device = Device::open(&node).unwrap_or_else(|error| panic!("{error}"));
         let attached = app.attached.as_mut().unwrap();
@@ -254,5 +255,63 @@ fn steady_film_on_a_plane_allocates_nothing() {
     });
     if let Some(ran) = ran {
         assert!(!ran.log.contains("refused"), "{}", ran.log);
+    }
+}
+
+/// Plays a film of some pictures on a screen whose plane takes XRGB and no NV12, and says for each
+/// whether it was on the plane.
+fn play_converted(pictures: u32) -> (Vec<bool>, App) {
+    let (mut app, mut commands) = app();
+    let plain = std::mem::replace(screen(&mut app), Headless::new(None, (1, 1)).unwrap());
+    app.display = Display::Headless(plain.with_plane(XRGB));
+    let node = std::path::PathBuf::from(std::env::var_os(NODE).unwrap());
+    let device = Device::open(&node).unwrap_or_else(|error| panic!("{error}"));
+    let attached = app.attached.as_mut().unwrap();
+    attached.scene.use_device(Some(std::sync::Arc::new(device)));
+    let shown = film(pictures).into_iter().map(|frame| {
+        app.handle(AppEvent::Net(NetEvent::Frame(ATTACH, frame, App::now_ns())));
+        screen(&mut app).on_planes().len() == 1
+    });
+    let shown = shown.collect();
+    assert_eq!(told(&mut commands), (1..=pictures).collect::<Vec<_>>());
+    (shown, app)
+}
+
+#[test]
+fn film_is_made_rgb_by_the_device_where_no_plane_takes_nv12() {
+    let name = "app::picture::tests::film_is_made_rgb_by_the_device_where_no_plane_takes_nv12";
+    let ran = alone(name, "", || {
+        let (shown, app) = play_converted(12);
+        assert!(shown.iter().all(|shown| *shown), "{shown:?}");
+        assert_eq!(app.attached.as_ref().unwrap().scene.copied_pixels(), 0);
+    });
+    let Some(ran) = ran else { return };
+    let of_rgb = |line: &&str| line.contains("role=exported") && line.contains("fourcc=BGRX");
+    let made = ran.counters.lines().filter(of_rgb);
+    let made = made.filter(|line| !line.contains("processed-into=0"));
+    assert!(made.count() >= 2, "{}", ran.counters);
+    for line in ran.counters.lines() {
+        assert!(line.contains("lent=0 copied=0"), "{line}");
+    }
+    assert!(!ran.log.contains("refused"), "{}", ran.log);
+    assert!(!ran.log.contains("left behind"), "{}", ran.log);
+}
+
+#[test]
+fn film_that_the_device_stops_converting_is_copied() {
+    let name = "app::picture::tests::film_that_the_device_stops_converting_is_copied";
+    // Surfaces are made grey by eight, then each picture is decoded and converted.
+    let ran = alone(name, "vaEndPicture:14", || {
+        let (shown, mut app) = play_converted(8);
+        assert_eq!(
+            shown,
+            [true, true, false, false, false, false, false, false]
+        );
+        let attached = app.attached.as_ref().unwrap();
+        assert!(attached.scene.copied_pixels() > 0);
+        assert!(screen(&mut app).pixels().iter().any(|pixel| *pixel != 0));
+    });
+    if let Some(ran) = ran {
+        assert!(!ran.log.contains("left behind"), "{}", ran.log);
     }
 }

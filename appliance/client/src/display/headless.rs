@@ -15,7 +15,7 @@ use crate::clock::monotonic_ns;
 use crate::compose::Target;
 use crate::geometry::{Damage, Rect};
 use crate::planes::{
-    ARGB, Arrangement, Format, Heights, LINEAR, NV12, Plane, PlaneId, Planes, Wanted, Why, plan,
+    ARGB, Arrangement, Format, Heights, LINEAR, Plane, PlaneId, Planes, Wanted, Why, plan,
 };
 
 /// Bytes before the pixels.
@@ -90,9 +90,9 @@ impl Headless {
         Ok(headless)
     }
 
-    /// Makes it a screen with a plane that takes films as they are. They are not in the file: what this
-    /// is for is everything but their pixels.
-    pub fn with_plane(mut self) -> Self {
+    /// Makes it a screen with a plane that shows films in this format (`DRM_FORMAT_*`). They are not in
+    /// the file: what this is for is everything but their pixels.
+    pub fn with_plane(mut self, format: u32) -> Self {
         let plane = |id, code| Plane {
             id: PlaneId(id),
             formats: vec![Format {
@@ -104,7 +104,7 @@ impl Headless {
         };
         self.planes = Some(Planes {
             primary: plane(1, ARGB),
-            overlays: vec![plane(2, NV12)],
+            overlays: vec![plane(2, format)],
             cursor: None,
         });
         self
@@ -127,7 +127,7 @@ impl Headless {
     }
 
     fn put_on_planes(&mut self, films: &Films<'_>) {
-        self.showing.clear();
+        let before = self.showing.len();
         let shown = films.layout.uses.iter().filter_map(|planned| {
             let on_plane = OnPlane {
                 plane: planned.plane,
@@ -135,9 +135,11 @@ impl Headless {
                 framebuffer: 0,
                 inode: 0,
             };
-            Some((on_plane, (films.frame)(planned.video)?))
+            Some((on_plane, (films.frame)(planned)?))
         });
         self.showing.extend(shown);
+        // What is shown is held until the next picture is there.
+        self.showing.drain(..before);
     }
 
     /// Gives the screen another size.

@@ -31,7 +31,7 @@ use anyhow::Context;
 use drm::control::{Device as ControlDevice, Event, connector, crtc};
 use heliostat_va::decoder::Frame;
 use heliostat_wire::List;
-use heliostat_wire::id::{OutputId, VideoId};
+use heliostat_wire::id::OutputId;
 use heliostat_wire::output::Outputs;
 use tracing::{debug, info, warn};
 
@@ -40,7 +40,7 @@ use self::framebuffers::Framebuffers;
 use self::planes::{Kind, VideoPlane};
 use self::screen::{Held, Resolved, Screen};
 use self::verdicts::Verdicts;
-use super::{Caption, Films, OnPlane, Paint, Shown};
+use super::{Caption, Films, Find, OnPlane, Paint, Shown};
 use crate::clock::monotonic_ns;
 use crate::cursor::CursorImage;
 use crate::geometry::{Damage, Rect};
@@ -62,9 +62,6 @@ pub struct Kms {
     /// Used again and again.
     resolved: Resolved,
 }
-
-/// Finds the newest picture of a video.
-type Find<'a> = &'a dyn Fn(VideoId) -> Option<Frame>;
 
 /// When a flip was done: as its event says, unless that is of another clock or of none, as with
 /// some drivers.
@@ -378,7 +375,7 @@ fn resolve(
     *ground = layout.ground;
     heights.clone_from(&layout.heights);
     for planned in &layout.uses {
-        let frame = frame(planned.video).context("a video without a picture")?;
+        let frame = frame(planned).context("a video without a picture")?;
         uses.push(Held {
             plane: planned.plane,
             video: planned.video,
@@ -393,8 +390,8 @@ fn resolve(
 /// Sizes of a layout's pictures.
 fn sizes(layout: &Layout, frame: Find<'_>) -> Vec<(u32, u32)> {
     let size = |frame: Frame| (frame.size().w, frame.size().h);
-    let of = |video| frame(video).map_or((0, 0), size);
-    layout.uses.iter().map(|u| of(u.video)).collect()
+    let of = |planned| frame(planned).map_or((0, 0), size);
+    layout.uses.iter().map(of).collect()
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub fn run_kms(args: ClientArgs, state: Option<OwnedFd>) -> anyhow::Result<()> {
 pub fn run_headless(args: ClientArgs, state: Option<OwnedFd>) -> anyhow::Result<()> {
     let mut headless = Headless::new(args.framebuffer.as_deref(), args.size)?;
     if args.plane {
-        headless = headless.with_plane();
+        headless = headless.with_plane(crate::planes::NV12);
     }
     run(args, state, Display::Headless(headless), None, |_| Ok(()))
 }

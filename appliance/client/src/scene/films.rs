@@ -10,7 +10,7 @@ use heliostat_wire::scene::{Placement, Transform, UNITS_PER_PIXEL};
 use super::{Scene, shown_at};
 use crate::compose::covers;
 use crate::geometry::Rect;
-use crate::planes::{Cover, Fit, Format, NV12, Wanted};
+use crate::planes::{Cover, Fit, Format, NV12, Use, Wanted};
 use crate::video::hardware::Device;
 
 impl Scene {
@@ -96,6 +96,15 @@ impl Scene {
         }
     }
 
+    /// The newest picture of a video, in the format that a plane is to show.
+    pub fn film_for(&self, planned: &Use) -> Option<Frame> {
+        let video = self.videos.get(planned.video)?;
+        match planned.format.code {
+            NV12 => Some(video.picture()?.frame.clone()),
+            _ => video.converted(),
+        }
+    }
+
     /// How long decoders took for the frame that was applied last.
     pub fn decoding_ns(&self) -> u64 {
         self.videos.decoding_ns()
@@ -131,6 +140,7 @@ impl Scene {
                 wanted.push(Wanted {
                     video,
                     format: format_of(frame),
+                    converted: known.converts_into(),
                     fit,
                     area,
                     cover: self.cover(&output.stack[height + 1..], area, top),
@@ -166,7 +176,7 @@ fn overlap(a: TileRect, b: TileRect) -> bool {
 pub fn format_of(frame: &Frame) -> Format {
     let objects = &frame.memory().descriptor.objects;
     Format {
-        code: NV12,
+        code: frame.format().drm,
         modifier: objects[0].drm_format_modifier,
     }
 }

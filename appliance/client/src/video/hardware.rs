@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use heliostat_va::decoder::converter::{Converter, RGB};
 use heliostat_va::decoder::{DecodeError, Decoder};
 use heliostat_va::probe::{NoPath, Probe};
 use heliostat_va::{Display, abi};
 use heliostat_video::Size;
 use tracing::{debug, info, warn};
 
+use crate::planes::{Format, LINEAR};
 use crate::scene::Budget;
 
 /// Failures after which an attach goes without, and attaches with failures after which all do.
@@ -143,6 +145,11 @@ impl Lent {
         is_trusted.then(|| self.device.decoder(size)).flatten()
     }
 
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// It has decoded a picture.
     pub fn worked(&self) {
         if self.trust.worked() {
@@ -249,6 +256,20 @@ impl Device {
         decoder
             .inspect_err(|error| debug!(%error, ?size, "the processor decodes this video"))
             .ok()
+    }
+
+    /// What makes RGB of a video's pictures.
+    pub fn converter(&self, size: Size) -> Result<Converter, DecodeError> {
+        Converter::new(&self.display, &self.probe, size)
+    }
+
+    /// What its pictures become then, if it converts.
+    pub fn converts_into(&self) -> Option<Format> {
+        let modifier = self.probe.rgb_modifier()?;
+        Some(Format {
+            code: RGB.drm,
+            modifier: modifier.unwrap_or(LINEAR),
+        })
     }
 
     /// Whether it is still used.

@@ -1,6 +1,7 @@
 //! Access units through the decoder, into memory that is looked at.
 
 use heliostat_va::abi;
+use heliostat_va::decoder::converter::Converter;
 use heliostat_va::decoder::{DecodeError, Decoder, Frame};
 use heliostat_va::encoder::Encoder;
 use heliostat_va::image::Reader;
@@ -348,4 +349,49 @@ fn any_damage_is_an_error_or_a_wrong_picture_and_no_more() {
     if let Some(ran) = ran {
         assert!(!ran.log.contains("left behind"), "{}", ran.log);
     }
+}
+
+#[test]
+fn picture_made_rgb_has_the_colours_that_were_drawn() {
+    let name = "decoding::picture_made_rgb_has_the_colours_that_were_drawn";
+    let ran = alone(name, "", || {
+        let display = display().unwrap();
+        let probe = Probe::new(&display).unwrap();
+        for (w, h) in [(64, 48), (641, 361)] {
+            let size = Size { w, h };
+            let mut decoder = Decoder::new(&display, &probe, size).unwrap();
+            let mut converter = Converter::new(&display, &probe, size).unwrap();
+            let mut shown = Vec::new();
+            for (drawn, unit) in film(size, 6) {
+                let frame = decoder.decode(&unit).unwrap();
+                let rgb = converter.convert(&frame).unwrap();
+                let d = &rgb.memory().descriptor;
+                assert_eq!((rgb.format().drm, d.num_layers), (XRGB, 1));
+                let layer = d.layers[0];
+                let (offset, pitch) = (layer.offset[0] as usize, layer.pitch[0] as usize);
+                let seen = bytes(&rgb.memory().fds[0], offset + pitch * h as usize);
+                let row = |y: usize| seen[offset + y * pitch..][..w as usize * 4].chunks_exact(4);
+                let seen = (0..h as usize).flat_map(row);
+                let seen: Vec<u32> = seen
+                    .map(|p| u32::from_le_bytes(p.try_into().unwrap()))
+                    .collect();
+                let quality = heliostat_video::oracle::psnr(&drawn, &seen);
+                assert!(quality >= 30.0, "{w}×{h}: {quality} dB");
+                // One is shown while the next is converted.
+                shown.push(rgb);
+                if shown.len() > 2 {
+                    shown.remove(0);
+                }
+            }
+            let last = decoder.decode(&film(size, 1)[0].1).unwrap();
+            shown.push(converter.convert(&last).unwrap());
+            let full = converter.convert(&last);
+            assert!(matches!(full, Err(DecodeError::Full(3))), "{full:?}");
+            let mut other = Converter::new(&display, &probe, Size { w: 32, h: 32 }).unwrap();
+            assert!(other.convert(&last).is_err());
+        }
+    });
+    let Some(ran) = ran else { return };
+    assert!(!ran.log.contains("refused"), "{}", ran.log);
+    assert!(!ran.log.contains("left behind"), "{}", ran.log);
 }

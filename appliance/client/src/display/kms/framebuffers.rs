@@ -112,6 +112,7 @@ fn inode(fd: BorrowedFd<'_>) -> u64 {
 #[derive(Debug)]
 struct Surface {
     size: (u32, u32),
+    format: DrmFourcc,
     handles: [Option<Handle>; 4],
     pitches: [u32; 4],
     offsets: [u32; 4],
@@ -130,8 +131,10 @@ impl Surface {
                 anyhow::bail!("the graphics driver takes no modifiers, such as {told:#x}")
             }
         };
+        let format = DrmFourcc::try_from(frame.format().drm);
         let mut surface = Self {
             size: (frame.size().w, frame.size().h),
+            format: format.context("a format that the kernel does not know")?,
             handles: [None; 4],
             pitches: [0; 4],
             offsets: [0; 4],
@@ -153,7 +156,7 @@ impl PlanarBuffer for Surface {
     }
 
     fn format(&self) -> DrmFourcc {
-        DrmFourcc::Nv12
+        self.format
     }
 
     fn modifier(&self) -> Option<DrmModifier> {

@@ -1,0 +1,72 @@
+//! Pictures of a video made RGB by the device that has decoded them, for planes that take no NV12.
+//!
+//! ```text
+//!   untried ── a plane wants it ──► works ── an error ──► fails: copied from now on
+//! ```
+
+use heliostat_va::decoder::Frame;
+use heliostat_va::decoder::converter::Converter;
+use heliostat_video::Size;
+use tracing::warn;
+
+use super::Picture;
+use super::hardware::{Blame, Lent};
+use crate::planes::Format;
+
+/// How far a video's conversion is.
+#[derive(Debug, Default)]
+pub enum Converted {
+    /// Nobody has wanted it.
+    #[default]
+    Untried,
+    /// Its converter, and the newest picture with its number.
+    Works(Box<Converter>, Option<(u64, Frame)>),
+    /// The device does not do it.
+    Fails,
+}
+
+impl Converted {
+    /// What pictures become.
+    pub fn format(&self, lent: &Lent) -> Option<Format> {
+        match self {
+            Self::Fails => None,
+            Self::Untried | Self::Works(..) => lent.device().converts_into(),
+        }
+    }
+
+    /// A picture, converted.
+    pub fn of(&mut self, picture: &Picture, lent: &Lent, size: Size) -> Option<Frame> {
+        if let Self::Works(_, Some((number, frame))) = self
+            && *number == picture.number
+        {
+            return Some(frame.clone());
+        }
+        let converted = self.converter(lent, size).and_then(|converter| {
+            let Self::Works(converter, newest) = converter else {
+                return Ok(None);
+            };
+            // The one before goes back to its pool, unless a plane shows it.
+            *newest = None;
+            let frame = converter.convert(&picture.frame)?;
+            *newest = Some((picture.number, frame.clone()));
+            Ok(Some(frame))
+        });
+        converted.unwrap_or_else(|error| {
+            warn!(%error, "the device does not make RGB of a video; it is copied");
+            lent.failed(Blame::of(&error));
+            *self = Self::Fails;
+            None
+        })
+    }
+
+    fn converter(
+        &mut self,
+        lent: &Lent,
+        size: Size,
+    ) -> Result<&mut Self, heliostat_va::decoder::DecodeError> {
+        if matches!(self, Self::Untried) {
+            *self = Self::Works(Box::new(lent.device().converter(size)?), None);
+        }
+        Ok(self)
+    }
+}
