@@ -9,7 +9,7 @@ use smithay::reexports::wayland_server::{Client, Resource};
 use smithay::wayland::buffer::BufferHandler;
 use smithay::wayland::compositor::{
     CompositorClientState, CompositorHandler, CompositorState, TraversalAction, get_parent,
-    is_sync_subsurface, with_states, with_surface_tree_upward,
+    is_sync_subsurface, with_surface_tree_upward,
 };
 use smithay::wayland::shm::{ShmHandler, ShmState};
 use smithay::xwayland::XWaylandClientData;
@@ -84,7 +84,7 @@ impl CompositorHandler for App {
         self.drag_icon.take_if(|icon| icon == surface);
         #[cfg(feature = "gpu")]
         {
-            with_states(surface, super::syncobj::forget);
+            smithay::wayland::compositor::with_states(surface, super::syncobj::forget);
             self.forget_fences(surface);
         }
     }
