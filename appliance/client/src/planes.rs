@@ -33,8 +33,6 @@ pub const LINEAR: u64 = 0;
 pub const UNSAID: u64 = 0x00ff_ffff_ffff_ffff;
 /// `DRM_FORMAT_ARGB8888`.
 pub const ARGB: u32 = u32::from_le_bytes(*b"AR24");
-/// `DRM_FORMAT_XRGB8888`.
-pub const XRGB: u32 = u32::from_le_bytes(*b"XR24");
 /// `DRM_FORMAT_NV12`.
 pub const NV12: u32 = u32::from_le_bytes(*b"NV12");
 

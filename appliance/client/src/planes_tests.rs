@@ -1,3 +1,4 @@
+use heliostat_va::decoder::converter::RGB;
 use proptest::prelude::*;
 
 use super::*;
@@ -77,7 +78,7 @@ fn video_goes_over_what_is_drawn_and_under_it_where_something_is_over_the_video(
 #[test]
 fn video_is_converted_only_where_no_plane_shows_it_as_it_is() {
     let rgb = Format {
-        code: XRGB,
+        code: RGB.drm,
         modifier: LINEAR,
     };
     let mut wanted = video(1, (5, 5, 40, 40), Cover::None);

@@ -1,6 +1,7 @@
 //! Pictures that cannot be shown, on a screen that fails as often as it is told to.
 
 use heliostat_link::Frame;
+use heliostat_va::decoder::converter::RGB;
 use heliostat_wire::List;
 use heliostat_wire::id::{AttachId, LayerId, VideoId};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect as WireRect, SceneOp, Transform};
@@ -16,7 +17,7 @@ use crate::display::Display;
 use crate::display::headless::Headless;
 use crate::events::{AppEvent, NetEvent};
 use crate::net::{Net, NetCommand};
-use crate::planes::{NV12, XRGB};
+use crate::planes::NV12;
 use crate::scene::Budget;
 use crate::screens::Surroundings;
 use crate::stage::NODE;
@@ -263,7 +264,7 @@ fn steady_film_on_a_plane_allocates_nothing() {
 fn play_converted(pictures: u32) -> (Vec<bool>, App) {
     let (mut app, mut commands) = app();
     let plain = std::mem::replace(screen(&mut app), Headless::new(None, (1, 1)).unwrap());
-    app.display = Display::Headless(plain.with_plane(XRGB));
+    app.display = Display::Headless(plain.with_plane(RGB.drm));
     let node = std::path::PathBuf::from(std::env::var_os(NODE).unwrap());
     let device = Device::open(&node).unwrap_or_else(|error| panic!("{error}"));
     let attached = app.attached.as_mut().unwrap();
