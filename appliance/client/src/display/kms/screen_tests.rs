@@ -255,8 +255,15 @@ fn dark_screen_shows_nothing_and_is_lit_again_by_the_next_picture() {
     assert!(front.plain().iter().all(|pixel| *pixel == 9));
     assert_eq!(rig.kernel().values[&(CRTC, "ACTIVE")], 1);
     rig.retrace();
+    // A connector that is gone is in the way of nothing.
+    rig.kernel().bad_object = Some(CONNECTOR);
+    rig.screen.darken(&rig.device, &rig.overlays).unwrap();
+    assert_eq!(rig.kernel().shown(), []);
+    rig.kernel().bad_object = None;
+    rig.draw(Rect::of_size(1, 1), 9).unwrap();
+    rig.retrace();
     // Where even that is refused, what is drawn is black.
-    rig.kernel().failing = 1;
+    rig.kernel().failing = 2;
     assert!(rig.screen.darken(&rig.device, &rig.overlays).is_err());
     for buffer in &rig.screen.buffers {
         assert!(buffer.plain().iter().all(|pixel| *pixel == 0));

@@ -30,7 +30,13 @@ impl Screen {
         let mut request = std::mem::take(&mut self.request);
         request.clear();
         self.put_out(&mut request, overlays);
-        let done = device.commit(AtomicCommitFlags::ALLOW_MODESET, &mut request);
+        let mut done = device.commit(AtomicCommitFlags::ALLOW_MODESET, &mut request);
+        if done.is_err() {
+            // A connector that is gone altogether, as behind a hub, cannot be named any more.
+            request.clear();
+            self.stop(&mut request, overlays);
+            done = device.commit(AtomicCommitFlags::ALLOW_MODESET, &mut request);
+        }
         self.request = request;
         self.is_followed = false;
         if done.is_err() {
@@ -51,6 +57,10 @@ impl Screen {
     fn put_out(&self, request: &mut Request, overlays: &[VideoPlane]) {
         self.connector.set(request, "CRTC_ID", 0);
         self.crtc.set(request, "MODE_ID", 0);
+        self.stop(request, overlays);
+    }
+
+    fn stop(&self, request: &mut Request, overlays: &[VideoPlane]) {
         self.crtc.set(request, "ACTIVE", 0);
         let held = overlays
             .iter()
