@@ -6,7 +6,7 @@
 //!   buffers by zwp_linux_dmabuf_v1 ─► Memory (checked) ─► Loan ─► read, or given to the encoder
 //! ```
 //!
-//! What is in [`buffers`] is judged before anything reads it; [`device`] chooses and says why;
+//! What is in [`buffers`] is judged before anything reads it, as [`reading`] does; [`device`] chooses and says why;
 //! [`health`] decides when a device that has failed is asked again; [`timelines`] has points of clients'
 //! and devices' that say when a buffer is drawn, and when it is free again.
 //! Without the feature `gpu` all of it is `without.rs`, in which there is never a buffer nor a device.
@@ -19,6 +19,8 @@ mod check;
 mod device;
 #[cfg(feature = "gpu")]
 mod health;
+#[cfg(feature = "gpu")]
+mod reading;
 #[cfg(feature = "gpu")]
 mod timelines;
 #[cfg(not(feature = "gpu"))]

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, ensure};
 use heliostat_compose::geometry::Rect;
+use heliostat_tiles::Rect as TileRect;
 use heliostat_wire::output::Size;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
@@ -72,10 +73,10 @@ impl Fake {
 
     /// Reads a part of a buffer.
     pub fn read_back(&self, loan: &Loan, part: Rect, take: &mut impl FnMut(Rect, &[u32])) -> bool {
-        let (x, y) = (part.x as u32, part.y as u32);
+        let [x, y, w, h] = [part.x, part.y, part.w, part.h].map(|side| side as u32);
         let mut pixels = vec![0; part.area() as usize];
-        let is_read = loan.read(|rows| {
-            let lines = pixels.chunks_exact_mut(part.w as usize);
+        let is_read = loan.read(&[TileRect { x, y, w, h }], |_, rows| {
+            let lines = pixels.chunks_exact_mut(w as usize);
             (y..)
                 .zip(lines)
                 .for_each(|(y, line)| assert!(rows(x, y, line)));

@@ -14,20 +14,17 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
 
+use heliostat_tiles::Rect as TileRect;
 use heliostat_va::dmabuf::{
     self, Dmabuf as Described, Format, Identity, LINEAR, MAX_PLANES, Plane,
 };
-use heliostat_video::Nv12;
 use heliostat_wire::output::Size;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFailed, DmabufSyncFlags, WeakDmabuf};
+use smithay::backend::allocator::dmabuf::{Dmabuf, WeakDmabuf};
 use smithay::backend::allocator::{Buffer as _, Slot};
 use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
-use tracing::warn;
 
 use super::timelines::Release;
 use crate::sys::Mapping;
@@ -36,11 +33,6 @@ use crate::sys::Mapping;
 const MOST_OF_A_CLIENT: usize = 64;
 /// And all clients together.
 const MOST: usize = 256;
-
-/// Fewer bytes say nothing about how fast they can be read.
-const LARGE: u64 = 1 << 20;
-/// Bytes a second below which windows stutter.
-const SLOW: f64 = 200e6;
 
 /// Why a client's buffer is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +51,9 @@ pub enum Refused {
 /// The memory of a buffer, as long as this lives.
 #[derive(Debug)]
 pub struct Memory {
-    dmabuf: Dmabuf,
-    format: Format,
-    size: heliostat_video::Size,
+    pub(super) dmabuf: Dmabuf,
+    pub(super) format: Format,
+    pub(super) size: heliostat_video::Size,
     identities: [Identity; 2],
 }
 
@@ -114,21 +106,10 @@ impl Memory {
         })
     }
 
-    fn planes(&self) -> impl Iterator<Item = Plane<'_>> {
+    pub(super) fn planes(&self) -> impl Iterator<Item = Plane<'_>> {
         let places = self.dmabuf.offsets().zip(self.dmabuf.strides());
         let planes = self.dmabuf.handles().zip(places);
         planes.map(|(fd, (offset, pitch))| Plane { fd, offset, pitch })
-    }
-
-    /// Whether nothing draws into it any more, going by the kernel's fences. The kernel would wait for
-    /// them before anything is read, and commits have waited for theirs: a client that draws into what it
-    /// has committed has nobody wait.
-    fn is_drawn(&self) -> bool {
-        let mut planes = self.dmabuf.handles();
-        planes.all(|plane| {
-            let mut asked = [PollFd::new(&plane, PollFlags::IN)];
-            !matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
-        })
     }
 
     /// Its size, as videos have it.
@@ -139,10 +120,10 @@ impl Memory {
 
 /// A buffer that a client has made, or the session itself.
 #[derive(Debug)]
-struct Known {
-    memory: Arc<Memory>,
-    maps: OnceCell<Vec<Mapping>>,
-    shared: Rc<Shared>,
+pub(super) struct Known {
+    pub(super) memory: Arc<Memory>,
+    pub(super) maps: OnceCell<Vec<Mapping>>,
+    pub(super) shared: Rc<Shared>,
 }
 
 impl Drop for Known {
@@ -156,28 +137,12 @@ impl Drop for Known {
 
 /// What is known of all buffers together.
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     /// Those of which nobody knows any more.
     gone: RefCell<Vec<Identity>>,
-    read_bytes: Cell<u64>,
+    pub(super) read_bytes: Cell<u64>,
     /// That reading is slow was said.
-    is_slow: Cell<bool>,
-}
-
-impl Shared {
-    /// Says once that reading is slow: memory of some devices is not for processors.
-    fn note_speed(&self, before: u64, at: Instant) {
-        let (bytes, took) = (self.read_bytes.get() - before, at.elapsed());
-        let a_second = bytes as f64 / took.as_secs_f64().max(1e-9);
-        if bytes < LARGE || a_second >= SLOW || self.is_slow.replace(true) {
-            return;
-        }
-        let mebibytes = a_second / f64::from(1 << 20);
-        warn!(
-            "reading programs' GPU buffers is slow ({mebibytes:.0} MiB/s): where windows \
-             stutter, render_node = \"off\" in session.toml lets programs draw into shared memory"
-        );
-    }
+    pub(super) is_slow: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -367,30 +332,14 @@ impl Loan {
         Arc::clone(&self.lent.known.memory)
     }
 
-    /// Lets `see` read its pixels (0xAARRGGBB), row by row from a place on. False where they cannot be
-    /// read.
-    pub fn read(&self, see: impl FnOnce(&mut dyn FnMut(u32, u32, &mut [u32]) -> bool)) -> bool {
-        let known = &self.lent.known;
-        let Some(maps) = known.maps() else {
-            return false;
-        };
-        let memory = &known.memory;
-        let planes = 0..memory.format.planes();
-        if !memory.is_drawn() {
-            warn!("a client draws into a buffer that it has committed: it is not read");
-            return false;
-        }
-        let (before, at) = (known.shared.read_bytes.get(), Instant::now());
-        let began = planes.clone().all(|n| sync(&memory.dmabuf, n, true));
-        if began {
-            match memory.format.is_nv12 {
-                true => known.read_nv12(maps, see),
-                false => known.read_rgb(&maps[0], see),
-            }
-        }
-        known.shared.note_speed(before, at);
-        let ended = planes.map(|n| sync(&memory.dmabuf, n, false));
-        ended.fold(began, |all, one| all && one)
+    /// Lets `see` read the pixels (0xAARRGGBB) of each of `rects`, row by row. Nothing else of it is
+    /// looked at, but for what shares its chroma. False where they cannot be read.
+    pub fn read(
+        &self,
+        rects: &[TileRect],
+        see: impl FnMut(TileRect, &mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
+    ) -> bool {
+        self.lent.known.read(rects, see)
     }
 }
 
@@ -401,115 +350,6 @@ impl Known {
             maps: OnceCell::new(),
             shared: Rc::clone(shared),
         })
-    }
-
-    fn maps(&self) -> Option<&[Mapping]> {
-        let maps = self.maps.get_or_init(|| {
-            let (size, format) = (self.memory.size, self.memory.format);
-            let map = |(n, plane): (usize, Plane<'_>)| {
-                let (row, rows) = format.extent(n, size);
-                let length = plane.pitch as usize * (rows as usize - 1) + row as usize;
-                Mapping::new(plane.fd, plane.offset.into(), length)
-            };
-            let planes = self.memory.planes().take(format.planes());
-            let maps: Result<Vec<_>, _> = planes.enumerate().map(map).collect();
-            maps.unwrap_or_else(|error| {
-                warn!("a client's buffer cannot be read: {error}");
-                Vec::new()
-            })
-        });
-        (!maps.is_empty()).then_some(&maps[..])
-    }
-
-    fn count(&self, bytes: usize) {
-        let counted = &self.shared.read_bytes;
-        counted.set(counted.get() + bytes as u64);
-    }
-
-    fn read_rgb(
-        &self,
-        map: &Mapping,
-        see: impl FnOnce(&mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
-    ) {
-        let Some(plane) = self.memory.planes().next() else {
-            return;
-        };
-        let pitch = plane.pitch as usize;
-        // `XB24` and `AB24` have red where the others have blue.
-        let is_swapped = self.memory.format.drm.to_le_bytes()[1] == b'B';
-        see(&mut |x, y, run| {
-            let read = map.read_pixels(y as usize * pitch + x as usize * 4, run);
-            if is_swapped {
-                let swap =
-                    |pixel: u32| pixel & 0xff00_ff00 | (pixel & 0xff) << 16 | pixel >> 16 & 0xff;
-                run.iter_mut().for_each(|pixel| *pixel = swap(*pixel));
-            }
-            self.count(run.len() * 4);
-            read
-        });
-    }
-
-    /// Converts all of it: it is read rarely, and never row by row.
-    fn read_nv12(
-        &self,
-        maps: &[Mapping],
-        see: impl FnOnce(&mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
-    ) {
-        let (size, even) = (self.memory.size, self.memory.size.even());
-        let [mut luma, mut chroma] = [vec![0; even.area()], vec![0; even.area() / 2]];
-        let mut planes = self.memory.planes();
-        let pitches = [0, 1].map(|_| planes.next().map_or(0, |plane| plane.pitch as usize));
-        let w = even.w as usize;
-        let rows = luma.chunks_exact_mut(w).take(size.h as usize);
-        let mut is_read = rows.enumerate().all(|(y, row)| {
-            let (own, more) = row.split_at_mut(size.w as usize);
-            let is_read = maps[0].read(y * pitches[0], own);
-            more.fill(own.last().copied().unwrap_or(0));
-            is_read
-        });
-        if even.h > size.h {
-            luma.copy_within(
-                (size.h as usize - 1) * w..size.h as usize * w,
-                size.h as usize * w,
-            );
-        }
-        let rows = chroma.chunks_exact_mut(w).enumerate();
-        is_read &= rows.fold(true, |all, (y, row)| {
-            all && maps[1].read(y * pitches[1], row)
-        });
-        self.count(luma.len() + chroma.len());
-        let mut pixels = vec![0; even.area()];
-        let picture = Nv12 {
-            planes: [&luma, &chroma],
-            strides: [even.w as usize; 2],
-        };
-        let (stride, mut padded) = (even.w as usize, Vec::new());
-        if is_read && picture.draw(even, &mut pixels, stride, &mut padded) {
-            see(&mut |x, y, run| {
-                let start = y as usize * w + x as usize;
-                let from = pixels.get(start..start + run.len());
-                from.is_some_and(|from| {
-                    run.copy_from_slice(from);
-                    true
-                })
-            });
-        }
-    }
-}
-
-/// Brings the processor's caches in step with a plane. A memfd has none of its own.
-fn sync(dmabuf: &Dmabuf, plane: usize, begins: bool) -> bool {
-    let when = match begins {
-        true => DmabufSyncFlags::START,
-        false => DmabufSyncFlags::END,
-    };
-    match dmabuf.sync_plane(plane, when | DmabufSyncFlags::READ) {
-        Ok(()) => true,
-        Err(DmabufSyncFailed::Io(error)) if error.raw_os_error() == Some(libc::ENOTTY) => true,
-        Err(error) => {
-            warn!("a client's buffer cannot be read: {error}");
-            false
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A session that was built without the feature `gpu`: there are no buffers but shared memory, and no
 //! device.
 
+use heliostat_tiles::Rect;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::wayland::compositor::SurfaceData;
 
@@ -32,7 +33,11 @@ impl Loan {
     }
 
     /// Lets `see` read its pixels.
-    pub fn read(&self, _see: impl FnOnce(&mut dyn FnMut(u32, u32, &mut [u32]) -> bool)) -> bool {
+    pub fn read(
+        &self,
+        _rects: &[Rect],
+        _see: impl FnMut(Rect, &mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
+    ) -> bool {
         match *self {}
     }
 }

@@ -63,14 +63,9 @@ impl Surfaces {
 }
 
 pub fn read(content: &mut Content, loan: &Loan, rects: &[TileRect]) {
-    if rects.is_empty() {
-        return;
+    if !rects.is_empty() {
+        loan.read(rects, |rect, rows| content.update(rect, rows));
     }
-    loan.read(|rows| {
-        for rect in rects {
-            content.update(*rect, &mut *rows);
-        }
-    });
 }
 
 /// The rectangle around two.

@@ -282,6 +282,50 @@ fn only_what_is_damaged_is_read() {
 }
 
 #[test]
+fn only_what_is_damaged_of_luma_and_chroma_is_converted_and_as_all_of_it_would_be() {
+    for size in [(200, 150), (201, 151)] {
+        let (mut fixture, window) = with_window(RenderNode::Read);
+        let canvas = Canvas::new(NV12, size);
+        let buffer = canvas.buffer(fixture.client(window));
+        canvas.draw(0);
+        commit(fixture.client(window), &buffer, ALL);
+        fixture.settle();
+        canvas.draw(90);
+        // Odd places and sides, and the corners.
+        let parts = [
+            (70, 20, 41, 11),
+            (0, 0, 3, 3),
+            (151, 101, 50, 50),
+            (33, 149, 1, 1),
+        ];
+        let before = fixture.stats().films.read_bytes;
+        let surface = fixture.client(window).surface.clone().expect("opened");
+        for (x, y, w, h) in &parts[1..] {
+            surface.damage_buffer(*x, *y, *w, *h);
+        }
+        commit(fixture.client(window), &buffer, parts[0]);
+        fixture.settle();
+        let (left, top) = fixture.corner(window);
+        let look = |fixture: &Fixture| -> Vec<u32> {
+            let places = parts.iter().flat_map(|(x, y, w, h)| {
+                let rows = *y..(y + h).min(size.1 as i32);
+                let columns = *x..(x + w).min(size.0 as i32);
+                rows.flat_map(move |y| columns.clone().map(move |x| (x, y)))
+            });
+            places
+                .map(|(x, y)| fixture.shown(left + x, top + y))
+                .collect()
+        };
+        let (of_parts, read) = (look(&fixture), fixture.stats().films.read_bytes - before);
+        let damaged: i32 = parts.iter().map(|(_, _, w, h)| (w + 2) * (h + 2)).sum();
+        assert!(read <= damaged as u64 * 3 / 2, "{read} of {damaged}");
+        commit(fixture.client(window), &buffer, ALL);
+        fixture.settle();
+        assert_eq!(of_parts, look(&fixture), "{size:?}");
+    }
+}
+
+#[test]
 fn without_a_device_there_is_no_such_protocol() {
     let (mut fixture, window) = with_window(RenderNode::Off);
     let globals = &fixture.client(window).state.globals;

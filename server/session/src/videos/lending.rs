@@ -108,7 +108,7 @@ impl Videos {
         let is_nv12 = newest.loan.is_nv12();
         let client = surface.client.as_ref();
         let rect = rect.filter(|rect| {
-            // What is beside a film is read, and NV12 is always read as a whole.
+            // Whoever draws NV12 shows nothing but a film.
             is_new
                 && (*rect == whole || !is_nv12)
                 && surface.is_opaque(*rect)

@@ -1,0 +1,214 @@
+//! Clients' buffers as the processor reads them: what is damaged, and no more.
+
+use std::time::Instant;
+
+use heliostat_tiles::Rect as TileRect;
+use heliostat_va::dmabuf::Plane;
+use heliostat_video::{Nv12, Size};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFailed, DmabufSyncFlags};
+use tracing::warn;
+
+use super::buffers::{Known, Memory, Shared};
+use crate::sys::Mapping;
+
+/// Fewer bytes say nothing about how fast they can be read.
+const LARGE: u64 = 1 << 20;
+/// Bytes a second below which windows stutter.
+const SLOW: f64 = 200e6;
+
+impl Memory {
+    /// Whether nothing draws into it any more, going by the kernel's fences. The kernel would wait for
+    /// them before anything is read, and commits have waited for theirs: a client that draws into what it
+    /// has committed has nobody wait.
+    fn is_drawn(&self) -> bool {
+        let mut planes = self.dmabuf.handles();
+        planes.all(|plane| {
+            let mut asked = [PollFd::new(&plane, PollFlags::IN)];
+            !matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
+        })
+    }
+}
+
+impl Shared {
+    /// Says once that reading is slow: memory of some devices is not for processors.
+    fn note_speed(&self, before: u64, at: Instant) {
+        let (bytes, took) = (self.read_bytes.get() - before, at.elapsed());
+        let a_second = bytes as f64 / took.as_secs_f64().max(1e-9);
+        if bytes < LARGE || a_second >= SLOW || self.is_slow.replace(true) {
+            return;
+        }
+        let mebibytes = a_second / f64::from(1 << 20);
+        warn!(
+            "reading programs' GPU buffers is slow ({mebibytes:.0} MiB/s): where windows \
+             stutter, render_node = \"off\" in session.toml lets programs draw into shared memory"
+        );
+    }
+}
+
+impl Known {
+    /// Lets `see` read the pixels of each of `rects`.
+    pub(super) fn read(
+        &self,
+        rects: &[TileRect],
+        see: impl FnMut(TileRect, &mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
+    ) -> bool {
+        let Some(maps) = self.maps() else {
+            return false;
+        };
+        let memory = &self.memory;
+        let planes = 0..memory.format.planes();
+        if !memory.is_drawn() {
+            warn!("a client draws into a buffer that it has committed: it is not read");
+            return false;
+        }
+        let (before, at) = (self.shared.read_bytes.get(), Instant::now());
+        let began = planes.clone().all(|n| sync(&memory.dmabuf, n, true));
+        if began {
+            match memory.format.is_nv12 {
+                true => self.read_nv12(maps, rects, see),
+                false => self.read_rgb(&maps[0], rects, see),
+            }
+        }
+        self.shared.note_speed(before, at);
+        let ended = planes.map(|n| sync(&memory.dmabuf, n, false));
+        ended.fold(began, |all, one| all && one)
+    }
+
+    fn maps(&self) -> Option<&[Mapping]> {
+        let maps = self.maps.get_or_init(|| {
+            let (size, format) = (self.memory.size, self.memory.format);
+            let map = |(n, plane): (usize, Plane<'_>)| {
+                let (row, rows) = format.extent(n, size);
+                let length = plane.pitch as usize * (rows as usize - 1) + row as usize;
+                Mapping::new(plane.fd, plane.offset.into(), length)
+            };
+            let planes = self.memory.planes().take(format.planes());
+            let maps: Result<Vec<_>, _> = planes.enumerate().map(map).collect();
+            maps.unwrap_or_else(|error| {
+                warn!("a client's buffer cannot be read: {error}");
+                Vec::new()
+            })
+        });
+        (!maps.is_empty()).then_some(&maps[..])
+    }
+
+    fn count(&self, bytes: usize) {
+        let counted = &self.shared.read_bytes;
+        counted.set(counted.get() + bytes as u64);
+    }
+
+    fn read_rgb(
+        &self,
+        map: &Mapping,
+        rects: &[TileRect],
+        mut see: impl FnMut(TileRect, &mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
+    ) {
+        let Some(plane) = self.memory.planes().next() else {
+            return;
+        };
+        let pitch = plane.pitch as usize;
+        // `XB24` and `AB24` have red where the others have blue.
+        let is_swapped = self.memory.format.drm.to_le_bytes()[1] == b'B';
+        let mut row = |x: u32, y: u32, run: &mut [u32]| {
+            let read = map.read_pixels(y as usize * pitch + x as usize * 4, run);
+            if is_swapped {
+                let swap =
+                    |pixel: u32| pixel & 0xff00_ff00 | (pixel & 0xff) << 16 | pixel >> 16 & 0xff;
+                run.iter_mut().for_each(|pixel| *pixel = swap(*pixel));
+            }
+            self.count(run.len() * 4);
+            read
+        };
+        rects.iter().for_each(|rect| see(*rect, &mut row));
+    }
+
+    /// Converts each of `rects`, grown to where chroma begins and ends.
+    fn read_nv12(
+        &self,
+        maps: &[Mapping],
+        rects: &[TileRect],
+        mut see: impl FnMut(TileRect, &mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
+    ) {
+        let mut room = Room::default();
+        for rect in rects {
+            let TileRect { x, y, w, h } = *rect;
+            let (left, top) = (x & !1, y & !1);
+            let part = Size {
+                w: x + w - left,
+                h: y + h - top,
+            };
+            if !self.convert(maps, (left, top), part.even(), &mut room) {
+                continue;
+            }
+            let stride = part.even().w;
+            see(*rect, &mut |x, y, run| {
+                let start = (y - top) as usize * stride as usize + (x - left) as usize;
+                let from = room.pixels.get(start..start + run.len());
+                from.is_some_and(|from| {
+                    run.copy_from_slice(from);
+                    true
+                })
+            });
+        }
+    }
+
+    /// Converts a part of even sides, at an even place. What lies beyond an odd side is like the last of
+    /// it.
+    fn convert(
+        &self,
+        maps: &[Mapping],
+        (left, top): (u32, u32),
+        part: Size,
+        room: &mut Room,
+    ) -> bool {
+        let mut planes = self.memory.planes();
+        let pitches = [0, 1].map(|_| planes.next().map_or(0, |plane| plane.pitch as usize));
+        let (w, left, size) = (part.w as usize, left as usize, self.memory.size);
+        room.luma.resize(part.area(), 0);
+        room.chroma.resize(part.area() / 2, 0);
+        let own = w.min(size.w as usize - left);
+        let rows = room.luma.chunks_exact_mut(w).zip(top..);
+        let mut is_read = rows.fold(true, |all, (row, y)| {
+            let y = y.min(size.h - 1) as usize;
+            let is_read = maps[0].read(y * pitches[0] + left, &mut row[..own]);
+            row.copy_within(own - 1..own, w - 1);
+            all && is_read
+        });
+        let rows = room.chroma.chunks_exact_mut(w).zip(top / 2..);
+        is_read = rows.fold(is_read, |all, (row, y)| {
+            all && maps[1].read(y as usize * pitches[1] + left, row)
+        });
+        self.count(room.luma.len() + room.chroma.len());
+        room.pixels.resize(part.area(), 0);
+        let picture = Nv12 {
+            planes: [&room.luma, &room.chroma],
+            strides: [w; 2],
+        };
+        is_read && picture.draw(part, &mut room.pixels, w, &mut Vec::new())
+    }
+}
+
+/// Memory for what is converted.
+#[derive(Default)]
+struct Room {
+    luma: Vec<u8>,
+    chroma: Vec<u8>,
+    pixels: Vec<u32>,
+}
+
+/// Brings the processor's caches in step with a plane. A memfd has none of its own.
+fn sync(dmabuf: &Dmabuf, plane: usize, begins: bool) -> bool {
+    let when = match begins {
+        true => DmabufSyncFlags::START,
+        false => DmabufSyncFlags::END,
+    };
+    match dmabuf.sync_plane(plane, when | DmabufSyncFlags::READ) {
+        Ok(()) => true,
+        Err(DmabufSyncFailed::Io(error)) if error.raw_os_error() == Some(libc::ENOTTY) => true,
+        Err(error) => {
+            warn!("a client's buffer cannot be read: {error}");
+            false
+        }
+    }
+}
