@@ -111,9 +111,11 @@ impl Composer {
         &mut self,
         job: &Job<'_>,
         (room, buffers): (&mut Vec<u32>, &Buffers),
-        mut take: impl FnMut(Rect, &[u32]),
+        take: impl FnMut(Rect, &[u32]),
     ) -> Result<Option<Loan>, Failed> {
         let _ = buffers;
+        #[cfg(feature = "gpu")]
+        let mut take = take;
         match self {
             Self::Software => {
                 by_processor(job, room, take);

@@ -224,7 +224,7 @@ impl Gles {
     /// Whether a client's buffer can be a texture as it is. Those of luma and chroma cannot: whether
     /// BT.709 comes of them is the driver's choice.
     pub fn takes(&mut self, loan: &Loan) -> bool {
-        if loan.is_nv12() {
+        if loan.is_nv12() || self.check(loan.into()).is_err() {
             return false;
         }
         let imported = self.renderer.import_dmabuf(loan.dmabuf(), None);

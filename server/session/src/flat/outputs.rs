@@ -229,15 +229,13 @@ impl Output {
             Some(_) => content.note_damage(&changed),
             None => changed.clone(),
         };
-        let newest = match scanned.filter(|_| lent.is_some()) {
-            Some(loan) => {
-                surface::read(content, loan, &to_read);
-                self.missed.add_all(&self.damage);
-                Some(loan.clone())
-            }
-            None => {
+        self.missed.add_all(&self.damage);
+        let whole = scanned.filter(|_| lent.is_some()).cloned();
+        let whole = whole.inspect(|loan| surface::read(content, loan, &to_read));
+        let newest = match whole.is_some() {
+            true => whole,
+            false => {
                 let read: Vec<_> = to_read.iter().map(from_tiles).collect();
-                self.missed.add_all(&self.damage);
                 let stack: Vec<_> = self.stack.iter().map(|(placement, _)| *placement).collect();
                 let opaque = opaque_of(&self.stack);
                 let layers = layers(&self.stack, &opaque, &self.touched, standing);
