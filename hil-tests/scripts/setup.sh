@@ -28,6 +28,7 @@ desktop  procps              closes the launcher by its own button
 desktop  xwayland            X11 programs
 desktop  libegl1             Xwayland ends without it
 desktop  libgl1-mesa-dri     GLES on the processor, which tests of flat outputs draw with
+desktop  libgbm1             buffers that GLES draws into for the encoder
 programs xterm               X11 programs that tests look at
 programs xclip               copy and paste of X11 programs
 programs wl-clipboard        copy and paste of Wayland programs
@@ -53,6 +54,9 @@ planes   binutils            strips what runs in it
 planes   libva2              loads the VA driver in it
 planes   libva-drm2          displays for it
 planes   libwayland-client0  clients in it
+planes   libegl-mesa0        GLES in it, which composes a flat output
+planes   libgl1-mesa-dri     draws for that with the processor
+planes   libgbm1             buffers for it
 windows  qemu-system-gui     the terminals' windows on your desktop
 cards    pcscd               the card service, for tests without a virtual machine
 cards    vsmartcard-vpcd     a virtual reader for it
