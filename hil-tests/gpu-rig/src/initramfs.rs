@@ -35,10 +35,14 @@ const PROGRAMS: [&str; 6] = [
     "hil-probe",
 ];
 /// What programs open by themselves, so that no ELF file names it.
-const OPENED: [&str; 6] = [
+const OPENED: [&str; 10] = [
     "libwayland-client.so.0",
     "libva.so.2",
     "libva-drm.so.2",
+    "libEGL.so.1",
+    "libEGL_mesa.so.0",
+    "libgbm.so.1",
+    "dri/kms_swrast_dri.so",
     "libgcc_s.so.1",
     "security/pam_unix.so",
     "security/pam_env.so",
@@ -46,7 +50,8 @@ const OPENED: [&str; 6] = [
 /// Programs of the system's.
 const SYSTEM: [&str; 1] = ["/bin/sh"];
 /// Folders and files that they read.
-const DATA: [&str; 5] = [
+const DATA: [&str; 6] = [
+    "/usr/share/glvnd/egl_vendor.d",
     "/usr/share/libinput",
     "/usr/share/X11/xkb",
     "/usr/share/fonts/truetype/dejavu",

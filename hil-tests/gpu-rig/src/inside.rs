@@ -11,6 +11,7 @@ pub mod colour;
 pub mod film;
 pub mod init;
 pub mod look;
+pub mod note;
 pub mod points;
 pub mod report;
 pub mod scenarios;

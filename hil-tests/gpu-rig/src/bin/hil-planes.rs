@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use hil_gpu_rig::inside::client::{self, Film};
-use hil_gpu_rig::inside::{init, scenarios};
+use hil_gpu_rig::inside::{init, note, scenarios};
 
 /// What runs in the machine that heliostat-zero-copy boots
 #[derive(Parser)]
@@ -22,6 +22,8 @@ enum Command {
     },
     /// A window that plays a film
     Film(Film),
+    /// A note over everything
+    Note,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -32,5 +34,6 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Play { words } => scenarios::play(&words),
         Command::Film(film) => client::play(film),
+        Command::Note => note::show(),
     }
 }

@@ -4,10 +4,12 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
-use drm::buffer::{DrmFourcc, DrmModifier, Handle, PlanarBuffer};
+use drm::buffer::{Buffer as _, DrmFourcc, DrmModifier, Handle, PlanarBuffer};
+use drm::control::Device as _;
 use memmap2::MmapMut;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 
+use super::card::Card;
 use crate::sys;
 
 /// The kernel makes DMA-BUFs of whole pages.
@@ -59,6 +61,27 @@ impl DmaBuf {
             map,
             _memory: None,
         })
+    }
+
+    /// One of a card, as a client with Mesa's software has it: XRGB8888.
+    pub fn from_card(card: &Card, size: (u32, u32)) -> Result<(Self, Layout)> {
+        let buffer = card.create_dumb_buffer(size, DrmFourcc::Xrgb8888, 32)?;
+        let pitch = buffer.pitch();
+        let fd = card.buffer_to_prime_fd(buffer.handle(), drm::CLOEXEC | drm::RDWR);
+        // The descriptor holds the memory by itself.
+        card.destroy_dumb_buffer(buffer)?;
+        let fd = fd.context("hand a buffer of the card on")?;
+        let layout = Layout {
+            pitches: [pitch, 0],
+            ..Layout::xrgb(size)
+        };
+        let map = sys::map(&fd, layout.bytes())?;
+        let made = Self {
+            fd,
+            map,
+            _memory: None,
+        };
+        Ok((made, layout))
     }
 
     /// Its descriptor.

@@ -38,12 +38,15 @@ use wayland_protocols::xdg::shell::client::xdg_toplevel::{self, XdgToplevel};
 use wayland_protocols::xdg::shell::client::xdg_wm_base::{self, XdgWmBase};
 
 use super::buffer::{DmaBuf, Layout};
-use super::film::{SIZE, draw_nv12, draw_xrgb};
+use super::card::{self, Card};
+use super::film::{PART, SIZE, draw_nv12, draw_part, draw_xrgb};
 use super::points::Points;
 use crate::sys;
 
 /// So many that one can be shown, one encoded, and one drawn.
 const BUFFERS: usize = 4;
+/// All channels of what is around a film on a whole screen.
+pub const GROUND: u8 = 0x50;
 
 /// What the film's pixels are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,6 +71,12 @@ pub struct Film {
     /// Say to the compositor that it is a video
     #[arg(long)]
     pub hint: bool,
+    /// Fill a screen of this size, with the film in the middle of which a part moves, out of buffers of vgem's
+    #[arg(long, num_args = 2, value_names = ["WIDTH", "HEIGHT"])]
+    pub screen: Option<Vec<u32>>,
+    /// A file that gets the path of the compositor's socket
+    #[arg(long)]
+    pub socket: Option<PathBuf>,
     /// A file that gets the inodes of its DMA-BUFs, one a line
     #[arg(long)]
     pub inodes: Option<PathBuf>,
@@ -83,9 +92,22 @@ pub struct Film {
     pub held: Option<PathBuf>,
 }
 
+impl Film {
+    /// How large its window is, and where the film is in that.
+    fn canvas(&self) -> ((u32, u32), (u32, u32)) {
+        match self.screen.as_deref() {
+            Some(&[w, h]) if w >= SIZE.0 && h >= SIZE.1 => {
+                ((w, h), ((w - SIZE.0) / 2, (h - SIZE.1) / 2))
+            }
+            _ => (SIZE, (0, 0)),
+        }
+    }
+}
+
 /// One buffer of the film's.
 struct Buffer {
     memory: Memory,
+    layout: Layout,
     buffer: WlBuffer,
     /// The compositor has it.
     lent: bool,
@@ -149,6 +171,9 @@ pub fn play(film: Film) -> Result<()> {
     let role = shell.get_xdg_surface(&surface, &handle, ());
     let toplevel = role.get_toplevel(&handle, ());
     toplevel.set_title("film".to_owned());
+    if film.screen.is_some() {
+        toplevel.set_fullscreen(None);
+    }
     surface.commit();
     let points = match &film.points {
         Some(node) => Some(Points::new(
@@ -159,6 +184,16 @@ pub fn play(film: Film) -> Result<()> {
         )?),
         None => None,
     };
+    if let Some(path) = &film.socket {
+        let (folder, name) = (env("XDG_RUNTIME_DIR")?, env("WAYLAND_DISPLAY")?);
+        std::fs::write(
+            path,
+            PathBuf::from(folder)
+                .join(name)
+                .as_os_str()
+                .as_encoded_bytes(),
+        )?;
+    }
     let mut window = Window {
         film,
         buffers,
@@ -179,6 +214,10 @@ pub fn play(film: Film) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn env(name: &str) -> Result<std::ffi::OsString> {
+    std::env::var_os(name).with_context(|| format!("{name} is not set"))
 }
 
 /// Handles what comes until `due`, at most once. Where all buffers are lent, their release is waited for.
@@ -233,16 +272,38 @@ fn make_buffers(
         .bind(handle, 3..=4, ())
         .context("the compositor takes no DMA-BUFs")?;
     (0..BUFFERS)
-        .map(|_| dma_buffer(&dmabuf, layout, handle))
+        .map(|_| {
+            let (memory, layout) = match film.screen {
+                Some(_) => screen_buffer(film.canvas())?,
+                None => (DmaBuf::from_memory(layout.bytes())?, layout),
+            };
+            dma_buffer(&dmabuf, memory, layout, handle)
+        })
         .collect()
+}
+
+/// One of vgem's, which Mesa's software draws from: grey, with the first picture in the middle.
+fn screen_buffer((size, (x, y)): ((u32, u32), (u32, u32))) -> Result<(DmaBuf, Layout)> {
+    let node = card::nodes("vgem", "card")?
+        .pop()
+        .context("no card of vgem")?;
+    let (mut memory, layout) = DmaBuf::from_card(&Card::open(&node)?, size)?;
+    memory.bytes_mut().fill(GROUND);
+    let corner = y * layout.pitches[0] + x * 4;
+    draw_xrgb(
+        &mut memory.bytes_mut()[corner as usize..],
+        layout.pitches[0],
+        0,
+    );
+    Ok((memory, layout))
 }
 
 fn dma_buffer(
     dmabuf: &ZwpLinuxDmabufV1,
+    memory: DmaBuf,
     layout: Layout,
     handle: &QueueHandle<Window>,
 ) -> Result<Buffer> {
-    let memory = DmaBuf::from_memory(layout.bytes())?;
     let params = dmabuf.create_params(handle, ());
     let planes = if layout.format == DrmFourcc::Nv12 {
         2
@@ -266,6 +327,7 @@ fn dma_buffer(
     params.destroy();
     Ok(Buffer {
         memory: Memory::DmaBuf(memory),
+        layout,
         buffer,
         lent: false,
         free: None,
@@ -284,6 +346,7 @@ fn shared_buffer(shm: &WlShm, layout: Layout, handle: &QueueHandle<Window>) -> R
     pool.destroy();
     Ok(Buffer {
         memory: Memory::Shared(map),
+        layout,
         buffer,
         lent: false,
         free: None,
@@ -359,21 +422,32 @@ impl Window {
             return Ok(false);
         }
         let number = self.next;
+        let (_, (x, y)) = self.film.canvas();
         let Some(at) = self.buffers.iter().position(|buffer| !buffer.lent) else {
             return Ok(false);
         };
         let buffer = &mut self.buffers[at];
+        let pitch = buffer.layout.pitches[0];
+        let corner = (y * pitch + x * 4) as usize;
         match (&mut buffer.memory, self.film.pixels) {
             (Memory::DmaBuf(memory), Pixels::Nv12) => {
                 draw_nv12(memory.bytes_mut(), &Layout::nv12(SIZE, SIZE.0), number);
             }
-            (Memory::DmaBuf(memory), _) => draw_xrgb(memory.bytes_mut(), SIZE.0 * 4, number),
-            (Memory::Shared(map), _) => draw_xrgb(map, SIZE.0 * 4, number),
+            (Memory::DmaBuf(memory), _) if self.film.screen.is_some() => {
+                draw_part(&mut memory.bytes_mut()[corner..], pitch, number, PART);
+            }
+            (Memory::DmaBuf(memory), _) => draw_xrgb(memory.bytes_mut(), pitch, number),
+            (Memory::Shared(map), _) => draw_xrgb(map, pitch, number),
         }
         buffer.lent = true;
         self.surface.attach(Some(&buffer.buffer), 0, 0);
-        self.surface
-            .damage_buffer(0, 0, SIZE.0 as i32, SIZE.1 as i32);
+        let [x, y, w, h] = match (&self.film.screen, number) {
+            (None, _) => [0, 0, SIZE.0, SIZE.1].map(|side| side as i32),
+            // What does not move is to be seen as well.
+            (Some(_), 0) => [0, 0, i32::MAX, i32::MAX],
+            (Some(_), _) => [x + PART.0, y + PART.1, PART.2, PART.3].map(|side| side as i32),
+        };
+        self.surface.damage_buffer(x, y, w, h);
         if let Some(points) = &mut self.points {
             buffer.free = Some(points.set(at)?);
         }

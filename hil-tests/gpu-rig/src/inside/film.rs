@@ -33,7 +33,7 @@ pub const PATCHES: [[u8; 3]; 4] = [[200, 40, 40], [40, 180, 60], [30, 60, 220], 
 const BORDER_DISTANCE: u8 = 60;
 
 /// From the left and the top, width and height.
-type Place = (u32, u32, u32, u32);
+pub type Place = (u32, u32, u32, u32);
 
 /// Everything of a picture but its texture: rectangles and their colours.
 fn rectangles(number: u32) -> Vec<(Place, [u8; 3])> {
@@ -94,20 +94,30 @@ pub fn draw_nv12(bytes: &mut [u8], layout: &Layout, number: u32) {
     }
 }
 
+/// A part in which all that says which picture it is lies, for films of which no more moves.
+pub const PART: Place = (32, 24, 416, 116);
+
 /// Draws a picture as XRGB8888.
 pub fn draw_xrgb(bytes: &mut [u8], pitch: u32, number: u32) {
-    let (w, h) = SIZE;
-    for y in 0..h {
-        let row = &mut bytes[(y * pitch) as usize..][..w as usize * 4];
-        for (x, pixel) in (0..).zip(row.chunks_exact_mut(4)) {
+    draw_part(bytes, pitch, number, (0, 0, SIZE.0, SIZE.1));
+}
+
+/// Draws a part of a picture as XRGB8888.
+pub fn draw_part(bytes: &mut [u8], pitch: u32, number: u32, part: Place) {
+    let (left, top, w, h) = part;
+    for y in top..top + h {
+        let row = &mut bytes[(y * pitch + left * 4) as usize..][..w as usize * 4];
+        for (x, pixel) in (left..).zip(row.chunks_exact_mut(4)) {
             let level = luma(x + 4 * number, y);
             let [blue, red] = chroma(x / 2 + 2 * number, y / 2).map(|c| c - 112);
             pixel.copy_from_slice(&[level - blue, level, level - red, 0xff]);
         }
     }
     for ((x, y, w, h), [r, g, b]) in rectangles(number) {
-        for row in y..y + h {
-            let row = &mut bytes[(row * pitch + x * 4) as usize..][..w as usize * 4];
+        let (x, right) = (x.max(left), (x + w).min(left + part.2));
+        for row in y.max(top)..(y + h).min(top + part.3) {
+            let wide = right.saturating_sub(x) as usize * 4;
+            let row = &mut bytes[(row * pitch + x * 4) as usize..][..wide];
             for pixel in row.chunks_exact_mut(4) {
                 pixel.copy_from_slice(&[b, g, r, 0xff]);
             }

@@ -126,6 +126,8 @@ fn let_people_encode() -> Result<()> {
     for driver in ["vgem", "virtio_gpu"] {
         shared.extend(card::nodes(driver, "renderD")?);
     }
+    // Mesa's software makes its buffers on a card.
+    shared.extend(card::nodes("vgem", "card")?);
     for path in shared {
         fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     }

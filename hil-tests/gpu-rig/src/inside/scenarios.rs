@@ -4,6 +4,7 @@ mod checks;
 mod desktop;
 mod explicit;
 mod film;
+mod flat;
 mod stage;
 mod zero_copy;
 
@@ -74,6 +75,11 @@ pub const ALL: &[Scenario] = &[
         word: "explicit",
         name: "a picture is not seen before its point, and its buffer is free after its use, also of a client that dies",
         play: explicit::points,
+    },
+    Scenario {
+        word: "flat",
+        name: "nor of one that fills a flat output, alone or with a note over it, which GLES composes",
+        play: flat::composed,
     },
     Scenario {
         word: "decoder",

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use drm::buffer::DrmFourcc;
@@ -27,18 +28,18 @@ const FAULTS: &str = "HELIOSTAT_VA_FAULTS";
 const FAULT: &str = "vaEndPicture:40";
 const FAULT_PICTURE: u64 = 40;
 /// So many pictures in a row have to go by without a copy.
-const PICTURES: usize = 12;
+pub(super) const PICTURES: usize = 12;
 
 /// A line of the VA driver's counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Counted {
-    inode: u64,
-    role: String,
+pub(super) struct Counted {
+    pub(super) inode: u64,
+    pub(super) role: String,
     lent: u64,
     copied: u64,
     encoded: u64,
     decoded: u64,
-    processed_from: u64,
+    pub(super) processed_from: u64,
 }
 
 impl Counted {
@@ -61,7 +62,7 @@ impl Counted {
 }
 
 /// What the driver has counted, in the session's process and in the terminal's.
-fn counted() -> Result<Vec<Counted>> {
+pub(super) fn counted() -> Result<Vec<Counted>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(VA_COUNTERS)? {
         let text = match fs::read_to_string(entry?.path()) {
@@ -79,13 +80,13 @@ fn counted() -> Result<Vec<Counted>> {
 
 /// The numbers of films that the one session tells.
 #[derive(Debug)]
-struct Films {
-    by_hardware: u64,
-    read_bytes: u64,
+pub(super) struct Films {
+    pub(super) by_hardware: u64,
+    pub(super) read_bytes: u64,
 }
 
 impl Films {
-    fn of(site: &Site) -> Result<Self> {
+    pub(super) fn of(site: &Site) -> Result<Self> {
         let sessions = site.ctl(&["session", "list"])?;
         let films =
             member(&sessions, "films").with_context(|| format!("no films in {sessions}"))?;
@@ -142,6 +143,17 @@ pub(super) fn play(
     report: &mut Report,
     watch: impl FnOnce(&Site, &mut Report) -> Result<()>,
 ) -> Result<Outcome> {
+    play_with(pixels, "", faults, report, watch)
+}
+
+/// Plays a film in a session with further settings.
+pub(super) fn play_with(
+    pixels: &str,
+    settings: &str,
+    faults: &str,
+    report: &mut Report,
+    watch: impl FnOnce(&Site, &mut Report) -> Result<()>,
+) -> Result<Outcome> {
     // What the processes of other scenarios have left.
     for entry in fs::read_dir(VA_COUNTERS)? {
         fs::remove_file(entry?.path())?;
@@ -150,7 +162,7 @@ pub(super) fn play(
     let Some(node) = card::nodes(driver, "renderD")?.pop() else {
         bail!("{driver} has no render node");
     };
-    let settings = format!("render_node = {node:?}\n");
+    let settings = format!("render_node = {node:?}\n{settings}");
     init::tell_people(faults)?;
     let site = desktop::site(&film::command(pixels), &settings)?;
     let result = watch(&site, report);
@@ -182,7 +194,7 @@ fn without_copies(site: &Site, report: &mut Report) -> Result<()> {
 }
 
 /// The film stops and becomes exact, its plane is given up, and nothing of it is left without the card.
-fn end(terminal: &mut Terminal, report: &mut Report) -> Result<()> {
+pub(super) fn end(terminal: &mut Terminal, report: &mut Report) -> Result<()> {
     film::stop(terminal, report)?;
     let left = video_planes()?;
     ensure!(
@@ -218,7 +230,7 @@ fn heals(site: &Site, environment: &[(&str, &str)], report: &mut Report) -> Resu
     end(&mut terminal, report)
 }
 
-fn is_on_plane(event: &Event) -> bool {
+pub(super) fn is_on_plane(event: &Event) -> bool {
     event.name() == "video" && event.number("scanned_inode").is_some()
 }
 
