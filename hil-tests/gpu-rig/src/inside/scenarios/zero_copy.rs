@@ -171,7 +171,13 @@ pub(super) fn play_with(
     result.map(|()| Outcome::Held)
 }
 
-pub(super) fn start(
+fn start(site: &Site, environment: &[(&str, &str)], report: &mut Report) -> Result<Terminal> {
+    start_within(STEP, site, environment, report)
+}
+
+/// Attaches a terminal, and waits so long for the film to be on a plane.
+pub(super) fn start_within(
+    limit: Duration,
     site: &Site,
     environment: &[(&str, &str)],
     report: &mut Report,
@@ -179,7 +185,7 @@ pub(super) fn start(
     let mut terminal = site.kms("desk", environment)?;
     terminal.wait_named("connected", STEP)?;
     terminal.insert_card(CARD)?;
-    let first = terminal.wait_for("video on a plane", STEP, is_on_plane)?;
+    let first = terminal.wait_for("video on a plane", limit, is_on_plane)?;
     report.note(format!("on a plane: {}", first.value));
     Ok(terminal)
 }
