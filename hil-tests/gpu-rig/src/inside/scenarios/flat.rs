@@ -46,7 +46,7 @@ pub fn composed(report: &mut Report) -> Result<Outcome> {
     let settings = format!("flat = \"always\"\nflat_node = {node:?}\n");
     let (w, h) = SCREEN;
     let film = format!("xrgb --hint --rate 9 --screen {w} {h} --socket {SOCKET}");
-    zero_copy::play_with(&film, &settings, "", report, watch)
+    zero_copy::play_with(&film, &settings, ("vgem", ""), report, watch)
 }
 
 fn watch(site: &Site, report: &mut Report) -> Result<()> {

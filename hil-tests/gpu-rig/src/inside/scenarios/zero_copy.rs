@@ -139,18 +139,18 @@ pub fn encoder_fails(report: &mut Report) -> Result<Outcome> {
 /// Plays a film on a site whose sessions encode on the render node of a driver; what fails there is planned.
 pub(super) fn play(
     pixels: &str,
-    (driver, faults): (&str, &str),
+    device: (&str, &str),
     report: &mut Report,
     watch: impl FnOnce(&Site, &mut Report) -> Result<()>,
 ) -> Result<Outcome> {
-    play_with(pixels, "", faults, report, watch)
+    play_with(pixels, "", device, report, watch)
 }
 
 /// Plays a film in a session with further settings.
 pub(super) fn play_with(
     pixels: &str,
     settings: &str,
-    faults: &str,
+    (driver, faults): (&str, &str),
     report: &mut Report,
     watch: impl FnOnce(&Site, &mut Report) -> Result<()>,
 ) -> Result<Outcome> {
@@ -171,7 +171,11 @@ pub(super) fn play_with(
     result.map(|()| Outcome::Held)
 }
 
-fn start(site: &Site, environment: &[(&str, &str)], report: &mut Report) -> Result<Terminal> {
+pub(super) fn start(
+    site: &Site,
+    environment: &[(&str, &str)],
+    report: &mut Report,
+) -> Result<Terminal> {
     start_within(STEP, site, environment, report)
 }
 
