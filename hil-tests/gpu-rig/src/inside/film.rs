@@ -95,7 +95,7 @@ pub fn draw_nv12(bytes: &mut [u8], layout: &Layout, number: u32) {
 }
 
 /// A part in which all that says which picture it is lies, for films of which no more moves.
-pub const PART: Place = (32, 24, 416, 116);
+pub const PART: Place = (32, 24, 600, 216);
 
 /// Draws a picture as XRGB8888.
 pub fn draw_xrgb(bytes: &mut [u8], pitch: u32, number: u32) {

@@ -109,16 +109,19 @@ fn encoded_for_a_while(
         // Pictures of what was there before may still be under way.
         terminal.wait_named("video", STEP)?;
         let (films, driver) = (Films::of(site)?, counted()?);
-        let mut is_one = true;
+        let (mut is_one, mut last) = (true, film);
         for _ in 0..PICTURES {
             let event = terminal.wait_named("video", STEP)?;
+            last = event.number("video");
             is_one &= event.number("video") == film
                 && is_on_plane(&event)
                 && event.number("copied_pixels") == Some(0);
         }
         let after = Films::of(site)?;
         if !is_one || after.read_bytes != films.read_bytes {
-            report.note(format!("not in one piece: {films:?}, then {after:?}"));
+            report.note(format!(
+                "not in one piece: video {film:?}, then {last:?}; {films:?}, then {after:?}"
+            ));
             continue;
         }
         report.note(format!(
