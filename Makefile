@@ -51,7 +51,7 @@ check:
 unit:
 	@$(SETUP) build desktop programs cards image rig va
 	$(CARGO) build --workspace --bins
-	$(CARGO) test --workspace
+	HELIOSTAT_SKIPS=fail $(CARGO) test --workspace
 
 .PHONY: test
 test: check unit

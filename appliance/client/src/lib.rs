@@ -46,6 +46,7 @@ mod alone;
 mod counting;
 #[cfg(test)]
 #[path = "../../../hil-tests/va-driver/tests/libva/stage.rs"]
+#[allow(dead_code, reason = "it has more than these tests need")]
 mod stage;
 
 pub use args::{Backend, CardSource, ClientArgs, DecoderChoice};

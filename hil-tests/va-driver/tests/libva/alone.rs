@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::process::Output;
 
-use crate::stage::{NODE, Stage};
+use crate::stage::{Lack, NODE, Stage};
 use crate::sys::Va;
 
 /// Which test a process is for.
 const ALONE: &str = "HELIOSTAT_VA_TEST";
 
 /// A stage, where libva is installed; or why there is none.
-pub fn stage() -> Result<Stage, String> {
-    Va::load().map_err(|why| format!("libva is not installed: {why}"))?;
+pub fn stage() -> Result<Stage, Lack> {
+    Va::load().map_err(|why| Lack::Part(format!("libva is not installed: {why}")))?;
     Stage::set()
 }
 
@@ -50,10 +50,7 @@ pub fn alone(name: &str, test: impl FnOnce(&mut Alone)) {
     }
     let stage = match stage() {
         Ok(stage) => stage,
-        Err(why) => {
-            println!("skipped: {why}");
-            return;
-        }
+        Err(lack) => return lack.skip(),
     };
     let mut command = stage.command(&std::env::current_exe().unwrap());
     let output = command

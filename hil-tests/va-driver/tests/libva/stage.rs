@@ -2,6 +2,8 @@
 //!
 //! libva asks the kernel only whether a file is a node of DRM, and libdrm takes sysfs's word for it.
 //! Where there is no such node, tests run in a mount namespace in which sysfs says so of `/dev/null`.
+//!
+//! This file is a module of all tests that need such a display.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,31 @@ pub const RELEASE: &str = "HELIOSTAT_VA_RELEASE";
 const PRETEND: &str = "mount -t tmpfs none /sys/dev/char && \
     mkdir -p /sys/dev/char/1:3/device/drm && exec \"$@\"";
 
+/// Set to `fail`, says that everything is here that the build makes and that setup installs: a test that
+/// lacks some of that fails then, as in `make unit`.
+const SKIPS: &str = "HELIOSTAT_SKIPS";
+
+/// Why a test cannot be run here.
+#[derive(Debug)]
+pub enum Lack {
+    /// Something that the build makes or that setup installs.
+    Part(String),
+    /// Something that machines have, or let programs do.
+    Machine(String),
+}
+
+impl Lack {
+    /// Says so, or fails where nothing of that kind may be lacking.
+    pub fn skip(&self) {
+        match self {
+            Self::Part(why) if std::env::var_os(SKIPS).is_some_and(|skips| skips == "fail") => {
+                panic!("this would be skipped, and may not be here ({SKIPS}): {why}")
+            }
+            Self::Part(why) | Self::Machine(why) => println!("skipped: {why}"),
+        }
+    }
+}
+
 /// A way to run programs with a display.
 pub struct Stage {
     /// What programs are given for a node of DRM.
@@ -27,10 +54,11 @@ pub struct Stage {
 
 impl Stage {
     /// A stage, or why there is none.
-    pub fn set() -> Result<Self, String> {
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        std::os::unix::fs::symlink(driver()?, folder.path().join("heliostat_drv_video.so"))
-            .map_err(|error| error.to_string())?;
+    pub fn set() -> Result<Self, Lack> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let driver = driver().map_err(Lack::Part)?;
+        std::os::unix::fs::symlink(driver, folder.path().join("heliostat_drv_video.so"))
+            .expect("the folder is new");
         let nodes = (128..144).map(|number| PathBuf::from(format!("/dev/dri/renderD{number}")));
         let found = nodes.into_iter().find(|node| open(node).is_ok());
         let stage = Self {
@@ -43,11 +71,13 @@ impl Stage {
         }
         match stage.command(Path::new("true")).output() {
             Ok(output) if output.status.success() => Ok(stage),
-            Ok(output) => Err(format!(
+            Ok(output) => Err(Lack::Machine(format!(
                 "no render node, and none can be pretended: {}",
                 String::from_utf8_lossy(&output.stderr).trim()
-            )),
-            Err(error) => Err(format!("no render node, and no unshare: {error}")),
+            ))),
+            Err(error) => Err(Lack::Machine(format!(
+                "no render node, and no unshare: {error}"
+            ))),
         }
     }
 
@@ -89,5 +119,56 @@ fn driver() -> Result<PathBuf, String> {
     let found = places.iter().rfind(|place| place.exists());
     found.cloned().ok_or_else(|| {
         format!("there is no driver at {places:?}: cargo build -p hil-va-driver makes one")
+    })
+}
+
+/// Which test a process is for.
+const ALONE: &str = "HELIOSTAT_VA_TEST";
+
+/// What a test in a process of its own left.
+pub struct Ran {
+    /// Lines that the driver has logged.
+    pub log: String,
+    /// Its counters.
+    pub counters: String,
+    /// What the test wrote down, beside the log.
+    pub errors: String,
+    /// What it has printed.
+    pub said: String,
+}
+
+/// Runs `test`, which is called `name`, in a process of its own, in which these calls of the driver
+/// fail: libva reads the environment, and what a driver counts must be one test's. Returns nothing
+/// where it is that process, or where there is no display.
+pub fn alone(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
+    if std::env::var(ALONE).is_ok_and(|alone| alone == name) {
+        test();
+        return None;
+    }
+    let stage = Stage::set().map_err(|lack| lack.skip()).ok()?;
+    let output = stage
+        .command(&std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(ALONE, name)
+        .env("HELIOSTAT_VA_FAULTS", faults)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if said.contains("libva is not installed") {
+        Lack::Part("libva is not installed".to_owned()).skip();
+        return None;
+    }
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{name} with {faults:?}: {}\n{said}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let read = |name| std::fs::read_to_string(stage.folder.path().join(name)).unwrap_or_default();
+    Some(Ran {
+        log: read("log"),
+        counters: read("counters"),
+        errors: read("log-errors"),
+        said,
     })
 }

@@ -4,21 +4,15 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::alone::{check, stage};
-use crate::stage::Stage;
+use crate::stage::{Lack, Stage};
 
 /// A stage and a program, or why the test is skipped.
 fn stage_for(program: &str) -> Option<Stage> {
     if Command::new(program).arg("-version").output().is_err() {
-        println!("skipped: {program} is not installed");
+        Lack::Part(format!("{program} is not installed")).skip();
         return None;
     }
-    match stage() {
-        Ok(stage) => Some(stage),
-        Err(why) => {
-            println!("skipped: {why}");
-            None
-        }
-    }
+    stage().map_err(|lack| lack.skip()).ok()
 }
 
 /// FFmpeg with words separated by spaces, `NODE` being the node and `DIR/` the test's folder.

@@ -9,5 +9,6 @@ mod faults;
 mod hostile;
 mod scene;
 #[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]
+#[allow(dead_code, reason = "it has more than these tests need")]
 mod stage;
 mod sys;

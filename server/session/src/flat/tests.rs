@@ -344,13 +344,14 @@ proptest! {
 mod gpu {
     use super::super::gles::{Device, Gles};
     use super::*;
+    use crate::tests::hardware::stage::Lack;
 
     /// Where there is no driver at all, the reason is printed, and there is nothing to compare.
     fn gles() -> Option<Composer> {
         match Gles::open(Device::Any) {
             Ok(gles) => Some(Composer::Gles(Box::new(gles))),
             Err(error) => {
-                eprintln!("skipped: no GLES here: {error:#}");
+                Lack::Part(format!("no GLES here: {error:#}")).skip();
                 None
             }
         }
@@ -401,7 +402,7 @@ mod gpu {
     fn processor_goes_on_where_gles_fails() {
         let mut gles = match Gles::open(Device::Any) {
             Ok(gles) => gles,
-            Err(error) => return eprintln!("skipped: no GLES here: {error:#}"),
+            Err(error) => return Lack::Part(format!("no GLES here: {error:#}")).skip(),
         };
         // The output fits, and the layer that comes later does not.
         gles.limit(SIZE.w);

@@ -466,12 +466,13 @@ fn film_in_a_flat_output_goes_as_a_video_and_settles_to_the_exact_pixels() {
 #[cfg(feature = "gpu")]
 #[test]
 fn windows_on_an_output_that_gles_composes_are_shown_exactly() {
+    use super::hardware::stage::Lack;
     use crate::flat::composer::Composer;
     use crate::flat::gles::{Device, Gles};
 
     let gles = match Gles::open(Device::Any) {
         Ok(gles) => gles,
-        Err(error) => return eprintln!("skipped: no GLES here: {error:#}"),
+        Err(error) => return Lack::Part(format!("no GLES here: {error:#}")).skip(),
     };
     let mut fixture = Fixture::new();
     fixture.flat().compose_with(Composer::Gles(Box::new(gles)));

@@ -5,7 +5,8 @@
 
 mod flat;
 #[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]
-mod stage;
+#[allow(dead_code, reason = "it has more than these tests need")]
+pub mod stage;
 mod steady;
 
 use std::collections::BTreeSet;
@@ -22,10 +23,8 @@ use super::fixture::{Fixture, within};
 use super::lent::{ALL, Canvas, NV12, XRGB, commit, with_window};
 use crate::flat::Force;
 use crate::gpu::RenderNode;
-use stage::{NODE, RELEASE, Stage};
+use stage::{NODE, RELEASE, Ran};
 
-/// Which test a process is for.
-const ALONE: &str = "HELIOSTAT_GPU_TEST";
 const PICTURE: Duration = Duration::from_millis(33);
 const SIZE: (u32, u32) = (320, 208);
 /// A window with more than a film in it.
@@ -36,56 +35,16 @@ const FILM: Place = (101, 37, 321, 203);
 /// From the left and the top, width and height.
 type Place = (u32, u32, u32, u32);
 
-/// What a test in a process of its own left.
-pub struct Ran {
-    log: String,
-    counters: String,
-    said: String,
-}
-
 /// Runs `test`, which is called `name`, in a process of its own with a device, of which these calls
-/// fail. Returns nothing where it is that process, or where there is no device.
+/// fail, and sees to it that nothing is left behind in the driver. Returns nothing where it is that
+/// process, or where there is no device.
 fn alone(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
     alone_at(&format!("tests::hardware::{name}"), faults, test)
 }
 
 /// Does the same for a test anywhere in this crate.
 pub fn alone_at(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
-    if std::env::var(ALONE).is_ok_and(|alone| alone == name) {
-        test();
-        return None;
-    }
-    let stage = match Stage::set() {
-        Ok(stage) => stage,
-        Err(why) => {
-            println!("skipped: {why}");
-            return None;
-        }
-    };
-    let output = stage
-        .command(&std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(ALONE, name)
-        .env("HELIOSTAT_VA_FAULTS", faults)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if said.contains("libva is not installed") {
-        println!("skipped: libva is not installed");
-        return None;
-    }
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{name} with {faults:?}: {}\n{said}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let read = |name| std::fs::read_to_string(stage.folder.path().join(name)).unwrap_or_default();
-    let ran = Ran {
-        log: read("log"),
-        counters: read("counters"),
-        said,
-    };
+    let ran = stage::alone(name, faults, test)?;
     assert!(!ran.log.contains("left behind"), "{faults}: {}", ran.log);
     Some(ran)
 }

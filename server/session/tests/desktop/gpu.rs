@@ -1,12 +1,13 @@
 //! What administrators are told of the graphics device.
 
 #[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]
+#[allow(dead_code, reason = "it has more than these tests need")]
 mod stage;
 
 use std::path::Path;
 use std::process::Command;
 
-use stage::Stage;
+use stage::{Lack, Stage};
 
 /// Where the processor encodes, the answer is no, and says why and what may be done.
 #[test]
@@ -33,7 +34,7 @@ fn check_says_why_the_processor_encodes_and_fails() {
 fn check_names_the_device_that_encodes_and_succeeds() {
     let stage = match Stage::set() {
         Ok(stage) => stage,
-        Err(why) => return println!("skipped: {why}"),
+        Err(lack) => return lack.skip(),
     };
     let output = stage
         .command(Path::new(env!("CARGO_BIN_EXE_heliostat-session")))
@@ -44,7 +45,7 @@ fn check_names_the_device_that_encodes_and_succeeds() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     if said.contains("libva is not installed") {
-        return println!("skipped: libva is not installed");
+        return Lack::Part("libva is not installed".to_owned()).skip();
     }
     assert_eq!(output.status.code(), Some(0), "{said}");
     let node = stage.node.display();
