@@ -100,17 +100,19 @@ impl Allowance {
         let way = Way::of(path, matches!(self.state, State::Growing { .. }));
         self.advance(&way, under_way, now);
         let pace = way.rate * self.gain(&way);
-        let (burst, spare) = match way.rate >= WIDE {
-            true => (BURST_ON_WIDE_WAYS, BURST_ON_WIDE_WAYS),
-            false => (BURST, SPARE),
+        let (burst, spare, most) = match way.rate >= WIDE {
+            true => {
+                let most = (way.rate * BURST_ON_WIDE_WAYS.as_secs_f64()) as u64;
+                let most = most.clamp(MOST_UNDER_WAY, MOST_ON_WIDE_WAYS);
+                (BURST_ON_WIDE_WAYS, BURST_ON_WIDE_WAYS, most)
+            }
+            false => (BURST, SPARE, MOST_UNDER_WAY),
         };
         let full = (pace * burst.as_secs_f64()).max(2.0 * SMALLEST as f64);
         let since = self.filled.replace(now).map(|filled| now - filled);
         let new = since.map_or(full, |since| pace * since.as_secs_f64());
         self.tokens = (self.tokens + new).min(full);
         let holds = way.rate * (way.rtt * 2 + spare).as_secs_f64();
-        let wide = (way.rate * BURST_ON_WIDE_WAYS.as_secs_f64()) as u64;
-        let most = wide.clamp(MOST_UNDER_WAY, MOST_ON_WIDE_WAYS);
         let holds = (holds as u64).clamp(2 * SMALLEST, most);
         let left = holds
             .saturating_sub(under_way)
