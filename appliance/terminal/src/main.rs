@@ -6,6 +6,10 @@ use clap::{Parser, Subcommand};
 use heliostat_client::{ClientArgs, DecoderChoice};
 use heliostat_init::network::NetworkArgs;
 
+/// Layers, screens and parts of frames in huge pages: a person waits for them.
+#[global_allocator]
+static MEMORY: heliostat_memory::Pages = heliostat_memory::Pages;
+
 /// A Heliostat terminal
 #[derive(Debug, Parser)]
 #[command(version, about, arg_required_else_help = true)]

@@ -16,6 +16,10 @@ use heliostat_session::{flat, memory, x11};
 use heliostat_wire::id::SessionId;
 use tracing_subscriber::EnvFilter;
 
+/// Layers in huge pages: new ones are drawn while a person waits.
+#[global_allocator]
+static MEMORY: heliostat_memory::Pages = heliostat_memory::Pages;
+
 /// One person's running desktop; started by heliostat-broker.
 #[derive(Debug, Parser)]
 #[command(version)]
