@@ -179,7 +179,8 @@ impl App {
         let picture = self
             .retries
             .left(Self::now_ns(), |output| self.display.is_free(output));
-        let others = kept.into_iter().chain(kiosk).chain(picture);
+        let own = self.own.left(Self::now_ns());
+        let others = kept.into_iter().chain(kiosk).chain(picture).chain(own);
         regular.into_iter().chain(others).min()
     }
 
@@ -276,6 +277,9 @@ impl App {
 
     fn tick(&mut self) {
         self.keeper.tick(Self::now_ns());
+        if self.own.left(Self::now_ns()) == Some(Duration::ZERO) {
+            self.redraw();
+        }
         self.retry_pictures();
         self.ask_for_kiosk_if_due(Self::now_ns());
         if self.seat.is_key_down() {

@@ -3,6 +3,7 @@
 //! [`plan`] is pure and decides what to say; [`draw`] paints it.
 
 mod paint;
+mod patience;
 
 use heliostat_terminal_state::{Code, Stage as BootStage, TerminalState};
 use heliostat_wire::card::Unreadable;
@@ -11,6 +12,7 @@ use heliostat_wire::control::{CardRefusal, DetachReason, LoginOffer};
 use crate::desk::{Desk, PinEntry, Present, Proving, Stage};
 
 pub use paint::draw;
+pub use patience::Patience;
 
 /// What a screen says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -59,12 +59,20 @@ impl Ledger {
     }
 }
 
+/// Pixels of a whole cell.
+const AREA: usize = TILE as usize * TILE as usize;
+/// Cells for which memory is taken at once: 2 MiB, a huge page where the kernel has them.
+const SLAB: usize = 128;
+
 /// The terminal's side: the cells.
 #[derive(Debug, Default)]
 pub(crate) struct Cells {
     capacity: usize,
     next: usize,
-    cells: Vec<Vec<u32>>,
+    /// Slots that have been filled.
+    filled: usize,
+    /// `SLAB` cells each; the last one may have fewer.
+    slabs: Vec<Vec<u32>>,
 }
 
 impl Cells {
@@ -72,7 +80,8 @@ impl Cells {
         Self {
             capacity: capacity.min(MAX_KEPT) as usize,
             next: 0,
-            cells: Vec::new(),
+            filled: 0,
+            slabs: Vec::new(),
         }
     }
 
@@ -85,29 +94,74 @@ impl Cells {
         if self.capacity == 0 {
             return false;
         }
-        if self.next == self.cells.len() {
-            self.cells
-                .push(Vec::with_capacity(TILE as usize * TILE as usize));
+        let slot = self.next;
+        if slot / SLAB == self.slabs.len() {
+            let cells = SLAB.min(self.capacity - slot);
+            self.slabs.push(vec![0; cells * AREA]);
         }
-        let kept = &mut self.cells[self.next];
-        kept.clear();
-        cell.rows().for_each(|row| kept.extend_from_slice(row));
-        self.next = (self.next + 1) % self.capacity;
+        let kept = &mut self.slabs[slot / SLAB][slot % SLAB * AREA..][..AREA];
+        let rows = kept.chunks_exact_mut(TILE as usize).zip(cell.rows());
+        rows.for_each(|(kept, row)| kept.copy_from_slice(row));
+        self.filled = self.filled.max(slot + 1);
+        self.next = (slot + 1) % self.capacity;
         true
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&[u32]> {
-        self.cells.get(slot as usize).map(Vec::as_slice)
+        let slot = slot as usize;
+        if slot >= self.filled {
+            return None;
+        }
+        self.slabs
+            .get(slot / SLAB)?
+            .get(slot % SLAB * AREA..)?
+            .get(..AREA)
     }
 }
 
 impl Drop for Cells {
     /// Overwrites the pixels: what a person had on the screen does not stay in memory.
     fn drop(&mut self) {
-        for cell in &mut self.cells {
-            cell.fill(0);
+        let mut left = self.filled * AREA;
+        for slab in &mut self.slabs {
+            let used = left.min(slab.len());
+            slab[..used].fill(0);
+            left -= used;
         }
         // Without a reader the compiler may leave out writes to memory that is about to be freed.
-        std::hint::black_box(&self.cells);
+        std::hint::black_box(&self.slabs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_kept_over_several_slabs_and_the_oldest_goes() {
+        let capacity = SLAB as u32 * 2 + 3;
+        let mut cells = Cells::new(capacity);
+        assert_eq!(cells.get(0), None);
+        let keep = |cells: &mut Cells, n: u32| {
+            let pixels = vec![n; AREA];
+            assert!(cells.keep(&pixels, TILE as usize));
+        };
+        for n in 0..capacity {
+            assert_eq!(cells.get(n), None);
+            keep(&mut cells, n);
+            assert!(cells.get(n).is_some_and(|cell| *cell == [n; AREA]));
+        }
+        assert_eq!(cells.get(capacity), None);
+        keep(&mut cells, 7777);
+        for n in 0..capacity {
+            let held = if n == 0 { 7777 } else { n };
+            assert!(
+                cells.get(n).is_some_and(|cell| *cell == [held; AREA]),
+                "{n}"
+            );
+        }
+        let memory: usize = cells.slabs.iter().map(Vec::len).sum();
+        assert_eq!(memory, capacity as usize * AREA);
+        assert!(!Cells::new(0).keep(&[0; AREA], TILE as usize));
     }
 }

@@ -19,7 +19,7 @@ use crate::display::{Caption, Films};
 use crate::geometry::{Damage, Rect};
 use crate::planes::{Arrangement, Layout, Use, Wanted, Way, Why};
 use crate::retry::Then;
-use crate::screens::{self, Screen};
+use crate::screens::{self, Patience, Screen};
 
 /// The terminal's own screen, painted once for each output.
 #[derive(Default)]
@@ -28,6 +28,10 @@ pub struct OwnScreens {
     painted: BTreeMap<OutputId, (Size, Vec<u32>)>,
     /// Outputs on which it is, or is about to be.
     on: Vec<OutputId>,
+    /// What is about to take its place, perhaps.
+    patience: Patience,
+    /// The words of that, which have been told of.
+    told: Option<Screen>,
 }
 
 impl OwnScreens {
@@ -35,6 +39,11 @@ impl OwnScreens {
     pub fn forget(&mut self) {
         self.painted.clear();
         self.on.clear();
+    }
+
+    /// How long what is held back may still be.
+    pub(super) fn left(&self, now_ns: u64) -> Option<Duration> {
+        self.patience.left(now_ns)
     }
 }
 
@@ -118,6 +127,8 @@ impl App {
     }
 
     fn leave_own_screens(&mut self) {
+        self.own.patience.rest();
+        self.own.told = None;
         if self.own.screen.take().is_some() {
             self.own.forget();
             self.retries.hurry();
@@ -129,14 +140,26 @@ impl App {
 
     fn plan_own_screen(&mut self) {
         let screen = screens::plan(&self.desk, &self.around);
-        if self.own.screen.as_ref() == Some(&screen) {
+        self.tell_own_screen(&screen);
+        let is_over_own = self.own.screen.is_some();
+        if self
+            .own
+            .patience
+            .holds(&screen, is_over_own, Self::now_ns())
+            || self.own.screen.as_ref() == Some(&screen)
+        {
             return;
         }
+        self.own.forget();
+        self.own.screen = Some(screen);
+        self.retries.hurry();
+    }
+
+    /// Says what the terminal's own screen has to say now.
+    fn tell_own_screen(&mut self, screen: &Screen) {
         // How many digits have been typed is not announced.
-        let told = self.own.screen.as_ref().map(Screen::without_digits);
-        if told == Some(screen.without_digits()) {
-            self.own.forget();
-            self.own.screen = Some(screen);
+        let screen = screen.without_digits();
+        if self.own.told.as_ref() == Some(&screen) {
             return;
         }
         let event = json!({
@@ -146,9 +169,7 @@ impl App {
             "at_us": monotonic_us(),
         });
         self.announcer.say("screen", event);
-        self.own.forget();
-        self.retries.hurry();
-        self.own.screen = Some(screen);
+        self.own.told = Some(screen);
     }
 
     fn present_scene(&mut self, output: OutputId) -> anyhow::Result<()> {
