@@ -28,7 +28,9 @@ const SAMPLE: usize = 128;
 /// Fewer pixels are tried at once.
 const SAMPLED: usize = 1024;
 /// Colours of a sample from which a cell may be a photograph's.
-const NATURAL: usize = 32;
+const NATURAL: u32 = 32;
+/// Bits for the colours that are met in it.
+const MET: usize = 1024;
 /// One of so many of its pixels may be like a neighbour.
 const FEW_REPEATS: usize = 3;
 /// Palettes of more colours have indices of a whole byte, which mean something else in each cell.
@@ -433,7 +435,8 @@ impl Encoder {
         let is_tight = few && palette.colours().len() <= TIGHT;
         let may_be_flat = !is_natural && !is_tight;
         let flat_cost = (may_be_flat && is_flat(pixels, w)).then_some(area / 3);
-        let xor_cost = has_old.then(|| {
+        let may_be_xor = has_old && !(is_natural && differs_throughout(pixels, other));
+        let xor_cost = may_be_xor.then(|| {
             let pairs = pixels.iter().zip(other.iter());
             let differing: u32 = pairs.map(|(a, b)| u32::from(a != b)).sum();
             8 + differing as usize * 2 + area / 32
@@ -448,10 +451,8 @@ impl Encoder {
 
     /// Whether a sample of `self.pixels` has many colours and next to no two neighbours alike, as
     /// photographs have: neither a palette nor matches would serve.
-    fn is_natural(&mut self, w: usize) -> bool {
-        let Self {
-            palette, pixels, ..
-        } = self;
+    fn is_natural(&self, w: usize) -> bool {
+        let pixels = &self.pixels;
         // An odd step, so that the sample is not of a few columns.
         let sample = (w..pixels.len()).step_by((pixels.len() / SAMPLE) | 1);
         let is_repeat = |at: &usize| {
@@ -461,11 +462,13 @@ impl Encoder {
         if sample.clone().filter(is_repeat).count() > SAMPLE / FEW_REPEATS {
             return false;
         }
-        palette.clear();
-        sample.into_iter().any(|at| {
-            palette.index(pixels[at]);
-            palette.colours().len() == NATURAL
-        })
+        // Colours are told apart by a bit each: two that share one count as one.
+        let mut met = [0u64; MET / 64];
+        for at in sample {
+            let bit = pixels[at].wrapping_mul(0x9e37_79b1) as usize >> (32 - MET.ilog2());
+            met[bit / 64] |= 1 << (bit % 64);
+        }
+        met.iter().map(|bits| bits.count_ones()).sum::<u32>() >= NATURAL
     }
 
     /// Takes the colours and indices of `self.pixels`, if they are few.
@@ -532,6 +535,21 @@ fn put_xor(pixels: &[u32], alpha: bool, out: &mut Vec<u8>) {
     out.resize(start + pixels.len() * bytes, 0);
     let pairs = pixels.iter().zip(out[start..].chunks_exact_mut(bytes));
     pairs.for_each(|(pixel, out)| out.copy_from_slice(&pixel.to_le_bytes()[..bytes]));
+}
+
+/// Whether so many of a sample of `pixels` are not those of `other` that the differences of all would
+/// be no smaller than the pixels.
+fn differs_throughout(pixels: &[u32], other: &[u32]) -> bool {
+    let pairs = pixels
+        .iter()
+        .zip(other)
+        .step_by((pixels.len() / SAMPLE) | 1);
+    let (mut all, mut differing) = (0, 0);
+    for (pixel, other) in pairs {
+        all += 1;
+        differing += usize::from(pixel != other);
+    }
+    differing * 4 > all * 3
 }
 
 /// Whether most pixels repeat a neighbour, as in text over a gradient: prediction would only

@@ -19,9 +19,11 @@ use zones::Zones;
 pub use track::{Moved, Samples, Track};
 
 /// Side of a block of the comparison.
-pub(crate) const BLOCK: usize = 16;
+pub const BLOCK: usize = 16;
 /// A copy of fewer changed pixels is not worth its bytes.
 pub(crate) const WORTH: usize = 1024;
+/// Runs of a picture that have come from one distance, as two have not by chance.
+const PROMISING: u32 = 2;
 /// Distances that are tried.
 const MAX_DISTANCES: usize = 6;
 /// Copies of one picture.
@@ -62,6 +64,33 @@ impl Motion {
         due
     }
 
+    /// Whether a search may find something: whether some runs of `new` come from one distance in what
+    /// was there before, of which `put` appends the rows that are asked for. `blocks` are the `count` blocks of it (column,
+    /// row) that are to be explained. Where nothing is found it counts as a vain search.
+    ///
+    /// It is for large pictures, of which the old one is not there in one piece.
+    pub fn is_promising(
+        &mut self,
+        new: PixelsRef<'_>,
+        (count, blocks): (usize, impl Iterator<Item = (usize, usize)>),
+        put: impl FnMut(u32, &mut Vec<u32>),
+        workspace: &mut Workspace,
+    ) -> bool {
+        let anchors = &mut workspace.anchors;
+        anchors.choose_among(new, count, blocks);
+        anchors.look_in_rows(new.height() as usize, put);
+        let is_promising = anchors.most_votes() >= PROMISING;
+        if !is_promising {
+            self.in_vain();
+        }
+        is_promising
+    }
+
+    fn in_vain(&mut self) {
+        self.vain += 1;
+        self.wait = self.vain.min(MAX_PATIENCE);
+    }
+
     /// Appends to `out` the copies that turn `old` into something closer to `new`; both are of the
     /// same size. All copies are of `old`, and no two of them write to the same pixel.
     pub fn find(
@@ -91,8 +120,7 @@ impl Motion {
             try_distances(anchors, zones, old, new, out);
         }
         if out.len() == before {
-            self.vain += 1;
-            self.wait = self.vain.min(MAX_PATIENCE);
+            self.in_vain();
         } else {
             (self.vain, self.wait) = (0, 0);
         }

@@ -16,6 +16,8 @@ const FEATURES: usize = 6;
 const MAX_FINDS: u32 = 48;
 /// Multiplier of the rolling hash.
 const FACTOR: u32 = 0x9e37_79b1;
+/// What a pixel has become in the rolling hash when it leaves it.
+const LEAVING: u32 = FACTOR.wrapping_pow(RUN as u32);
 /// So many runs are enough to tell where a picture has gone. Of more, only some can be found: rows
 /// of the old picture are left out.
 const ENOUGH: usize = 16;
@@ -29,7 +31,15 @@ const SIEVE_BITS: u32 = 12;
 pub(crate) struct Anchors {
     runs: Vec<Run>,
     votes: HashMap<Distance, u32>,
-    sieve: Vec<u64>,
+    /// Memory for the next sieve.
+    bits: Vec<u64>,
+}
+
+/// Tells nearly all places where no run is.
+#[derive(Debug)]
+struct Sieve {
+    bits: Vec<u64>,
+    by_hash: HashMap<u32, Vec<usize>>,
 }
 
 #[derive(Debug)]
@@ -46,9 +56,29 @@ impl Anchors {
     pub(crate) fn choose(&mut self, new: PixelsRef<'_>, zones: &Zones) {
         self.runs.clear();
         self.votes.clear();
-        let every = (zones.left() / MAX_ANCHORS).max(1);
-        let blocks = zones.unexplained().step_by(every);
-        for (column, row) in blocks {
+        self.take(new, zones.left(), zones.unexplained());
+    }
+
+    /// Takes runs from some of `count` blocks (column, row), spread evenly over them.
+    pub(crate) fn choose_among(
+        &mut self,
+        new: PixelsRef<'_>,
+        count: usize,
+        blocks: impl Iterator<Item = (usize, usize)>,
+    ) {
+        self.runs.clear();
+        self.votes.clear();
+        self.take(new, count, blocks);
+    }
+
+    fn take(
+        &mut self,
+        new: PixelsRef<'_>,
+        count: usize,
+        blocks: impl Iterator<Item = (usize, usize)>,
+    ) {
+        let every = (count / MAX_ANCHORS).max(1);
+        for (column, row) in blocks.step_by(every) {
             if self.runs.len() == MAX_ANCHORS {
                 break;
             }
@@ -93,37 +123,73 @@ impl Anchors {
         if self.runs.is_empty() || left + RUN > right {
             return;
         }
-        let sieve = &mut self.sieve;
-        sieve.clear();
-        sieve.resize(1 << (SIEVE_BITS - 6), 0);
+        let sieve = self.sieve();
+        for y in (top..bottom).step_by(self.every()) {
+            self.look_in_row(&sieve, &old.row(y as u32)[left..right], (left, y));
+        }
+        self.bits = sieve.bits;
+    }
+
+    /// The same in the whole of a picture of `height` rows, of which `put` appends those that are
+    /// looked at.
+    pub(crate) fn look_in_rows(&mut self, height: usize, mut put: impl FnMut(u32, &mut Vec<u32>)) {
+        if self.runs.is_empty() {
+            return;
+        }
+        let sieve = self.sieve();
+        let mut row = Vec::new();
+        for y in (0..height).step_by(self.every()) {
+            row.clear();
+            put(y as u32, &mut row);
+            self.look_in_row(&sieve, &row, (0, y));
+        }
+        self.bits = sieve.bits;
+    }
+
+    /// Runs begin at any height, so that a share of them comes from each so-many-th row, however far
+    /// the picture has gone.
+    fn every(&self) -> usize {
+        (self.runs.len() / ENOUGH).clamp(1, SPARSEST)
+    }
+
+    fn sieve(&mut self) -> Sieve {
+        let mut bits = std::mem::take(&mut self.bits);
+        bits.clear();
+        bits.resize(1 << (SIEVE_BITS - 6), 0);
         let mut by_hash: HashMap<u32, Vec<usize>> = HashMap::new();
         for (at, run) in self.runs.iter().enumerate() {
             let bit = run.hash >> (32 - SIEVE_BITS);
-            sieve[bit as usize / 64] |= 1 << (bit % 64);
+            bits[bit as usize / 64] |= 1 << (bit % 64);
             by_hash.entry(run.hash).or_default().push(at);
         }
-        let leaving = (0..RUN).fold(1u32, |power, _| power.wrapping_mul(FACTOR));
-        // Runs begin at any height, so that a share of them comes from these rows, however far the
-        // picture has gone.
-        let every = (self.runs.len() / ENOUGH).clamp(1, SPARSEST);
-        for y in (top..bottom).step_by(every) {
-            let row = &old.row(y as u32)[left..right];
-            let mut hash = hash_of(&row[..RUN]);
-            for (x, (leaves, comes)) in row.iter().zip(&row[RUN..]).enumerate() {
-                hash = roll(hash, *comes).wrapping_sub(leaves.wrapping_mul(leaving));
-                let bit = hash >> (32 - SIEVE_BITS);
-                if sieve[bit as usize / 64] >> (bit % 64) & 1 == 0 {
-                    continue;
-                }
-                let x = x + 1;
-                for &at in by_hash.get(&hash).into_iter().flatten() {
-                    let run = &mut self.runs[at];
-                    if (run.x, run.y) != (left + x, y) && row[x..x + RUN] == run.pixels {
-                        run.found(&mut self.votes, left + x, y);
-                    }
+        Sieve { bits, by_hash }
+    }
+
+    /// `row` begins at (left, y) of the old picture.
+    fn look_in_row(&mut self, sieve: &Sieve, row: &[u32], (left, y): (usize, usize)) {
+        let (Some(first), Some(rest)) = (row.get(..RUN), row.get(RUN..)) else {
+            return;
+        };
+        let mut hash = hash_of(first);
+        for (x, (leaves, comes)) in row.iter().zip(rest).enumerate() {
+            hash = roll(hash, *comes).wrapping_sub(leaves.wrapping_mul(LEAVING));
+            let bit = hash >> (32 - SIEVE_BITS);
+            if sieve.bits[bit as usize / 64] >> (bit % 64) & 1 == 0 {
+                continue;
+            }
+            let x = x + 1;
+            for &at in sieve.by_hash.get(&hash).into_iter().flatten() {
+                let run = &mut self.runs[at];
+                if (run.x, run.y) != (left + x, y) && row[x..x + RUN] == run.pixels {
+                    run.found(&mut self.votes, left + x, y);
                 }
             }
         }
+    }
+
+    /// How often the distance was found that was found most often.
+    pub(crate) fn most_votes(&self) -> u32 {
+        self.votes.values().copied().max().unwrap_or(0)
     }
 
     /// The distances at which runs were found, best first.

@@ -168,3 +168,45 @@ proptest! {
         prop_assert!(TILE as usize >= BLOCK);
     }
 }
+
+/// Whether a search for `new` in `old` would be begun.
+fn is_promising(motion: &mut Motion, old: &Layer, new: &Layer) -> bool {
+    let view = new.view();
+    let (columns, rows) = (
+        view.width() as usize / BLOCK,
+        view.height() as usize / BLOCK,
+    );
+    let blocks = (0..columns * rows).map(|at| (at % columns, at / columns));
+    let put = |y: u32, row: &mut Vec<u32>| row.extend_from_slice(old.view().row(y));
+    motion.is_promising(
+        view,
+        (columns * rows, blocks),
+        put,
+        &mut Workspace::default(),
+    )
+}
+
+#[test]
+fn what_has_moved_is_promising_however_far_and_what_is_new_is_not() {
+    let old = drawn(800, 608, noise);
+    for (x, y) in [(0, 3), (5, 0), (9, 7), (400, 1), (1, 300)] {
+        let new = drawn(800, 608, |to_x, to_y| noise(to_x + x, to_y + y));
+        assert!(is_promising(&mut Motion::default(), &old, &new), "{x} {y}");
+    }
+    // A part of it that has moved, and all else is new.
+    let part = drawn(800, 608, |x, y| {
+        let inside = (200..600).contains(&x) && (150..450).contains(&y);
+        if inside {
+            noise(x + 11, y + 5)
+        } else {
+            noise(x + 9000, y)
+        }
+    });
+    assert!(is_promising(&mut Motion::default(), &old, &part));
+
+    let new = drawn(800, 608, |x, y| noise(x + 5000, y));
+    let mut motion = Motion::default();
+    assert!(motion.is_due());
+    assert!(!is_promising(&mut motion, &old, &new));
+    assert!(!motion.is_due(), "it counts as a vain search");
+}

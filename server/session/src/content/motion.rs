@@ -1,6 +1,6 @@
 //! What of a change is only the previous picture at another place.
 
-use heliostat_tiles::motion::Workspace;
+use heliostat_tiles::motion::{self, Workspace};
 use heliostat_tiles::{Copy, PixelsRef, Rect, TILE};
 
 use super::{Base, Content, moving};
@@ -9,6 +9,10 @@ use super::{Base, Content, moving};
 const FEWEST_CELLS: usize = 3;
 /// The rectangle around the dirty cells may have this many times as many cells as are dirty.
 const SPARSEST: u32 = 4;
+/// Dirty cells from which some rows are looked at before a search: 2 MB of pixels.
+const MANY_CELLS: usize = 128;
+/// Blocks of the search along a cell's side.
+const BLOCKS: usize = TILE as usize / motion::BLOCK;
 /// Pixels for which room is kept between searches.
 const KEPT_PIXELS: usize = 1 << 18;
 
@@ -31,6 +35,9 @@ impl MotionRoom {
             return;
         }
         content.keep_all_bases();
+        if !self.is_promising(content, around) {
+            return;
+        }
         self.take_held(content, around);
         let stride = around.w as usize;
         let held = PixelsRef::new(&self.held, stride, around.w, around.h);
@@ -52,27 +59,60 @@ impl MotionRoom {
         self.held.shrink_to(KEPT_PIXELS);
     }
 
+    /// Whether the search is worth its time. A large picture as the terminal holds it lies in pieces,
+    /// and to put them together takes longer than to look at some rows of it first.
+    fn is_promising(&mut self, content: &mut Content, around: Rect) -> bool {
+        if content.dirty < MANY_CELLS {
+            return true;
+        }
+        let mut motion = std::mem::take(&mut content.motion);
+        let new = content.view().sub(around).expect("cells are inside");
+        let blocks = content.dirty_blocks(around);
+        let count = content.dirty * BLOCKS * BLOCKS;
+        let put = |y: u32, row: &mut Vec<u32>| content.put_held_row(around, y, row);
+        let is_promising = motion.is_promising(new, (count, blocks), put, &mut self.workspace);
+        content.motion = motion;
+        is_promising
+    }
+
     fn take_held(&mut self, content: &Content, around: Rect) {
-        self.held.resize(around.area(), 0);
-        for rect in heliostat_tiles::cells(around) {
-            let cell = rect.y / TILE * content.columns() + rect.x / TILE;
-            let held = match &content.cells[cell as usize] {
-                Base::Known(base) => {
-                    PixelsRef::new(base, rect.w as usize, rect.w, rect.h).expect("bases are whole")
-                }
-                _ => content.view().sub(rect).expect("cells are inside"),
-            };
-            let start = (rect.y - around.y) as usize * around.w as usize;
-            let start = start + (rect.x - around.x) as usize;
-            let rows = self.held[start..].chunks_mut(around.w as usize);
-            for (to, from) in rows.zip(held.rows()) {
-                to[..from.len()].copy_from_slice(from);
-            }
+        self.held.clear();
+        self.held.reserve(around.area());
+        for y in 0..around.h {
+            content.put_held_row(around, y, &mut self.held);
         }
     }
 }
 
 impl Content {
+    /// Blocks of the dirty cells that begin inside `around`, counted from its corner: column, row.
+    fn dirty_blocks(&self, around: Rect) -> impl Iterator<Item = (usize, usize)> {
+        let cells = (0..).zip(&self.cells);
+        let dirty = cells.filter(|(_, base)| base.is_known());
+        let corners = dirty.map(move |(cell, _)| {
+            let rect = self.cell_rect(cell);
+            let block = |at: u32| (at as usize) / motion::BLOCK;
+            (block(rect.x - around.x), block(rect.y - around.y))
+        });
+        corners.flat_map(|(column, row)| {
+            (0..BLOCKS * BLOCKS).map(move |n| (column + n % BLOCKS, row + n / BLOCKS))
+        })
+    }
+
+    /// Appends row `y` of `around` as the terminal holds it. All bases are whole.
+    fn put_held_row(&self, around: Rect, y: u32, row: &mut Vec<u32>) {
+        let y = around.y + y;
+        let first = y / TILE * self.columns() + around.x / TILE;
+        for number in first..first + around.w.div_ceil(TILE) {
+            let cell = self.cell_rect(number);
+            let held = match &self.cells[number as usize] {
+                Base::Known(base) => &base[((y - cell.y) * cell.w) as usize..][..cell.w as usize],
+                _ => &self.pixels[self.place(cell.x, y)..][..cell.w as usize],
+            };
+            row.extend_from_slice(held);
+        }
+    }
+
     /// The rectangle around the dirty cells, if they are many and near each other, and the terminal
     /// holds something of all of them.
     fn worth_a_search(&self) -> Option<Rect> {
