@@ -14,6 +14,7 @@
 
 mod account;
 mod base;
+mod beside;
 mod fresh;
 mod motion;
 mod moving;
@@ -265,15 +266,13 @@ impl Content {
                 let cell = y / TILE * self.columns() + column / TILE;
                 self.mark(cell);
                 let w = (next - at) as u32;
-                self.note_run(
-                    cell,
-                    Rect {
-                        x: column,
-                        y,
-                        w,
-                        h: 1,
-                    },
-                );
+                let place = Rect {
+                    x: column,
+                    y,
+                    w,
+                    h: 1,
+                };
+                self.note_run(cell, place, &run[at..next]);
                 self.changed += u64::from(w);
                 self.pixels[start + at..start + next].copy_from_slice(&run[at..next]);
             }
@@ -400,7 +399,7 @@ impl Content {
             ..changed
         };
         let pixels = new.sub(changed).expect("changes are inside");
-        if known.is_some() {
+        if known.is_some() && self.playing().is_none() {
             self.films.watch.note(number, at, pixels);
         }
         if let Keep::Nothing = keep {

@@ -14,9 +14,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use heliostat_tiles::{Encoder, Rect, TILE};
+use heliostat_tiles::{Rect, TILE};
 use heliostat_wire::id::VideoId;
 
+use super::beside::outside;
 use super::watch::{self, Verdict, Watch};
 use super::{Base, Content, whole_view};
 
@@ -63,7 +64,7 @@ pub(super) struct Films {
     /// Dirty cells of which the terminal shows a likeness.
     likenesses: BTreeSet<u32>,
     /// Cells that the film shares with the rest of the layer, and whose rest has changed.
-    beside: BTreeSet<u32>,
+    pub(super) beside: BTreeSet<u32>,
     refused: Refusal,
     /// When a film stood still for so long that it was over.
     stopped: Option<Instant>,
@@ -103,6 +104,19 @@ pub struct Playing {
 }
 
 impl Films {
+    /// Where the film is that goes as a video.
+    pub(super) fn playing_rect(&self) -> Option<Rect> {
+        self.playing.map(|playing| playing.rect)
+    }
+
+    /// Some of the film has changed, in this cell.
+    pub(super) fn note_changed(&mut self, cell: u32) {
+        if let Some(playing) = &mut self.playing {
+            playing.changed = true;
+        }
+        self.watch.note_film(cell);
+    }
+
     /// The layer is another one, of so many cells, or the terminal holds nothing of it.
     pub(super) fn forget(&mut self, columns: u32, cells: usize) {
         self.playing = None;
@@ -207,6 +221,7 @@ impl Content {
         let since = |stopped| now.saturating_duration_since(stopped);
         self.films.is_back = self.films.stopped.is_some_and(|at| since(at) < BACK_SOON);
         self.films.pictures = 0;
+        self.films.watch.begin_film();
         self.films.playing = Some(Playing {
             video,
             rect,
@@ -258,11 +273,10 @@ impl Content {
             return damage.to_vec();
         };
         for rect in damage {
+            rest.extend(outside(*rect, playing.rect));
             let Some(inside) = rect.intersection(playing.rect) else {
-                rest.push(*rect);
                 continue;
             };
-            rest.extend(beside(*rect, playing.rect));
             playing.changed = true;
             for part in heliostat_tiles::cells(inside) {
                 let cell = part.y / TILE * columns + part.x / TILE;
@@ -279,6 +293,7 @@ impl Content {
         playing.changed = false;
         playing.at = now;
         self.films.pictures = self.films.pictures.saturating_add(1);
+        self.films.watch.note_picture();
         Some(*playing)
     }
 
@@ -389,7 +404,10 @@ impl Content {
                 self.films.watch.reset(columns, cells);
             }
         }
-        match self.films.watch.judge(rect, self.films.hint, now) {
+        let view = whole_view(&self.pixels, self.size);
+        let is_natural = |part: Rect| view.sub(part).is_some_and(watch::is_natural);
+        let known = (rect, self.films.hint);
+        match self.films.watch.judge(known, is_natural, now) {
             _ if is_still => {
                 self.films.stopped = (self.films.pictures > 1).then_some(now);
                 self.end_video();
@@ -410,44 +428,11 @@ impl Content {
         playing.changed |= overlaps(playing.rect, run);
     }
 
-    /// A run of a row of a cell was drawn anew.
-    pub(super) fn note_run(&mut self, cell: u32, run: Rect) {
-        let Some(playing) = &mut self.films.playing else {
-            return;
-        };
-        let inside = playing.rect.intersection(run);
-        if inside.is_some() {
-            playing.changed = true;
-            self.films.watch.note_film(cell);
-        }
-        if inside != Some(run) && matches!(self.cells[cell as usize], Base::Film) {
-            self.films.beside.insert(cell);
-        }
-    }
-
     /// Whether some of `rect` belongs to the film.
     pub(super) fn has_film_in(&self, rect: Rect) -> bool {
         self.films
             .playing
             .is_some_and(|playing| overlaps(playing.rect, rect))
-    }
-
-    /// Cells whose rest, beside the film, is to be sent.
-    pub(super) fn beside_films(&self) -> usize {
-        self.films.beside.len()
-    }
-
-    /// Pushes what has changed beside the film in the cells that it shares.
-    pub(super) fn push_beside_films(&mut self, encoder: &mut Encoder) {
-        let Some(playing) = self.films.playing else {
-            return;
-        };
-        for cell in std::mem::take(&mut self.films.beside) {
-            for part in beside(self.cell_rect(cell), playing.rect) {
-                let new = self.view().sub(part).expect("cells are inside");
-                encoder.push(self.layer.0, part, new, None);
-            }
-        }
     }
 
     fn cell_at(&self, part: Rect) -> u32 {
@@ -457,27 +442,4 @@ impl Content {
 
 fn overlaps(a: Rect, b: Rect) -> bool {
     a.intersection(b).is_some()
-}
-
-/// The parts of a rectangle outside `film`, which overlap neither each other nor it; none where they do
-/// not meet.
-fn beside(cell: Rect, film: Rect) -> impl Iterator<Item = Rect> {
-    let (right, bottom) = (cell.x + cell.w, cell.y + cell.h);
-    let parts = cell.intersection(film).map(|inner| {
-        let (beyond, below) = (inner.x + inner.w, inner.y + inner.h);
-        let band = |x: u32, y: u32, right: u32, bottom: u32| Rect {
-            x,
-            y,
-            w: right - x,
-            h: bottom - y,
-        };
-        [
-            band(cell.x, cell.y, right, inner.y),
-            band(cell.x, below, right, bottom),
-            band(cell.x, inner.y, inner.x, below),
-            band(beyond, inner.y, right, below),
-        ]
-    });
-    let parts = parts.into_iter().flatten();
-    parts.filter(|part| !part.is_empty())
 }

@@ -4,12 +4,13 @@
 //! last two windows, and have more colours than text or a drawing has, are hot; the largest group of
 //! neighbours among them is a film where its changes fill the rectangle around them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use heliostat_tiles::{PixelsRef, Rect, TILE};
 
 use super::Hint;
+use super::beside::{Beside, outside};
 
 const WINDOW: Duration = Duration::from_millis(500);
 /// Changes in two windows that make a cell hot: ten pictures a second.
@@ -20,6 +21,9 @@ const HOT_BY_HINT: u8 = 5;
 const SMALLEST: (u32, u32) = (96, 64);
 /// How much of the rectangle around them the changes have to fill, in percent.
 const FILLED: usize = 70;
+/// How large a film has to be that has grown, of what was known of it, in percent: it becomes another
+/// video.
+const MORE: usize = 102;
 /// How much of a film has to go on changing for it to stay one, in percent.
 const ALIVE: usize = 40;
 /// Pixels looked at in a cell, for their colours.
@@ -31,27 +35,42 @@ const MET: usize = 4096;
 /// A cell's colours are looked at in one of so many changes.
 const LOOK_EVERY: u8 = 4;
 
-/// What is known of a cell's changes.
+/// Changes of a cell.
 #[derive(Debug, Clone, Copy, Default)]
-struct Seen {
+pub(super) struct Changes {
     /// In the window before, and in this one.
     times: (u8, u8),
     /// Around the changes of both, in the layer's pixels.
     changed: (Option<Rect>, Option<Rect>),
-    natural: bool,
 }
 
-impl Seen {
-    fn count(&self) -> u8 {
+impl Changes {
+    pub(super) fn count(&self) -> u8 {
         self.times.0.saturating_add(self.times.1)
     }
 
-    fn changed(&self) -> Option<Rect> {
-        match self.changed {
-            (Some(a), Some(b)) => Some(around(a, b)),
-            (a, b) => a.or(b),
-        }
+    pub(super) fn changed(&self) -> Option<Rect> {
+        either(self.changed.0, self.changed.1)
     }
+
+    /// Adds one, or more of the last one.
+    pub(super) fn add(&mut self, changed: Rect, is_another: bool) {
+        self.times.1 = self.times.1.saturating_add(is_another.into());
+        self.changed.1 = either(self.changed.1, Some(changed));
+    }
+
+    /// A window is over.
+    pub(super) fn turn(&mut self) {
+        self.times = (self.times.1, 0);
+        self.changed = (self.changed.1, None);
+    }
+}
+
+/// What is known of a cell's changes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    changes: Changes,
+    natural: bool,
 }
 
 /// The changes of one layer.
@@ -59,6 +78,7 @@ impl Seen {
 pub(super) struct Watch {
     columns: u32,
     cells: Vec<Seen>,
+    beside: Beside,
     window: Option<Instant>,
 }
 
@@ -79,6 +99,7 @@ impl Watch {
         self.columns = columns;
         self.cells.clear();
         self.cells.resize(cells, Seen::default());
+        self.beside = Beside::default();
         self.window = None;
     }
 
@@ -87,33 +108,57 @@ impl Watch {
         let Some(seen) = self.cells.get_mut(cell as usize) else {
             return;
         };
-        if seen.times.1 % LOOK_EVERY == 0 {
+        if seen.changes.times.1 % LOOK_EVERY == 0 {
             seen.natural = is_natural(pixels);
         }
-        seen.times.1 = seen.times.1.saturating_add(1);
-        seen.changed.1 = Some(seen.changed.1.map_or(changed, |old| around(old, changed)));
+        seen.changes.add(changed, true);
+    }
+
+    /// A film is known from now on.
+    pub(super) fn begin_film(&mut self) {
+        self.beside = Beside::default();
     }
 
     /// A cell of what is a film has changed.
     pub(super) fn note_film(&mut self, cell: u32) {
         if let Some(seen) = self.cells.get_mut(cell as usize) {
-            seen.times.1 = seen.times.1.saturating_add(1);
+            let times = &mut seen.changes.times.1;
+            *times = times.saturating_add(1);
         }
     }
 
-    /// What is to be done about films. `playing` is the one that is known.
-    pub(super) fn judge(&mut self, playing: Option<Rect>, hint: Hint, now: Instant) -> Verdict {
+    /// `changed`, in the layer's pixels, of a cell has changed that is not in the film.
+    pub(super) fn note_beside(&mut self, cell: u32, changed: Rect) {
+        self.beside.note(cell, changed);
+    }
+
+    /// A picture of the film was taken.
+    pub(super) fn note_picture(&mut self) {
+        self.beside.note_picture();
+    }
+
+    /// What is to be done about films. `playing` is the one that is known; `natural` says whether a part
+    /// of the layer has more colours than text and drawings.
+    pub(super) fn judge(
+        &mut self,
+        (playing, hint): (Option<Rect>, Hint),
+        natural: impl Fn(Rect) -> bool,
+        now: Instant,
+    ) -> Verdict {
         let window = *self.window.get_or_insert(now);
         let is_over = now.saturating_duration_since(window) >= WINDOW;
         let hinted = hint == Hint::Film && playing.is_none();
         if !is_over && !hinted {
             return Verdict::Same;
         }
-        let film = self.film(playing, hint);
+        let film = match playing {
+            _ if hint == Hint::Still => None,
+            Some(known) => self.grown(known, natural),
+            None => self.film(hint),
+        };
         let verdict = match (playing, film) {
-            (None, Some(film)) => Verdict::Film(film),
-            (Some(known), Some(film)) if grew(known, film) => Verdict::Film(around(known, film)),
-            (Some(known), _) if !self.is_alive(known) => Verdict::Over,
+            (_, Some(film)) => Verdict::Film(film),
+            (Some(known), None) if !self.is_alive(known) => Verdict::Over,
             _ => Verdict::Same,
         };
         if is_over {
@@ -124,40 +169,46 @@ impl Watch {
 
     fn turn(&mut self, now: Instant) {
         self.window = Some(now);
-        for seen in &mut self.cells {
-            seen.times = (seen.times.1, 0);
-            seen.changed = (seen.changed.1, None);
-        }
+        self.cells.iter_mut().for_each(|seen| seen.changes.turn());
+        self.beside.turn();
     }
 
     /// The rectangle of the largest group of hot cells, where it is filled by changes.
-    fn film(&self, playing: Option<Rect>, hint: Hint) -> Option<Rect> {
+    fn film(&self, hint: Hint) -> Option<Rect> {
         let hot = match hint {
-            Hint::Still => return None,
             Hint::Film => HOT_BY_HINT,
-            Hint::Nothing => HOT,
+            Hint::Nothing | Hint::Still => HOT,
         };
-        // What plays already is natural, and has changed wherever it is: it is not looked at any more.
-        let film = |cell: u32| playing?.intersection(self.whole_cell(cell));
-        let changed = |cell: u32| {
-            let seen = self.cells[cell as usize].changed();
-            match (film(cell), seen) {
-                (Some(a), Some(b)) => Some(around(a, b)),
-                (a, b) => a.or(b),
-            }
-        };
-        let is_hot = |seen: &Seen, cell: u32| {
-            let natural = seen.natural || hint == Hint::Film || film(cell).is_some();
-            natural && seen.count() >= hot && changed(cell).is_some()
+        let changed = |cell: u32| self.cells[cell as usize].changes.changed();
+        let is_hot = |seen: &Seen| {
+            let natural = seen.natural || hint == Hint::Film;
+            natural && seen.changes.count() >= hot && seen.changes.changed().is_some()
         };
         let cells = self.cells.iter().zip(0..);
-        let hot = cells.filter(|(seen, cell)| is_hot(seen, *cell));
+        let hot = cells.filter(|(seen, _)| is_hot(seen));
         let hot = hot.map(|(_, cell)| cell).collect();
         let (filled, rect) = largest(hot, self.columns, changed)?;
-        let extends = playing.is_some_and(|playing| touches(playing, rect));
         let large = rect.w >= SMALLEST.0 && rect.h >= SMALLEST.1;
         let full = filled * 100 >= rect.area() * FILLED;
-        (full && (large || extends)).then_some(rect)
+        (full && large).then_some(rect)
+    }
+
+    /// What is `known` of a film with what has changed beside it as it has, where that is notably more.
+    fn grown(&self, known: Rect, natural: impl Fn(Rect) -> bool) -> Option<Rect> {
+        let with_it = self.beside.with_it();
+        let as_films = with_it.filter(|(_, part)| outside(*part, known).all(&natural));
+        let beside: BTreeMap<u32, Rect> = as_films.collect();
+        let film = |cell: u32| known.intersection(self.whole_cell(cell));
+        let part = |cell: u32| either(film(cell), beside.get(&cell).copied());
+        let cell_of = |part: Rect| part.y / TILE * self.columns + part.x / TILE;
+        let cells = heliostat_tiles::cells(known).map(cell_of);
+        let mut cells: BTreeSet<u32> = cells.chain(beside.keys().copied()).collect();
+        let first = cell_of(known);
+        cells.remove(&first);
+        let (filled, rect) = group(first, &mut cells, self.columns, &part)?;
+        let more = rect.area() * 100 >= known.area() * MORE;
+        let full = filled * 100 >= rect.area() * FILLED;
+        (more && full).then_some(rect)
     }
 
     /// A cell with what of it is beyond the layer.
@@ -176,7 +227,7 @@ impl Watch {
             if self
                 .cells
                 .get(cell as usize)
-                .is_some_and(|seen| seen.count() > 0)
+                .is_some_and(|seen| seen.changes.count() > 0)
             {
                 moving += part.area();
             }
@@ -246,17 +297,11 @@ pub(super) fn is_natural(pixels: PixelsRef<'_>) -> bool {
     colours as usize >= NATURAL.min(looked * 3 / 4)
 }
 
-/// Whether `film` reaches notably beyond what is known of it.
-fn grew(known: Rect, film: Rect) -> bool {
-    let all = around(known, film);
-    touches(known, film) && all.area() * 10 > known.area() * 11
-}
-
-/// Whether they overlap or lie side by side.
-fn touches(a: Rect, b: Rect) -> bool {
-    let along =
-        |a: u32, a_length: u32, b: u32, b_length: u32| a <= b + b_length && b <= a + a_length;
-    along(a.x, a.w, b.x, b.w) && along(a.y, a.h, b.y, b.h)
+fn either(a: Option<Rect>, b: Option<Rect>) -> Option<Rect> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(around(a, b)),
+        (a, b) => a.or(b),
+    }
 }
 
 fn around(a: Rect, b: Rect) -> Rect {
@@ -307,7 +352,7 @@ mod tests {
                 watch.note(cell, part, view);
             }
             let now = start + Duration::from_millis(n * 1000 / rate);
-            match watch.judge(None, hint, now) {
+            match watch.judge((None, hint), |_| true, now) {
                 Verdict::Same => {}
                 verdict => verdicts.push(verdict),
             }
@@ -387,37 +432,56 @@ mod tests {
                 watch.note(part.y / TILE * COLUMNS + part.x / TILE, part, view);
             }
             let now = start + Duration::from_millis(n * 16);
-            assert_eq!(watch.judge(None, Hint::Nothing, now), Verdict::Same);
+            let verdict = watch.judge((None, Hint::Nothing), |_| true, now);
+            assert_eq!(verdict, Verdict::Same);
+        }
+    }
+
+    /// Plays a film for two seconds, and then `shown` in its place, of which the parts beside the film
+    /// change with one picture of so many. Says what is seen of it after that.
+    fn grow(shown: Rect, every: u64, natural: bool) -> Vec<Verdict> {
+        let (mut watch, start) = (watch(), Instant::now());
+        let mut verdicts = Vec::new();
+        for n in 0..360u64 {
+            for part in heliostat_tiles::cells(FILM) {
+                watch.note_film(part.y / TILE * COLUMNS + part.x / TILE);
+            }
+            let changes = n >= 120 && n % every == 0;
+            for part in heliostat_tiles::cells(shown).filter(|_| changes) {
+                let cell = part.y / TILE * COLUMNS + part.x / TILE;
+                // Row by row, as it is drawn.
+                let rows = (part.y..part.y + part.h).map(|y| Rect { y, h: 1, ..part });
+                let beside = rows.flat_map(|row| outside(row, FILM));
+                beside.for_each(|run| watch.note_beside(cell, run));
+            }
+            watch.note_picture();
+            let now = start + Duration::from_millis(n * 1000 / 60);
+            let verdict = watch.judge((Some(FILM), Hint::Nothing), |_| natural, now);
+            assert!(n >= 120 || verdict == Verdict::Same, "{verdict:?}");
+            verdicts.push(verdict);
+        }
+        verdicts.retain(|verdict| *verdict != Verdict::Same);
+        verdicts
+    }
+
+    #[test]
+    fn film_that_has_played_for_long_is_seen_to_grow_around_a_corner_and_in_the_cells_it_has() {
+        for (w, h) in [(420, 330), (347, 229), (320, 205)] {
+            let grown = Rect { w, h, ..FILM };
+            assert_eq!(grow(grown, 1, true).first(), Some(&Verdict::Film(grown)));
         }
     }
 
     #[test]
-    fn film_that_has_played_for_long_is_seen_to_grow_around_a_corner() {
-        let (mut watch, start, pixels) = (watch(), Instant::now(), natural());
+    fn what_looks_like_text_changes_seldom_or_is_next_to_nothing_is_no_part_of_a_film_beside_it() {
         let grown = Rect {
-            w: 420,
-            h: 330,
+            w: 347,
+            h: 229,
             ..FILM
         };
-        let known = |cell: Rect| cell.intersection(FILM).is_some();
-        let mut verdicts = Vec::new();
-        for n in 0..240u64 {
-            let shown = if n < 180 { FILM } else { grown };
-            for part in heliostat_tiles::cells(shown) {
-                let cell = part.y / TILE * COLUMNS + part.x / TILE;
-                if known(part) {
-                    watch.note_film(cell);
-                } else {
-                    let view = PixelsRef::new(&pixels, 64, part.w, part.h).unwrap();
-                    watch.note(cell, part, view);
-                }
-            }
-            let now = start + Duration::from_millis(n * 1000 / 60);
-            let verdict = watch.judge(Some(FILM), Hint::Nothing, now);
-            assert!(n >= 180 || verdict == Verdict::Same, "{verdict:?}");
-            verdicts.push(verdict);
-        }
-        assert!(verdicts.contains(&Verdict::Film(grown)), "{verdicts:?}");
+        assert_eq!(grow(grown, 1, false), []);
+        assert_eq!(grow(grown, 3, true), []);
+        assert_eq!(grow(Rect { w: 321, ..FILM }, 1, true), []);
     }
 
     #[test]
@@ -429,7 +493,8 @@ mod tests {
             // One cell of twenty goes on.
             watch.note_film(2 * COLUMNS + 2);
             let now = start + Duration::from_millis(n * 16);
-            verdicts.push(watch.judge(Some(FILM), Hint::Nothing, now));
+            let known = (Some(FILM), Hint::Nothing);
+            verdicts.push(watch.judge(known, |_| true, now));
         }
         assert!(verdicts.contains(&Verdict::Over));
     }

@@ -50,6 +50,20 @@ impl Player {
         player
     }
 
+    /// One whose film is in a part of a window that fills a flat output, and of which only that is damaged.
+    fn in_a_part_of_a_flat_output(film: Place) -> Self {
+        let mut player = Self::in_a_part(SCREEN, film);
+        player.say_film();
+        player.fixture.flat().compose_with(fake());
+        player.fixture.act(Action::Fullscreen);
+        player.fixture.force_flat(Force::Always);
+        within("the output is flat", || {
+            player.play();
+            player.fixture.stats().flat_outputs == 1
+        });
+        player
+    }
+
     /// How alike what is beside the note is to what was drawn, in dB.
     fn likeness_beside(&self) -> f64 {
         let places = (0..BESIDE.1).flat_map(|y| (0..BESIDE.0).map(move |x| (x, y)));
@@ -162,6 +176,32 @@ fn client_that_fills_a_flat_output_is_lent_itself_and_composed_when_something_is
         assert!(line.contains("lent=0 copied=0"), "{line}");
         assert!(!line.contains(" processed-from=0"), "{line}");
     }
+}
+
+#[test]
+fn film_that_grows_in_the_cells_that_it_shares_with_a_flat_output_is_not_read_any_more() {
+    let name =
+        "flat::film_that_grows_in_the_cells_that_it_shares_with_a_flat_output_is_not_read_any_more";
+    alone(name, "", || {
+        let mut player = Player::in_a_part_of_a_flat_output((110, 110, 380, 230));
+        player.plays_without_reading(12);
+        let before = player.fixture.newest_film();
+        if let Some((film, _)) = &mut player.part {
+            *film = (100, 101, 400, 256);
+        }
+        within("the film that has grown is another one", || {
+            player.play_by_hardware(1);
+            player.fixture.newest_film() > before && player.fixture.films() == 1
+        });
+        player.plays_without_reading(12);
+        within("what is shown is the newest picture", || {
+            player.play();
+            let (film, wrong) = player.likeness_of_part();
+            film >= 28.0 && wrong == 0
+        });
+        player.settle();
+        player.end();
+    });
 }
 
 #[test]
