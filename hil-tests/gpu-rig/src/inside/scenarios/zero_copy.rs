@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use drm::buffer::DrmFourcc;
@@ -86,19 +86,38 @@ pub(super) struct Films {
 }
 
 impl Films {
+    /// What it says when it is asked now. A session that is too busy to answer in time is asked again: what it
+    /// has said before, or that it has not said anything yet, is of no use here.
     pub(super) fn of(site: &Site) -> Result<Self> {
-        let sessions = site.ctl(&["session", "list"])?;
-        let films =
-            member(&sessions, "films").with_context(|| format!("no films in {sessions}"))?;
+        let deadline = Instant::now() + STEP;
+        loop {
+            let asked = Instant::now();
+            let sessions = site.ctl(&["session", "list"])?;
+            if let Some(films) = Self::said_within(asked.elapsed(), &sessions)? {
+                return Ok(films);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "a session has not said within {STEP:?} how it is: {sessions}"
+            );
+        }
+    }
+
+    fn said_within(time: Duration, sessions: &Value) -> Result<Option<Self>> {
+        let age_ms = member(sessions, "stats_age_ms").and_then(Value::as_u64);
+        if age_ms.is_none_or(|age_ms| Duration::from_millis(age_ms) > time) {
+            return Ok(None);
+        }
+        let films = member(sessions, "films").with_context(|| format!("no films in {sessions}"))?;
         let number = |name: &str| {
             films[name]
                 .as_u64()
                 .with_context(|| format!("no {name} in {films}"))
         };
-        Ok(Self {
+        Ok(Some(Self {
             by_hardware: number("by_hardware")?,
             read_bytes: number("read_bytes")?,
-        })
+        }))
     }
 }
 
@@ -374,6 +393,18 @@ mod tests {
         assert_eq!((counted.lent, counted.copied), (0, 2));
         assert_eq!((counted.encoded, counted.decoded), (3, 4));
         assert_eq!(Counted::parse("inode=1 role=exported"), None);
+    }
+
+    #[test]
+    fn only_what_was_said_since_it_was_asked_counts() {
+        let row = |stats: Value, age_ms: Value| serde_json::json!([{"stats": stats, "stats_age_ms": age_ms}]);
+        let stats = serde_json::json!({"films": {"by_hardware": 3, "read_bytes": 7}});
+        let said = |sessions: &Value| Films::said_within(Duration::from_millis(80), sessions);
+        let fresh = said(&row(stats.clone(), 80.into())).unwrap().unwrap();
+        assert_eq!((fresh.by_hardware, fresh.read_bytes), (3, 7));
+        assert!(said(&row(stats, 81.into())).unwrap().is_none());
+        assert!(said(&row(Value::Null, Value::Null)).unwrap().is_none());
+        assert!(said(&row(serde_json::json!({}), 0.into())).is_err());
     }
 
     #[test]
