@@ -30,6 +30,8 @@ pub struct SessionStats {
     pub windows: u32,
     /// Outputs that it composes, since the terminal cannot hold all of their layers.
     pub flat_outputs: u32,
+    /// How often GLES was given up, by whoever composes and by whoever reads clients' buffers.
+    pub gles_failures: u64,
     /// Frames sent since it started.
     pub frames: u64,
     /// Bytes of those frames.

@@ -49,6 +49,7 @@ fn wish<'a>(config: &'a Config, gpu: &'a Gpu) -> Wish<'a> {
         render_node: &config.render_node,
         flat_node: config.flat_node.as_deref(),
         encoder: gpu.node().map(|node| (node, gpu.encodes(false))),
+        is_gone: false,
     }
 }
 
@@ -271,7 +272,7 @@ impl Flat {
             is_alone &= matches!(output.choice, Choice::Flat(_));
             let takes = |newest: &Newest| {
                 let composer = self.composer.as_mut();
-                composer.is_some_and(|composer| composer.takes(&newest.loan))
+                composer.is_some_and(|composer| composer.takes(*id, &newest.loan))
             };
             let is_scanned = scans.get(id) == Some(&layer);
             if !is_scanned && !surface.newest.as_ref().is_some_and(takes) {

@@ -18,6 +18,8 @@ mod check;
 #[cfg(feature = "gpu")]
 mod device;
 #[cfg(feature = "gpu")]
+mod drawing;
+#[cfg(feature = "gpu")]
 mod health;
 #[cfg(feature = "gpu")]
 mod reading;
@@ -35,6 +37,7 @@ pub use self::{
     buffers::{Buffers, Loan, Memory, Refused},
     check::check,
     device::{Device, Gpu},
+    drawing::{Drawing, Ended, part_with},
     timelines::{NoTimelines, Point, Queued, Release, Timeline, Timelines},
 };
 #[cfg(not(feature = "gpu"))]

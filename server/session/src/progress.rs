@@ -183,6 +183,7 @@ impl App {
     pub(crate) fn stats(&mut self, now: Instant) -> SessionStats {
         let mut stats = self.counters.stats(now);
         stats.films.read_bytes = self.surfaces.buffers.read_bytes();
+        stats.gles_failures = self.surfaces.buffers.gles_ends();
         stats.flat_outputs = self.flat.count();
         stats.windows = self.windows.mapped() as u32;
         stats.clients = self.client_count();

@@ -21,7 +21,7 @@ use smithay::wayland::shm::{BufferAccessError, BufferData, with_buffer_contents}
 #[cfg(test)]
 pub use counting::allocations;
 #[cfg(feature = "gpu")]
-pub use egl::{check_egl, gles};
+pub use egl::{GlesContext, Reset, check_egl};
 #[cfg(feature = "gpu")]
 pub use gbm::{Gbm, NoBuffer};
 #[cfg(feature = "gpu")]

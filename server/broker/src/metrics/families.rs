@@ -52,7 +52,7 @@ const BROKER: [Family<(Status, Tally)>; 9] = [
 ];
 
 #[rustfmt::skip]
-const SESSION: [Family<SessionStats>; 17] = [
+const SESSION: [Family<SessionStats>; 18] = [
     family("heliostat_session_uptime_seconds", Gauge, "Seconds since the session started.",
         |stats| Some(stats.up_s as f64)),
     family("heliostat_session_clients", Gauge, "Wayland clients with a window.",
@@ -61,6 +61,8 @@ const SESSION: [Family<SessionStats>; 17] = [
         |stats| Some(stats.windows.into())),
     family("heliostat_session_flat_outputs", Gauge, "Outputs that the session composes, since the terminal cannot hold all of their layers.",
         |stats| Some(stats.flat_outputs.into())),
+    family("heliostat_session_gles_failures_total", Counter, "How often GLES was given up, for composing or for reading programs' GPU buffers.",
+        |stats| Some(stats.gles_failures as f64)),
     family("heliostat_session_private_memory_bytes", Gauge, "Memory that the session shares with no other process.",
         |stats| Some(stats.private_bytes as f64)),
     family("heliostat_session_frames_total", Counter, "Frames sent.",

@@ -11,7 +11,9 @@ use heliostat_wire::id::{LayerId, OutputId};
 use heliostat_wire::output::Size;
 
 #[cfg(feature = "gpu")]
-use super::gles::{Device, Gles};
+use super::gles::{Device, Gles, Way};
+#[cfg(feature = "gpu")]
+use crate::gpu::Ended;
 use crate::gpu::{Buffers, Loan, RenderNode};
 
 /// A layer of a picture that is composed.
@@ -66,7 +68,8 @@ pub enum Composer {
     Fake(Box<super::fake::Fake>),
 }
 
-/// GLES has failed, and is not used any more: what was to be composed is the processor's.
+/// GLES has failed, and is not used any more, or cannot compose this output: what was to be composed is
+/// the processor's, once clients' buffers are read.
 #[derive(Debug)]
 pub struct Failed;
 
@@ -79,6 +82,8 @@ pub struct Wish<'a> {
     pub flat_node: Option<&'a Path>,
     /// The encoder's node, and whether it reads what GLES draws.
     pub encoder: Option<(&'a Path, bool)>,
+    /// The device has hung or was reset, and is not asked again.
+    pub is_gone: bool,
 }
 
 impl Composer {
@@ -87,6 +92,10 @@ impl Composer {
     pub fn open(wish: Wish<'_>) -> (Self, String) {
         if *wish.render_node == RenderNode::Off && wish.flat_node.is_none() {
             let said = "by the processor: no device is wanted by the configuration (render_node)";
+            return (Self::Software, said.to_owned());
+        }
+        if wish.is_gone {
+            let said = "by the processor: the graphics device has hung or was reset";
             return (Self::Software, said.to_owned());
         }
         #[cfg(feature = "gpu")]
@@ -123,21 +132,29 @@ impl Composer {
             }
             #[cfg(feature = "gpu")]
             Self::Gles(gles) => {
+                match gles.way(job) {
+                    Way::Gles => {}
+                    Way::ReadFirst => return Err(Failed),
+                    Way::Processor => {
+                        by_processor(job, room, take);
+                        return Ok(None);
+                    }
+                }
                 let composed = gles.compose(job, room, &mut |rect, pixels| {
                     buffers.count_read(4 * pixels.len() as u64);
                     take(rect, pixels);
                 });
                 let lent = composed.and_then(|buffer| {
                     let lent = buffer.map(|buffer| buffers.lend_own(buffer.slot));
-                    lent.transpose().context("lend what was drawn")
+                    Ok(lent.transpose().context("lend what was drawn")?)
                 });
-                lent.map_err(|error| self.fail(&error))
+                lent.map_err(|ended| self.fail(&ended, buffers))
             }
             #[cfg(all(test, feature = "gpu"))]
             Self::Fake(fake) => {
                 let composed = fake.compose(job, &mut take);
                 let lent = composed.map(|buffer| buffers.lend_own(buffer.slot).ok());
-                lent.map_err(|error| self.fail(&error))
+                lent.map_err(|ended| self.fail(&ended, buffers))
             }
         }
     }
@@ -157,29 +174,35 @@ impl Composer {
             Self::Gles(gles) => {
                 buffers.count_read(4 * part.area() as u64);
                 let read = gles.read_back(loan.dmabuf(), part, room, &mut take);
-                read.map_err(|error| self.fail(&error)).is_ok()
+                read.map_err(|ended| self.fail(&ended, buffers)).is_ok()
             }
             #[cfg(all(test, feature = "gpu"))]
             Self::Fake(fake) => fake.read_back(loan, part, &mut take),
         }
     }
 
-    /// Whether a client's buffer is composed as it is.
-    pub fn takes(&mut self, loan: &Loan) -> bool {
-        let _ = loan;
+    /// Whether a client's buffer is composed on an output as it is.
+    pub fn takes(&mut self, output: OutputId, loan: &Loan) -> bool {
+        let _ = (output, loan);
         match self {
             Self::Software => false,
             #[cfg(feature = "gpu")]
-            Self::Gles(gles) => gles.takes(loan),
+            Self::Gles(gles) => gles.takes(output, loan),
             #[cfg(all(test, feature = "gpu"))]
             Self::Fake(_) => !loan.is_nv12(),
         }
     }
 
     #[cfg(feature = "gpu")]
-    fn fail(&mut self, error: &anyhow::Error) -> Failed {
-        tracing::warn!("GLES fails, the processor composes from now on: {error:#}");
-        *self = Self::Software;
+    fn fail(&mut self, ended: &Ended, buffers: &Buffers) -> Failed {
+        tracing::warn!("GLES fails, the processor composes from now on: {ended}");
+        buffers.gles_has_ended(ended);
+        match std::mem::take(self) {
+            Self::Software => {}
+            Self::Gles(gles) => gles.end(ended),
+            #[cfg(test)]
+            Self::Fake(fake) => fake.end(ended),
+        }
         Failed
     }
 

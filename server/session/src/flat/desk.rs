@@ -94,15 +94,18 @@ impl App {
     fn compose_flat(&mut self, items: &[Item], whole: &Scene, now: Instant) {
         let mut flat = std::mem::take(&mut self.flat);
         if flat.is_on() && flat.composer.is_none() {
-            let (composer, said) = Composer::open(wish(&self.config, &self.gpu));
+            let mut wish = wish(&self.config, &self.gpu);
+            wish.is_gone = self.surfaces.buffers.is_gles_gone();
+            let (composer, said) = Composer::open(wish);
             tracing::info!("flat outputs are composed {said}");
             flat.composer = Some(composer);
         }
         if flat.is_on() {
             flat.note(whole, &self.take_touched());
         }
-        // Where GLES fails the processor composes, from pixels that are read first.
-        for _ in 0..2 {
+        // Where GLES fails the processor composes, from pixels that are read first; so it does outputs, one
+        // after the other, that are too much for GLES.
+        for _ in 0..flat.outputs.len() + 2 {
             let scans = flat.scans(&self.standing(items));
             if self.share_out(&mut flat, whole, &scans) && flat.is_on() {
                 flat.note(whole, &self.take_touched());

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow};
 use heliostat_compose::geometry::Rect;
 use heliostat_tiles::Rect as TileRect;
 use heliostat_wire::output::Size;
@@ -16,7 +17,7 @@ use smithay::backend::allocator::{Allocator, Fourcc, Modifier};
 
 use super::composer::{Job, Layer, by_processor};
 use super::swapchain::{Chain, FlatBuffer};
-use crate::gpu::Loan;
+use crate::gpu::{Ended, Loan};
 use crate::sys::NoBuffer;
 
 /// Composes one output.
@@ -25,6 +26,10 @@ pub struct Fake {
     chain: Option<(Size, Chain)>,
     /// It fails from now on.
     pub fails: bool,
+    /// It ends so when it composes next.
+    pub ends: Option<Ended>,
+    /// Goes when it is let go.
+    pub held: Rc<()>,
 }
 
 impl Fake {
@@ -33,8 +38,13 @@ impl Fake {
         &mut self,
         job: &Job<'_>,
         take: &mut impl FnMut(Rect, &[u32]),
-    ) -> anyhow::Result<FlatBuffer> {
-        ensure!(!self.fails, "it was told to");
+    ) -> Result<FlatBuffer, Ended> {
+        if let Some(ended) = self.ends.take() {
+            return Err(ended);
+        }
+        if self.fails {
+            return Err(anyhow!("it was told to").into());
+        }
         let chain = match self.chain.take() {
             Some((size, chain)) if size == job.size => chain,
             _ => Chain::new(Box::new(Files), job.size),
@@ -83,6 +93,15 @@ impl Fake {
         });
         take(part, &pixels);
         is_read
+    }
+
+    /// What has ended goes, or is left behind, as GLES is.
+    pub fn end(self, ended: &Ended) {
+        if ended.lets_go(|| true) {
+            drop(self);
+        } else {
+            std::mem::forget(self);
+        }
     }
 
     /// Nothing is needed any more.

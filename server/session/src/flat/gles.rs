@@ -9,7 +9,7 @@
 //! The device is one of hardware; Mesa's software is taken in tests only, since the processor
 //! composes faster by itself than through it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, anyhow, ensure};
@@ -21,45 +21,16 @@ use heliostat_wire::scene::{Placement, Transform as WireTransform, UNITS_PER_PIX
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::egl::EGLDevice;
-use smithay::backend::renderer::gles::{
-    GlesRenderbuffer, GlesRenderer, GlesTarget, GlesTexProgram, GlesTexture,
-};
+use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesTarget, GlesTexture};
 use smithay::backend::renderer::{
-    Bind, Color32F, ExportMem, Frame, ImportDma, ImportMem, Offscreen, Renderer, Texture,
+    Bind, Color32F, Frame, ImportDma, ImportMem, Offscreen, Renderer, Texture,
 };
 use smithay::utils::{Buffer, Physical, Rectangle, Transform};
 
 use super::composer::{Job, Layer};
 use super::swapchain::{Chain, FlatBuffer};
-use crate::gpu::Loan;
+use crate::gpu::{Drawing, Ended, Loan, part_with};
 use crate::sys::{self, Gbm};
-
-/// Coordinates in textures have to be finer than what GLES promises without being asked: layers that
-/// are shown unscaled are to come out as they are.
-const SHADER: &str = "#version 100
-//_DEFINES_
-#ifdef EXTERNAL
-#extension GL_OES_EGL_image_external : require
-#endif
-precision highp float;
-#ifdef EXTERNAL
-uniform samplerExternalOES tex;
-#else
-uniform highp sampler2D tex;
-#endif
-uniform float alpha;
-varying vec2 v_coords;
-#ifdef DEBUG_FLAGS
-uniform float tint;
-#endif
-void main() {
-    vec4 pixel = texture2D(tex, v_coords);
-#ifdef NO_ALPHA
-    pixel.a = 1.0;
-#endif
-    gl_FragColor = pixel * alpha;
-}
-";
 
 /// Which devices are good enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +45,26 @@ pub enum Device {
 /// A context, and what it holds.
 #[derive(Debug)]
 pub struct Gles {
-    renderer: GlesRenderer,
-    program: GlesTexProgram,
-    /// The longest side of a texture: smithay would not hear of one that was not made.
+    // What is held goes before what it was made with.
+    outputs: BTreeMap<OutputId, Held>,
+    drawing: Drawing,
+    /// The longest side of a layer or an output.
     longest: u32,
-    name: String,
     /// Where buffers come from that an encoder reads as well.
     source: Option<Gbm>,
-    outputs: BTreeMap<OutputId, Held>,
+    /// Outputs that it cannot compose as they are now.
+    refused: BTreeSet<OutputId>,
+}
+
+/// Who composes an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// GLES.
+    Gles,
+    /// The processor.
+    Processor,
+    /// The processor, once clients' buffers that are on it have been read.
+    ReadFirst,
 }
 
 /// What is held for an output.
@@ -124,8 +107,8 @@ impl Gles {
                 Ok(path) => path.display().to_string(),
                 Err(_) => "Mesa's software".to_owned(),
             };
-            match sys::gles(device, false).and_then(|made| Self::new(made, name.clone())) {
-                Ok(gles) => return Ok(gles),
+            match Drawing::new(device, false, name.clone()) {
+                Ok(drawing) => return Ok(Self::new(drawing)),
                 Err(error) => why = error.context(name),
             }
         }
@@ -137,24 +120,22 @@ impl Gles {
         sys::check_egl()?;
         let open = || {
             let gbm = Gbm::open(node)?;
-            let made = sys::gles(gbm.clone(), wanted == Device::Hardware)?;
-            let mut gles = Self::new(made, node.display().to_string())?;
+            let (hardware, name) = (wanted == Device::Hardware, node.display().to_string());
+            let mut gles = Self::new(Drawing::new(gbm.clone(), hardware, name)?);
             gles.source = lends.then_some(gbm);
             anyhow::Ok(gles)
         };
         open().with_context(|| node.display().to_string())
     }
 
-    fn new((mut renderer, longest): (GlesRenderer, u32), name: String) -> anyhow::Result<Self> {
-        let program = renderer.compile_custom_texture_shader(SHADER, &[]);
-        Ok(Self {
-            program: program.context("compile a shader")?,
-            renderer,
-            longest,
-            name,
+    fn new(drawing: Drawing) -> Self {
+        Self {
+            longest: drawing.longest(),
+            drawing,
             source: None,
+            refused: BTreeSet::new(),
             outputs: BTreeMap::new(),
-        })
+        }
     }
 
     /// The device, for people, and what becomes of what it draws.
@@ -163,14 +144,48 @@ impl Gles {
             Some(_) => "into buffers that go to the encoder as they are",
             None => "and read back",
         };
-        format!("{}, {way}", self.name)
+        let robust = match self.drawing.is_robust() {
+            true => "",
+            false => "; that the device was reset it would not say",
+        };
+        format!("{}, {way}{robust}", self.drawing.name())
+    }
+
+    /// What has ended goes, or is left behind.
+    pub fn end(self, ended: &Ended) {
+        part_with(self, ended, |gles| &mut gles.drawing);
+    }
+
+    /// Who composes this: what is longer than a texture may be is nobody's failure, and the processor's
+    /// for as long as it is there.
+    pub fn way(&mut self, job: &Job<'_>) -> Way {
+        let sizes = job.layers.iter().map(|layer| layer.picture.size);
+        let long = sizes
+            .chain([job.size])
+            .find(|size| self.check(*size).is_err());
+        let Some(Size { w, h }) = long else {
+            self.refused.remove(&job.output);
+            return Way::Gles;
+        };
+        if self.refused.insert(job.output) {
+            let output = job.output.0;
+            tracing::info!(
+                "the processor composes output {output}: {w}×{h} pixels are too many for GLES"
+            );
+            self.outputs.remove(&job.output);
+        }
+        match job.layers.iter().any(|layer| layer.buffer.is_some()) {
+            true => Way::ReadFirst,
+            false => Way::Processor,
+        }
     }
 
     /// Nothing of an output is needed any more.
     pub fn forget(&mut self, output: OutputId) {
+        self.refused.remove(&output);
         self.outputs.remove(&output);
         // What cannot be freed now is when something is drawn next.
-        let _ = self.renderer.cleanup_texture_cache();
+        let _ = self.drawing.renderer().cleanup_texture_cache();
     }
 
     /// Composes what is damaged, and gives each part of that which is to be read with its pixels to
@@ -180,24 +195,34 @@ impl Gles {
         job: &Job<'_>,
         room: &mut Vec<u32>,
         take: &mut impl FnMut(Rect, &[u32]),
-    ) -> anyhow::Result<Option<FlatBuffer>> {
+    ) -> Result<Option<FlatBuffer>, Ended> {
+        let composed = self.draw_and_read(job, room, take);
+        composed.map_err(|ended| self.drawing.explain(ended))
+    }
+
+    fn draw_and_read(
+        &mut self,
+        job: &Job<'_>,
+        room: &mut Vec<u32>,
+        take: &mut impl FnMut(Rect, &[u32]),
+    ) -> Result<Option<FlatBuffer>, Ended> {
         let mut held = self.take_up(job)?;
-        let tools = (&mut self.renderer, &self.program);
+        let drawing = &mut self.drawing;
         let lent = match &mut held.canvas {
             Canvas::Own(buffer) => {
-                let target = tools.0.bind(buffer);
+                let target = drawing.renderer().bind(buffer);
                 let mut target = target.context("draw into a buffer")?;
-                draw(tools, &mut target, job, job.damage, &held.textures)?;
-                read(&mut self.renderer, &target, job.read, room, take)?;
+                draw(drawing, &mut target, job, job.damage, &held.textures)?;
+                read(drawing, &target, job.read, room, take)?;
                 None
             }
             Canvas::Lent(chain) => {
                 let acquired = chain.acquire(job.damage)?;
                 let (mut buffer, drawn) = acquired.context("the encoder has all buffers")?;
-                let target = tools.0.bind(&mut buffer.dmabuf);
+                let target = drawing.renderer().bind(&mut buffer.dmabuf);
                 let mut target = target.context("draw into a buffer for the encoder")?;
-                draw(tools, &mut target, job, &drawn, &held.textures)?;
-                read(&mut self.renderer, &target, job.read, room, take)?;
+                draw(drawing, &mut target, job, &drawn, &held.textures)?;
+                read(drawing, &target, job.read, room, take)?;
                 drop(target);
                 chain.submitted(&buffer);
                 Some(buffer)
@@ -214,20 +239,26 @@ impl Gles {
         part: Rect,
         room: &mut Vec<u32>,
         take: &mut impl FnMut(Rect, &[u32]),
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), Ended> {
         let mut buffer = buffer.clone();
-        let target = self.renderer.bind(&mut buffer);
-        let target = target.context("read from a buffer of the encoder")?;
-        read(&mut self.renderer, &target, &[part], room, take)
+        let target = self.drawing.renderer().bind(&mut buffer);
+        let target = target.context("read from a buffer of the encoder");
+        let read = match target {
+            Ok(target) => read(&mut self.drawing, &target, &[part], room, take),
+            Err(error) => Err(error.into()),
+        };
+        read.map_err(|ended| self.drawing.explain(ended))
     }
 
-    /// Whether a client's buffer can be a texture as it is. Those of luma and chroma cannot: whether
-    /// BT.709 comes of them is the driver's choice.
-    pub fn takes(&mut self, loan: &Loan) -> bool {
-        if loan.is_nv12() || self.check(loan.into()).is_err() {
+    /// Whether a client's buffer can be a texture of an output as it is. Those of luma and chroma cannot: whether
+    /// BT.709 comes of them is the driver's choice. Nor can one that its client draws into still, though
+    /// it has committed it: the device would wait for it, and we for the device.
+    pub fn takes(&mut self, output: OutputId, loan: &Loan) -> bool {
+        let is_refused = self.refused.contains(&output) || self.check(loan.into()).is_err();
+        if is_refused || loan.is_nv12() || !loan.is_drawn() {
             return false;
         }
-        let imported = self.renderer.import_dmabuf(loan.dmabuf(), None);
+        let imported = self.drawing.renderer().import_dmabuf(loan.dmabuf(), None);
         imported
             .inspect_err(|error| tracing::debug!("GLES does not take a client's buffer: {error}"))
             .is_ok()
@@ -251,6 +282,12 @@ impl Gles {
         let Size { w, h } = size;
         ensure!(w.max(h) <= self.longest, "{w}×{h} pixels are too many");
         Ok(())
+    }
+
+    /// Whether it composes an output itself.
+    #[cfg(test)]
+    pub(super) fn composes(&self, output: OutputId) -> bool {
+        self.outputs.contains_key(&output)
     }
 
     /// As on a device with another limit.
@@ -279,7 +316,10 @@ impl Gles {
             Some(canvas) => canvas,
             None => {
                 let buffer = (size.w as i32, size.h as i32).into();
-                let buffer = self.renderer.create_buffer(Fourcc::Abgr8888, buffer);
+                let buffer = self
+                    .drawing
+                    .renderer()
+                    .create_buffer(Fourcc::Abgr8888, buffer);
                 Canvas::Own(buffer.context("make a buffer for an output")?)
             }
         };
@@ -294,7 +334,7 @@ impl Gles {
     fn try_out(&mut self, chain: &mut Chain) -> anyhow::Result<()> {
         let acquired = chain.acquire(&Damage::new())?;
         let (mut buffer, _) = acquired.context("there is no buffer")?;
-        let target = self.renderer.bind(&mut buffer.dmabuf);
+        let target = self.drawing.renderer().bind(&mut buffer.dmabuf);
         target.map(|_| ()).context("draw into a linear buffer")
     }
 
@@ -312,7 +352,7 @@ impl Gles {
         } = layer.picture;
         self.check(size)?;
         if let Some(loan) = layer.buffer {
-            let texture = self.renderer.import_dmabuf(loan.dmabuf(), None);
+            let texture = self.drawing.renderer().import_dmabuf(loan.dmabuf(), None);
             let known = Known {
                 texture: texture.context("take a client's buffer")?,
                 alpha,
@@ -335,7 +375,10 @@ impl Gles {
                 false => Fourcc::Xrgb8888,
             };
             let size = (size.w as i32, size.h as i32).into();
-            let texture = self.renderer.import_memory(bytes, format, size, false);
+            let texture = self
+                .drawing
+                .renderer()
+                .import_memory(bytes, format, size, false);
             let known = Known {
                 texture: texture.context("make a layer's texture")?,
                 alpha,
@@ -348,7 +391,10 @@ impl Gles {
         let parts = layer.touched.rects().iter();
         for part in parts.filter_map(|part| part.intersection(whole)) {
             let region = Rectangle::new((part.x, part.y).into(), (part.w, part.h).into());
-            let updated = self.renderer.update_memory(&known.texture, bytes, region);
+            let updated = self
+                .drawing
+                .renderer()
+                .update_memory(&known.texture, bytes, region);
             updated.context("change a layer's texture")?;
         }
         Ok(())
@@ -357,81 +403,67 @@ impl Gles {
 
 /// Gives parts of what was drawn to `take`.
 fn read(
-    renderer: &mut GlesRenderer,
+    drawing: &mut Drawing,
     target: &GlesTarget<'_>,
     parts: &[Rect],
     room: &mut Vec<u32>,
     take: &mut impl FnMut(Rect, &[u32]),
-) -> anyhow::Result<()> {
-    for rect in parts {
-        let region = Rectangle::new((rect.x, rect.y).into(), (rect.w, rect.h).into());
-        let copied = renderer
-            .copy_framebuffer(target, region, Fourcc::Abgr8888)
-            .context("read what was drawn")?;
-        let bytes = renderer.map_texture(&copied).context("read")?;
-        room.clear();
-        // In memory red comes first here, and blue in a layer.
-        let pixels = bytes.chunks_exact(4).map(|pixel| {
-            let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
-            0xff00_0000 | r << 16 | g << 8 | b
-        });
-        room.extend(pixels);
-        ensure!(room.len() as i64 == rect.area(), "too little was read");
-        take(*rect, room);
-    }
-    Ok(())
+) -> Result<(), Ended> {
+    drawing.read(target, parts, room, |n, pixels| {
+        // Nothing shines through an output.
+        pixels.iter_mut().for_each(|pixel| *pixel |= 0xff00_0000);
+        take(parts[n], pixels);
+    })
 }
 
 /// Draws `damage` of an output, and waits until that is done.
 fn draw(
-    (renderer, program): (&mut GlesRenderer, &GlesTexProgram),
+    drawing: &mut Drawing,
     target: &mut GlesTarget<'_>,
     job: &Job<'_>,
     damage: &Damage,
     textures: &BTreeMap<LayerId, Known>,
-) -> anyhow::Result<()> {
+) -> Result<(), Ended> {
     let size = (job.size.w as i32, job.size.h as i32).into();
-    let mut frame = renderer
-        .render(target, size, Transform::Normal)
-        .context("begin to draw")?;
     let [_, r, g, b] = job.shown.background.to_be_bytes();
     let channel = |value: u8| f32::from(value) / 255.0;
     let background = Color32F::new(channel(r), channel(g), channel(b), 1.0);
-    // One after the other, since they may overlap, and nothing is to shine through twice.
-    for rect in damage.rects() {
-        frame.clear(background, &[physical(*rect)])?;
-        for placement in job.shown.stack {
-            let known = textures.get(&placement.layer);
-            let known = known.zip(job.picture(placement.layer));
-            let dst = Rect::from_wire(placement.dst);
-            let (Some((known, picture)), Some(part)) = (known, rect.intersection(dst)) else {
-                continue;
-            };
-            if !crop_is_inside(placement.src, picture.size) {
-                continue;
+    drawing.draw(target, size, |frame, program| {
+        // One after the other, since they may overlap, and nothing is to shine through twice.
+        for rect in damage.rects() {
+            frame.clear(background, &[physical(*rect)])?;
+            for placement in job.shown.stack {
+                let known = textures.get(&placement.layer);
+                let known = known.zip(job.picture(placement.layer));
+                let dst = Rect::from_wire(placement.dst);
+                let (Some((known, picture)), Some(part)) = (known, rect.intersection(dst)) else {
+                    continue;
+                };
+                if !crop_is_inside(placement.src, picture.size) {
+                    continue;
+                }
+                let part = [physical(Rect {
+                    x: part.x - dst.x,
+                    y: part.y - dst.y,
+                    ..part
+                })];
+                let is_opaque = picture.is_opaque_within(placement.src);
+                let opaque = if is_opaque { &part[..] } else { &[] };
+                frame.render_texture_from_to(
+                    &known.texture,
+                    source(placement),
+                    physical(dst),
+                    &part,
+                    opaque,
+                    transform(placement.transform),
+                    f32::from(placement.opacity) / 255.0,
+                    Some(program),
+                    &[],
+                )?;
             }
-            let part = [physical(Rect {
-                x: part.x - dst.x,
-                y: part.y - dst.y,
-                ..part
-            })];
-            let is_opaque = picture.is_opaque_within(placement.src);
-            let opaque = if is_opaque { &part[..] } else { &[] };
-            frame.render_texture_from_to(
-                &known.texture,
-                source(placement),
-                physical(dst),
-                &part,
-                opaque,
-                transform(placement.transform),
-                f32::from(placement.opacity) / 255.0,
-                Some(program),
-                &[],
-            )?;
         }
-    }
-    let drawn = frame.finish().context("draw")?;
-    renderer.wait(&drawn).context("wait until it is drawn")
+        Ok(())
+    })
 }
 
 fn physical(rect: Rect) -> Rectangle<i32, Physical> {

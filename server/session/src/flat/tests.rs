@@ -108,6 +108,7 @@ fn pixel(look: &Look, seed: u32, x: u32, y: u32) -> u32 {
 struct Desk {
     looks: Vec<(LayerId, Look)>,
     surfaces: BTreeMap<LayerId, Surface>,
+    buffers: Buffers,
     background: u32,
     next: u32,
 }
@@ -117,6 +118,7 @@ impl Desk {
         Self {
             looks: Vec::new(),
             surfaces: BTreeMap::new(),
+            buffers: Buffers::default(),
             background: 0x20_3040,
             next: 0,
         }
@@ -139,12 +141,12 @@ impl Desk {
                 }
             })
             .collect();
-        let buffers = Buffers::default();
+        let buffers = &self.buffers;
         let mut compose = || {
             let tools = Tools {
                 composer: &mut *composer,
                 room: &mut *room,
-                buffers: &buffers,
+                buffers,
                 now: Instant::now(),
             };
             output.compose(OUT, &standing, tools)
@@ -342,8 +344,13 @@ proptest! {
 
 #[cfg(feature = "gpu")]
 mod gpu {
+    use std::rc::Rc;
+
+    use super::super::composer::Wish;
+    use super::super::fake::Fake;
     use super::super::gles::{Device, Gles};
     use super::*;
+    use crate::gpu::{Ended, RenderNode};
     use crate::tests::hardware::stage::Lack;
 
     /// Where there is no driver at all, the reason is printed, and there is nothing to compare.
@@ -398,8 +405,37 @@ mod gpu {
         }
     }
 
+    /// A desk with nothing on it, and an output of which everything has been composed.
+    fn composed(composer: &mut Composer) -> (Desk, Output) {
+        let (mut desk, mut output) = (Desk::new(), Output::default());
+        output.take_size(SIZE, || LayerId(1000));
+        desk.compose(&mut output, composer, &mut Vec::new());
+        (desk, output)
+    }
+
+    fn assert_shows(desk: &Desk, output: &Output) {
+        let content = &output.surface.as_ref().expect("it has a size").content;
+        let model = desk.model();
+        for (at, pixel) in (0..).zip(content.pixels()) {
+            let (x, y) = (at % SIZE.w as i32, at / SIZE.w as i32);
+            assert_eq!(pixel & 0xff_ffff, model.pixel(OUT, x, y), "at ({x}, {y})");
+        }
+    }
+
+    fn plain(size: Size) -> Look {
+        Look {
+            size,
+            alpha: false,
+            opaque: false,
+            seed: 5,
+            at: (3, -20),
+            scaled: None,
+            transform: Transform::Normal,
+        }
+    }
+
     #[test]
-    fn processor_goes_on_where_gles_fails() {
+    fn what_is_too_long_for_gles_is_the_processors_until_it_is_gone() {
         let mut gles = match Gles::open(Device::Any) {
             Ok(gles) => gles,
             Err(error) => return Lack::Part(format!("no GLES here: {error:#}")).skip(),
@@ -407,27 +443,76 @@ mod gpu {
         // The output fits, and the layer that comes later does not.
         gles.limit(SIZE.w);
         let mut composer = Composer::Gles(Box::new(gles));
-        let mut desk = Desk::new();
-        let (mut output, mut room) = (Output::default(), Vec::new());
-        output.take_size(SIZE, || LayerId(1000));
-        desk.compose(&mut output, &mut composer, &mut room);
-        assert!(matches!(composer, Composer::Gles(_)));
-        desk.add(&Look {
-            size: Size { w: 1, h: 200 },
-            alpha: false,
-            opaque: false,
-            seed: 5,
-            at: (3, -20),
-            scaled: None,
-            transform: Transform::Normal,
+        let (mut desk, mut output) = composed(&mut composer);
+        let composes = |composer: &Composer| match composer {
+            Composer::Gles(gles) => gles.composes(OUT),
+            other => panic!("{other:?} composes"),
+        };
+        desk.add(&plain(Size { w: 60, h: 80 }));
+        desk.add(&plain(Size { w: 1, h: 200 }));
+        for (count, by_gles) in [(2, false), (1, true)] {
+            desk.step(&Step::Draw(0, 77, (5, 5, 20, 30)));
+            desk.compose(&mut output, &mut composer, &mut Vec::new());
+            assert_eq!(composes(&composer), by_gles, "{count} layers");
+            assert_shows(&desk, &output);
+            desk.step(&Step::Drop(count - 1));
+        }
+        assert_eq!(desk.buffers.gles_ends(), 0);
+    }
+
+    #[test]
+    fn processor_goes_on_where_gles_ends_and_what_hangs_is_left_behind() {
+        let endings = [
+            (Ended::Hung, true, true),
+            (Ended::Lost("in a test"), true, false),
+            (Ended::Broken(anyhow::anyhow!("in a test")), false, false),
+        ];
+        for (ended, is_gone, is_left) in endings {
+            let said = ended.to_string();
+            let mut fake = Fake::default();
+            let held = Rc::downgrade(&fake.held);
+            fake.ends = Some(ended);
+            let mut composer = Composer::Fake(Box::new(fake));
+            let (mut desk, mut output) = composed(&mut composer);
+            assert!(matches!(composer, Composer::Software), "{said}");
+            assert_eq!(held.upgrade().is_some(), is_left, "{said}");
+            assert_eq!(desk.buffers.gles_ends(), 1);
+            assert_eq!(desk.buffers.is_gles_gone(), is_gone, "{said}");
+            desk.add(&plain(Size { w: 60, h: 80 }));
+            desk.compose(&mut output, &mut composer, &mut Vec::new());
+            assert_shows(&desk, &output);
+        }
+    }
+
+    #[test]
+    fn device_that_is_gone_is_not_opened_again() {
+        let (composer, said) = Composer::open(Wish {
+            render_node: &RenderNode::Auto,
+            flat_node: None,
+            encoder: None,
+            is_gone: true,
         });
-        desk.compose(&mut output, &mut composer, &mut room);
         assert!(matches!(composer, Composer::Software));
-        let content = &output.surface.as_ref().expect("it has a size").content;
-        let model = desk.model();
-        for (at, pixel) in (0..).zip(content.pixels()) {
-            let (x, y) = (at % SIZE.w as i32, at / SIZE.w as i32);
-            assert_eq!(pixel & 0xff_ffff, model.pixel(OUT, x, y), "at ({x}, {y})");
+        assert!(said.contains("hung or was reset"), "{said}");
+    }
+
+    #[test]
+    fn gles_says_that_its_device_was_reset_and_goes_while_another_works() {
+        let Some(Composer::Gles(hung)) = gles() else {
+            return;
+        };
+        assert!(!hung.describe().contains("would not say"), "{hung:?}");
+        for ended in [Some(Ended::Hung), Some(Ended::Lost("in a test")), None] {
+            let mut composer = gles().expect("there was one");
+            let (mut desk, mut output) = composed(&mut composer);
+            desk.add(&plain(Size { w: 60, h: 80 }));
+            desk.compose(&mut output, &mut composer, &mut Vec::new());
+            assert_shows(&desk, &output);
+            match (composer, ended) {
+                (Composer::Gles(gles), Some(ended)) => gles.end(&ended),
+                (Composer::Gles(gles), None) => drop(gles),
+                (other, _) => panic!("{other:?} composes"),
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 
+use super::drawing::Ended;
 use super::timelines::Release;
 use crate::sys::Mapping;
 
@@ -143,6 +144,18 @@ pub(super) struct Shared {
     pub(super) read_bytes: Cell<u64>,
     /// That reading is slow was said.
     pub(super) is_slow: Cell<bool>,
+    /// How often GLES has ended, and whether its device is of no use any more.
+    gles_ends: Cell<u64>,
+    is_gles_gone: Cell<bool>,
+}
+
+impl Shared {
+    pub(super) fn gles_has_ended(&self, ended: &Ended) {
+        self.gles_ends.set(self.gles_ends.get() + 1);
+        if ended.is_of_device() {
+            self.is_gles_gone.set(true);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -250,6 +263,21 @@ impl Buffers {
         counted.set(counted.get() + bytes);
     }
 
+    /// GLES is not used any more, be it for these buffers or for outputs.
+    pub fn gles_has_ended(&self, ended: &Ended) {
+        self.shared.gles_has_ended(ended);
+    }
+
+    /// Whether the device of GLES has hung or was reset: nobody asks it again.
+    pub fn is_gles_gone(&self) -> bool {
+        self.shared.is_gles_gone.get()
+    }
+
+    /// How often GLES has ended.
+    pub fn gles_ends(&self) -> u64 {
+        self.shared.gles_ends.get()
+    }
+
     /// Buffers that are gone since this was asked last.
     pub fn take_gone(&mut self) -> Vec<Identity> {
         std::mem::take(&mut self.shared.gone.borrow_mut())
@@ -320,6 +348,11 @@ impl Loan {
     /// The buffer itself.
     pub fn dmabuf(&self) -> &Dmabuf {
         &self.lent.known.memory.dmabuf
+    }
+
+    /// Whether nothing draws into it any more.
+    pub fn is_drawn(&self) -> bool {
+        self.lent.known.memory.is_drawn()
     }
 
     /// Whether the session has drawn into it.

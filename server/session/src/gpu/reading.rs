@@ -21,7 +21,7 @@ impl Memory {
     /// Whether nothing draws into it any more, going by the kernel's fences. The kernel would wait for
     /// them before anything is read, and commits have waited for theirs: a client that draws into what it
     /// has committed has nobody wait.
-    fn is_drawn(&self) -> bool {
+    pub(super) fn is_drawn(&self) -> bool {
         let mut planes = self.dmabuf.handles();
         planes.all(|plane| {
             let mut asked = [PollFd::new(&plane, PollFlags::IN)];

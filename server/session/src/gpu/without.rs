@@ -66,6 +66,16 @@ impl Buffers {
         None
     }
 
+    /// Whether the device of GLES has hung or was reset: there is none.
+    pub fn is_gles_gone(&self) -> bool {
+        false
+    }
+
+    /// How often GLES has ended.
+    pub fn gles_ends(&self) -> u64 {
+        0
+    }
+
     /// Bytes of pixels that the processor has read of them.
     pub fn read_bytes(&self) -> u64 {
         0
