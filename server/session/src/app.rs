@@ -289,7 +289,11 @@ impl App {
         events: channel::Sender<Event>,
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
-        let gpu = Gpu::open(&config.render_node);
+        #[cfg_attr(
+            not(feature = "gpu"),
+            expect(unused_mut, reason = "it has nothing to give")
+        )]
+        let mut gpu = Gpu::open(&config.render_node, config.gpu_reading);
         let protocols = Protocols::new(&handle, &gpu);
         let mut seat_state = SeatState::new();
         let mut seat = seat_state.new_wl_seat(&handle, "seat0");
@@ -298,6 +302,16 @@ impl App {
         let touch = seat.add_touch();
         let mut encoder = Encoder::new(LEVEL);
         let squeeze = Squeeze::start(&mut encoder);
+        #[cfg_attr(
+            not(feature = "gpu"),
+            expect(unused_mut, reason = "there are no buffers")
+        )]
+        let mut surfaces = Surfaces::default();
+        #[cfg(feature = "gpu")]
+        if let Some(offers) = gpu.offered().map(|(_, offers)| offers.clone()) {
+            let reader = gpu.take_reader();
+            surfaces.buffers.read_by(reader, config.gpu_reading, offers);
+        }
         let mut app = Self {
             cursors: Cursors::new(&config),
             input: InputState::new(&config),
@@ -313,7 +327,7 @@ impl App {
             pointer,
             touch,
             popups: PopupManager::default(),
-            surfaces: Surfaces::default(),
+            surfaces,
             windows: Windows::default(),
             toplevels: BTreeMap::new(),
             titles: Titles::default(),
@@ -517,6 +531,8 @@ impl App {
         self.tell_cursor();
         self.tend_films(now);
         self.mind_flat(now);
+        #[cfg(feature = "gpu")]
+        self.mind_offers();
         self.send_frame_if_due(now);
         self.confirm_lock();
         self.fire_callbacks_if_due(now);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tracing::warn;
 
 use crate::flat::Force;
-use crate::gpu::RenderNode;
+use crate::gpu::{Reading, RenderNode};
 use crate::keys::Shortcuts;
 
 /// Bytes of a file: more is no session.toml.
@@ -44,6 +44,8 @@ pub struct Config {
     pub always_exact: bool,
     /// The graphics device that encodes films and whose buffers clients may use.
     pub render_node: RenderNode,
+    /// Who reads clients' buffers of that device.
+    pub gpu_reading: Reading,
     /// Which outputs are composed here.
     pub flat: Force,
     /// The node on which GLES composes them, Mesa's software as well; that of the encoder, or one of
@@ -100,6 +102,7 @@ impl Default for Config {
             locker: None,
             always_exact: false,
             render_node: RenderNode::default(),
+            gpu_reading: Reading::default(),
             flat: Force::Auto,
             flat_node: None,
             xwayland: true,

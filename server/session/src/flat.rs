@@ -38,9 +38,8 @@ use crate::scene::{self, Budget, Scene, Standing, bytes_of};
 use crate::surface::{Newest, Surface};
 
 /// Who composes flat outputs on this machine, for people.
-pub fn describe(config: &Config) -> String {
-    let gpu = Gpu::open(&config.render_node);
-    let (_, said) = Composer::open(wish(config, &gpu));
+pub fn describe(config: &Config, gpu: &Gpu) -> String {
+    let (_, said) = Composer::open(wish(config, gpu));
     format!("flat outputs are composed {said}")
 }
 

@@ -6,8 +6,10 @@
 //!   buffers by zwp_linux_dmabuf_v1 ─► Memory (checked) ─► Loan ─► read, or given to the encoder
 //! ```
 //!
-//! What is in [`buffers`] is judged before anything reads it, as [`reading`] does; [`device`] chooses and says why;
-//! [`health`] decides when a device that has failed is asked again; [`timelines`] has points of clients'
+//! [`offers`] says in which formats and layouts clients may make buffers. What is in [`buffers`] is judged
+//! before anything reads it: the processor, as [`reading`] does, or the device, by [`readers`].
+//! [`device`] chooses one and says why; [`health`] decides when a device that has failed is asked again, and
+//! [`drawing`] when GLES has ended; [`timelines`] has points of clients'
 //! and devices' that say when a buffer is drawn, and when it is free again.
 //! Without the feature `gpu` all of it is `without.rs`, in which there is never a buffer nor a device.
 
@@ -22,6 +24,10 @@ mod drawing;
 #[cfg(feature = "gpu")]
 mod health;
 #[cfg(feature = "gpu")]
+mod offers;
+#[cfg(feature = "gpu")]
+mod readers;
+#[cfg(feature = "gpu")]
 mod reading;
 #[cfg(feature = "gpu")]
 mod timelines;
@@ -32,16 +38,34 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+#[cfg(all(test, feature = "gpu"))]
+pub use self::readers::pretended;
 #[cfg(feature = "gpu")]
 pub use self::{
     buffers::{Buffers, Loan, Memory, Refused},
     check::check,
     device::{Device, Gpu},
     drawing::{Drawing, Ended, part_with},
+    offers::Offers,
+    readers::Reader,
     timelines::{NoTimelines, Point, Queued, Release, Timeline, Timelines},
 };
 #[cfg(not(feature = "gpu"))]
 pub use without::{Buffers, Gpu, Loan, Release, check};
+
+/// Who reads clients' buffers of the graphics device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reading {
+    /// The processor what is linear, and the device what is not; and everything, where the processor is
+    /// slow.
+    #[default]
+    Auto,
+    /// The processor. Nothing but linear buffers is offered.
+    Processor,
+    /// The device, be it Mesa's software.
+    Device,
+}
 
 /// Which device a session is to use: `auto`, `off`, `read`, or the path of a render node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -54,6 +78,9 @@ pub enum RenderNode {
     Off,
     /// None, and clients' buffers are taken all the same: the processor reads them. For tests.
     Read,
+    /// None, and something that stands in for a device reads clients' buffers.
+    #[cfg(all(test, feature = "gpu"))]
+    ReadByFake,
     /// This one.
     Path(PathBuf),
 }

@@ -10,7 +10,7 @@ use clap::Parser;
 use heliostat_control::hex::Hex;
 use heliostat_session::app::{Event, Session};
 use heliostat_session::config::Config;
-use heliostat_session::gpu;
+use heliostat_session::gpu::{self, Gpu};
 use heliostat_session::link::{self, LinkOptions};
 use heliostat_session::{flat, memory, x11};
 use heliostat_wire::id::SessionId;
@@ -85,7 +85,9 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     if arguments.check_gpu {
         let (said, is_taken) = gpu::check(&config.render_node);
-        println!("{said}{}", flat::describe(&config));
+        let gpu = Gpu::open(&config.render_node, config.gpu_reading);
+        print!("{said}{}", gpu.describe_reading());
+        println!("{}", flat::describe(&config, &gpu));
         return Ok(if is_taken {
             ExitCode::SUCCESS
         } else {

@@ -68,7 +68,7 @@ pub struct Protocols {
     pub(crate) xwayland_shell: XWaylandShellState,
     pub(crate) session_lock: SessionLockManagerState,
     #[cfg(feature = "gpu")]
-    pub(crate) dmabuf: smithay::wayland::dmabuf::DmabufState,
+    pub(crate) dmabuf: dmabuf::Dmabufs,
     #[cfg(feature = "gpu")]
     planes: planes::Planes,
     #[cfg(feature = "gpu")]
@@ -109,7 +109,7 @@ impl Protocols {
             compositor: CompositorState::new_v6::<App>(handle),
             shm: ShmState::new::<App>(handle, []),
             #[cfg(feature = "gpu")]
-            dmabuf: dmabuf::announce(handle, gpu),
+            dmabuf: dmabuf::Dmabufs::announce(handle, gpu),
             #[cfg(feature = "gpu")]
             planes: planes::Planes::default(),
             #[cfg(feature = "gpu")]

@@ -16,6 +16,8 @@ mod healing;
 mod held;
 mod hostile;
 #[cfg(feature = "gpu")]
+mod layouts;
+#[cfg(feature = "gpu")]
 mod lent;
 mod pointer;
 mod presentation;

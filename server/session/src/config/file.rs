@@ -8,7 +8,7 @@ use serde::de::Error as _;
 
 use super::{Config, Cursor, Keyboard};
 use crate::flat::Force;
-use crate::gpu::RenderNode;
+use crate::gpu::{Reading, RenderNode};
 use crate::keys::{Action, Chord};
 
 /// What one file may say.
@@ -27,6 +27,7 @@ struct File {
     locker: Option<String>,
     always_exact: Option<bool>,
     render_node: Option<RenderNode>,
+    gpu_reading: Option<Reading>,
     flat: Option<Force>,
     flat_node: Option<PathBuf>,
     xwayland: Option<bool>,
@@ -173,6 +174,7 @@ impl Config {
         take(&mut self.locker, file.locker.map(Some));
         take(&mut self.always_exact, file.always_exact);
         take(&mut self.render_node, file.render_node);
+        take(&mut self.gpu_reading, file.gpu_reading);
         take(&mut self.flat, file.flat);
         take(&mut self.flat_node, file.flat_node.map(Some));
         take(&mut self.xwayland, file.xwayland);
@@ -208,7 +210,7 @@ impl Keyboard {
 
 /// Whether files may have this key.
 fn is_known(key: &str) -> bool {
-    const ALONE: [&str; 12] = [
+    const ALONE: [&str; 13] = [
         "autostart",
         "xdg_autostart",
         "background",
@@ -217,6 +219,7 @@ fn is_known(key: &str) -> bool {
         "locker",
         "always_exact",
         "render_node",
+        "gpu_reading",
         "flat",
         "flat_node",
         "xwayland",

@@ -183,7 +183,7 @@ impl Output {
             && covers(&picture, placement, Rect::of_size(size.w, size.h));
         // What lies in luma and chroma is encoded wholly or not at all.
         let is_whole = self.lent().is_some_and(|film| film == whole(size));
-        (is_all && (is_whole || !loan.is_nv12() || self.lent().is_none()))
+        (is_all && loan.is_encoded() && (is_whole || !loan.is_nv12() || self.lent().is_none()))
             .then_some((placement.layer, loan))
     }
 

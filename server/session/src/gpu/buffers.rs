@@ -26,7 +26,10 @@ use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 
+use super::Reading;
 use super::drawing::Ended;
+use super::offers::{self, Offers};
+use super::readers::Reader;
 use super::timelines::Release;
 use crate::sys::Mapping;
 
@@ -44,6 +47,9 @@ pub enum Refused {
     /// It is to be shown upside down.
     #[error("a buffer that lies upside down is not shown")]
     Flags,
+    /// The device does not read it.
+    #[error("the device does not read it: {0}")]
+    Device(String),
     /// There are too many.
     #[error("there are too many buffers already")]
     TooMany,
@@ -59,8 +65,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Checks what a client claims.
-    pub fn check(dmabuf: Dmabuf) -> Result<Self, Refused> {
+    /// Checks what a client claims. These layouts are read.
+    pub fn check(dmabuf: Dmabuf, modifiers: &[u64]) -> Result<Self, Refused> {
         if dmabuf.y_inverted() {
             return Err(Refused::Flags);
         }
@@ -82,7 +88,7 @@ impl Memory {
                 return Err(dmabuf::Refused::Unsteady(plane));
             }
             let objects = dmabuf::look(described)?;
-            let (format, _) = dmabuf::check(described, &objects, size, &[LINEAR])?;
+            let (format, _) = dmabuf::check(described, &objects, size, modifiers)?;
             Ok((format, [objects[0].identity, objects[1].identity]))
         })?;
         Ok(memory)
@@ -111,6 +117,11 @@ impl Memory {
         let places = self.dmabuf.offsets().zip(self.dmabuf.strides());
         let planes = self.dmabuf.handles().zip(places);
         planes.map(|(fd, (offset, pitch))| Plane { fd, offset, pitch })
+    }
+
+    /// Whether its rows are one after the other.
+    pub(super) fn is_linear(&self) -> bool {
+        offers::is_linear(&self.dmabuf.format())
     }
 
     /// Its size, as videos have it.
@@ -147,9 +158,22 @@ pub(super) struct Shared {
     /// How often GLES has ended, and whether its device is of no use any more.
     gles_ends: Cell<u64>,
     is_gles_gone: Cell<bool>,
+    /// What reads beside the processor, when it does, and that it does no more.
+    pub(super) reader: RefCell<Reader>,
+    pub(super) wanted: Cell<Reading>,
+    pub(super) is_reader_gone: Cell<bool>,
+    offers: RefCell<Offers>,
 }
 
 impl Shared {
+    fn modifiers_of(&self, dmabuf: &Dmabuf) -> Vec<u64> {
+        self.offers.borrow().modifiers_of(dmabuf.format().code)
+    }
+
+    pub(super) fn is_gles_gone(&self) -> bool {
+        self.is_gles_gone.get()
+    }
+
     pub(super) fn gles_has_ended(&self, ended: &Ended) {
         self.gles_ends.set(self.gles_ends.get() + 1);
         if ended.is_of_device() {
@@ -194,6 +218,47 @@ impl Buffers {
         }
     }
 
+    /// From now on there is something that reads beside the processor, where it is wanted, and clients make
+    /// such buffers.
+    pub fn read_by(&mut self, reader: Reader, wanted: Reading, offers: Offers) {
+        *self.shared.reader.borrow_mut() = reader;
+        self.shared.wanted.set(wanted);
+        *self.shared.offers.borrow_mut() = offers;
+    }
+
+    /// Checks a buffer that a client has described.
+    pub fn check(&self, dmabuf: Dmabuf) -> Result<Memory, Refused> {
+        let modifiers = self.shared.modifiers_of(&dmabuf);
+        let memory = Memory::check(dmabuf, &modifiers)?;
+        // Its client is told at once, and may make another. What was offered once is taken when nobody
+        // reads it any more: a client that hears of that too late is not to blame.
+        let mut reader = self.shared.reader.borrow_mut();
+        if !memory.is_linear() && reader.is_there() {
+            let taken = reader.takes(&memory.dmabuf);
+            taken.map_err(|error| Refused::Device(format!("{error:#}")))?;
+        }
+        drop(reader);
+        Ok(memory)
+    }
+
+    /// Where the device has ceased to read since this was asked last: what is offered from now on.
+    pub fn take_fewer_offers(&self) -> Option<Offers> {
+        let is_gone = self.shared.is_reader_gone.take();
+        is_gone.then(|| self.shared.offers.borrow().linear())
+    }
+
+    /// A buffer with this memory.
+    #[cfg(test)]
+    pub(super) fn known(&self, memory: Memory) -> Rc<Known> {
+        Known::new(memory, &self.shared)
+    }
+
+    /// What reads beside the processor.
+    #[cfg(test)]
+    pub fn reader(&self) -> std::cell::RefMut<'_, Reader> {
+        self.shared.reader.borrow_mut()
+    }
+
     /// A client has made a buffer.
     pub fn add(&mut self, buffer: &WlBuffer, memory: Memory) {
         let entry = Entry {
@@ -223,7 +288,9 @@ impl Buffers {
                 let known = match &entry.known {
                     Some(known) => Rc::clone(known),
                     None => {
-                        let memory = Memory::check(entry.dmabuf.upgrade()?).ok()?;
+                        let dmabuf = entry.dmabuf.upgrade()?;
+                        let modifiers = self.shared.modifiers_of(&dmabuf);
+                        let memory = Memory::check(dmabuf, &modifiers).ok()?;
                         Known::new(memory, &self.shared)
                     }
                 };
@@ -245,7 +312,8 @@ impl Buffers {
         let known = match slot.userdata().get::<Rc<Known>>() {
             Some(known) => Rc::clone(known),
             None => {
-                let known = Known::new(Memory::check(Dmabuf::clone(&slot))?, &self.shared);
+                let memory = Memory::check(Dmabuf::clone(&slot), &[LINEAR])?;
+                let known = Known::new(memory, &self.shared);
                 slot.userdata().insert_if_missing(|| Rc::clone(&known));
                 known
             }
@@ -353,6 +421,12 @@ impl Loan {
     /// Whether nothing draws into it any more.
     pub fn is_drawn(&self) -> bool {
         self.lent.known.memory.is_drawn()
+    }
+
+    /// Whether the encoder reads its layout, where it reads its format.
+    pub fn is_encoded(&self) -> bool {
+        let Known { memory, shared, .. } = &*self.lent.known;
+        self.is_own() || shared.offers.borrow().is_encoded(memory.dmabuf.format())
     }
 
     /// Whether the session has drawn into it.

@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use heliostat_va::abi::fourcc;
-use heliostat_va::dmabuf::{Format, LINEAR};
+use heliostat_va::dmabuf::{FORMATS, Format};
 use heliostat_va::probe::{EncodePath, NoPath, Probe};
-use heliostat_va::{Display, Error, dmabuf};
+use heliostat_va::{Display, Error};
 use heliostat_video::Size;
 use rustix::fs::fstat;
-use smithay::backend::allocator::{self, Fourcc, Modifier};
 use smithay::reexports::wayland_server::backend::ClientId;
 use tracing::{info, warn};
 
-use super::RenderNode;
 use super::health::Healths;
+use super::offers::Offers;
+use super::readers::Reader;
 use super::timelines::{NoTimelines, Timelines};
+use super::{Reading, RenderNode};
 
 /// Render nodes have these numbers.
 const NODES: std::ops::Range<u32> = 128..192;
@@ -26,7 +26,7 @@ const NODES: std::ops::Range<u32> = 128..192;
 const TRIAL: Size = Size { w: 1920, h: 1080 };
 
 /// How long a device and its driver have to be loaded, and to say what they offer.
-const ANSWERS: Duration = Duration::from_secs(10);
+pub(super) const ANSWERS: Duration = Duration::from_secs(10);
 
 /// A device that encodes.
 #[derive(Debug)]
@@ -173,19 +173,28 @@ enum Backend {
 pub struct Gpu {
     backend: Backend,
     health: Healths<ClientId>,
+    offers: Offers,
+    /// What reads beside the processor, until whoever has the buffers takes it; or why nothing does.
+    reader: Result<Reader, String>,
 }
 
 impl Gpu {
     /// Opens what is wanted; without it everything goes as it does where there is none.
-    pub fn open(wanted: &RenderNode) -> Self {
+    pub fn open(wanted: &RenderNode, reading: Reading) -> Self {
         let found = match wanted {
             RenderNode::Off => {
                 info!("films are encoded by the processor: no device is wanted");
-                return Self::with(Backend::Processor);
+                return Self::without();
             }
             RenderNode::Read => {
                 info!("films are encoded by the processor, and clients' buffers are read by it");
-                return Self::with(Backend::Reader);
+                return Self::without_encoder(Reader::Nobody, &[]);
+            }
+            #[cfg(test)]
+            RenderNode::ReadByFake => {
+                use super::readers::pretended::{ByFake, layouts};
+                let fake = ByFake::default();
+                return Self::without_encoder(Reader::Fake(Box::new(fake)), &layouts());
             }
             RenderNode::Auto => Device::find(None),
             RenderNode::Path(node) => Device::find(Some(node)),
@@ -197,21 +206,75 @@ impl Gpu {
                 if let Err(why) = &device.timelines {
                     info!("clients synchronise implicitly: {why}");
                 }
-                Self::with(Backend::Device(Box::new(device)))
+                Self::with_device(device, reading)
             }
             Err(why) => {
                 let why: Vec<_> = why.iter().map(ToString::to_string).collect();
                 info!("films are encoded by the processor: {}", why.join("; "));
-                Self::with(Backend::Processor)
+                Self::without()
             }
         }
     }
 
-    fn with(backend: Backend) -> Self {
+    fn without() -> Self {
         Self {
-            backend,
+            backend: Backend::Processor,
             health: Healths::default(),
+            offers: Offers::default(),
+            reader: Err("there is no device for programs' buffers".to_owned()),
         }
+    }
+
+    fn without_encoder(reader: Reader, reads: &[smithay::backend::allocator::Format]) -> Self {
+        Self {
+            backend: Backend::Reader,
+            health: Healths::default(),
+            offers: Offers::new(&[], &[], &FORMATS, reads),
+            reader: Ok(reader),
+        }
+    }
+
+    fn with_device(device: Device, reading: Reading) -> Self {
+        let opened = Reader::open(&device.node, reading);
+        let (reader, reads) = match opened.map_err(|error| format!("{error:#}")) {
+            Ok((reader, reads)) => (Ok(reader), reads),
+            Err(why) => {
+                info!("clients' buffers are linear, and read by the processor: {why}");
+                (Err(why), Vec::new())
+            }
+        };
+        // Those are what every client wants.
+        let linear = FORMATS.map(|format| (!format.is_nv12).then_some(format));
+        let linear: Vec<_> = linear.into_iter().flatten().take(2).collect();
+        let offers = Offers::new(&device.formats(), &device.path.modifiers, &linear, &reads);
+        Self {
+            backend: Backend::Device(Box::new(device)),
+            health: Healths::default(),
+            offers,
+            reader,
+        }
+    }
+
+    /// What reads beside the processor: whoever has the buffers takes it.
+    pub fn take_reader(&mut self) -> Reader {
+        let reader = self.reader.as_mut();
+        reader.map_or(Reader::Nobody, std::mem::take)
+    }
+
+    /// Who reads programs' buffers, and which are offered, for people.
+    pub fn describe_reading(&self) -> String {
+        if self.offered().is_none() {
+            return String::new();
+        }
+        let reader = match &self.reader {
+            Ok(reader) if reader.is_there() => {
+                "programs' buffers are read by the processor, and by the device what is not linear"
+                    .to_owned()
+            }
+            Ok(_) => "programs' buffers are read by the processor".to_owned(),
+            Err(why) => format!("programs' buffers are read by the processor: {why}"),
+        };
+        format!("{reader}\n{}", self.offers.describe())
     }
 
     /// The device, if there is one.
@@ -232,21 +295,17 @@ impl Gpu {
         &mut self.health
     }
 
-    /// What clients are told of the buffers that they may make: the number of the device and the
-    /// formats. Nothing where they may make none.
+    /// What clients are told of the buffers that they may make: the number of the device, and what they may
+    /// be like. Nothing where they may make none.
     ///
-    /// Only layouts that the processor reads as well: what is not a film any more is read.
-    pub fn offered(&self) -> Option<(u64, Vec<allocator::Format>)> {
-        let (number, formats) = match &self.backend {
+    /// Only layouts that somebody here reads as well: what is not a film any more is read.
+    pub fn offered(&self) -> Option<(u64, &Offers)> {
+        let number = match &self.backend {
             Backend::Processor => return None,
-            Backend::Reader => (0, dmabuf::FORMATS.to_vec()),
-            Backend::Device(device) => (device.number, readable(device.formats())),
+            Backend::Reader => 0,
+            Backend::Device(device) => device.number,
         };
-        let code = |format: Format| Fourcc::try_from(format.drm).ok();
-        let modifier = Modifier::from(LINEAR);
-        let formats = formats.into_iter().filter_map(code);
-        let formats = formats.map(|code| allocator::Format { code, modifier });
-        Some((number, formats.collect()))
+        Some((number, &self.offers))
     }
 
     /// Timelines by which clients say when buffers are drawn, where the device has them.
@@ -265,16 +324,6 @@ impl Gpu {
     }
 }
 
-/// What an encoder takes, and the RGB that every client wants: the processor reads that.
-fn readable(mut formats: Vec<Format>) -> Vec<Format> {
-    for code in [fourcc(b"XR24"), fourcc(b"AR24")] {
-        if !formats.iter().any(|format| format.drm == code) {
-            formats.extend(Format::of_drm(code));
-        }
-    }
-    formats
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,18 +335,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let plain = Device::open(file.path()).unwrap_err();
         assert!(matches!(plain, NoDevice::NoDriver { .. }), "{plain}");
-        let gpu = Gpu::open(&RenderNode::Path(file.path().into()));
+        let gpu = Gpu::open(&RenderNode::Path(file.path().into()), Reading::Auto);
         assert!(gpu.device().is_none() && gpu.offered().is_none());
-    }
-
-    #[test]
-    fn rgb_can_always_be_drawn() {
-        let only = readable(vec![dmabuf::NV12]);
-        let names: Vec<_> = only.iter().map(|format| dmabuf::name(format.drm)).collect();
-        assert_eq!(names, ["NV12", "XR24", "AR24"]);
-        assert_eq!(
-            readable(dmabuf::FORMATS.to_vec()).len(),
-            dmabuf::FORMATS.len()
-        );
     }
 }

@@ -1,4 +1,5 @@
-//! Clients' buffers as the processor reads them: what is damaged, and no more.
+//! Clients' buffers as the processor reads them: what is damaged, and no more. What it does not read itself
+//! is the device's.
 
 use std::time::Instant;
 
@@ -9,7 +10,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFailed, DmabufSyncFlags};
 use tracing::warn;
 
+use super::Reading;
 use super::buffers::{Known, Memory, Shared};
+use super::drawing::Ended;
+use super::readers::{copy_run, parts_of};
 use crate::sys::Mapping;
 
 /// Fewer bytes say nothing about how fast they can be read.
@@ -39,16 +43,107 @@ impl Shared {
             return;
         }
         let mebibytes = a_second / f64::from(1 << 20);
-        warn!(
-            "reading programs' GPU buffers is slow ({mebibytes:.0} MiB/s): where windows \
-             stutter, render_node = \"off\" in session.toml lets programs draw into shared memory"
-        );
+        let advice = match self.is_read_by_device() {
+            true => "the device reads them from now on",
+            false => {
+                "where windows stutter, render_node = \"off\" in session.toml lets programs draw \
+                 into shared memory"
+            }
+        };
+        warn!("reading programs' GPU buffers is slow ({mebibytes:.0} MiB/s): {advice}");
+    }
+
+    /// Whether the device reads what the processor could as well.
+    fn is_read_by_device(&self) -> bool {
+        let is_wanted = match self.wanted.get() {
+            Reading::Auto => self.is_slow.get(),
+            Reading::Processor => false,
+            Reading::Device => true,
+        };
+        is_wanted && self.reader.borrow().is_there()
+    }
+
+    /// Has the device read parts of a buffer. False where it does not.
+    fn read_by_device(
+        &self,
+        dmabuf: &Dmabuf,
+        parts: &[TileRect],
+        take: &mut dyn FnMut(usize, &[u32]),
+    ) -> bool {
+        let mut reader = self.reader.borrow_mut();
+        if !reader.is_there() {
+            return false;
+        }
+        let read = match self.is_gles_gone() {
+            // Whoever composes has found that out.
+            true => Err(Ended::Hung),
+            false => reader.read(dmabuf, parts, take),
+        };
+        match read {
+            Ok(()) => true,
+            Err(ended) if ended.is_of_device() => {
+                warn!("programs' GPU buffers are not read by the device any more: {ended}");
+                self.gles_has_ended(&ended);
+                self.is_reader_gone.set(true);
+                std::mem::take(&mut *reader).end(&ended);
+                false
+            }
+            Err(ended) => {
+                warn!("a client's buffer cannot be read by the device: {ended}");
+                false
+            }
+        }
     }
 }
 
 impl Known {
     /// Lets `see` read the pixels of each of `rects`.
     pub(super) fn read(
+        &self,
+        rects: &[TileRect],
+        mut see: impl FnMut(TileRect, &mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
+    ) -> bool {
+        let memory = &self.memory;
+        if !memory.is_drawn() {
+            warn!("a client draws into a buffer that it has committed: it is not read");
+            return false;
+        }
+        if !memory.is_linear() {
+            return self.read_by_device(rects, see);
+        }
+        // Of which matrix GLES makes RGB of luma and chroma is the driver's choice.
+        let is_tried = !memory.format.is_nv12 && self.shared.is_read_by_device();
+        is_tried && self.read_by_device(rects, &mut see) || self.read_by_processor(rects, see)
+    }
+
+    fn read_by_device(
+        &self,
+        rects: &[TileRect],
+        mut see: impl FnMut(TileRect, &mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
+    ) -> bool {
+        let size = self.memory.size;
+        let is_inside = |rect: &TileRect| {
+            let ends = |start: u32, length: u32| start.checked_add(length);
+            let (right, bottom) = (ends(rect.x, rect.w), ends(rect.y, rect.h));
+            let fits = |end: Option<u32>, side| end.is_some_and(|end| end <= side);
+            rect.area() > 0 && fits(right, size.w) && fits(bottom, size.h)
+        };
+        let rects: Vec<_> = rects.iter().copied().filter(is_inside).collect();
+        let of = parts_of(&rects, (size.w, size.h));
+        let parts: Vec<_> = of.iter().map(|(part, _)| *part).collect();
+        let dmabuf = &self.memory.dmabuf;
+        self.shared
+            .read_by_device(dmabuf, &parts, &mut |n, pixels| {
+                self.count(pixels.len() * 4);
+                for rect in &rects[of[n].1.clone()] {
+                    see(*rect, &mut |x, y, run| {
+                        copy_run(parts[n], pixels, (x, y), run)
+                    });
+                }
+            })
+    }
+
+    fn read_by_processor(
         &self,
         rects: &[TileRect],
         see: impl FnMut(TileRect, &mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
@@ -58,10 +153,6 @@ impl Known {
         };
         let memory = &self.memory;
         let planes = 0..memory.format.planes();
-        if !memory.is_drawn() {
-            warn!("a client draws into a buffer that it has committed: it is not read");
-            return false;
-        }
         let (before, at) = (self.shared.read_bytes.get(), Instant::now());
         let began = planes.clone().all(|n| sync(&memory.dmabuf, n, true));
         if began {

@@ -5,7 +5,7 @@ use heliostat_tiles::Rect;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::wayland::compositor::SurfaceData;
 
-use super::RenderNode;
+use super::{Reading, RenderNode};
 
 /// A buffer of a client's, of which there is none.
 #[derive(Debug, Clone)]
@@ -24,6 +24,11 @@ impl Loan {
 
     /// Whether it is a picture of luma and chroma.
     pub fn is_nv12(&self) -> bool {
+        match *self {}
+    }
+
+    /// Whether the encoder reads its layout.
+    pub fn is_encoded(&self) -> bool {
         match *self {}
     }
 
@@ -88,13 +93,18 @@ pub struct Gpu;
 
 impl Gpu {
     /// Says that there is none, where one is wanted.
-    pub fn open(wanted: &RenderNode) -> Self {
+    pub fn open(wanted: &RenderNode, _reading: Reading) -> Self {
         if *wanted != RenderNode::Off {
             tracing::info!(
                 "films are encoded by the processor: this session was built without `gpu`"
             );
         }
         Self
+    }
+
+    /// Who reads programs' buffers: there are none.
+    pub fn describe_reading(&self) -> String {
+        String::new()
     }
 
     /// The node of the device that encodes: none.

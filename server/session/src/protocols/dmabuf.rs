@@ -7,38 +7,76 @@ use smithay::wayland::compositor::{
     BufferAssignment, SurfaceAttributes, SurfaceData, add_pre_commit_hook, with_states,
 };
 use smithay::wayland::dmabuf::{
-    DmabufFeedbackBuilder, DmabufGlobal, DmabufHandler, DmabufState, ImportNotifier, get_dmabuf,
+    DmabufFeedback, DmabufFeedbackBuilder, DmabufGlobal, DmabufHandler, DmabufState,
+    ImportNotifier, get_dmabuf,
 };
 use tracing::{info, warn};
 
 use super::fences::unfinished;
 use super::syncobj::{self, Acquire};
 use crate::app::App;
-use crate::gpu::{Gpu, Memory, Refused};
+use crate::gpu::{Gpu, Offers, Refused};
 
-/// Announces the protocol, where clients may have such buffers.
-pub(super) fn announce(handle: &DisplayHandle, gpu: &Gpu) -> DmabufState {
-    let mut state = DmabufState::new();
-    if let Some((device, formats)) = gpu.offered() {
-        match DmabufFeedbackBuilder::new(device, formats).build() {
-            Ok(feedback) => {
-                state.create_global_with_default_feedback::<App>(handle, &feedback);
-            }
-            Err(error) => warn!("clients get no buffers of the graphics device: {error}"),
+/// The protocol, where clients may have such buffers.
+#[derive(Debug)]
+pub(crate) struct Dmabufs {
+    state: DmabufState,
+    global: Option<DmabufGlobal>,
+}
+
+impl Dmabufs {
+    /// Announces it.
+    pub(super) fn announce(handle: &DisplayHandle, gpu: &Gpu) -> Self {
+        let mut state = DmabufState::new();
+        let global = gpu.offered().and_then(|(device, offers)| {
+            let feedback = feedback(device, offers);
+            let feedback = feedback.inspect_err(|error| {
+                warn!("clients get no buffers of the graphics device: {error}");
+            });
+            let feedback = feedback.ok()?;
+            Some(state.create_global_with_default_feedback::<App>(handle, &feedback))
+        });
+        Self { state, global }
+    }
+
+    /// Something else is offered from now on; clients are told.
+    fn offer(&self, device: u64, offers: &Offers) {
+        match (&self.global, feedback(device, offers)) {
+            (Some(global), Ok(feedback)) => self.state.set_default_feedback(global, &feedback),
+            (None, _) => {}
+            (_, Err(error)) => warn!("clients are not told of other buffers: {error}"),
         }
     }
-    state
+}
+
+/// What the encoder reads comes first: clients look for the first tranche that has something for them.
+fn feedback(device: u64, offers: &Offers) -> std::io::Result<DmabufFeedback> {
+    DmabufFeedbackBuilder::new(device, offers.others.clone())
+        .add_preference_tranche(device, None, offers.encoded.clone())
+        .build()
+}
+
+impl App {
+    /// Where the device has ceased to read, clients are told that their buffers have to be linear.
+    pub(crate) fn mind_offers(&mut self) {
+        let Some(offers) = self.surfaces.buffers.take_fewer_offers() else {
+            return;
+        };
+        if let Some((device, _)) = self.gpu.offered() {
+            self.protocols.dmabuf.offer(device, &offers);
+        }
+    }
 }
 
 impl DmabufHandler for App {
     fn dmabuf_state(&mut self) -> &mut DmabufState {
-        &mut self.protocols.dmabuf
+        &mut self.protocols.dmabuf.state
     }
 
     fn dmabuf_imported(&mut self, _: &DmabufGlobal, dmabuf: Dmabuf, notifier: ImportNotifier) {
         let client = notifier.client().map(|client| client.id());
         let room = self.surfaces.buffers.have_room(client.as_ref());
-        match room.and_then(|()| Memory::check(dmabuf)) {
+        match room.and_then(|()| self.surfaces.buffers.check(dmabuf)) {
             Ok(memory) => {
                 // Its client may have gone in the meantime.
                 if let Ok(buffer) = notifier.successful::<Self>() {

@@ -26,6 +26,12 @@ type CreateBuffer = unsafe extern "C" fn(*mut c_void, u32, u32, u32, u32) -> *mu
 type DestroyBuffer = unsafe extern "C" fn(*mut c_void);
 type FdOf = unsafe extern "C" fn(*mut c_void) -> c_int;
 type StrideOf = unsafe extern "C" fn(*mut c_void) -> u32;
+type CreateWithModifiers =
+    unsafe extern "C" fn(*mut c_void, u32, u32, u32, *const u64, u32) -> *mut c_void;
+type ModifierOf = unsafe extern "C" fn(*mut c_void) -> u64;
+type CountPlanes = unsafe extern "C" fn(*mut c_void) -> c_int;
+type FdOfPlane = unsafe extern "C" fn(*mut c_void, c_int) -> c_int;
+type OfPlane = unsafe extern "C" fn(*mut c_void, c_int) -> u32;
 
 /// Why there is no buffer.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +50,38 @@ struct Device {
     destroy_buffer: DestroyBuffer,
     fd_of: FdOf,
     stride_of: StrideOf,
+    /// None where libgbm is too old for layouts.
+    layouts: Option<Layouts>,
     // In this order: the device goes before its descriptor and its code.
     _node: File,
     _library: Library,
+}
+
+/// What libgbm has for layouts of the device's own.
+#[derive(Debug, Clone, Copy)]
+struct Layouts {
+    create: CreateWithModifiers,
+    modifier_of: ModifierOf,
+    count_planes: CountPlanes,
+    fd_of: FdOfPlane,
+    stride_of: OfPlane,
+    offset_of: OfPlane,
+}
+
+impl Layouts {
+    fn load(library: &Library) -> Result<Self, libloading::Error> {
+        // SAFETY: these are the signatures of gbm.h, which libgbm.so.1 keeps.
+        unsafe {
+            Ok(Self {
+                create: *library.get(b"gbm_bo_create_with_modifiers\0")?,
+                modifier_of: *library.get(b"gbm_bo_get_modifier\0")?,
+                count_planes: *library.get(b"gbm_bo_get_plane_count\0")?,
+                fd_of: *library.get(b"gbm_bo_get_fd_for_plane\0")?,
+                stride_of: *library.get(b"gbm_bo_get_stride_for_plane\0")?,
+                offset_of: *library.get(b"gbm_bo_get_offset\0")?,
+            })
+        }
+    }
 }
 
 // SAFETY: libgbm keeps nothing in the thread that opened a device, and whoever uses this one holds the
@@ -95,9 +130,21 @@ impl Gbm {
             destroy_buffer,
             fd_of,
             stride_of,
+            layouts: Layouts::load(&library).ok(),
             _node: file,
             _library: library,
         }))))
+    }
+
+    /// A buffer in one of these layouts, of the driver's choice.
+    pub fn in_layout(
+        &self,
+        size: (u32, u32),
+        fourcc: Fourcc,
+        modifiers: &[u64],
+    ) -> anyhow::Result<Dmabuf> {
+        let device = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        device.in_layout(size, fourcc, modifiers)
     }
 
     fn raw(&self) -> *mut c_void {
@@ -129,6 +176,74 @@ impl Device {
         // It was asked for linear ones, whatever the driver calls them.
         let mut builder = Dmabuf::builder(size, fourcc, Modifier::Linear, flags);
         builder.add_plane(fd, 0, 0, stride);
+        builder.build().context("a buffer has a plane")
+    }
+}
+
+impl Device {
+    fn in_layout(
+        &self,
+        (w, h): (u32, u32),
+        fourcc: Fourcc,
+        modifiers: &[u64],
+    ) -> anyhow::Result<Dmabuf> {
+        let layouts = self.layouts.context("libgbm is too old for layouts")?;
+        let count = u32::try_from(modifiers.len())?;
+        // SAFETY: the device lives, so many modifiers are there, and the rest are numbers.
+        let buffer = unsafe {
+            (layouts.create)(
+                self.raw.as_ptr(),
+                w,
+                h,
+                fourcc as u32,
+                modifiers.as_ptr(),
+                count,
+            )
+        };
+        let buffer = NonNull::new(buffer).context("the device makes no buffer in its layouts")?;
+        let described = self.describe(&layouts, buffer, (w, h), fourcc);
+        // SAFETY: it is ours, and nobody uses it after this. Its memory lives on in the descriptors.
+        unsafe { (self.destroy_buffer)(buffer.as_ptr()) };
+        described
+    }
+
+    /// A buffer, which is alive, as it is handed on.
+    fn describe(
+        &self,
+        layouts: &Layouts,
+        buffer: NonNull<c_void>,
+        (w, h): (u32, u32),
+        fourcc: Fourcc,
+    ) -> anyhow::Result<Dmabuf> {
+        let buffer = buffer.as_ptr();
+        // SAFETY: the buffer is alive.
+        let (modifier, planes) = unsafe {
+            (
+                (layouts.modifier_of)(buffer),
+                (layouts.count_planes)(buffer),
+            )
+        };
+        let size = (i32::try_from(w)?, i32::try_from(h)?);
+        let flags = DmabufFlags::empty();
+        let mut builder = Dmabuf::builder(size, fourcc, Modifier::from(modifier), flags);
+        for plane in 0..planes {
+            // SAFETY: the buffer is alive, and has this plane.
+            let (fd, stride, offset) = unsafe {
+                (
+                    (layouts.fd_of)(buffer, plane),
+                    (layouts.stride_of)(buffer, plane),
+                    (layouts.offset_of)(buffer, plane),
+                )
+            };
+            ensure!(fd >= 0, "the device does not hand out its buffers");
+            // SAFETY: libgbm has opened the descriptor for us.
+            let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+            let number = u32::try_from(plane)?;
+            ensure!(
+                builder.add_plane(fd, number, offset, stride),
+                "it has too many planes"
+            );
+        }
         builder.build().context("a buffer has a plane")
     }
 }

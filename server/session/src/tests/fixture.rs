@@ -306,6 +306,12 @@ impl Fixture {
         self.session.app().surfaces.buffers.count()
     }
 
+    /// What reads clients' buffers beside the processor.
+    #[cfg(feature = "gpu")]
+    pub fn reader(&mut self) -> std::cell::RefMut<'_, crate::gpu::Reader> {
+        self.session.app().surfaces.buffers.reader()
+    }
+
     /// Commits that wait, and descriptors that they wait for.
     #[cfg(feature = "gpu")]
     pub fn held_commits(&mut self) -> (usize, usize) {

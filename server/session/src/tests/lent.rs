@@ -171,7 +171,12 @@ impl Canvas {
 
     /// A buffer of it.
     pub fn buffer(&self, client: &Client) -> WlBuffer {
-        let params = self.params(client, &self.planes(), 0);
+        self.buffer_in(client, 0)
+    }
+
+    /// One that is said to have this layout.
+    pub fn buffer_in(&self, client: &Client, modifier: u64) -> WlBuffer {
+        let params = self.params(client, &self.planes(), modifier);
         let (w, h) = (self.size.0 as i32, self.size.1 as i32);
         let said = Arc::clone(&self.released);
         params.create_immed(w, h, self.format, Flags::empty(), &client.handle(), said)

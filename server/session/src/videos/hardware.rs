@@ -340,7 +340,7 @@ mod tests {
         for (plane, offset) in [(0, 0), (1, SIZE.w * SIZE.h)] {
             dmabuf.add_plane(file.try_clone().unwrap().into(), plane, offset, SIZE.w);
         }
-        Arc::new(Memory::check(dmabuf.build().unwrap()).unwrap())
+        Arc::new(Memory::check(dmabuf.build().unwrap(), &[0]).unwrap())
     }
 
     #[test]

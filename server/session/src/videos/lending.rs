@@ -114,6 +114,7 @@ impl Videos {
                 && surface.is_opaque(*rect)
                 && content.may_be_lent(now)
                 && gpu.encodes(is_nv12)
+                && newest.loan.is_encoded()
                 && gpu.health().may_be_used(client, now)
                 && self.hardware.is_ready()
                 && self.has_room(*rect, Coder::Hardware, before)

@@ -1,0 +1,234 @@
+//! Buffers of a layout that only the device reads: offered, read as far as they are damaged, and what
+//! becomes of them when it reads no more. What reads is the stand-in; its layout is upside down.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex};
+
+use wayland_client::{Connection, Dispatch, QueueHandle};
+use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_feedback_v1::{
+    self, ZwpLinuxDmabufFeedbackV1,
+};
+use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
+
+use super::client::State;
+use super::fixture::{Fixture, within};
+use super::lent::{ALL, ARGB, Canvas, NV12, XBGR, XRGB, commit, with_window};
+use crate::config::Config;
+use crate::gpu::pretended::UPSIDE_DOWN;
+use crate::gpu::{Ended, Reader, Reading, RenderNode};
+
+const SIZE: (u32, u32) = (200, 150);
+const LINEAR: u64 = 0;
+
+/// What a client has been told of buffers.
+#[derive(Debug, Default)]
+struct Told {
+    /// Format and modifier.
+    table: Vec<(u32, u64)>,
+    formats: Vec<(u32, u64)>,
+    times: usize,
+}
+
+type Shared = Arc<Mutex<Told>>;
+
+impl Dispatch<ZwpLinuxDmabufFeedbackV1, Shared> for State {
+    fn event(
+        _: &mut Self,
+        _: &ZwpLinuxDmabufFeedbackV1,
+        event: zwp_linux_dmabuf_feedback_v1::Event,
+        told: &Shared,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        let mut told = told.lock().unwrap();
+        match event {
+            zwp_linux_dmabuf_feedback_v1::Event::FormatTable { fd, size } => {
+                let mut bytes = vec![0; size as usize];
+                File::from(fd).read_exact_at(&mut bytes, 0).unwrap();
+                let entry = |entry: &[u8]| {
+                    let format = u32::from_ne_bytes(entry[..4].try_into().unwrap());
+                    (format, u64::from_ne_bytes(entry[8..].try_into().unwrap()))
+                };
+                told.table = bytes.chunks_exact(16).map(entry).collect();
+                told.formats = Vec::new();
+            }
+            zwp_linux_dmabuf_feedback_v1::Event::TrancheFormats { indices } => {
+                let places = indices.chunks_exact(2);
+                let places = places.map(|n| u16::from_ne_bytes(n.try_into().unwrap()));
+                let named: Vec<_> = places.map(|n| told.table[usize::from(n)]).collect();
+                told.formats.extend(named);
+            }
+            zwp_linux_dmabuf_feedback_v1::Event::Done => told.times += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Draws a picture as the layout has it. Returns its pixels.
+fn draw(canvas: &Canvas, time: u32) -> Vec<u32> {
+    let pixels = canvas.picture(time);
+    put(canvas, &pixels);
+    pixels
+}
+
+fn put(canvas: &Canvas, pixels: &[u32]) {
+    let rows = pixels.chunks_exact(canvas.size.0 as usize).rev();
+    canvas.put(&rows.flatten().copied().collect::<Vec<_>>());
+}
+
+/// How often the stand-in has read.
+fn count(fixture: &mut Fixture) -> usize {
+    match &*fixture.reader() {
+        Reader::Fake(fake) => fake.count,
+        other => panic!("{other:?} reads"),
+    }
+}
+
+fn ends(fixture: &mut Fixture, ended: Ended) {
+    match &mut *fixture.reader() {
+        Reader::Fake(fake) => fake.ends = Some(ended),
+        other => panic!("{other:?} reads"),
+    }
+}
+
+#[test]
+fn buffers_that_only_the_device_reads_are_shown_as_they_were_drawn() {
+    for (format, size) in [(XRGB, SIZE), (ARGB, (131, 77)), (XRGB, (1, 1))] {
+        let (mut fixture, window) = with_window(RenderNode::ReadByFake);
+        let canvas = Canvas::new(format, size);
+        let mut pixels = draw(&canvas, 5);
+        let buffer = canvas.buffer_in(fixture.client(window), UPSIDE_DOWN);
+        commit(fixture.client(window), &buffer, ALL);
+        fixture.settle();
+        fixture.client(window).drew(size, pixels.clone());
+        fixture.assert_shows(&[window]);
+        assert_eq!(canvas.released(), 1);
+        // What is damaged later.
+        let before = fixture.stats().films.read_bytes;
+        let damaged = (0..10.min(size.1)).flat_map(|y| (0..7.min(size.0)).map(move |x| (x, y)));
+        for (x, y) in damaged {
+            pixels[(y * size.0 + x) as usize] = 0xff12_3456;
+        }
+        put(&canvas, &pixels);
+        commit(fixture.client(window), &buffer, (0, 0, 7, 10));
+        fixture.settle();
+        fixture.client(window).drew(size, pixels);
+        fixture.assert_shows(&[window]);
+        let read = fixture.stats().films.read_bytes - before;
+        assert!((4..=3 * 4 * 7 * 10).contains(&read), "{read}");
+    }
+}
+
+#[test]
+fn device_reads_what_is_linear_where_that_is_wanted_and_the_processor_what_it_does_not_take() {
+    let mut fixture = Fixture::with(Config {
+        render_node: RenderNode::ReadByFake,
+        gpu_reading: Reading::Device,
+        ..Config::default()
+    });
+    fixture.attach("a", (640, 480));
+    let window = fixture.connect();
+    fixture.client(window).make_window();
+    within("the window is configured", || {
+        fixture.turn();
+        fixture.client(window).is_configured()
+    });
+    let canvas = Canvas::new(XRGB, SIZE);
+    let buffer = canvas.buffer(fixture.client(window));
+    for (time, is_refused) in [(1, false), (40, true), (80, false)] {
+        if is_refused {
+            let refused = Ended::Broken(anyhow::anyhow!("it was told to"));
+            ends(&mut fixture, refused);
+        }
+        let before = count(&mut fixture);
+        let pixels = canvas.draw(time);
+        commit(fixture.client(window), &buffer, ALL);
+        fixture.settle();
+        fixture.client(window).drew(SIZE, pixels);
+        fixture.assert_shows(&[window]);
+        assert_eq!(count(&mut fixture) > before, !is_refused, "at {time}");
+    }
+    assert_eq!(fixture.stats().gles_failures, 0);
+}
+
+#[test]
+fn layout_that_a_format_is_not_offered_in_is_refused_and_linear_ones_are_the_processors() {
+    let (mut fixture, window) = with_window(RenderNode::ReadByFake);
+    let liar = fixture.connect();
+    let canvas = Canvas::new(XBGR, SIZE);
+    canvas.buffer_in(fixture.client(liar), UPSIDE_DOWN);
+    within("the client is sent away", || {
+        fixture.turn();
+        !fixture.client(liar).pump()
+    });
+    fixture.close(liar);
+    let canvas = Canvas::new(XBGR, SIZE);
+    let pixels = canvas.draw(3);
+    let buffer = canvas.buffer(fixture.client(window));
+    commit(fixture.client(window), &buffer, ALL);
+    fixture.settle();
+    fixture.client(window).drew(SIZE, pixels);
+    fixture.assert_shows(&[window]);
+    assert_eq!(count(&mut fixture), 0);
+}
+
+#[test]
+fn device_that_hangs_leaves_linear_buffers_and_clients_are_told() {
+    let (mut fixture, window) = with_window(RenderNode::ReadByFake);
+    let told = Shared::default();
+    let client = fixture.client(window);
+    let dmabuf: ZwpLinuxDmabufV1 = client.bind(4);
+    dmabuf.get_default_feedback(&client.handle(), Arc::clone(&told));
+    fixture.settle();
+    let offered = |format, modifier| told.lock().unwrap().formats.contains(&(format, modifier));
+    for format in [XRGB, ARGB] {
+        assert!(offered(format, UPSIDE_DOWN) && offered(format, LINEAR));
+    }
+    assert!(offered(NV12, LINEAR) && !offered(NV12, UPSIDE_DOWN));
+
+    let canvas = Canvas::new(XRGB, SIZE);
+    let before = draw(&canvas, 1);
+    let buffer = canvas.buffer_in(fixture.client(window), UPSIDE_DOWN);
+    commit(fixture.client(window), &buffer, ALL);
+    fixture.settle();
+    // A failure that is not the device's costs that picture, and no more.
+    ends(
+        &mut fixture,
+        Ended::Broken(anyhow::anyhow!("it was told to")),
+    );
+    draw(&canvas, 50);
+    commit(fixture.client(window), &buffer, ALL);
+    fixture.settle();
+    fixture.client(window).drew(SIZE, before);
+    fixture.assert_shows(&[window]);
+    let now = draw(&canvas, 60);
+    commit(fixture.client(window), &buffer, ALL);
+    fixture.settle();
+    fixture.client(window).drew(SIZE, now.clone());
+    fixture.assert_shows(&[window]);
+    assert_eq!(told.lock().unwrap().times, 1);
+
+    ends(&mut fixture, Ended::Hung);
+    draw(&canvas, 90);
+    commit(fixture.client(window), &buffer, ALL);
+    within("the client is told", || {
+        fixture.turn();
+        fixture.client(window).pump();
+        told.lock().unwrap().times == 2
+    });
+    fixture.settle();
+    // It shows what it has shown until the client has heard.
+    fixture.client(window).drew(SIZE, now);
+    fixture.assert_shows(&[window]);
+    assert!(!fixture.reader().is_there());
+    assert_eq!(fixture.stats().gles_failures, 1);
+    assert!(offered(XRGB, LINEAR) && !offered(XRGB, UPSIDE_DOWN));
+    let canvas = Canvas::new(XRGB, SIZE);
+    let pixels = canvas.draw(7);
+    let buffer = canvas.buffer(fixture.client(window));
+    commit(fixture.client(window), &buffer, ALL);
+    fixture.settle();
+    fixture.client(window).drew(SIZE, pixels);
+    fixture.assert_shows(&[window]);
+}
