@@ -89,6 +89,8 @@ pub struct Surface {
     pub direct: Direct,
     /// Its newest buffer, where it is kept.
     pub newest: Option<Newest>,
+    /// A buffer could not be read: pixels may be of pictures before it.
+    is_stale: bool,
 }
 
 impl Surface {
@@ -100,6 +102,7 @@ impl Surface {
             content,
             direct: Direct::default(),
             newest: None,
+            is_stale: false,
         }
     }
 }

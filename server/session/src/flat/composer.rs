@@ -131,6 +131,11 @@ impl Composer {
                 Ok(None)
             }
             #[cfg(feature = "gpu")]
+            Self::Gles(_) if buffers.is_gles_gone() => {
+                // Whoever reads buffers has found that out.
+                Err(self.fail(&Ended::Hung, buffers))
+            }
+            #[cfg(feature = "gpu")]
             Self::Gles(gles) => {
                 match gles.way(job) {
                     Way::Gles => {}

@@ -231,7 +231,9 @@ impl Output {
         };
         self.missed.add_all(&self.damage);
         let whole = scanned.filter(|_| lent.is_some()).cloned();
-        let whole = whole.inspect(|loan| surface::read(content, loan, &to_read));
+        let whole = whole.inspect(|loan| {
+            surface::read(content, loan, &to_read);
+        });
         let newest = match whole.is_some() {
             true => whole,
             false => {

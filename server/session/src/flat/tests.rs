@@ -485,6 +485,18 @@ mod gpu {
     }
 
     #[test]
+    fn device_that_somebody_else_has_found_hanging_is_not_asked() {
+        let Some(mut composer) = gles() else { return };
+        let (mut desk, mut output) = composed(&mut composer);
+        assert!(matches!(composer, Composer::Gles(_)));
+        desk.buffers.gles_has_ended(&Ended::Hung);
+        desk.add(&plain(Size { w: 60, h: 80 }));
+        desk.compose(&mut output, &mut composer, &mut Vec::new());
+        assert!(matches!(composer, Composer::Software));
+        assert_shows(&desk, &output);
+    }
+
+    #[test]
     fn device_that_is_gone_is_not_opened_again() {
         let (composer, said) = Composer::open(Wish {
             render_node: &RenderNode::Auto,

@@ -34,7 +34,7 @@ impl Surfaces {
         let (w, h) = loan.sides();
         let size = size_of(w, h).ok_or(Refused::TooLarge(w, h))?;
         let (known, reshaped) = self.shaped(surface, size, loan.alpha())?;
-        let all = reshaped || known.is_behind();
+        let all = reshaped || known.is_behind() || known.is_stale;
         let damage = attached.rects(size, reshaped);
         if known.direct.is_composed() {
             known.keep(loan, &damage, now);
@@ -47,8 +47,9 @@ impl Surfaces {
             None if all => vec![whole(size)],
             None => damage,
         };
-        // What cannot be read stays as it was; that has been said.
-        read(&mut known.content, &loan, &rects);
+        // What cannot be read stays as it was, until all of it can; that has been said.
+        let is_read = read(&mut known.content, &loan, &rects);
+        known.is_stale = !is_read || known.is_stale && lent.is_some();
         let changed = known.content.take_changed();
         let committed = (damaged, changed, area(size));
         known.direct.committed(committed, now);
@@ -62,10 +63,9 @@ impl Surfaces {
     }
 }
 
-pub fn read(content: &mut Content, loan: &Loan, rects: &[TileRect]) {
-    if !rects.is_empty() {
-        loan.read(rects, |rect, rows| content.update(rect, rows));
-    }
+/// Reads parts of a buffer into the content of its surface. False where they cannot be read.
+pub fn read(content: &mut Content, loan: &Loan, rects: &[TileRect]) -> bool {
+    rects.is_empty() || loan.read(rects, |rect, rows| content.update(rect, rows))
 }
 
 /// The rectangle around two.
@@ -186,7 +186,7 @@ impl Surface {
         }) else {
             return false;
         };
-        read(&mut self.content, &newest.loan, &[unread]);
+        self.is_stale |= !read(&mut self.content, &newest.loan, &[unread]);
         true
     }
 }

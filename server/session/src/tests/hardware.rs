@@ -22,7 +22,7 @@ use wayland_protocols::wp::content_type::v1::client::wp_content_type_v1::Type;
 use super::fixture::{Fixture, within};
 use super::lent::{ALL, Canvas, NV12, XRGB, commit, with_window};
 use crate::flat::Force;
-use crate::gpu::RenderNode;
+use crate::gpu::{Reading, RenderNode};
 use stage::{NODE, RELEASE, Ran};
 
 const PICTURE: Duration = Duration::from_millis(33);
@@ -757,6 +757,16 @@ fn device_that_is_checked_says_what_it_offers_and_which_way_is_taken() {
         ];
         for word in words {
             assert!(said.contains(&word), "{word:?} in {said}");
+        }
+        let gpu = crate::gpu::Gpu::open(&RenderNode::Path(node), Reading::Auto);
+        let said = gpu.describe_reading();
+        let words = [
+            "programs' buffers are read by the processor",
+            "read by the encoder: NV12 (linear), XR24 (linear",
+            "read back: ",
+        ];
+        for word in words {
+            assert!(said.contains(word), "{word:?} in {said}");
         }
     });
 }
