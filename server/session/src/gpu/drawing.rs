@@ -323,7 +323,9 @@ void main() {
         let _ = frame.finish().unwrap();
         let context = &mut drawing.context;
         assert!(!context.is_done_within(Duration::from_millis(1)).unwrap());
-        assert!(context.is_done_within(Duration::from_secs(60)).unwrap());
+        // A machine may be stopped for longer than one wait.
+        let mut waits = (0..20).map(|_| context.is_done_within(Duration::from_secs(5)).unwrap());
+        assert!(waits.any(|is_done| is_done));
         assert_eq!(context.reset().unwrap(), Reset::None);
     }
 
