@@ -6,6 +6,6 @@
 //!
 //! What is freed goes back to the kernel at once, which gives nothing of one process to another.
 
-mod pages;
+mod sys;
 
-pub use pages::Pages;
+pub use sys::Pages;

@@ -157,7 +157,7 @@ mod tests {
                     false => Pages.alloc(layout),
                 }
             };
-            assert!(!start.is_null() && start.addr() % align == 0);
+            assert!(!start.is_null() && start.addr().is_multiple_of(align));
             let mut piece = Self {
                 start,
                 layout,
@@ -185,7 +185,7 @@ mod tests {
             let kept = size.min(self.layout.size());
             // SAFETY: it is a piece of this layout, and the size is not zero.
             self.start = unsafe { Pages.realloc(self.start, self.layout, size) };
-            assert!(!self.start.is_null() && self.start.addr() % self.layout.align() == 0);
+            assert!(!self.start.is_null() && self.start.addr().is_multiple_of(self.layout.align()));
             self.layout = Layout::from_size_align(size, self.layout.align()).unwrap();
             let seed = self.seed;
             assert!(self.bytes()[..kept].iter().all(|byte| *byte == seed));
