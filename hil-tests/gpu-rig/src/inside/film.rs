@@ -60,9 +60,11 @@ fn wave(at: u32, length: u32, height: u32) -> u32 {
     at.min(length - at) * 2 * height / length
 }
 
-/// The luma of the texture: soft stripes with grain, as a photo has, that move to the left.
-fn luma(x: u32, y: u32) -> u8 {
-    let grain = (x ^ y << 7).wrapping_mul(0x9e37_79b9) >> 29;
+/// The luma of the texture: soft stripes that move to the left. Their grain is another one in each
+/// picture, as a camera's is: what only moves goes as copies of itself, and never as a film.
+fn luma(x: u32, y: u32, number: u32) -> u8 {
+    let x = x + 4 * number;
+    let grain = (x ^ y << 7 ^ number << 17).wrapping_mul(0x9e37_79b9) >> 29;
     (60 + wave(x, 96, 60) + wave(x + 2 * y, 50, 60) + grain) as u8
 }
 
@@ -80,7 +82,7 @@ pub fn draw_nv12(bytes: &mut [u8], layout: &Layout, number: u32) {
     for y in 0..h {
         let row = &mut bytes[(layout.offsets[0] + y * layout.pitches[0]) as usize..][..w as usize];
         for (x, level) in (0..).zip(row) {
-            *level = luma(x + 4 * number, y);
+            *level = luma(x, y, number);
         }
     }
     for y in 0..h / 2 {
@@ -108,7 +110,7 @@ pub fn draw_part(bytes: &mut [u8], pitch: u32, number: u32, part: Place) {
     for y in top..top + h {
         let row = &mut bytes[(y * pitch + left * 4) as usize..][..w as usize * 4];
         for (x, pixel) in (left..).zip(row.chunks_exact_mut(4)) {
-            let level = luma(x + 4 * number, y);
+            let level = luma(x, y, number);
             let [blue, red] = chroma(x / 2 + 2 * number, y / 2).map(|c| c - 112);
             pixel.copy_from_slice(&[level - blue, level, level - red, 0xff]);
         }

@@ -34,12 +34,6 @@ pub struct Scenario {
     play: fn(&mut Report) -> Result<Outcome>,
 }
 
-/// Scenarios that do not hold yet, and why. They are played when they are asked for.
-const NOT_YET: &[(&str, &str)] = &[(
-    "flat",
-    "it was not seen to hold to its end on a quiet machine; --only flat plays it",
-)];
-
 /// All of them. The display has one master at a time, so they follow one another.
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -109,28 +103,13 @@ pub fn play(words: &[String]) -> Result<()> {
         .and_then(|s| s.parse().ok())
         .unwrap_or(0.0);
     report.say(&Line::Up { uptime_s });
-    for scenario in ALL {
-        let not_yet = NOT_YET.iter().find(|(word, _)| *word == scenario.word);
-        match (words.is_empty(), not_yet) {
-            (true, Some((_, why))) => skip(scenario, why, &mut report),
-            (true, None) => play_one(scenario, &mut report),
-            (false, _) if words.iter().any(|word| word == scenario.word) => {
-                play_one(scenario, &mut report);
-            }
-            (false, _) => {}
-        }
+    let is_wanted =
+        |scenario: &&Scenario| words.is_empty() || words.iter().any(|word| word == scenario.word);
+    for scenario in ALL.iter().filter(is_wanted) {
+        play_one(scenario, &mut report);
     }
     report.say(&Line::End);
     Ok(())
-}
-
-fn skip(scenario: &Scenario, why: &str, report: &mut Report) {
-    report.say(&Line::Begin {
-        name: scenario.name.to_owned(),
-    });
-    report.say(&Line::Skipped {
-        why: why.to_owned(),
-    });
 }
 
 fn play_one(scenario: &Scenario, report: &mut Report) {
