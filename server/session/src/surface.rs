@@ -254,6 +254,7 @@ impl Surfaces {
             let (known, reshaped) = self.shaped(surface, size, true)?;
             known.content.end_loan();
             known.newest = None;
+            known.is_stale = false;
             known.content.update(whole(size), |_, _, run| {
                 run.fill(pixel);
                 true
@@ -269,7 +270,7 @@ impl Surfaces {
             let (w, h) = (memory.data.width, memory.data.height);
             let size = size_of(w, h).ok_or(Refused::TooLarge(w, h))?;
             let (known, reshaped) = self.shaped(surface, size, alpha)?;
-            let all = reshaped || known.is_behind();
+            let all = reshaped || known.is_behind() || known.is_stale;
             known.content.end_loan();
             known.newest = None;
             let mut whole_memory = true;
@@ -279,6 +280,7 @@ impl Surfaces {
                     whole_memory
                 });
             }
+            known.is_stale &= !whole_memory;
             match whole_memory {
                 true => Ok(reshaped),
                 false => Err(Refused::BadMemory),

@@ -36,7 +36,8 @@ impl Patience {
     /// own already: what a person has drawn never stays for it.
     pub fn holds(&mut self, screen: &Screen, is_over_own: bool, now_ns: u64) -> bool {
         *self = match *self {
-            _ if screen.picture != Picture::Waiting || !is_over_own => Self::Calm,
+            _ if screen.picture != Picture::Waiting => Self::Calm,
+            _ if !is_over_own => Self::Shown,
             Self::Calm => Self::Held { since_ns: now_ns },
             Self::Held { since_ns } if waited(since_ns, now_ns) >= PATIENCE => Self::Shown,
             other => other,

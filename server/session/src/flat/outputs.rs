@@ -231,9 +231,18 @@ impl Output {
         };
         self.missed.add_all(&self.damage);
         let whole = scanned.filter(|_| lent.is_some()).cloned();
-        let whole = whole.inspect(|loan| {
-            surface::read(content, loan, &to_read);
-        });
+        let is_read = |loan: &Loan| surface::read(content, loan, &to_read);
+        if !whole.as_ref().is_none_or(is_read) {
+            // What is beside the film would be of pictures before it.
+            self.end_film();
+            let tools = Tools {
+                composer,
+                room,
+                buffers,
+                now,
+            };
+            return self.compose(id, standing, tools);
+        }
         let newest = match whole.is_some() {
             true => whole,
             false => {

@@ -20,6 +20,7 @@ use heliostat_va::dmabuf::{
     self, Dmabuf as Described, Format, Identity, LINEAR, MAX_PLANES, Plane,
 };
 use heliostat_wire::output::Size;
+use rustix::event::Timespec;
 use smithay::backend::allocator::dmabuf::{Dmabuf, WeakDmabuf};
 use smithay::backend::allocator::{Buffer as _, Slot};
 use smithay::reexports::wayland_server::Resource;
@@ -155,6 +156,10 @@ pub(super) struct Shared {
     pub(super) read_bytes: Cell<u64>,
     /// That reading is slow was said.
     pub(super) is_slow: Cell<bool>,
+    /// Slow readings, one after the other.
+    pub(super) slow_times: Cell<u8>,
+    /// That a client's buffer could not be read was said.
+    pub(super) has_warned: Cell<bool>,
     /// How often GLES has ended, and whether its device is of no use any more.
     gles_ends: Cell<u64>,
     is_gles_gone: Cell<bool>,
@@ -233,7 +238,7 @@ impl Buffers {
         // Its client is told at once, and may make another. What was offered once is taken when nobody
         // reads it any more: a client that hears of that too late is not to blame.
         let mut reader = self.shared.reader.borrow_mut();
-        if !memory.is_linear() && reader.is_there() {
+        if !memory.is_linear() && reader.is_there() && !self.is_gles_gone() {
             let taken = reader.takes(&memory.dmabuf);
             taken.map_err(|error| Refused::Device(format!("{error:#}")))?;
         }
@@ -420,7 +425,7 @@ impl Loan {
 
     /// Whether nothing draws into it any more.
     pub fn is_drawn(&self) -> bool {
-        self.lent.known.memory.is_drawn()
+        self.lent.known.memory.is_drawn(Timespec::default())
     }
 
     /// Whether the encoder reads its layout, where it reads its format.

@@ -175,6 +175,8 @@ impl ByGles {
         use smithay::backend::allocator::Buffer;
         let (w, h) = (buffer.size().w, buffer.size().h);
         self.drawing.check(w as u32, h as u32)?;
+        // Textures of buffers that are gone hold the device's memory until somebody asks.
+        let _ = self.drawing.renderer().cleanup_texture_cache();
         let texture = self.drawing.renderer().import_dmabuf(buffer, None);
         texture.context("make a texture of it")
     }

@@ -8,7 +8,7 @@ use heliostat_va::dmabuf::Plane;
 use heliostat_video::{Nv12, Size};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFailed, DmabufSyncFlags};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Reading;
 use super::buffers::{Known, Memory, Shared};
@@ -18,30 +18,56 @@ use crate::sys::Mapping;
 
 /// Fewer bytes say nothing about how fast they can be read.
 const LARGE: u64 = 1 << 20;
+/// Readings in a row that are slow where reading is.
+const SLOW_TIMES: u8 = 4;
+/// What is being drawn is waited for as long, where it is wanted now.
+const SOON: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
 /// Bytes a second below which windows stutter.
 const SLOW: f64 = 200e6;
 
 impl Memory {
-    /// Whether nothing draws into it any more, going by the kernel's fences. The kernel would wait for
+    /// Whether nothing draws into it any more, or will have ceased to within `limit`, going by the kernel's
+    /// fences. Some drivers have fences for whoever only reads, such as our encoder. The kernel would wait for
     /// them before anything is read, and commits have waited for theirs: a client that draws into what it
     /// has committed has nobody wait.
-    pub(super) fn is_drawn(&self) -> bool {
+    pub(super) fn is_drawn(&self, limit: Timespec) -> bool {
         let mut planes = self.dmabuf.handles();
         planes.all(|plane| {
             let mut asked = [PollFd::new(&plane, PollFlags::IN)];
-            !matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
+            !matches!(poll(&mut asked, Some(&limit)), Ok(0))
         })
     }
 }
 
 impl Shared {
+    /// Says why a client's buffer was not read, aloud the first time only: it may be so of each picture.
+    fn warn_once(&self, why: &str) {
+        match self.has_warned.replace(true) {
+            false => warn!("{why}"),
+            true => debug!("{why}"),
+        }
+    }
+
     /// Says once that reading is slow: memory of some devices is not for processors.
     fn note_speed(&self, before: u64, at: Instant) {
         let (bytes, took) = (self.read_bytes.get() - before, at.elapsed());
         let a_second = bytes as f64 / took.as_secs_f64().max(1e-9);
-        if bytes < LARGE || a_second >= SLOW || self.is_slow.replace(true) {
+        if bytes < LARGE || self.is_slow.get() {
             return;
         }
+        // Once may be a processor that was wanted elsewhere.
+        let times = match a_second < SLOW {
+            true => self.slow_times.get() + 1,
+            false => 0,
+        };
+        self.slow_times.set(times);
+        if times < SLOW_TIMES {
+            return;
+        }
+        self.is_slow.set(true);
         let mebibytes = a_second / f64::from(1 << 20);
         let advice = match self.is_read_by_device() {
             true => "the device reads them from now on",
@@ -89,7 +115,9 @@ impl Shared {
                 false
             }
             Err(ended) => {
-                warn!("a client's buffer cannot be read by the device: {ended}");
+                self.warn_once(&format!(
+                    "a client's buffer cannot be read by the device: {ended}"
+                ));
                 false
             }
         }
@@ -104,8 +132,9 @@ impl Known {
         mut see: impl FnMut(TileRect, &mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
     ) -> bool {
         let memory = &self.memory;
-        if !memory.is_drawn() {
-            warn!("a client draws into a buffer that it has committed: it is not read");
+        if !memory.is_drawn(SOON) {
+            self.shared
+                .warn_once("a client draws into a buffer that it has committed: it is not read");
             return false;
         }
         if !memory.is_linear() {

@@ -79,9 +79,17 @@ struct Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // SAFETY: it was made on this display, which this holds, and is current nowhere: whoever drew in
-        // it has unbound it when it went, and nothing uses it after this.
-        unsafe { egl::DestroyContext(**self.display.get_display_handle(), self.raw) };
+        let display = **self.display.get_display_handle();
+        // SAFETY: it was made on this display, which this holds, and nothing uses it after this. Whoever
+        // drew in it has unbound it when it went, but where the device was lost: then it is still current
+        // here, and is unbound before its display goes. No other thread has ever had it.
+        unsafe {
+            if egl::GetCurrentContext() == self.raw {
+                let nothing = std::ptr::null();
+                egl::MakeCurrent(display, nothing, nothing, nothing);
+            }
+            egl::DestroyContext(display, self.raw)
+        };
     }
 }
 
