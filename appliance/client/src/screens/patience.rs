@@ -112,5 +112,7 @@ mod tests {
         }
         assert!(!patience.holds(&screen(Picture::Waiting), false, 7));
         assert_eq!(patience.left(7), None);
+        // Its words may change from then on.
+        assert!(!patience.holds(&screen(Picture::Waiting), true, 8));
     }
 }

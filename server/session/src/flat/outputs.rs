@@ -231,21 +231,10 @@ impl Output {
         };
         self.missed.add_all(&self.damage);
         let whole = scanned.filter(|_| lent.is_some()).cloned();
-        let is_read = |loan: &Loan| surface::read(content, loan, &to_read);
-        if !whole.as_ref().is_none_or(is_read) {
-            // What is beside the film would be of pictures before it.
-            self.end_film();
-            let tools = Tools {
-                composer,
-                room,
-                buffers,
-                now,
-            };
-            return self.compose(id, standing, tools);
-        }
-        let newest = match whole.is_some() {
-            true => whole,
-            false => {
+        let newest = match whole {
+            // Where it is not read, what is beside the film would be of pictures before it.
+            Some(loan) => surface::read(content, &loan, &to_read).then_some(loan),
+            None => {
                 let read: Vec<_> = to_read.iter().map(from_tiles).collect();
                 let stack: Vec<_> = self.stack.iter().map(|(placement, _)| *placement).collect();
                 let opaque = opaque_of(&self.stack);
@@ -270,7 +259,7 @@ impl Output {
             }
         };
         if lent.is_some() && newest.is_none() {
-            // It was not read, and the encoder cannot have it any more.
+            // Not all of it was read, and the encoder cannot have it.
             self.end_film();
             let tools = Tools {
                 composer,

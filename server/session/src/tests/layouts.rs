@@ -233,3 +233,27 @@ fn device_that_hangs_leaves_linear_buffers_and_clients_are_told() {
     fixture.client(window).drew(SIZE, pixels);
     fixture.assert_shows(&[window]);
 }
+
+#[test]
+fn what_was_not_read_comes_whole_from_shared_memory_too() {
+    let (mut fixture, window) = with_window(RenderNode::ReadByFake);
+    let canvas = Canvas::new(XRGB, SIZE);
+    draw(&canvas, 1);
+    let buffer = canvas.buffer_in(fixture.client(window), UPSIDE_DOWN);
+    commit(fixture.client(window), &buffer, ALL);
+    fixture.settle();
+    let broken = Ended::Broken(anyhow::anyhow!("it was told to"));
+    ends(&mut fixture, broken);
+    draw(&canvas, 50);
+    commit(fixture.client(window), &buffer, ALL);
+    fixture.settle();
+    // The client, which cannot know of that, says what it has drawn since then.
+    let client = fixture.client(window);
+    let (w, h) = SIZE;
+    let plain = client.plain(w as i32, h as i32, 0x11_22_33);
+    commit(client, &plain, (0, 0, 1, 1));
+    fixture.settle();
+    let pixels = vec![0xff11_2233; (w * h) as usize];
+    fixture.client(window).drew(SIZE, pixels);
+    fixture.assert_shows(&[window]);
+}
