@@ -13,7 +13,7 @@ use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_v1::ZwpLi
 
 use super::client::State;
 use super::fixture::{Fixture, within};
-use super::lent::{ALL, ARGB, Canvas, NV12, XBGR, XRGB, commit, with_window};
+use super::lent::{ALL, ARGB, Canvas, NV12, XBGR, XRGB, commit, with_window, with_window_by};
 use crate::config::Config;
 use crate::gpu::pretended::UPSIDE_DOWN;
 use crate::gpu::{Ended, Reader, Reading, RenderNode};
@@ -122,17 +122,10 @@ fn buffers_that_only_the_device_reads_are_shown_as_they_were_drawn() {
 
 #[test]
 fn device_reads_what_is_linear_where_that_is_wanted_and_the_processor_what_it_does_not_take() {
-    let mut fixture = Fixture::with(Config {
+    let (mut fixture, window) = with_window_by(Config {
         render_node: RenderNode::ReadByFake,
         gpu_reading: Reading::Device,
         ..Config::default()
-    });
-    fixture.attach("a", (640, 480));
-    let window = fixture.connect();
-    fixture.client(window).make_window();
-    within("the window is configured", || {
-        fixture.turn();
-        fixture.client(window).is_configured()
     });
     let canvas = Canvas::new(XRGB, SIZE);
     let buffer = canvas.buffer(fixture.client(window));

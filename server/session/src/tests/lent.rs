@@ -214,10 +214,15 @@ pub const ALL: (i32, i32, i32, i32) = (0, 0, i32::MAX, i32::MAX);
 
 /// A window that has not been drawn.
 pub fn with_window(render_node: RenderNode) -> (Fixture, usize) {
-    let mut fixture = Fixture::with(Config {
+    with_window_by(Config {
         render_node,
         ..Config::default()
-    });
+    })
+}
+
+/// The same in a session that is configured so.
+pub fn with_window_by(config: Config) -> (Fixture, usize) {
+    let mut fixture = Fixture::with(config);
     fixture.attach("a", (640, 480));
     let window = fixture.connect();
     fixture.client(window).make_window();
