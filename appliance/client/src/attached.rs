@@ -339,7 +339,7 @@ mod tests {
                 overtakes: 0,
                 ops: List::default(),
             },
-            content: nothing,
+            content: nothing.into(),
         }
     }
 

@@ -36,7 +36,7 @@ pub use connection::{Carrier, Connection, Stats};
 pub use copies::hostile_copies;
 pub use dial::Dialer;
 pub use error::{Ended, LinkError};
-pub use frames::{Frame, FrameReceiver, FrameSender, Sent};
+pub use frames::{Content, Frame, FrameReceiver, FrameSender, Sent};
 pub use heliostat_wire::close::CloseCode;
 pub use heliostat_wire::id::KeyPin;
 pub use heliostat_wire::version::Link;

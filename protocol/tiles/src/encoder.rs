@@ -5,7 +5,7 @@ use crate::geometry::{PixelsRef, Rect, TILE};
 use crate::header::{Header, KEEP, Kind, Previous};
 use crate::kept::Ledger;
 use crate::palette::{Palette, index_bits, pack};
-use crate::part::{Part, Squeezed, Squeezer, join};
+use crate::part::{Part, Squeezed, Squeezer, pieces};
 use crate::{planes, varint};
 
 /// A part of so many bytes is full, where most of them are what a predictor missed.
@@ -257,22 +257,20 @@ impl Encoder {
             (rect.w, rect.h),
             "view of another size"
         );
-        self.pixels.clear();
-        new.rows()
-            .for_each(|row| self.pixels.extend_from_slice(row));
         if let Some(old) = old {
             assert_eq!(
                 (old.width(), old.height()),
                 (rect.w, rect.h),
                 "view of another size"
             );
-            self.other.clear();
-            old.rows().for_each(|row| self.other.extend_from_slice(row));
-            if self.other == self.pixels {
+            if new.rows().eq(old.rows()) {
                 return;
             }
         }
-        let kind = self.choose(rect.w as usize, old.is_some());
+        self.pixels.clear();
+        new.rows()
+            .for_each(|row| self.pixels.extend_from_slice(row));
+        let kind = self.choose(rect.w as usize, old);
         let alpha = match kind {
             Kind::Xor => {
                 let pairs = self.pixels.iter().zip(&self.other);
@@ -306,8 +304,7 @@ impl Encoder {
             let first = first.map(|first| self.squeezer.squeeze(&first));
             self.full.splice(0..0, first);
             self.full.push(self.squeezer.squeeze(&last));
-            join(&self.full, out);
-            self.full.clear();
+            pieces(self.full.drain(..)).for_each(|piece| out.extend(piece));
         }
         self.recycle(last.into_buffer());
         self.learn(packed, out.len() - before);
@@ -411,8 +408,9 @@ impl Encoder {
         });
     }
 
-    /// The cheapest encoding of `self.pixels`, with `self.other` what the terminal holds.
-    fn choose(&mut self, w: usize, has_old: bool) -> Kind {
+    /// The cheapest encoding of `self.pixels`, with `old` what the terminal holds; `self.other` is
+    /// that where it is [`Kind::Xor`].
+    fn choose(&mut self, w: usize, old: Option<PixelsRef<'_>>) -> Kind {
         let is_natural = self.pixels.len() >= SAMPLED && self.is_natural(w);
         let few = !is_natural && self.take_palette();
         let Self {
@@ -435,8 +433,10 @@ impl Encoder {
         let is_tight = few && palette.colours().len() <= TIGHT;
         let may_be_flat = !is_natural && !is_tight;
         let flat_cost = (may_be_flat && is_flat(pixels, w)).then_some(area / 3);
-        let may_be_xor = has_old && !(is_natural && differs_throughout(pixels, other));
-        let xor_cost = may_be_xor.then(|| {
+        let may_be_xor = old.filter(|old| !(is_natural && differs_throughout(pixels, w, *old)));
+        let xor_cost = may_be_xor.map(|old| {
+            other.clear();
+            old.rows().for_each(|row| other.extend_from_slice(row));
             let pairs = pixels.iter().zip(other.iter());
             let differing: u32 = pairs.map(|(a, b)| u32::from(a != b)).sum();
             8 + differing as usize * 2 + area / 32
@@ -537,19 +537,13 @@ fn put_xor(pixels: &[u32], alpha: bool, out: &mut Vec<u8>) {
     pairs.for_each(|(pixel, out)| out.copy_from_slice(&pixel.to_le_bytes()[..bytes]));
 }
 
-/// Whether so many of a sample of `pixels` are not those of `other` that the differences of all would
-/// be no smaller than the pixels.
-fn differs_throughout(pixels: &[u32], other: &[u32]) -> bool {
-    let pairs = pixels
-        .iter()
-        .zip(other)
-        .step_by((pixels.len() / SAMPLE) | 1);
-    let (mut all, mut differing) = (0, 0);
-    for (pixel, other) in pairs {
-        all += 1;
-        differing += usize::from(pixel != other);
-    }
-    differing * 4 > all * 3
+/// Whether so many of a sample of `pixels`, in rows of `w`, are not those of `other` that the
+/// differences of all would be no smaller than the pixels.
+fn differs_throughout(pixels: &[u32], w: usize, other: PixelsRef<'_>) -> bool {
+    let sample = (0..pixels.len()).step_by((pixels.len() / SAMPLE) | 1);
+    let all = sample.len();
+    let is_other = |at: &usize| other.row((at / w) as u32)[at % w] != pixels[*at];
+    sample.filter(is_other).count() * 4 > all * 3
 }
 
 /// Whether most pixels repeat a neighbour, as in text over a gradient: prediction would only

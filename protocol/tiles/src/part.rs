@@ -152,17 +152,14 @@ impl Squeezer {
     }
 }
 
-/// Appends the batch of these parts, in their order, to `out`.
-pub fn join(parts: &[Squeezed], out: &mut Vec<u8>) {
-    if let [Squeezed(only)] = parts {
-        out.extend_from_slice(only);
-        return;
-    }
-    out.reserve(parts.iter().map(|part| part.0.len() + 5).sum::<usize>() + 3);
-    out.push(PARTS);
-    varint::put(parts.len() as u32, out);
-    for Squeezed(part) in parts {
-        varint::put(part.len() as u32, out);
-        out.extend_from_slice(part);
-    }
+/// The batch of these parts, in their order, as pieces that follow each other.
+pub fn pieces(parts: impl ExactSizeIterator<Item = Squeezed>) -> impl Iterator<Item = Vec<u8>> {
+    let is_batch = parts.len() > 1;
+    let mut head = vec![PARTS];
+    varint::put(parts.len() as u32, &mut head);
+    parts.flat_map(move |Squeezed(part)| {
+        let mut head = std::mem::take(&mut head);
+        varint::put(part.len() as u32, &mut head);
+        is_batch.then_some(head).into_iter().chain([part])
+    })
 }

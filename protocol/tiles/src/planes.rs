@@ -6,6 +6,7 @@
 //! What repeats, as letters do, is better off with the bytes of a pixel together: zstd finds it once
 //! then, and not once in each plane.
 
+use crate::four::Four;
 use crate::geometry::TILE;
 
 const SIDE: usize = TILE as usize;
@@ -170,55 +171,36 @@ fn split(plane: usize, pixels: &[u32], out: &mut [u8]) {
     }
 }
 
-/// Undoes [`predict`], in place, for planes of `area` bytes that stand one after the other.
+/// Undoes [`predict`], in place, for planes of `area` bytes that stand one after the other, in rows of
+/// `w` bytes, which are at most [`TILE`].
 pub fn unpredict(planes: &mut [u8], area: usize, w: usize) {
-    // Each byte waits for the one to its left, so three planes at once take hardly longer than one.
-    let mut triples = planes.chunks_exact_mut(3 * area);
-    for triple in &mut triples {
-        let (green, rest) = triple.split_at_mut(area);
-        let (blue, red) = rest.split_at_mut(area);
-        unpredict_together([green, blue, red], w);
-    }
-    for plane in triples.into_remainder().chunks_exact_mut(area) {
-        unpredict_together([plane], w);
-    }
-}
-
-fn unpredict_together<const N: usize>(planes: [&mut [u8]; N], w: usize) {
-    let mut rows = planes.map(|plane| plane.chunks_mut(w));
-    let mut next = || {
-        let row = rows.each_mut().map(|rows| rows.next().unwrap_or_default());
-        (!row[0].is_empty()).then_some(row)
-    };
-    let Some(mut above) = next() else {
-        return;
-    };
-    for row in &mut above {
-        let mut left = 0u8;
-        for here in row.iter_mut() {
-            left = left.wrapping_add(*here);
-            *here = left;
-        }
-    }
-    while let Some(mut row) = next() {
-        let mut left = [0u8; N];
-        let mut corner = [0u8; N];
-        for n in 0..N {
-            row[n][0] = row[n][0].wrapping_add(above[n][0]);
-            (left[n], corner[n]) = (row[n][0], above[n][0]);
-        }
-        let length = row.iter().map(|row| row.len()).min().unwrap_or(0);
-        let rows = row.each_mut().map(|row| &mut row[..length]);
-        let aboves = above.each_ref().map(|above| &above[..length]);
-        for x in 1..length {
-            for n in 0..N {
-                let up = aboves[n][x];
-                left[n] = rows[n][x].wrapping_add(median(left[n], up, corner[n]));
-                rows[n][x] = left[n];
-                corner[n] = up;
+    // Each byte waits for the one to its left, so that a pixel's bytes at once take hardly longer
+    // than one of them.
+    for planes in planes.chunks_mut(Four::COUNT * area) {
+        let mut planes = planes.chunks_exact_mut(area);
+        let mut planes: [&mut [u8]; Four::COUNT] =
+            std::array::from_fn(|_| planes.next().unwrap_or_default());
+        let mut above = [Four::default(); SIDE];
+        for start in (0..area).step_by(w) {
+            let mut row = [0; SIDE];
+            let row = &mut row[..w];
+            for (n, plane) in planes.iter().enumerate() {
+                let missed = plane.iter().skip(start).zip(row.iter_mut());
+                missed.for_each(|(missed, four)| *four |= u32::from(*missed) << (8 * n));
+            }
+            // What stands before a row counts as what is above its first pixel, and what is above
+            // the first row as zeros.
+            let (mut left, mut corner) = (above[0], above[0]);
+            for (four, above) in row.iter_mut().zip(&mut above) {
+                left = Four::from(*four).plus(left.median(*above, corner));
+                corner = std::mem::replace(above, left);
+                *four = left.into();
+            }
+            for (n, plane) in planes.iter_mut().enumerate() {
+                let bytes = plane.iter_mut().skip(start).zip(row.iter());
+                bytes.for_each(|(byte, four)| *byte = (four >> (8 * n)) as u8);
             }
         }
-        above = row;
     }
 }
 

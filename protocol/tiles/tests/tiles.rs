@@ -2,7 +2,7 @@
 
 use heliostat_tiles::oracle::{self, Layer, Layers};
 use heliostat_tiles::{
-    Copy, DecodeError, Decoder, Encoder, Ending, Limits, Opener, PixelsRef, Rect, Squeezer, join,
+    Copy, DecodeError, Decoder, Encoder, Ending, Limits, Opener, PixelsRef, Rect, Squeezer, pieces,
     sealed_parts,
 };
 use proptest::collection::vec;
@@ -380,8 +380,7 @@ fn large_batch_comes_in_parts_that_may_be_squeezed_elsewhere() {
         .chain([last])
         .map(|part| squeezer.squeeze(&part))
         .collect();
-    let mut elsewhere = Vec::new();
-    join(&parts, &mut elsewhere);
+    let elsewhere = pieces(parts.into_iter()).collect::<Vec<_>>().concat();
     assert_eq!(here, elsewhere);
 }
 
@@ -572,8 +571,7 @@ proptest! {
                 squeezer.squeeze(&encoder.end().last)
             })
             .collect();
-        let mut batch = Vec::new();
-        join(&parts, &mut batch);
+        let mut batch = pieces(parts.into_iter()).collect::<Vec<_>>().concat();
         for (at, byte) in &flips {
             *at.get_mut(&mut batch) = *byte;
         }

@@ -91,8 +91,8 @@ pub struct NewAttach {
 pub enum ToTerminalTask {
     /// A message.
     Message(ToTerminal),
-    /// A frame.
-    Frame(FrameHeader, Bytes),
+    /// A frame, its content in pieces.
+    Frame(FrameHeader, Vec<Bytes>),
     /// The last words.
     Bye(DetachReason),
 }

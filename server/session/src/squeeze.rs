@@ -8,6 +8,7 @@
 //! Small frames are compressed where they are, as long as no frame before them is still elsewhere:
 //! frames leave in the order of their serials, but for those that may overtake others.
 
+mod apart;
 mod queue;
 
 use std::sync::Arc;
@@ -16,10 +17,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use apart::Apart;
 use bytes::Bytes;
-use heliostat_tiles::{Encoder, Ending, Squeezer, join};
+use heliostat_tiles::{Encoder, Ending, Squeezer, pieces};
 use heliostat_wire::id::AttachId;
 use heliostat_wire::scene::FrameHeader;
+use rustix::thread::gettid;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
@@ -104,6 +107,7 @@ struct State {
     most_threads: usize,
     /// Threads that wait for work.
     idle: usize,
+    apart: Apart,
     /// The compositor is gone.
     is_over: bool,
 }
@@ -120,6 +124,7 @@ impl Squeeze {
                 threads: 0,
                 most_threads: cores.min(MOST_THREADS),
                 idle: 0,
+                apart: Apart::new(),
                 is_over: false,
             }),
             news: Condvar::new(),
@@ -130,6 +135,7 @@ impl Squeeze {
         encoder.set_outlet(Box::new(move |part| {
             let mut state = parts.locked();
             state.queue.add(part);
+            state.apart.keep_off_here();
             let spare = state.spare.pop();
             drop(state);
             parts.see_to_it();
@@ -146,7 +152,7 @@ impl Squeeze {
             let mut content = std::mem::take(&mut frame.units);
             encoder.finish(&mut content);
             let bytes = content.len();
-            let took = frame.leave(content);
+            let took = frame.leave(vec![content.into()]);
             return Sent { bytes, took };
         }
         let expected = Expected {
@@ -157,7 +163,10 @@ impl Squeeze {
         under_way.fetch_add(1, Ordering::Relaxed);
         let Ending { first, last } = encoder.end();
         let end = (frame, expected);
-        self.shared.locked().queue.end(first, last, end);
+        let mut state = self.shared.locked();
+        state.queue.end(first, last, end);
+        state.apart.let_go();
+        drop(state);
         self.shared.see_to_it();
         Sent { bytes, took: None }
     }
@@ -202,10 +211,18 @@ impl Shared {
         }
         let shared = self.clone();
         let thread = std::thread::Builder::new().name("squeeze".to_owned());
-        if let Err(error) = thread.spawn(move || shared.work(PATIENCE)) {
+        if let Err(error) = thread.spawn(move || shared.run()) {
             warn!("no thread to compress on, so that the desktop waits: {error}");
             self.work(Duration::ZERO);
         }
+    }
+
+    /// A thread, from its beginning to its end.
+    fn run(&self) {
+        let thread = gettid();
+        self.locked().apart.started(thread);
+        self.work(PATIENCE);
+        self.locked().apart.ends(thread);
     }
 
     /// Does what there is to do, until there has been nothing for so long.
@@ -250,10 +267,11 @@ impl Shared {
 
     fn leave(&self, batch: queue::Ready<(Frame, Expected)>) {
         let (mut frame, expected) = batch.end;
-        let mut content = std::mem::take(&mut frame.units);
-        let units = content.len();
-        join(&batch.parts, &mut content);
-        let squeezed = content.len() - units;
+        let units = std::mem::take(&mut frame.units);
+        let tiles: Vec<_> = pieces(batch.parts.into_iter()).map(Bytes::from).collect();
+        let squeezed = tiles.iter().map(Bytes::len).sum();
+        let units = (!units.is_empty()).then(|| Bytes::from(units));
+        let content = units.into_iter().chain(tiles).collect();
         let attach = frame.attach;
         let finished = Done {
             attach,
@@ -269,9 +287,9 @@ impl Shared {
 
 impl Frame {
     /// Gives it to the link. Returns how long that was after the commit.
-    fn leave(self, content: Vec<u8>) -> Option<Duration> {
+    fn leave(self, content: Vec<Bytes>) -> Option<Duration> {
         // Where the link is gone, its end is on its way.
-        let task = ToTerminalTask::Frame(self.header, Bytes::from(content));
+        let task = ToTerminalTask::Frame(self.header, content);
         // Sending wakes the link's thread, which may take this processor.
         let took = self.since.map(|since| since.elapsed());
         let _ = self.to.send(task);
@@ -338,6 +356,7 @@ mod tests {
             let Some(ToTerminalTask::Frame(header, content)) = words.blocking_recv() else {
                 panic!("no frame");
             };
+            let content = content.concat();
             assert_eq!(header.serial, serial);
             assert_eq!(content[..3], [serial as u8; 3]);
             decoder

@@ -64,7 +64,7 @@ fn frame(serial: u32) -> AppEvent {
         overtakes: 0,
         ops,
     };
-    let content = vec![0, 0, 0];
+    let content = vec![0, 0, 0].into();
     AppEvent::Net(NetEvent::Frame(ATTACH, Frame { header, content }, 0))
 }
 
@@ -216,7 +216,7 @@ fn film(pictures: u32) -> Vec<Frame> {
                 overtakes: 0,
                 ops: List::truncated(begin.chain([part]).collect()),
             },
-            content,
+            content: content.into(),
         }
     };
     (1..=pictures).map(make).collect()

@@ -11,6 +11,7 @@
 //! peer. A small frame may come as a copy too ([`crate::copies`]), and is then given out without
 //! waiting for its stream.
 
+mod content;
 mod order;
 mod parse;
 
@@ -26,14 +27,13 @@ use crate::carrier::{ReceiveStream, SendStream, Streams};
 use crate::connection::Connection;
 use crate::error::LinkError;
 use crate::transport::{MAX_FRAME_STREAMS, priority};
+pub use content::Content;
+use content::Spare;
 use order::Order;
 use parse::Parser;
 
 /// Bytes of frames read before their turn.
 const MAX_EARLY: usize = 16 << 20;
-/// Buffers kept for reuse, and the size from which one is not worth keeping.
-const MAX_SPARE: usize = 4;
-const MAX_SPARE_SIZE: usize = 4 << 20;
 
 /// Sends frames.
 #[derive(Debug)]
@@ -54,9 +54,19 @@ impl FrameSender {
     /// Sends one frame and returns when all of it waits in this end's send buffer. The content is
     /// not copied. Not cancel-safe: a frame cut off by dropping this future breaks the link.
     pub async fn send(&mut self, header: &FrameHeader, content: Bytes) -> Result<Sent, LinkError> {
-        if content.len() > MAX_FRAME_CONTENT {
+        self.send_pieces(header, vec![content]).await
+    }
+
+    /// The same of content that is in pieces.
+    pub async fn send_pieces(
+        &mut self,
+        header: &FrameHeader,
+        mut content: Vec<Bytes>,
+    ) -> Result<Sent, LinkError> {
+        let length = content.iter().map(Bytes::len).sum();
+        if length > MAX_FRAME_CONTENT {
             return Err(heliostat_wire::WireError::TooLong {
-                got: content.len(),
+                got: length,
                 max: MAX_FRAME_CONTENT,
             }
             .into());
@@ -64,17 +74,19 @@ impl FrameSender {
         self.scratch.clear();
         self.scratch.push(STREAM_FRAME);
         codec::encode_frame_header(header, &mut self.scratch)?;
-        let mut parts = [Bytes::copy_from_slice(&self.scratch), content.clone()];
+        // What is small enough for a copy is one piece.
+        let small = content.first().filter(|_| content.len() == 1).cloned();
+        content.insert(0, Bytes::copy_from_slice(&self.scratch));
         let streams = self.connection.streams();
         let priority = match header.overtakes {
             0 => priority::FRAME,
             _ => priority::AHEAD,
         };
         let mut stream = streams.open_uni(priority).await?;
-        stream.write_all_chunks(&mut parts).await?;
+        stream.write_all_chunks(&mut content).await?;
         stream.finish()?;
-        if let Some(copies) = streams.copies() {
-            copies.frame_was_written([&self.scratch, &content]);
+        if let (Some(copies), Some(small)) = (streams.copies(), small) {
+            copies.frame_was_written([&self.scratch, &small]);
         }
         Ok(Sent { stream })
     }
@@ -100,7 +112,7 @@ pub struct Frame {
     /// What it does to the scene.
     pub header: FrameHeader,
     /// Its batch of tiles, not looked at.
-    pub content: Vec<u8>,
+    pub content: Content,
 }
 
 /// Receives frames, in order.
@@ -109,7 +121,7 @@ pub struct FrameReceiver {
     connection: Connection,
     reading: Vec<Reading>,
     order: Order,
-    spare: Vec<Vec<u8>>,
+    spare: Spare,
 }
 
 impl FrameReceiver {
@@ -119,7 +131,7 @@ impl FrameReceiver {
             connection: connection.clone(),
             reading: Vec::new(),
             order: Order::default(),
-            spare: Vec::new(),
+            spare: Spare::default(),
         }
     }
 
@@ -142,19 +154,10 @@ impl FrameReceiver {
         }
     }
 
-    /// Takes a frame's buffer back, so that the next frame need not allocate.
-    pub fn recycle(&mut self, mut content: Vec<u8>) {
-        if self.spare.len() < MAX_SPARE && content.capacity() <= MAX_SPARE_SIZE {
-            content.clear();
-            self.spare.push(content);
-        }
-    }
-
     fn begin(&mut self, stream: ReceiveStream) {
-        let buffer = self.spare.pop().unwrap_or_default();
         self.reading.push(Reading {
             stream,
-            parser: Parser::new(buffer),
+            parser: Parser::new(self.spare.content()),
         });
     }
 

@@ -109,7 +109,7 @@ mod tests {
                 overtakes: 0,
                 ops: List::default(),
             },
-            content: vec![0; 3],
+            content: vec![0; 3].into(),
         }
     }
 

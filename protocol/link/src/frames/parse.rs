@@ -4,7 +4,7 @@ use heliostat_wire::codec;
 use heliostat_wire::limits::{MAX_FRAME_CONTENT, MAX_FRAME_HEADER};
 use heliostat_wire::scene::{FrameHeader, STREAM_FRAME};
 
-use super::Frame;
+use super::{Content, Frame};
 use crate::error::LinkError;
 
 /// Room made in a buffer at once.
@@ -15,7 +15,7 @@ const STEP: usize = 16 << 10;
 pub(super) struct Parser {
     part: Part,
     /// The part being read: `filled` bytes of it, then room.
-    buffer: Vec<u8>,
+    buffer: Content,
     filled: usize,
 }
 
@@ -32,7 +32,7 @@ enum Part {
 
 impl Parser {
     /// A parser that reads into `buffer`, whatever its size.
-    pub(super) fn new(buffer: Vec<u8>) -> Self {
+    pub(super) fn new(buffer: Content) -> Self {
         Self {
             part: Part::Kind,
             buffer,
@@ -48,10 +48,11 @@ impl Parser {
             Part::Header { length } => *length,
             Part::Content { .. } => self.filled + STEP.max(self.filled / 2),
         };
-        if self.buffer.len() < end {
-            self.buffer.resize(end, 0);
+        let buffer = &mut self.buffer.bytes;
+        if buffer.len() < end {
+            buffer.resize(end, 0);
         }
-        &mut self.buffer[self.filled..end]
+        &mut buffer[self.filled..end]
     }
 
     /// Counts bytes that were put into the space.
@@ -106,7 +107,7 @@ impl Parser {
 
     /// The frame, at the end of its stream.
     pub(super) fn finish(mut self) -> Result<Frame, LinkError> {
-        self.buffer.truncate(self.filled);
+        self.buffer.bytes.truncate(self.filled);
         match self.part {
             Part::Content { header } => Ok(Frame {
                 header,
@@ -119,7 +120,7 @@ impl Parser {
 
 /// The frame whose stream would have been these bytes.
 pub(super) fn whole(mut bytes: &[u8]) -> Result<Frame, LinkError> {
-    let mut parser = Parser::new(Vec::new());
+    let mut parser = Parser::new(Content::default());
     while !bytes.is_empty() {
         let space = parser.space();
         let (piece, rest) = bytes.split_at(bytes.len().min(space.len()));
@@ -140,7 +141,7 @@ mod tests {
 
     /// Feeds `bytes` in pieces of at most the sizes in `cuts`, over and over.
     fn parse(bytes: &[u8], cuts: &[usize], buffer: Vec<u8>) -> Result<Frame, LinkError> {
-        let mut parser = Parser::new(buffer);
+        let mut parser = Parser::new(buffer.into());
         let mut rest = bytes;
         let mut cuts = cuts.iter().cycle();
         while !rest.is_empty() {
@@ -178,7 +179,7 @@ mod tests {
             };
             let bytes = frame_bytes(&header, &content);
             let frame = parse(&bytes, &cuts, stale).unwrap();
-            prop_assert_eq!(frame, Frame { header, content });
+            prop_assert_eq!(frame, Frame { header, content: content.into() });
         }
 
         #[test]
@@ -203,7 +204,7 @@ mod tests {
             overtakes: 0,
             ops: List::default(),
         };
-        let mut parser = Parser::new(Vec::new());
+        let mut parser = Parser::new(Content::default());
         for byte in frame_bytes(&header, &[]) {
             parser.space()[0] = byte;
             parser.advance(1).unwrap();

@@ -58,7 +58,7 @@ impl Way {
         let receiving = self.receiver.next();
         let (sent, frame) = within(async { tokio::join!(sending, receiving) }).await;
         sent.unwrap();
-        self.receiver.recycle(frame.unwrap().content);
+        frame.unwrap();
         started.elapsed()
     }
 }
@@ -188,7 +188,6 @@ async fn fill(weather: Weather, seconds: u64) -> f64 {
         if begun.elapsed() > first {
             carried += frame.content.len();
         }
-        receiver.recycle(frame.content);
     }
     let share = carried as f64 / (begun.elapsed() - first).as_secs_f64() / rate as f64;
     sending.abort();

@@ -318,7 +318,7 @@ async fn frames_on_loopback_take_no_longer_than_their_bytes(over: Carrier) {
             let sending = sender.send(&header, content);
             let (sent, frame) = within(async { tokio::join!(sending, receiver.next()) }).await;
             sent.unwrap();
-            receiver.recycle(frame.unwrap().content);
+            frame.unwrap();
             times.push(started.elapsed());
         }
         times.sort_unstable();

@@ -62,7 +62,7 @@ async fn a_message_overtakes_the_frames_that_wait_before_a_slow_network() {
     for serial in 1..=4 {
         let frame = within(receiver.next()).await.unwrap();
         assert_eq!(frame.header.serial, serial);
-        assert_eq!(frame.content, content);
+        assert_eq!(frame.content[..], content[..]);
     }
 }
 

@@ -279,7 +279,7 @@ impl From<LinkError> for Refusal {
 async fn talk(
     mut sender: Sender<ToTerminal>,
     mut words: UnboundedReceiver<ToTerminalTask>,
-    frames: UnboundedSender<(FrameHeader, Bytes)>,
+    frames: UnboundedSender<(FrameHeader, Vec<Bytes>)>,
 ) -> DetachReason {
     // A compositor that goes without last words has failed.
     let mut last = DetachReason::SessionCrashed;
@@ -312,12 +312,12 @@ async fn talk(
 
 async fn send_frames(
     mut sender: FrameSender,
-    mut queue: UnboundedReceiver<(FrameHeader, Bytes)>,
+    mut queue: UnboundedReceiver<(FrameHeader, Vec<Bytes>)>,
     delivered: Arc<AtomicU64>,
 ) {
     while let Some((header, content)) = queue.recv().await {
-        let bytes = content.len() as u64;
-        match sender.send(&header, content).await {
+        let bytes = content.iter().map(|piece| piece.len() as u64).sum();
+        match sender.send_pieces(&header, content).await {
             Ok(sent) => {
                 let delivered = delivered.clone();
                 tokio::spawn(async move {

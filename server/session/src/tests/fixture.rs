@@ -609,6 +609,7 @@ impl Fixture {
             match word {
                 ToTerminalTask::Frame(..) if self.is_cut_off => {}
                 ToTerminalTask::Frame(header, content) => {
+                    let content = content.concat().into();
                     terminal.early.insert(header.serial, (header, content));
                 }
                 ToTerminalTask::Message(message) => terminal.heard.push(message),
