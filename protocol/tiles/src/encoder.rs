@@ -5,7 +5,7 @@ use crate::geometry::{PixelsRef, Rect, TILE};
 use crate::header::{Header, KEEP, Kind, Previous};
 use crate::kept::Ledger;
 use crate::palette::{Palette, index_bits, pack};
-use crate::part::{Part, Squeezed, Squeezer, pieces};
+use crate::part::{Part, Squeezed, Squeezer, Unpredicted, pieces};
 use crate::{planes, varint};
 
 /// A part of so many bytes is full, where most of them are what a predictor missed.
@@ -72,8 +72,11 @@ pub struct Encoder {
     copied: usize,
     /// Records of the part that is being packed.
     records: u32,
-    /// Bytes of its data that a predictor missed.
+    /// Bytes of its data that are to be predicted, so that what was missed is left.
     noise: usize,
+    /// Which they are; their places are counted from the beginning of the data until the part is
+    /// taken.
+    unpredicted: Vec<Unpredicted>,
     /// Parts that were full and had no outlet.
     full: Vec<Squeezed>,
     /// Bytes of all full parts before compression.
@@ -105,6 +108,7 @@ impl Encoder {
             copied: 0,
             records: 0,
             noise: 0,
+            unpredicted: Vec::new(),
             full: Vec::new(),
             full_bytes: 0,
             spare: Vec::new(),
@@ -297,13 +301,13 @@ impl Encoder {
     /// without an outlet.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         let (packed, before) = (self.len(), out.len());
-        let Ending { first, last } = self.end();
+        let Ending { first, mut last } = self.end();
         if self.full.is_empty() {
-            self.squeezer.append(&last, out);
+            self.squeezer.append(&mut last, out);
         } else {
-            let first = first.map(|first| self.squeezer.squeeze(&first));
+            let first = first.map(|mut first| self.squeezer.squeeze(&mut first));
             self.full.splice(0..0, first);
-            self.full.push(self.squeezer.squeeze(&last));
+            self.full.push(self.squeezer.squeeze(&mut last));
             pieces(self.full.drain(..)).for_each(|piece| out.extend(piece));
         }
         self.recycle(last.into_buffer());
@@ -324,6 +328,7 @@ impl Encoder {
                 copies,
                 is_noise: false,
                 level: self.level,
+                unpredicted: Vec::new(),
             }
         });
         let last = self.take_part(false);
@@ -363,6 +368,7 @@ impl Encoder {
         varint::put(self.headers.len() as u32, &mut front);
         front.append(&mut self.headers);
         let mut buffer = std::mem::take(&mut self.data);
+        let data = buffer.len() - ROOM;
         let start = ROOM.saturating_sub(front.len());
         if front.len() <= ROOM {
             buffer[start..ROOM].copy_from_slice(&front);
@@ -372,12 +378,17 @@ impl Encoder {
         self.front = front;
         self.previous = None;
         (self.records, self.noise) = (0, 0);
+        let mut unpredicted = std::mem::take(&mut self.unpredicted);
+        for planes in &mut unpredicted {
+            planes.behind = data - planes.behind;
+        }
         Part {
             buffer,
             start,
             copies,
             is_noise,
             level: self.level,
+            unpredicted,
         }
     }
 
@@ -390,12 +401,12 @@ impl Encoder {
         if packed < FULL || packed < FULL_OF_MATCHES && !self.is_noise() {
             return;
         }
-        let part = self.take_part(true);
+        let mut part = self.take_part(true);
         self.full_bytes += part.len();
         let spare = match &mut self.outlet {
             Some(outlet) => outlet(part),
             None => {
-                self.full.push(self.squeezer.squeeze(&part));
+                self.full.push(self.squeezer.squeeze(&mut part));
                 Some(part.into_buffer())
             }
         };
@@ -500,6 +511,7 @@ impl Encoder {
             headers,
             data,
             noise,
+            unpredicted,
             ..
         } = self;
         match header.kind {
@@ -512,9 +524,15 @@ impl Encoder {
             }
             Kind::Pixels => planes::put_together(pixels, header.alpha, data),
             Kind::Predicted => {
-                let (w, h) = (header.rect.w as usize, header.rect.h as usize);
-                planes::put_predicted(pixels.chunks(w), (w, h), header.alpha, data);
-                *noise += planes::len(pixels.len(), header.alpha);
+                let planes = Unpredicted {
+                    behind: data.len() - ROOM,
+                    len: planes::len(pixels.len(), header.alpha),
+                    area: pixels.len(),
+                    w: header.rect.w as usize,
+                };
+                *noise += planes.len;
+                unpredicted.push(planes);
+                planes::put(pixels, header.alpha, data);
             }
             Kind::Xor => {
                 for (new, old) in pixels.iter_mut().zip(other.iter()) {

@@ -3,6 +3,7 @@
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, ParamSwitch, compress_bound};
 
+use crate::planes;
 use crate::varint;
 
 /// Bit of the first byte: the body is one zstd frame behind its length.
@@ -36,6 +37,21 @@ pub struct Part {
     /// Most of it is what a predictor missed.
     pub(crate) is_noise: bool,
     pub(crate) level: i32,
+    /// Planes that are to be predicted yet, which is done where they are compressed.
+    pub(crate) unpredicted: Vec<Unpredicted>,
+}
+
+/// Planes in the data of a part.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unpredicted {
+    /// Where they are, counted from the end of the part.
+    pub(crate) behind: usize,
+    /// Bytes of all of them.
+    pub(crate) len: usize,
+    /// Bytes of each.
+    pub(crate) area: usize,
+    /// Bytes of their rows.
+    pub(crate) w: usize,
 }
 
 impl Part {
@@ -52,6 +68,15 @@ impl Part {
     /// The buffer, which an [`crate::Outlet`] may give back.
     pub fn into_buffer(self) -> Vec<u8> {
         self.buffer
+    }
+
+    /// Predicts what is to be predicted.
+    fn predict(&mut self) {
+        let end = self.buffer.len();
+        for one in self.unpredicted.drain(..) {
+            let start = end - one.behind;
+            planes::predict(&mut self.buffer[start..start + one.len], one.area, one.w);
+        }
     }
 
     fn body(&self) -> &[u8] {
@@ -103,14 +128,15 @@ impl Squeezer {
     }
 
     /// Compresses a part.
-    pub fn squeeze(&mut self, part: &Part) -> Squeezed {
+    pub fn squeeze(&mut self, part: &mut Part) -> Squeezed {
         let mut bytes = Vec::new();
         self.append(part, &mut bytes);
         Squeezed(bytes)
     }
 
     /// Appends a part, compressed, to `out`.
-    pub(crate) fn append(&mut self, part: &Part, out: &mut Vec<u8>) {
+    pub(crate) fn append(&mut self, part: &mut Part, out: &mut Vec<u8>) {
+        part.predict();
         let flags = if part.copies { COPIES } else { 0 };
         let body = part.body();
         if let Some(squeezed) = self.compress(part) {

@@ -378,7 +378,7 @@ fn large_batch_comes_in_parts_that_may_be_squeezed_elsewhere() {
     let parts: Vec<_> = parts
         .try_iter()
         .chain([last])
-        .map(|part| squeezer.squeeze(&part))
+        .map(|mut part| squeezer.squeeze(&mut part))
         .collect();
     let elsewhere = pieces(parts.into_iter()).collect::<Vec<_>>().concat();
     assert_eq!(here, elsewhere);
@@ -568,7 +568,7 @@ proptest! {
                     let before = old.view().sub(cell).filter(|_| n % 2 == 1 && row > 0);
                     encoder.push(0, cell, new.view().sub(cell).unwrap(), before);
                 }
-                squeezer.squeeze(&encoder.end().last)
+                squeezer.squeeze(&mut encoder.end().last)
             })
             .collect();
         let mut batch = pieces(parts.into_iter()).collect::<Vec<_>>().concat();

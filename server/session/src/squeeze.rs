@@ -231,9 +231,9 @@ impl Shared {
         let mut state = self.locked();
         loop {
             match state.queue.next() {
-                Some(Task::Squeeze(place, part)) => {
+                Some(Task::Squeeze(place, mut part)) => {
                     drop(state);
-                    let squeezed = squeezer.squeeze(&part);
+                    let squeezed = squeezer.squeeze(&mut part);
                     state = self.locked();
                     state.queue.squeezed(place, squeezed);
                     if state.spare.len() < state.most_threads {

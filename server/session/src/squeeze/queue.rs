@@ -208,8 +208,8 @@ mod tests {
                     Step::Begin => doing.extend(queue.next()),
                     Step::Finish(_) if doing.is_empty() => {}
                     Step::Finish(n) => match doing.remove(n % doing.len()) {
-                        Task::Squeeze(place, part) => {
-                            queue.squeezed(place, squeezer.squeeze(&part));
+                        Task::Squeeze(place, mut part) => {
+                            queue.squeezed(place, squeezer.squeeze(&mut part));
                         }
                         Task::Leave(ready) => {
                             prop_assert_eq!(ready.end.0, left, "in order");
