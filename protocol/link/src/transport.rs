@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::congestion::CubicConfig;
-use quinn::{EndpointConfig, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, EndpointConfig, TransportConfig, VarInt};
 
 use crate::congestion::MeteredCubic;
 use crate::identity::Identity;
@@ -47,6 +47,11 @@ pub(crate) const SERVER_CONNECTION_ID: usize = 4;
 /// Bytes of those that a terminal gives out, for the few links it has. Not none: a link that is
 /// still closing and its successor may have the same two addresses.
 pub(crate) const TERMINAL_CONNECTION_ID: usize = 2;
+/// Packets of input after which a server acknowledges them by themselves, and not with what it sends
+/// or after QUIC's 25 ms: its answer takes word of their arrival along, and what is sent before the
+/// answer is on its way before the input is read. Packets that are missing are told of at once in
+/// any case.
+const ACKS_OF_INPUT: u32 = 9;
 /// Datagrams that wait to be sent, and to be read.
 pub(crate) const DATAGRAM_BUFFER: usize = 64 << 10;
 
@@ -84,8 +89,11 @@ pub(crate) fn server() -> TransportConfig {
 /// For terminals: the peer opens frame streams. The window of the connection is not limited beyond
 /// that of its streams, so that frames waiting for their turn cannot starve the one that is due.
 pub(crate) fn terminal() -> TransportConfig {
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(ACKS_OF_INPUT - 1));
     let mut config = common();
     config
+        .ack_frequency_config(Some(acks))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(MAX_FRAME_STREAMS))
