@@ -54,6 +54,21 @@ impl Rect {
             h: bottom - y,
         })
     }
+
+    /// The smallest rectangle around this and `other`.
+    #[must_use]
+    pub fn around(self, other: Rect) -> Rect {
+        let (x, y) = (self.x.min(other.x), self.y.min(other.y));
+        let end = |start: u32, length: u32| start.saturating_add(length);
+        let right = end(self.x, self.w).max(end(other.x, other.w));
+        let bottom = end(self.y, self.h).max(end(other.y, other.h));
+        Rect {
+            x,
+            y,
+            w: right - x,
+            h: bottom - y,
+        }
+    }
 }
 
 /// `area` cut along the grid of cells: every part lies in one cell.

@@ -402,7 +402,7 @@ impl Attached {
 /// One rectangle around all where it is hardly larger than they are: what has moved is found when
 /// its old and its new place are looked at as one.
 fn together(rects: Vec<TileRect>) -> Vec<TileRect> {
-    let around = rects.iter().copied().reduce(lending::around);
+    let around = rects.iter().copied().reduce(TileRect::around);
     let all: usize = rects.iter().map(|rect| rect.area()).sum();
     match around.filter(|around| around.area() * 4 <= all * 5) {
         Some(around) => vec![around],

@@ -45,7 +45,7 @@ impl Base {
         if kept.intersection(part) == Some(part) {
             return;
         }
-        let around = around(kept, part);
+        let around = kept.around(part);
         let mut grown = Self::keeping(around, newest);
         let (to, into) = match &mut grown {
             Self::Part(to, into) => (*to, into),
@@ -96,16 +96,6 @@ fn copied(view: PixelsRef<'_>) -> Box<[u32]> {
     let mut pixels = Vec::with_capacity(view.width() as usize * view.height() as usize);
     view.rows().for_each(|row| pixels.extend_from_slice(row));
     pixels.into()
-}
-
-fn around(a: Rect, b: Rect) -> Rect {
-    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
-    Rect {
-        x,
-        y,
-        w: (a.x + a.w).max(b.x + b.w) - x,
-        h: (a.y + a.h).max(b.y + b.h) - y,
-    }
 }
 
 #[cfg(test)]

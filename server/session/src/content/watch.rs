@@ -271,7 +271,7 @@ fn group(
         next.extend(beside.into_iter().filter(|cell| left.remove(cell)));
         if let Some(part) = part(cell) {
             let (filled, all) = found.unwrap_or((0, part));
-            found = Some((filled + part.area(), around(all, part)));
+            found = Some((filled + part.area(), all.around(part)));
         }
     }
     found
@@ -299,18 +299,8 @@ pub(super) fn is_natural(pixels: PixelsRef<'_>) -> bool {
 
 fn either(a: Option<Rect>, b: Option<Rect>) -> Option<Rect> {
     match (a, b) {
-        (Some(a), Some(b)) => Some(around(a, b)),
+        (Some(a), Some(b)) => Some(a.around(b)),
         (a, b) => a.or(b),
-    }
-}
-
-fn around(a: Rect, b: Rect) -> Rect {
-    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
-    Rect {
-        x,
-        y,
-        w: (a.x + a.w).max(b.x + b.w) - x,
-        h: (a.y + a.h).max(b.y + b.h) - y,
     }
 }
 

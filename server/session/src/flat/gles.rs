@@ -48,8 +48,6 @@ pub struct Gles {
     // What is held goes before what it was made with.
     outputs: BTreeMap<OutputId, Held>,
     drawing: Drawing,
-    /// The longest side of a layer or an output.
-    longest: u32,
     /// Where buffers come from that an encoder reads as well.
     source: Option<Gbm>,
     /// Outputs that it cannot compose as they are now.
@@ -130,7 +128,6 @@ impl Gles {
 
     fn new(drawing: Drawing) -> Self {
         Self {
-            longest: drawing.longest(),
             drawing,
             source: None,
             refused: BTreeSet::new(),
@@ -162,7 +159,7 @@ impl Gles {
         let sizes = job.layers.iter().map(|layer| layer.picture.size);
         let long = sizes
             .chain([job.size])
-            .find(|size| self.check(*size).is_err());
+            .find(|size| self.drawing.check(*size).is_err());
         let Some(Size { w, h }) = long else {
             self.refused.remove(&job.output);
             return Way::Gles;
@@ -254,7 +251,7 @@ impl Gles {
     /// BT.709 comes of them is the driver's choice. Nor can one that its client draws into still, though
     /// it has committed it: the device would wait for it, and we for the device.
     pub fn takes(&mut self, output: OutputId, loan: &Loan) -> bool {
-        let is_refused = self.refused.contains(&output) || self.check(loan.into()).is_err();
+        let is_refused = self.refused.contains(&output) || self.drawing.check(loan.into()).is_err();
         if is_refused || loan.is_nv12() || !loan.is_drawn() {
             return false;
         }
@@ -278,12 +275,6 @@ impl Gles {
         Ok(held)
     }
 
-    fn check(&self, size: Size) -> anyhow::Result<()> {
-        let Size { w, h } = size;
-        ensure!(w.max(h) <= self.longest, "{w}×{h} pixels are too many");
-        Ok(())
-    }
-
     /// Whether it composes an output itself.
     #[cfg(test)]
     pub(super) fn composes(&self, output: OutputId) -> bool {
@@ -293,11 +284,11 @@ impl Gles {
     /// As on a device with another limit.
     #[cfg(test)]
     pub(super) fn limit(&mut self, longest: u32) {
-        self.longest = longest;
+        self.drawing.limit(longest);
     }
 
     fn hold(&mut self, size: Size) -> anyhow::Result<Held> {
-        self.check(size)?;
+        self.drawing.check(size)?;
         let canvas = match &self.source {
             Some(source) => {
                 let mut chain = Chain::new(Box::new(source.clone()), size);
@@ -350,7 +341,7 @@ impl Gles {
             pixels,
             ..
         } = layer.picture;
-        self.check(size)?;
+        self.drawing.check(size)?;
         if let Some(loan) = layer.buffer {
             let texture = self.drawing.renderer().import_dmabuf(loan.dmabuf(), None);
             let known = Known {

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use heliostat_compose::geometry::Rect;
+use heliostat_wire::output::Size;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::egl::native::EGLNativeDisplay;
 use smithay::backend::renderer::gles::{
     GlesError, GlesFrame, GlesRenderer, GlesTarget, GlesTexProgram,
 };
 use smithay::backend::renderer::{ExportMem, Frame, Renderer};
-use smithay::utils::{Physical, Rectangle, Size, Transform};
+use smithay::utils::{Physical, Rectangle, Transform};
 
 use crate::sys::{GlesContext, Reset};
 
@@ -108,6 +109,8 @@ pub struct Drawing {
     program: GlesTexProgram,
     context: GlesContext,
     name: String,
+    /// The longest side of a texture.
+    longest: u32,
 }
 
 impl Drawing {
@@ -123,6 +126,7 @@ impl Drawing {
             .compile_custom_texture_shader(SHADER, &[]);
         Ok(Self {
             program: program.context("compile a shader")?,
+            longest: context.longest(),
             context,
             name,
         })
@@ -134,8 +138,9 @@ impl Drawing {
     }
 
     /// The longest side of a texture.
+    #[cfg(test)]
     pub fn longest(&self) -> u32 {
-        self.context.longest()
+        self.longest
     }
 
     /// Whether it would be said that the device was reset.
@@ -152,7 +157,7 @@ impl Drawing {
     pub fn draw(
         &mut self,
         target: &mut GlesTarget<'_>,
-        size: Size<i32, Physical>,
+        size: smithay::utils::Size<i32, Physical>,
         draw: impl FnOnce(&mut GlesFrame<'_, '_>, &GlesTexProgram) -> Result<(), GlesError>,
     ) -> Result<(), Ended> {
         let frame = self
@@ -230,9 +235,15 @@ impl Drawing {
     }
 
     /// Whether sides are no longer than textures may be.
-    pub fn check(&self, w: u32, h: u32) -> anyhow::Result<()> {
-        ensure!(w.max(h) <= self.longest(), "{w}×{h} pixels are too many");
+    pub fn check(&self, Size { w, h }: Size) -> anyhow::Result<()> {
+        ensure!(w.max(h) <= self.longest, "{w}×{h} pixels are too many");
         Ok(())
+    }
+
+    /// As on a device with another limit.
+    #[cfg(test)]
+    pub fn limit(&mut self, longest: u32) {
+        self.longest = longest;
     }
 }
 

@@ -173,8 +173,10 @@ impl ByGles {
 
     fn take(&mut self, buffer: &Dmabuf) -> anyhow::Result<GlesTexture> {
         use smithay::backend::allocator::Buffer;
-        let (w, h) = (buffer.size().w, buffer.size().h);
-        self.drawing.check(w as u32, h as u32)?;
+        self.drawing.check(Size {
+            w: buffer.width(),
+            h: buffer.height(),
+        })?;
         // Textures of buffers that are gone hold the device's memory until somebody asks.
         let _ = self.drawing.renderer().cleanup_texture_cache();
         let texture = self.drawing.renderer().import_dmabuf(buffer, None);
@@ -201,7 +203,7 @@ impl ByGles {
         parts: &[TileRect],
         take: &mut dyn FnMut(usize, &[u32]),
     ) -> Result<(), Ended> {
-        let Some(all) = parts.iter().copied().reduce(around) else {
+        let Some(all) = parts.iter().copied().reduce(TileRect::around) else {
             return Ok(());
         };
         let (mut canvas, size) = self.canvas(all)?;
@@ -248,7 +250,7 @@ impl ByGles {
             w: part.w,
             h: part.h,
         };
-        self.drawing.check(size.w, size.h)?;
+        self.drawing.check(size)?;
         let sides = (size.w as i32, size.h as i32).into();
         let canvas = self
             .drawing
@@ -261,7 +263,7 @@ impl ByGles {
 /// What is read for rectangles of a buffer: parts, and which of the rectangles lie in each. Clients name as
 /// many rectangles as they like, over each other as well; what is read for them is bounded.
 pub fn parts_of(rects: &[TileRect], (w, h): (u32, u32)) -> Vec<(TileRect, Range<usize>)> {
-    let Some(all) = rects.iter().copied().reduce(around) else {
+    let Some(all) = rects.iter().copied().reduce(TileRect::around) else {
         return Vec::new();
     };
     let area: u64 = rects.iter().map(|rect| rect.area() as u64).sum();
@@ -287,16 +289,6 @@ pub fn copy_run(part: TileRect, pixels: &[u32], (x, y): (u32, u32), run: &mut [u
         run.copy_from_slice(source);
         true
     })
-}
-
-fn around(a: TileRect, b: TileRect) -> TileRect {
-    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
-    TileRect {
-        x,
-        y,
-        w: (a.x + a.w).max(b.x + b.w) - x,
-        h: (a.y + a.h).max(b.y + b.h) - y,
-    }
 }
 
 #[cfg(test)]

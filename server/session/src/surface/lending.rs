@@ -68,17 +68,6 @@ pub fn read(content: &mut Content, loan: &Loan, rects: &[TileRect]) -> bool {
     rects.is_empty() || loan.read(rects, |rect, rows| content.update(rect, rows))
 }
 
-/// The rectangle around two.
-pub(super) fn around(a: TileRect, b: TileRect) -> TileRect {
-    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
-    TileRect {
-        x,
-        y,
-        w: (a.x + a.w).max(b.x + b.w) - x,
-        h: (a.y + a.h).max(b.y + b.h) - y,
-    }
-}
-
 impl Surface {
     /// Whether the content lacks what was committed.
     pub(super) fn is_behind(&self) -> bool {
@@ -117,7 +106,11 @@ impl Surface {
     /// Keeps a buffer that is composed as it is, of which `damage` is new.
     fn keep(&mut self, loan: Loan, damage: &[TileRect], now: Instant) {
         let unread = self.newest.as_ref().and_then(|newest| newest.unread);
-        let unread = unread.iter().chain(damage).copied().reduce(around);
+        let unread = unread
+            .iter()
+            .chain(damage)
+            .copied()
+            .reduce(TileRect::around);
         self.content.note_drawn(damage);
         self.newest = Some(Newest {
             loan,

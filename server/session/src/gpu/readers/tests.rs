@@ -91,7 +91,7 @@ proptest! {
             prop_assert_eq!(of.start, next);
             next = of.end;
             for rect in &rects[of] {
-                prop_assert_eq!(around(part, *rect), part);
+                prop_assert_eq!(part.around(*rect), part);
             }
         }
         prop_assert_eq!(next, rects.len());
