@@ -30,6 +30,8 @@ mod readers;
 #[cfg(feature = "gpu")]
 mod reading;
 #[cfg(feature = "gpu")]
+mod speed;
+#[cfg(feature = "gpu")]
 mod timelines;
 #[cfg(not(feature = "gpu"))]
 mod without;

@@ -31,6 +31,7 @@ use super::Reading;
 use super::drawing::Ended;
 use super::offers::{self, Offers};
 use super::readers::Reader;
+use super::speed::Speed;
 use super::timelines::Release;
 use crate::sys::Mapping;
 
@@ -154,10 +155,8 @@ pub(super) struct Shared {
     /// Those of which nobody knows any more.
     gone: RefCell<Vec<Identity>>,
     pub(super) read_bytes: Cell<u64>,
-    /// That reading is slow was said.
-    pub(super) is_slow: Cell<bool>,
-    /// Slow readings, one after the other.
-    pub(super) slow_times: Cell<u8>,
+    /// How fast the processor reads.
+    pub(super) speed: RefCell<Speed>,
     /// That a client's buffer could not be read was said.
     pub(super) has_warned: Cell<bool>,
     /// How often GLES has ended, and whether its device is of no use any more.

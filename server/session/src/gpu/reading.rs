@@ -16,17 +16,11 @@ use super::drawing::Ended;
 use super::readers::{copy_run, parts_of};
 use crate::sys::Mapping;
 
-/// Fewer bytes say nothing about how fast they can be read.
-const LARGE: u64 = 1 << 20;
-/// Readings in a row that are slow where reading is.
-const SLOW_TIMES: u8 = 4;
 /// What is being drawn is waited for as long, where it is wanted now.
 const SOON: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
 };
-/// Bytes a second below which windows stutter.
-const SLOW: f64 = 200e6;
 
 impl Memory {
     /// Whether nothing draws into it any more, or will have ceased to within `limit`, going by the kernel's
@@ -53,21 +47,11 @@ impl Shared {
 
     /// Says once that reading is slow: memory of some devices is not for processors.
     fn note_speed(&self, before: u64, at: Instant) {
-        let (bytes, took) = (self.read_bytes.get() - before, at.elapsed());
-        let a_second = bytes as f64 / took.as_secs_f64().max(1e-9);
-        if bytes < LARGE || self.is_slow.get() {
+        let bytes = self.read_bytes.get() - before;
+        let found = self.speed.borrow_mut().note(bytes, at.elapsed());
+        let Some(a_second) = found else {
             return;
-        }
-        // Once may be a processor that was wanted elsewhere.
-        let times = match a_second < SLOW {
-            true => self.slow_times.get() + 1,
-            false => 0,
         };
-        self.slow_times.set(times);
-        if times < SLOW_TIMES {
-            return;
-        }
-        self.is_slow.set(true);
         let mebibytes = a_second / f64::from(1 << 20);
         let advice = match self.is_read_by_device() {
             true => "the device reads them from now on",
@@ -82,7 +66,7 @@ impl Shared {
     /// Whether the device reads what the processor could as well.
     fn is_read_by_device(&self) -> bool {
         let is_wanted = match self.wanted.get() {
-            Reading::Auto => self.is_slow.get(),
+            Reading::Auto => self.speed.borrow().is_slow(),
             Reading::Processor => false,
             Reading::Device => true,
         };
