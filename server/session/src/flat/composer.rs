@@ -12,6 +12,8 @@ use heliostat_wire::output::Size;
 
 #[cfg(feature = "gpu")]
 use super::gles::{Device, Gles, Way};
+#[cfg(all(test, feature = "gpu"))]
+use super::swapchain::FlatBuffer;
 #[cfg(feature = "gpu")]
 use crate::gpu::Ended;
 use crate::gpu::{Buffers, Loan, RenderNode};
@@ -68,8 +70,8 @@ pub enum Composer {
     Fake(Box<super::fake::Fake>),
 }
 
-/// GLES has failed, and is not used any more, or cannot compose this output: what was to be composed is
-/// the processor's, once clients' buffers are read.
+/// GLES has failed, and is not used any more, or cannot compose this output or picture: what was to be
+/// composed is the processor's, once clients' buffers are read.
 #[derive(Debug)]
 pub struct Failed;
 
@@ -158,7 +160,8 @@ impl Composer {
             #[cfg(all(test, feature = "gpu"))]
             Self::Fake(fake) => {
                 let composed = fake.compose(job, &mut take);
-                let lent = composed.map(|buffer| buffers.lend_own(buffer.slot).ok());
+                let lend = |buffer: FlatBuffer| buffers.lend_own(buffer.slot).ok();
+                let lent = composed.map(|buffer| buffer.and_then(lend));
                 lent.map_err(|ended| self.fail(&ended, buffers))
             }
         }
@@ -200,6 +203,10 @@ impl Composer {
 
     #[cfg(feature = "gpu")]
     fn fail(&mut self, ended: &Ended, buffers: &Buffers) -> Failed {
+        if let Ended::Refused(why) = ended {
+            tracing::debug!("the processor composes a picture in place of GLES: {why:#}");
+            return Failed;
+        }
         tracing::warn!("GLES fails, the processor composes from now on: {ended}");
         buffers.gles_has_ended(ended);
         match std::mem::take(self) {

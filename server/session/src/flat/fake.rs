@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use heliostat_compose::geometry::Rect;
 use heliostat_tiles::Rect as TileRect;
 use heliostat_wire::output::Size;
@@ -33,12 +33,12 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Composes into a buffer that is lent, and gives what is to be read to `take`.
+    /// Composes into a buffer that is lent, if one is free, and gives what is to be read to `take`.
     pub fn compose(
         &mut self,
         job: &Job<'_>,
         take: &mut impl FnMut(Rect, &[u32]),
-    ) -> Result<FlatBuffer, Ended> {
+    ) -> Result<Option<FlatBuffer>, Ended> {
         if let Some(ended) = self.ends.take() {
             return Err(ended);
         }
@@ -51,7 +51,6 @@ impl Fake {
         };
         let (_, chain) = self.chain.insert((job.size, chain));
         let acquired = chain.acquire(job.damage)?;
-        let (buffer, drawn) = acquired.context("the encoder has all buffers")?;
         // What GLES takes as it is, this has to read.
         let read: BTreeMap<_, _> = job.layers.iter().map(|l| (l.id, pixels_of(l))).collect();
         let layers: Vec<_> = job
@@ -73,12 +72,16 @@ impl Fake {
             read,
             ..*job
         };
+        by_processor(&jobs(job.read), &mut room, take);
+        let Some((buffer, drawn)) = acquired else {
+            chain.skip(job.damage);
+            return Ok(None);
+        };
         by_processor(&jobs(drawn.rects()), &mut room, |rect, pixels| {
             put(&buffer.dmabuf, rect, pixels);
         });
-        by_processor(&jobs(job.read), &mut room, take);
         chain.submitted(&buffer);
-        Ok(buffer)
+        Ok(Some(buffer))
     }
 
     /// Reads a part of a buffer.

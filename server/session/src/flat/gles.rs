@@ -9,24 +9,24 @@
 //! The device is one of hardware; Mesa's software is taken in tests only, since the processor
 //! composes faster by itself than through it.
 
+mod picture;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow};
+use heliostat_compose::Picture;
 use heliostat_compose::geometry::{Damage, Rect};
-use heliostat_compose::{Picture, crop_is_inside};
 use heliostat_wire::id::{LayerId, OutputId};
 use heliostat_wire::output::Size;
-use heliostat_wire::scene::{Placement, Transform as WireTransform, UNITS_PER_PIXEL};
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::egl::EGLDevice;
-use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesTarget, GlesTexture};
-use smithay::backend::renderer::{
-    Bind, Color32F, Frame, ImportDma, ImportMem, Offscreen, Renderer, Texture,
-};
-use smithay::utils::{Buffer, Physical, Rectangle, Transform};
+use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesTarget};
+use smithay::backend::renderer::{Bind, ImportDma, ImportMem, Renderer, Texture};
+use smithay::utils::Rectangle;
 
+use self::picture::{Known, draw, own_buffer, read};
 use super::composer::{Job, Layer};
 use super::swapchain::{Chain, FlatBuffer};
 use crate::gpu::{Drawing, Ended, Loan, part_with};
@@ -52,7 +52,17 @@ pub struct Gles {
     source: Option<Gbm>,
     /// Outputs that it cannot compose as they are now.
     refused: BTreeSet<OutputId>,
+    /// Those whose next picture is the processor's, since it was refused, and refused pictures, one after
+    /// the other.
+    spared: BTreeSet<OutputId>,
+    refusals: u32,
+    /// The next picture is refused.
+    #[cfg(test)]
+    refuses: bool,
 }
+
+/// Pictures in a row that may be refused before that is a fault.
+const MOST_REFUSALS: u32 = 3;
 
 /// Who composes an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,15 +90,6 @@ enum Canvas {
     Own(GlesRenderbuffer),
     /// Buffers that go to an encoder.
     Lent(Chain),
-}
-
-/// A layer's texture.
-#[derive(Debug)]
-struct Known {
-    texture: GlesTexture,
-    alpha: bool,
-    /// It is its client's buffer itself.
-    is_lent: bool,
 }
 
 impl Gles {
@@ -131,6 +132,10 @@ impl Gles {
             drawing,
             source: None,
             refused: BTreeSet::new(),
+            spared: BTreeSet::new(),
+            refusals: 0,
+            #[cfg(test)]
+            refuses: false,
             outputs: BTreeMap::new(),
         }
     }
@@ -160,9 +165,17 @@ impl Gles {
         let long = sizes
             .chain([job.size])
             .find(|size| self.drawing.check(*size).is_err());
+        let has_buffers = job.layers.iter().any(|layer| layer.buffer.is_some());
         let Some(Size { w, h }) = long else {
             self.refused.remove(&job.output);
-            return Way::Gles;
+            return match self.spared.contains(&job.output) {
+                true if has_buffers => Way::ReadFirst,
+                true => {
+                    self.spared.remove(&job.output);
+                    Way::Processor
+                }
+                false => Way::Gles,
+            };
         };
         if self.refused.insert(job.output) {
             let output = job.output.0;
@@ -171,7 +184,7 @@ impl Gles {
             );
             self.outputs.remove(&job.output);
         }
-        match job.layers.iter().any(|layer| layer.buffer.is_some()) {
+        match has_buffers {
             true => Way::ReadFirst,
             false => Way::Processor,
         }
@@ -180,13 +193,15 @@ impl Gles {
     /// Nothing of an output is needed any more.
     pub fn forget(&mut self, output: OutputId) {
         self.refused.remove(&output);
+        self.spared.remove(&output);
         self.outputs.remove(&output);
         // What cannot be freed now is when something is drawn next.
         let _ = self.drawing.renderer().cleanup_texture_cache();
     }
 
     /// Composes what is damaged, and gives each part of that which is to be read with its pixels to
-    /// `take`. Returns the buffer that it is in, where that can go to an encoder.
+    /// `take`. Returns the buffer that it is in, where that can go to an encoder. What is refused is the
+    /// processor's, once; and a fault, where nothing but that comes of it.
     pub fn compose(
         &mut self,
         job: &Job<'_>,
@@ -194,7 +209,19 @@ impl Gles {
         take: &mut impl FnMut(Rect, &[u32]),
     ) -> Result<Option<FlatBuffer>, Ended> {
         let composed = self.draw_and_read(job, room, take);
-        composed.map_err(|ended| self.drawing.explain(ended))
+        let composed = composed.map_err(|ended| self.drawing.explain(ended));
+        match composed {
+            Err(Ended::Refused(why)) if self.refusals == MOST_REFUSALS => Err(Ended::Broken(why)),
+            Err(Ended::Refused(why)) => {
+                self.refusals += 1;
+                self.spared.insert(job.output);
+                Err(Ended::Refused(why))
+            }
+            composed => {
+                self.refusals = 0;
+                composed
+            }
+        }
     }
 
     fn draw_and_read(
@@ -204,26 +231,45 @@ impl Gles {
         take: &mut impl FnMut(Rect, &[u32]),
     ) -> Result<Option<FlatBuffer>, Ended> {
         let mut held = self.take_up(job)?;
+        #[cfg(test)]
+        if std::mem::take(&mut self.refuses) {
+            return Err(Ended::Refused(anyhow!("it was told to")));
+        }
         let drawing = &mut self.drawing;
+        let textures = &held.textures;
+        let mut put = |drawing: &mut Drawing, target: &mut GlesTarget<'_>, damage: &Damage| {
+            draw(drawing, target, job, damage, textures)?;
+            read(drawing, target, job.read, room, take)
+        };
         let lent = match &mut held.canvas {
             Canvas::Own(buffer) => {
                 let target = drawing.renderer().bind(buffer);
-                let mut target = target.context("draw into a buffer")?;
-                draw(drawing, &mut target, job, job.damage, &held.textures)?;
-                read(drawing, &target, job.read, room, take)?;
+                put(
+                    drawing,
+                    &mut target.context("draw into a buffer")?,
+                    job.damage,
+                )?;
                 None
             }
-            Canvas::Lent(chain) => {
-                let acquired = chain.acquire(job.damage)?;
-                let (mut buffer, drawn) = acquired.context("the encoder has all buffers")?;
-                let target = drawing.renderer().bind(&mut buffer.dmabuf);
-                let mut target = target.context("draw into a buffer for the encoder")?;
-                draw(drawing, &mut target, job, &drawn, &held.textures)?;
-                read(drawing, &target, job.read, room, take)?;
-                drop(target);
-                chain.submitted(&buffer);
-                Some(buffer)
-            }
+            Canvas::Lent(chain) => match chain.acquire(job.damage).map_err(Ended::Refused)? {
+                Some((mut buffer, drawn)) => {
+                    let target = drawing.renderer().bind(&mut buffer.dmabuf);
+                    let target = target.context("draw into a buffer for the encoder");
+                    put(drawing, &mut target?, &drawn)?;
+                    chain.submitted(&buffer);
+                    Some(buffer)
+                }
+                None => {
+                    // The encoder has all of them: what is wanted here goes without one.
+                    chain.skip(job.damage);
+                    let mut wanted = Damage::new();
+                    job.read.iter().for_each(|part| wanted.add(*part));
+                    let mut buffer = own_buffer(drawing, job.size)?;
+                    let target = drawing.renderer().bind(&mut buffer);
+                    put(drawing, &mut target.context("draw into a buffer")?, &wanted)?;
+                    None
+                }
+            },
         };
         self.outputs.insert(job.output, held);
         Ok(lent)
@@ -251,7 +297,8 @@ impl Gles {
     /// BT.709 comes of them is the driver's choice. Nor can one that its client draws into still, though
     /// it has committed it: the device would wait for it, and we for the device.
     pub fn takes(&mut self, output: OutputId, loan: &Loan) -> bool {
-        let is_refused = self.refused.contains(&output) || self.drawing.check(loan.into()).is_err();
+        let is_refused = self.refused.contains(&output) || self.spared.contains(&output);
+        let is_refused = is_refused || self.drawing.check(loan.into()).is_err();
         if is_refused || loan.is_nv12() || !loan.is_drawn() {
             return false;
         }
@@ -262,7 +309,7 @@ impl Gles {
     }
 
     /// What is held for the job's output, with the newest pixels of all layers.
-    fn take_up(&mut self, job: &Job<'_>) -> anyhow::Result<Held> {
+    fn take_up(&mut self, job: &Job<'_>) -> Result<Held, Ended> {
         let mut held = match self.outputs.remove(&job.output) {
             Some(held) if held.size == job.size => held,
             _ => self.hold(job.size)?,
@@ -279,6 +326,12 @@ impl Gles {
     #[cfg(test)]
     pub(super) fn composes(&self, output: OutputId) -> bool {
         self.outputs.contains_key(&output)
+    }
+
+    /// Refuses the next picture, as where memory is used up.
+    #[cfg(test)]
+    pub(super) fn refuse_next(&mut self) {
+        self.refuses = true;
     }
 
     /// As on a device with another limit.
@@ -305,14 +358,7 @@ impl Gles {
         };
         let canvas = match canvas {
             Some(canvas) => canvas,
-            None => {
-                let buffer = (size.w as i32, size.h as i32).into();
-                let buffer = self
-                    .drawing
-                    .renderer()
-                    .create_buffer(Fourcc::Abgr8888, buffer);
-                Canvas::Own(buffer.context("make a buffer for an output")?)
-            }
+            None => Canvas::Own(own_buffer(&mut self.drawing, size)?),
         };
         Ok(Held {
             size,
@@ -334,7 +380,7 @@ impl Gles {
         &mut self,
         textures: &mut BTreeMap<LayerId, Known>,
         layer: &Layer<'_>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), Ended> {
         let Picture {
             size,
             alpha,
@@ -344,8 +390,10 @@ impl Gles {
         self.drawing.check(size)?;
         if let Some(loan) = layer.buffer {
             let texture = self.drawing.renderer().import_dmabuf(loan.dmabuf(), None);
+            // It was taken before, and may be again.
+            let texture = texture.context("take a client's buffer");
             let known = Known {
-                texture: texture.context("take a client's buffer")?,
+                texture: texture.map_err(Ended::Refused)?,
                 alpha,
                 is_lent: true,
             };
@@ -354,7 +402,9 @@ impl Gles {
         }
         // The whole picture is handed over and parts of it are named: it must be that large.
         let area = size.w as usize * size.h as usize;
-        ensure!(pixels.len() == area, "a layer's pixels are not its size");
+        if pixels.len() != area {
+            return Err(anyhow!("a layer's pixels are not its size").into());
+        }
         let bytes: &[u8] = bytemuck::cast_slice(pixels);
         let known = textures.get(&layer.id).filter(|known| {
             let texture = (known.texture.width(), known.texture.height());
@@ -389,98 +439,5 @@ impl Gles {
             updated.context("change a layer's texture")?;
         }
         Ok(())
-    }
-}
-
-/// Gives parts of what was drawn to `take`.
-fn read(
-    drawing: &mut Drawing,
-    target: &GlesTarget<'_>,
-    parts: &[Rect],
-    room: &mut Vec<u32>,
-    take: &mut impl FnMut(Rect, &[u32]),
-) -> Result<(), Ended> {
-    drawing.read(target, parts, room, |n, pixels| {
-        // Nothing shines through an output.
-        pixels.iter_mut().for_each(|pixel| *pixel |= 0xff00_0000);
-        take(parts[n], pixels);
-    })
-}
-
-/// Draws `damage` of an output, and waits until that is done.
-fn draw(
-    drawing: &mut Drawing,
-    target: &mut GlesTarget<'_>,
-    job: &Job<'_>,
-    damage: &Damage,
-    textures: &BTreeMap<LayerId, Known>,
-) -> Result<(), Ended> {
-    let size = (job.size.w as i32, job.size.h as i32).into();
-    let [_, r, g, b] = job.shown.background.to_be_bytes();
-    let channel = |value: u8| f32::from(value) / 255.0;
-    let background = Color32F::new(channel(r), channel(g), channel(b), 1.0);
-    drawing.draw(target, size, |frame, program| {
-        // One after the other, since they may overlap, and nothing is to shine through twice.
-        for rect in damage.rects() {
-            frame.clear(background, &[physical(*rect)])?;
-            for placement in job.shown.stack {
-                let known = textures.get(&placement.layer);
-                let known = known.zip(job.picture(placement.layer));
-                let dst = Rect::from_wire(placement.dst);
-                let (Some((known, picture)), Some(part)) = (known, rect.intersection(dst)) else {
-                    continue;
-                };
-                if !crop_is_inside(placement.src, picture.size) {
-                    continue;
-                }
-                let part = [physical(Rect {
-                    x: part.x - dst.x,
-                    y: part.y - dst.y,
-                    ..part
-                })];
-                let is_opaque = picture.is_opaque_within(placement.src);
-                let opaque = if is_opaque { &part[..] } else { &[] };
-                frame.render_texture_from_to(
-                    &known.texture,
-                    source(placement),
-                    physical(dst),
-                    &part,
-                    opaque,
-                    transform(placement.transform),
-                    f32::from(placement.opacity) / 255.0,
-                    Some(program),
-                    &[],
-                )?;
-            }
-        }
-        Ok(())
-    })
-}
-
-fn physical(rect: Rect) -> Rectangle<i32, Physical> {
-    Rectangle::new((rect.x, rect.y).into(), (rect.w, rect.h).into())
-}
-
-fn source(placement: &Placement) -> Rectangle<f64, Buffer> {
-    let unit = f64::from(UNITS_PER_PIXEL);
-    let pixels = |units: u32| f64::from(units) / unit;
-    let src = placement.src;
-    Rectangle::new(
-        (pixels(src.x), pixels(src.y)).into(),
-        (pixels(src.w), pixels(src.h)).into(),
-    )
-}
-
-/// How a buffer was drawn that is turned upright so.
-fn transform(wire: WireTransform) -> Transform {
-    match wire {
-        WireTransform::Normal => Transform::Normal,
-        WireTransform::Rotate90 => Transform::_270,
-        WireTransform::Rotate180 => Transform::_180,
-        WireTransform::Rotate270 => Transform::_90,
-        WireTransform::Flipped => Transform::Flipped,
-        WireTransform::Flipped90 => Transform::Flipped90,
-        WireTransform::Flipped180 => Transform::Flipped180,
-        WireTransform::Flipped270 => Transform::Flipped270,
     }
 }

@@ -4,7 +4,8 @@
 //!   free ── acquired ──► being drawn ── submitted ──► with the encoder ── dropped ──► free
 //! ```
 //!
-//! What has to be drawn into one is all that was damaged since it was drawn into last.
+//! What has to be drawn into one is all that was damaged since it was drawn into last. Where all of them are
+//! with the encoder, a picture is skipped: it goes elsewhere, and the next has to make up for it.
 
 use std::collections::VecDeque;
 
@@ -39,6 +40,8 @@ pub struct Chain {
     swapchain: Swapchain<Source>,
     size: Size,
     history: History,
+    /// What the pictures have changed that were skipped since the last one.
+    skipped: Damage,
 }
 
 impl Chain {
@@ -49,6 +52,7 @@ impl Chain {
             swapchain: Swapchain::new(source, size.w, size.h, Fourcc::Xrgb8888, linear),
             size,
             history: History::default(),
+            skipped: Damage::new(),
         }
     }
 
@@ -70,10 +74,12 @@ impl Chain {
             self.size.h
         );
         let whole = Rect::of_size(self.size.w, self.size.h);
-        let drawn = self.history.since(slot.age(), damage, whole);
+        let mut damage = damage.clone();
+        damage.add_all(&self.skipped);
+        let drawn = self.history.since(slot.age(), &damage, whole);
         let buffer = FlatBuffer {
             dmabuf,
-            damage: damage.clone(),
+            damage,
             slot,
         };
         Ok(Some((buffer, drawn)))
@@ -83,6 +89,12 @@ impl Chain {
     pub fn submitted(&mut self, buffer: &FlatBuffer) {
         self.swapchain.submitted(&buffer.slot);
         self.history.add(buffer.damage.clone());
+        self.skipped = Damage::new();
+    }
+
+    /// A picture that differs from the one before in `damage` is drawn into none of these.
+    pub fn skip(&mut self, damage: &Damage) {
+        self.skipped.add_all(damage);
     }
 }
 
@@ -217,6 +229,33 @@ mod tests {
         assert!(out.len() >= 3, "{} buffers", out.len());
         out.pop();
         assert!(chain.acquire(&at(0)).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_was_skipped_is_drawn_into_every_buffer_that_comes_later() {
+        let mut chain = chain(0);
+        let drawn = std::iter::from_fn(|| {
+            let (buffer, _) = chain.acquire(&at(0)).unwrap()?;
+            chain.submitted(&buffer);
+            Some(buffer)
+        });
+        let out: Vec<_> = drawn.collect();
+        let all = out.len();
+        chain.skip(&at(10));
+        chain.skip(&at(20));
+        drop(out);
+        let mut held = Vec::new();
+        for n in 0..all {
+            let (buffer, drawn) = chain.acquire(&at(30)).unwrap().expect("all are free");
+            assert!(holds(&drawn, 10) && holds(&drawn, 20), "buffer {n}");
+            assert_ne!(drawn.rects(), [WHOLE], "they were all drawn");
+            // What came of no picture is due still.
+            drop(buffer);
+            let (buffer, drawn) = chain.acquire(&at(30)).unwrap().expect("it is free again");
+            assert!(holds(&drawn, 10) && holds(&drawn, 20), "buffer {n}");
+            chain.submitted(&buffer);
+            held.push(buffer);
+        }
     }
 
     #[test]

@@ -26,8 +26,9 @@ use smithay::utils::{Physical, Rectangle, Transform};
 use crate::sys::{GlesContext, Reset};
 
 /// How long a device has for what it is given at a time: seconds more than a picture takes, and less than
-/// after which a person believes that the session is dead.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+/// after which a person believes that the session is dead. Machines that run tests do a dozen at once, and
+/// have no device but the processor.
+pub const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 20 } else { 1 });
 
 /// Coordinates in textures have to be finer than what GLES promises without being asked: layers that
 /// are shown unscaled are to come out as they are.
@@ -68,6 +69,9 @@ pub enum Ended {
     /// Something else failed.
     #[error("{0:#}")]
     Broken(#[from] anyhow::Error),
+    /// Nothing has ended: this cannot be had now, and something else can, or this later.
+    #[error("{0:#}")]
+    Refused(anyhow::Error),
 }
 
 impl Ended {
@@ -75,7 +79,7 @@ impl Ended {
     pub fn is_of_device(&self) -> bool {
         match self {
             Self::Hung | Self::Lost(_) => true,
-            Self::Broken(_) => false,
+            Self::Broken(_) | Self::Refused(_) => false,
         }
     }
 
@@ -86,7 +90,7 @@ impl Ended {
             Self::Hung => false,
             // A lost context waits for nothing.
             Self::Lost(_) => true,
-            Self::Broken(_) => is_idle(),
+            Self::Broken(_) | Self::Refused(_) => is_idle(),
         }
     }
 }
@@ -100,6 +104,15 @@ fn judge(is_done: bool, reset: Reset) -> Result<(), Ended> {
         (Reset::Guilty, _) => Err(Ended::Lost("for what was drawn here")),
         (Reset::Innocent, _) => Err(Ended::Lost("for what another program has drawn")),
         (Reset::Unknown, _) => Err(Ended::Lost("and does not say why")),
+    }
+}
+
+/// The same, where something has failed before the device said that.
+fn explained(ended: Ended, reset: anyhow::Result<Reset>) -> Ended {
+    match (reset.map(|reset| judge(true, reset)), ended) {
+        (Ok(Err(lost)), _) => lost,
+        (Err(full), Ended::Broken(why)) => Ended::Refused(full.context(why)),
+        (Ok(Ok(())) | Err(_), ended) => ended,
     }
 }
 
@@ -213,20 +226,18 @@ impl Drawing {
     pub fn settle(&mut self) -> Result<(), Ended> {
         let is_done = self.context.is_done_within(PATIENCE);
         // Of a device that was reset even waiting fails.
-        let reset = self.context.reset()?;
+        let reset = self.context.reset().map_err(Ended::Refused)?;
         judge(is_done.as_ref().copied().unwrap_or(true), reset)?;
         is_done.map(|_| ()).map_err(Ended::from)
     }
 
-    /// Why something has failed: of a device that was reset everything does.
+    /// Why something has failed: of a device that was reset everything does, and where its memory is used up
+    /// much.
     pub fn explain(&mut self, ended: Ended) -> Ended {
-        match ended {
-            Ended::Broken(why) => match self.context.reset().map(|reset| judge(true, reset)) {
-                Ok(Err(lost)) => lost,
-                Ok(Ok(())) | Err(_) => Ended::Broken(why),
-            },
-            ended => ended,
+        if ended.is_of_device() {
+            return ended;
         }
+        explained(ended, self.context.reset())
     }
 
     /// Whether this may be let go, now that it has ended.
@@ -276,6 +287,31 @@ mod tests {
                 assert!(matches!(ended, Err(Ended::Lost(_))), "{ended:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_fails_on_a_device_that_was_reset_is_its_fault_and_with_its_memory_used_up_nobodys() {
+        let broken = || Ended::Broken(anyhow!("no texture"));
+        let refused = || Ended::Refused(anyhow!("not this buffer"));
+        assert!(matches!(
+            explained(broken(), Ok(Reset::None)),
+            Ended::Broken(_)
+        ));
+        assert!(matches!(
+            explained(refused(), Ok(Reset::None)),
+            Ended::Refused(_)
+        ));
+        for failed in [broken(), refused()] {
+            let lost = explained(failed, Ok(Reset::Innocent));
+            assert!(lost.is_of_device(), "{lost:?}");
+        }
+        let full = explained(broken(), Err(anyhow!("its memory is used up")));
+        assert!(matches!(full, Ended::Refused(_)) && !full.is_of_device());
+        let said = full.to_string();
+        assert!(
+            said.contains("no texture") && said.contains("used up"),
+            "{said}"
+        );
     }
 
     /// Some tenths of a second of work for Mesa's software.
