@@ -340,7 +340,8 @@ impl App {
                 .playing()
                 .is_some_and(|playing| !self.videos.is_free(playing.video));
             self.dirty.pixels |= content.look_for_films(is_busy, now);
-            self.dirty.pixels |= surface.settle_loan();
+            self.dirty.pixels |= surface.settle_loan(now);
+            self.dirty.pixels |= surface.read_again_if_due(now);
             surface.let_go_if_due(now);
             if surface.newest.is_some() && shows(surface.content.layer()) {
                 let size = surface.content.size();
@@ -364,7 +365,7 @@ impl App {
                 let is_opaque = film.is_none_or(|film| surface.is_opaque(film));
                 if !is_opaque || !self.videos.give(surface, rate, hardware, now) {
                     surface.content.end_video();
-                    surface.settle_loan();
+                    surface.settle_loan(now);
                     self.dirty.pixels = true;
                 }
                 if !is_opaque {
@@ -398,7 +399,8 @@ impl App {
 
     fn settle_loans(&mut self, now: Instant) {
         for surface in self.surfaces.all_mut() {
-            self.dirty.pixels |= surface.settle_loan();
+            self.dirty.pixels |= surface.settle_loan(now);
+            self.dirty.pixels |= surface.read_again_if_due(now);
             surface.let_go_if_due(now);
         }
     }
@@ -416,7 +418,10 @@ impl App {
             }
         };
         let surfaces = self.surfaces.all_mut().chain(self.flat.all_mut());
-        let dues = surfaces.flat_map(|surface| [due(&surface.content), surface.let_go_at()]);
+        let dues = surfaces.flat_map(|surface| {
+            let of_buffer = [surface.let_go_at(), surface.read_again_at()];
+            of_buffer.into_iter().chain([due(&surface.content)])
+        });
         dues.flatten().chain(self.videos.late_at()).min()
     }
 
@@ -531,7 +536,7 @@ impl App {
             let layer = surface.content.layer();
             over.extend(film.map(|film| (layer, film)));
             surface.content.end_video();
-            surface.settle_loan();
+            surface.settle_loan(now);
         }
         self.flat.settle(&self.surfaces.buffers);
         let surfaces = self.surfaces.all_mut().chain(self.flat.all_mut());

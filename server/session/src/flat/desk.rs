@@ -107,7 +107,7 @@ impl App {
         // after the other, that are too much for GLES.
         for _ in 0..flat.outputs.len() + 2 {
             let scans = flat.scans(&self.standing(items));
-            if self.share_out(&mut flat, whole, &scans) && flat.is_on() {
+            if self.share_out(&mut flat, whole, &scans, now) && flat.is_on() {
                 flat.note(whole, &self.take_touched());
             }
             let standing = self.standing(items);
@@ -125,17 +125,18 @@ impl App {
         flat: &mut Flat,
         whole: &Scene,
         scans: &BTreeMap<OutputId, LayerId>,
+        now: Instant,
     ) -> bool {
         let mut any = false;
         let is_shown = |surface: &Surface| whole.layers.contains_key(&surface.content.layer());
         for surface in self.surfaces.all_mut() {
             match flat.wants(surface, whole, scans) {
-                Wants::Pixels => any |= surface.read_from_now_on(),
+                Wants::Pixels => any |= surface.read_from_now_on(now),
                 Wants::Buffers => surface.compose_from_buffers(),
                 // What nobody sees need not be read.
                 Wants::Nothing | Wants::Either if is_shown(surface) => {
                     if surface.direct.is_composed() {
-                        any |= surface.read_from_now_on();
+                        any |= surface.read_from_now_on(now);
                     }
                 }
                 Wants::Nothing | Wants::Either => {}

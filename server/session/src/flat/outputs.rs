@@ -278,6 +278,7 @@ impl Output {
             loan,
             unread: lent,
             at: now,
+            again: None,
         });
         surface.newest = newest;
         self.damage = Damage::new();
@@ -370,7 +371,9 @@ fn layers<'a>(
         .collect();
     let layer = |((placement, shape), opaque): (&(Placement, Shape), &'a Vec<Rect>)| {
         let standing = contents.get(&placement.layer)?;
-        let unread = standing.newest.filter(|newest| newest.unread.is_some());
+        // What could not be read is shown as it was, but where its buffer is composed as it is.
+        let is_composed = |newest: &&Newest| newest.unread.is_some() && newest.again.is_none();
+        let unread = standing.newest.filter(is_composed);
         Some(Layer {
             id: placement.layer,
             picture: Picture {

@@ -1,6 +1,6 @@
 //! Surfaces whose buffers are DMA-BUFs: read when they are committed, or kept for the encoder.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use heliostat_tiles::Rect as TileRect;
 use heliostat_wire::scene::Rect as WireRect;
@@ -20,6 +20,33 @@ pub struct Newest {
     pub unread: Option<TileRect>,
     /// When it was committed.
     pub at: Instant,
+    /// When it is read again, which it could not be.
+    pub again: Option<Again>,
+}
+
+/// The times at which a buffer is read again that could not be, each after twice as long: there may be a
+/// device again that reads it, or nobody who draws into it. After the last of them, 25 seconds later, it is
+/// given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    at: Instant,
+    tries: u32,
+}
+
+/// How long after the first time it is read again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// And how often.
+const TRIES: u32 = 9;
+
+impl Again {
+    /// It could not be read, be it for the first time. Nothing when it was tried often enough.
+    fn after(before: Option<Self>, now: Instant) -> Option<Self> {
+        let tries = before.map_or(0, |before| before.tries);
+        (tries < TRIES).then(|| Self {
+            at: now + AGAIN * 2u32.pow(tries),
+            tries: tries + 1,
+        })
+    }
 }
 
 impl Surfaces {
@@ -58,6 +85,7 @@ impl Surfaces {
             loan,
             unread: lent,
             at: now,
+            again: None,
         });
         Ok(reshaped)
     }
@@ -116,6 +144,7 @@ impl Surface {
             loan,
             unread,
             at: now,
+            again: None,
         });
     }
 
@@ -126,18 +155,24 @@ impl Surface {
             // What of it is a film is one of the flat layer's from now on.
             self.content.end_video();
             self.direct.compose();
+            // What could not be read is taken from the buffer as well.
+            let owed = self.newest.as_mut().filter(|newest| newest.again.is_some());
+            if let Some(newest) = owed {
+                newest.again = None;
+                self.content.note_drawn(newest.unread.as_slice());
+            }
         }
     }
 
     /// Its pixels are wanted from now on: no film of it is lent, no output composed from its buffers.
     /// Returns whether anything was read.
-    pub fn read_from_now_on(&mut self) -> bool {
+    pub fn read_from_now_on(&mut self, now: Instant) -> bool {
         if self.content.is_lent() {
             self.content.end_video();
         }
         let is_over = self.direct.is_composed() || self.direct.is_lending();
         self.direct.end();
-        is_over && self.catch_up()
+        is_over && self.catch_up(now)
     }
 
     /// When a buffer that is kept for a film that may begin is given back; none where none is.
@@ -158,7 +193,7 @@ impl Surface {
 
     /// Where the film is over that the encoder was given buffers for, reads it from the newest of them:
     /// exact pixels follow. Returns whether it did.
-    pub fn settle_loan(&mut self) -> bool {
+    pub fn settle_loan(&mut self, now: Instant) -> bool {
         let is_over = self.direct.is_lending() && !self.content.is_lent();
         // What was composed is read by whoever composes.
         let is_own = self
@@ -169,17 +204,57 @@ impl Surface {
             return false;
         }
         self.direct.end();
-        self.catch_up()
+        self.catch_up(now)
     }
 
-    fn catch_up(&mut self) -> bool {
+    /// When a buffer that could not be read is read again, where its pixels are wanted; none where there is
+    /// none.
+    pub fn read_again_at(&self) -> Option<Instant> {
+        let is_wanted = !self.direct.is_lending() && !self.direct.is_composed();
+        let newest = self.newest.as_ref().filter(|_| is_wanted)?;
+        newest.again.map(|again| again.at)
+    }
+
+    /// Reads such a buffer when it is time. Returns whether it did.
+    pub fn read_again_if_due(&mut self, now: Instant) -> bool {
+        self.read_again_at().is_some_and(|at| at <= now) && self.catch_up(now)
+    }
+
+    /// Reads what is unread of the newest buffer, and gives that back. Where it cannot be read, it is kept
+    /// for another time.
+    fn catch_up(&mut self, now: Instant) -> bool {
         let Some((newest, unread)) = self.newest.take().and_then(|newest| {
             let unread = newest.unread?;
             Some((newest, unread))
         }) else {
             return false;
         };
-        self.is_stale |= !read(&mut self.content, &newest.loan, &[unread]);
+        if read(&mut self.content, &newest.loan, &[unread]) {
+            return true;
+        }
+        match Again::after(newest.again, now) {
+            again @ Some(_) => self.newest = Some(Newest { again, ..newest }),
+            // The next commit is read whole.
+            None => self.is_stale = true,
+        }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_tried_less_and_less_often_and_not_for_ever() {
+        let start = Instant::now();
+        let (mut again, mut now) = (Again::after(None, start), start);
+        let mut waits = Vec::new();
+        while let Some(next) = again {
+            waits.push((next.at - now).as_millis());
+            now = next.at;
+            again = Again::after(again, now);
+        }
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 3200, 6400, 12_800]);
     }
 }

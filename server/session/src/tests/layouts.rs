@@ -15,6 +15,8 @@ use super::client::State;
 use super::fixture::{Fixture, within};
 use super::lent::{ALL, ARGB, Canvas, NV12, XBGR, XRGB, commit, with_window, with_window_by};
 use crate::config::Config;
+use crate::flat::Force;
+use crate::flat::composer::Composer;
 use crate::gpu::pretended::UPSIDE_DOWN;
 use crate::gpu::{Ended, Reader, Reading, RenderNode};
 
@@ -247,6 +249,70 @@ fn what_was_not_read_comes_whole_from_shared_memory_too() {
     commit(client, &plain, (0, 0, 1, 1));
     fixture.settle();
     let pixels = vec![0xff11_2233; (w * h) as usize];
+    fixture.client(window).drew(SIZE, pixels);
+    fixture.assert_shows(&[window]);
+}
+
+/// A window on a flat output that is composed from its buffer as it is, which nobody has read.
+fn composed(format: u32) -> (Fixture, usize, Canvas) {
+    let (mut fixture, window) = with_window(RenderNode::ReadByFake);
+    let canvas = Canvas::new(format, SIZE);
+    let buffer = canvas.buffer_in(fixture.client(window), UPSIDE_DOWN);
+    draw(&canvas, 1);
+    commit(fixture.client(window), &buffer, ALL);
+    let composer = Composer::Fake(Box::default());
+    fixture.flat().compose_with(composer);
+    fixture.force_flat(Force::Always);
+    let (mut time, mut pixels) = (1, Vec::new());
+    within("its buffer is composed", || {
+        fixture.settle();
+        let (before, released) = (count(&mut fixture), canvas.released());
+        time += 40;
+        pixels = draw(&canvas, time);
+        commit(fixture.client(window), &buffer, ALL);
+        fixture.settle();
+        count(&mut fixture) == before && canvas.released() == released
+    });
+    fixture.client(window).drew(SIZE, pixels);
+    (fixture, window, canvas)
+}
+
+#[test]
+fn buffer_that_could_not_be_read_is_read_again_without_another_commit() {
+    let (mut fixture, window, canvas) = composed(XRGB);
+    let before = (count(&mut fixture), canvas.released());
+    let broken = Ended::Broken(anyhow::anyhow!("it was told to"));
+    ends(&mut fixture, broken);
+    fixture.force_flat(Force::Never);
+    within("it is read", || {
+        fixture.turn();
+        canvas.released() > before.1
+    });
+    fixture.settle();
+    fixture.assert_shows(&[window]);
+    assert!(count(&mut fixture) > before.0);
+    assert_eq!(fixture.buffers(), (1, 0));
+}
+
+#[test]
+fn buffer_that_could_not_be_read_is_given_back_when_another_comes() {
+    let (mut fixture, window, canvas) = composed(XRGB);
+    let released = canvas.released();
+    let broken = Ended::Broken(anyhow::anyhow!("it was told to"));
+    ends(&mut fixture, broken);
+    fixture.force_flat(Force::Never);
+    within("it could not be read", || {
+        fixture.turn();
+        matches!(&*fixture.reader(), Reader::Fake(fake) if fake.ends.is_none())
+    });
+    assert_eq!(canvas.released(), released);
+    // Of this one only a corner is said to be new.
+    let next = Canvas::new(XRGB, SIZE);
+    let pixels = draw(&next, 300);
+    let buffer = next.buffer_in(fixture.client(window), UPSIDE_DOWN);
+    commit(fixture.client(window), &buffer, (0, 0, 1, 1));
+    fixture.settle();
+    assert_eq!((canvas.released(), next.released()), (released + 1, 1));
     fixture.client(window).drew(SIZE, pixels);
     fixture.assert_shows(&[window]);
 }

@@ -93,7 +93,9 @@ impl Videos {
         gpu: &mut Gpu,
         now: Instant,
     ) {
-        let Some(newest) = &surface.newest else {
+        // What could not be read has to be, before anything of it is lent.
+        let newest = surface.newest.as_ref();
+        let Some(newest) = newest.filter(|newest| newest.again.is_none()) else {
             return;
         };
         let content = &surface.content;
