@@ -79,6 +79,15 @@ pub enum Event {
     Bus(Option<String>),
     /// A picture of a film was encoded.
     Film(Done),
+    /// A device that was reset has been tried out.
+    Tried,
+}
+
+/// Tells the loop from another thread that a device has been tried out.
+#[cfg(feature = "gpu")]
+pub(crate) fn wake(events: &channel::Sender<Event>) -> crate::gpu::Wake {
+    let events = events.clone();
+    Box::new(move || drop(events.send(Event::Tried)))
 }
 
 /// The compositor's state.
@@ -403,6 +412,8 @@ impl App {
             Event::Link(LinkEvent::Asked(ask)) => self.ask(ask),
             Event::ChildEnded(name, how) => self.child_ended(&name, &how),
             Event::Film(done) => self.film_encoded(done),
+            // Who waits for that looks at it when everything is settled.
+            Event::Tried => {}
             Event::Bus(address) => self.start_desktop(address),
         }
     }
@@ -498,6 +509,7 @@ impl App {
             self.callbacks_deadline(now),
             self.film_deadline(now),
             self.flat_deadline(),
+            self.surfaces.buffers.reader_deadline(),
             self.parts.deadline().filter(|_| self.ending.is_none()),
             self.idle.deadline().filter(|_| self.terminal.is_some()),
             self.locking.deadline(),
@@ -532,7 +544,7 @@ impl App {
         self.tend_films(now);
         self.mind_flat(now);
         #[cfg(feature = "gpu")]
-        self.mind_offers();
+        self.mind_offers(now);
         self.send_frame_if_due(now);
         self.confirm_lock();
         self.fire_callbacks_if_due(now);

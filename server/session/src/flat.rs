@@ -19,6 +19,7 @@ pub mod swapchain;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Instant;
 
 use heliostat_compose::geometry::Damage;
@@ -32,6 +33,8 @@ use outputs::{Output, Tools, cost};
 
 use crate::config::Config;
 use crate::content::Content;
+#[cfg(feature = "gpu")]
+use crate::gpu::Wake;
 use crate::gpu::{Buffers, Gpu};
 use crate::outputs::Screen;
 use crate::scene::{self, Budget, Scene, Standing, bytes_of};
@@ -39,16 +42,16 @@ use crate::surface::{Newest, Surface};
 
 /// Who composes flat outputs on this machine, for people.
 pub fn describe(config: &Config, gpu: &Gpu) -> String {
-    let (_, said) = Composer::open(wish(config, gpu));
+    let (_, said) = Composer::open(&wish(config, gpu), gpu);
     format!("flat outputs are composed {said}")
 }
 
-fn wish<'a>(config: &'a Config, gpu: &'a Gpu) -> Wish<'a> {
+fn wish(config: &Config, gpu: &Gpu) -> Wish {
+    let encoder = |node: &Path| (node.to_owned(), gpu.encodes(false));
     Wish {
-        render_node: &config.render_node,
-        flat_node: config.flat_node.as_deref(),
-        encoder: gpu.node().map(|node| (node, gpu.encodes(false))),
-        is_gone: false,
+        render_node: config.render_node.clone(),
+        flat_node: config.flat_node.clone(),
+        encoder: gpu.node().map(encoder),
     }
 }
 
@@ -139,6 +142,24 @@ impl Flat {
     pub fn deadline(&self) -> Option<Instant> {
         let outputs = self.outputs.values();
         outputs.filter_map(|output| output.choice.deadline()).min()
+    }
+
+    /// Whether GLES may be opened again whose device was reset: it is tried out first, by whatever else is
+    /// needed for that.
+    #[cfg(feature = "gpu")]
+    fn return_gles(&mut self, now: Instant, by: impl FnOnce() -> (Wish, Wake)) -> bool {
+        let composer = self.composer.as_mut();
+        composer.is_some_and(|composer| {
+            composer.tend(now, |id| {
+                let (wish, wake) = by();
+                composer::try_out(wish, id, wake)
+            })
+        })
+    }
+
+    /// When to look whether GLES comes back.
+    fn return_deadline(&self) -> Option<Instant> {
+        self.composer.as_ref()?.deadline()
     }
 
     /// Where the pixels of a surface's layer are shown.

@@ -9,7 +9,8 @@
 //! [`offers`] says in which formats and layouts clients may make buffers. What is in [`buffers`] is judged
 //! before anything reads it: the processor, as [`reading`] does, or the device, by [`readers`].
 //! [`device`] chooses one and says why; [`health`] decides when a device that has failed is asked again, and
-//! [`drawing`] when GLES has ended; [`timelines`] has points of clients'
+//! [`drawing`] when GLES has ended; what becomes then of its device, for whoever uses it, is in [`devices`] and
+//! [`fate`]. [`timelines`] has points of clients'
 //! and devices' that say when a buffer is drawn, and when it is free again.
 //! Without the feature `gpu` all of it is `without.rs`, in which there is never a buffer nor a device.
 
@@ -20,7 +21,11 @@ mod check;
 #[cfg(feature = "gpu")]
 mod device;
 #[cfg(feature = "gpu")]
+mod devices;
+#[cfg(feature = "gpu")]
 mod drawing;
+#[cfg(feature = "gpu")]
+mod fate;
 #[cfg(feature = "gpu")]
 mod health;
 #[cfg(feature = "gpu")]
@@ -29,6 +34,8 @@ mod offers;
 mod readers;
 #[cfg(feature = "gpu")]
 mod reading;
+#[cfg(feature = "gpu")]
+mod returning;
 #[cfg(feature = "gpu")]
 mod speed;
 #[cfg(feature = "gpu")]
@@ -47,6 +54,7 @@ pub use self::{
     buffers::{Buffers, Loan, Memory, Refused},
     check::check,
     device::{Device, Gpu},
+    devices::{Away, DeviceId, Lease, Return, Trial, Wake},
     drawing::{Drawing, Ended, part_with},
     offers::Offers,
     readers::Reader,

@@ -1,7 +1,8 @@
 //! Who composes: the processor, always there, or GLES, where there is a driver and a use for it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
+use std::time::Instant;
 
 #[cfg(feature = "gpu")]
 use anyhow::Context;
@@ -11,12 +12,12 @@ use heliostat_wire::id::{LayerId, OutputId};
 use heliostat_wire::output::Size;
 
 #[cfg(feature = "gpu")]
-use super::gles::{Device, Gles, Way};
+use super::gles::{Device, Gles, May, Way};
 #[cfg(all(test, feature = "gpu"))]
 use super::swapchain::FlatBuffer;
 #[cfg(feature = "gpu")]
-use crate::gpu::Ended;
-use crate::gpu::{Buffers, Loan, RenderNode};
+use crate::gpu::{Away, DeviceId, Ended, Lease, Return, Trial, Wake};
+use crate::gpu::{Buffers, Gpu, Loan, RenderNode};
 
 /// A layer of a picture that is composed.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +66,9 @@ pub enum Composer {
     /// With GLES, on hardware or on Mesa's software.
     #[cfg(feature = "gpu")]
     Gles(Box<Gles>),
+    /// With the processor, until the device comes back that was reset.
+    #[cfg(feature = "gpu")]
+    Away(Box<Away>),
     /// With the processor, into buffers that are lent, as GLES does.
     #[cfg(all(test, feature = "gpu"))]
     Fake(Box<super::fake::Fake>),
@@ -76,43 +80,82 @@ pub enum Composer {
 pub struct Failed;
 
 /// Where GLES is looked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Wish<'a> {
+#[derive(Debug, Clone)]
+pub struct Wish {
     /// Which device is to be used at all.
-    pub render_node: &'a RenderNode,
+    pub render_node: RenderNode,
     /// The node on which it is taken whatever it is.
-    pub flat_node: Option<&'a Path>,
+    pub flat_node: Option<PathBuf>,
     /// The encoder's node, and whether it reads what GLES draws.
-    pub encoder: Option<(&'a Path, bool)>,
-    /// The device has hung or was reset, and is not asked again.
-    pub is_gone: bool,
+    pub encoder: Option<(PathBuf, bool)>,
 }
 
 impl Composer {
     /// The best one that there is, and what is to be said of it; the processor where no device is
-    /// wanted.
-    pub fn open(wish: Wish<'_>) -> (Self, String) {
-        if *wish.render_node == RenderNode::Off && wish.flat_node.is_none() {
+    /// wanted, or none that has not ended before.
+    pub fn open(wish: &Wish, gpu: &Gpu) -> (Self, String) {
+        let _ = gpu;
+        if wish.render_node == RenderNode::Off && wish.flat_node.is_none() {
             let said = "by the processor: no device is wanted by the configuration (render_node)";
             return (Self::Software, said.to_owned());
         }
-        if wish.is_gone {
-            let said = "by the processor: the graphics device has hung or was reset";
-            return (Self::Software, said.to_owned());
-        }
         #[cfg(feature = "gpu")]
-        match open_gles(wish) {
-            Ok(gles) => {
-                let said = format!("by GLES on {}", gles.describe());
-                (Self::Gles(Box::new(gles)), said)
+        {
+            let mut resting = None;
+            let opened = open_gles(wish, &mut |id| {
+                let lease = gpu.devices().lease(id);
+                lease.check().inspect_err(|_| {
+                    let may_return = lease.may_return();
+                    resting = resting.take().or(may_return.then(|| lease.clone()));
+                })?;
+                Ok(lease)
+            });
+            match (opened, resting) {
+                (Ok(gles), _) => {
+                    let said = format!("by GLES on {}", gles.describe());
+                    (Self::Gles(Box::new(gles)), said)
+                }
+                (Err(error), Some(lease)) => {
+                    let said = format!("by the processor for now: {error:#}");
+                    (Self::Away(Box::new(Away::from(lease))), said)
+                }
+                (Err(error), None) => (Self::Software, format!("by the processor: {error:#}")),
             }
-            Err(error) => (Self::Software, format!("by the processor: {error:#}")),
         }
         #[cfg(not(feature = "gpu"))]
         (
             Self::Software,
             "by the processor: this build has no GLES".to_owned(),
         )
+    }
+
+    /// When to look whether GLES comes back.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self {
+            #[cfg(feature = "gpu")]
+            Self::Away(away) => away.deadline(),
+            _ => None,
+        }
+    }
+
+    /// Whether the device has come back, so that GLES may be opened; `start` begins to try it out.
+    #[cfg(feature = "gpu")]
+    pub fn tend(
+        &mut self,
+        now: Instant,
+        start: impl FnOnce(&DeviceId) -> anyhow::Result<Trial>,
+    ) -> bool {
+        let Self::Away(away) = self else {
+            return false;
+        };
+        match away.tend(now, start) {
+            Return::Later => false,
+            Return::Now(_) => true,
+            Return::Never => {
+                *self = Self::Software;
+                false
+            }
+        }
     }
 
     /// Composes what is damaged, and gives each part of it that is to be read with its pixels, rows
@@ -133,9 +176,9 @@ impl Composer {
                 Ok(None)
             }
             #[cfg(feature = "gpu")]
-            Self::Gles(_) if buffers.is_gles_gone() => {
-                // Whoever reads buffers has found that out.
-                Err(self.fail(&Ended::Hung, buffers))
+            Self::Away(_) => {
+                by_processor(job, room, take);
+                Ok(None)
             }
             #[cfg(feature = "gpu")]
             Self::Gles(gles) => {
@@ -179,13 +222,18 @@ impl Composer {
         match self {
             Self::Software => false,
             #[cfg(feature = "gpu")]
+            Self::Away(_) => false,
+            #[cfg(feature = "gpu")]
             Self::Gles(gles) => {
                 buffers.count_read(4 * part.area() as u64);
                 let read = gles.read_back(loan.dmabuf(), part, room, &mut take);
                 read.map_err(|ended| self.fail(&ended, buffers)).is_ok()
             }
             #[cfg(all(test, feature = "gpu"))]
-            Self::Fake(fake) => fake.read_back(loan, part, &mut take),
+            Self::Fake(fake) => {
+                let read = fake.read_back(loan, part, &mut take);
+                read.map_err(|ended| self.fail(&ended, buffers)).is_ok()
+            }
         }
     }
 
@@ -195,9 +243,11 @@ impl Composer {
         match self {
             Self::Software => false,
             #[cfg(feature = "gpu")]
+            Self::Away(_) => false,
+            #[cfg(feature = "gpu")]
             Self::Gles(gles) => gles.takes(output, loan),
             #[cfg(all(test, feature = "gpu"))]
-            Self::Fake(_) => !loan.is_nv12(),
+            Self::Fake(fake) => fake.takes(loan),
         }
     }
 
@@ -208,12 +258,16 @@ impl Composer {
             return Failed;
         }
         tracing::warn!("GLES fails, the processor composes from now on: {ended}");
-        buffers.gles_has_ended(ended);
-        match std::mem::take(self) {
-            Self::Software => {}
+        buffers.count_gles_end();
+        let lease = match std::mem::take(self) {
+            Self::Software | Self::Away(_) => return Failed,
             Self::Gles(gles) => gles.end(ended),
             #[cfg(test)]
             Self::Fake(fake) => fake.end(ended),
+        };
+        lease.has_ended(ended);
+        if ended.is_of_device() && lease.may_return() {
+            *self = Self::Away(Box::new(Away::from(lease)));
         }
         Failed
     }
@@ -223,6 +277,8 @@ impl Composer {
         let _ = output;
         match self {
             Self::Software => {}
+            #[cfg(feature = "gpu")]
+            Self::Away(_) => {}
             #[cfg(feature = "gpu")]
             Self::Gles(gles) => gles.forget(output),
             #[cfg(all(test, feature = "gpu"))]
@@ -249,22 +305,36 @@ pub(super) fn by_processor(job: &Job<'_>, room: &mut Vec<u32>, mut take: impl Fn
     }
 }
 
-/// GLES on the encoder's device, or another one of hardware.
+/// GLES on the encoder's device, or another one of hardware, of those that it `may` use.
 #[cfg(feature = "gpu")]
-fn open_gles(wish: Wish<'_>) -> anyhow::Result<Gles> {
-    let lends = wish.encoder.is_some_and(|(_, lends)| lends);
-    if let Some(node) = wish.flat_node {
-        return Gles::on_node(node, Device::Any, lends);
+fn open_gles(wish: &Wish, may: &mut May<'_>) -> anyhow::Result<Gles> {
+    let lends = wish.encoder.as_ref().is_some_and(|(_, lends)| *lends);
+    if let Some(node) = &wish.flat_node {
+        return Gles::on_node(node, Device::Any, lends, may);
     }
-    let named = match wish.render_node {
-        RenderNode::Path(node) => Some(node.as_path()),
+    let named = match &wish.render_node {
+        RenderNode::Path(node) => Some(node),
         _ => None,
     };
-    let node = wish.encoder.map(|(node, _)| node).or(named);
-    let by_gbm = node.map(|node| Gles::on_node(node, Device::Hardware, lends));
+    let node = wish.encoder.as_ref().map(|(node, _)| node).or(named);
+    let by_gbm = node.map(|node| Gles::on_node(node, Device::Hardware, lends, may));
     match by_gbm {
         Some(Ok(gles)) => Ok(gles),
-        Some(Err(why)) => Gles::open(Device::Hardware).map_err(|_| why),
-        None => Gles::open(Device::Hardware),
+        Some(Err(why)) => Gles::open(Device::Hardware, may).map_err(|_| why),
+        None => Gles::open(Device::Hardware, may),
     }
+}
+
+/// Has a device tried out by another thread, and no other device.
+#[cfg(feature = "gpu")]
+pub fn try_out(wish: Wish, id: &DeviceId, wake: Wake) -> anyhow::Result<Trial> {
+    let id = id.clone();
+    Trial::start(wake, move || {
+        let mut gles = open_gles(&wish, &mut |other| {
+            anyhow::ensure!(other == id, "it is another device");
+            Ok(Lease::default())
+        })?;
+        gles.try_out()?;
+        Ok(Vec::new())
+    })
 }

@@ -11,6 +11,8 @@ use super::choice::Force;
 use super::composer::Composer;
 use super::{Flat, Wanted, Wants, wish};
 use crate::app::App;
+#[cfg(feature = "gpu")]
+use crate::app::wake;
 use crate::content::Content;
 use crate::outputs::Screen;
 use crate::scene::{self, Scene};
@@ -94,9 +96,7 @@ impl App {
     fn compose_flat(&mut self, items: &[Item], whole: &Scene, now: Instant) {
         let mut flat = std::mem::take(&mut self.flat);
         if flat.is_on() && flat.composer.is_none() {
-            let mut wish = wish(&self.config, &self.gpu);
-            wish.is_gone = self.surfaces.buffers.is_gles_gone();
-            let (composer, said) = Composer::open(wish);
+            let (composer, said) = Composer::open(&wish(&self.config, &self.gpu), &self.gpu);
             tracing::info!("flat outputs are composed {said}");
             flat.composer = Some(composer);
         }
@@ -160,11 +160,20 @@ impl App {
     pub(crate) fn mind_flat(&mut self, now: Instant) {
         let is_due = self.flat.deadline().is_some_and(|at| at <= now);
         self.dirty.layout |= is_due && self.terminal.is_some();
+        #[cfg(feature = "gpu")]
+        if self
+            .flat
+            .return_gles(now, || (wish(&self.config, &self.gpu), wake(&self.events)))
+        {
+            // It is opened when something is composed next.
+            self.flat.composer = None;
+        }
     }
 
     /// When that is.
     pub(crate) fn flat_deadline(&self) -> Option<Instant> {
         let waits = self.terminal.is_some() && !self.dirty.layout;
-        self.flat.deadline().filter(|_| waits)
+        let choice = self.flat.deadline().filter(|_| waits);
+        choice.into_iter().chain(self.flat.return_deadline()).min()
     }
 }

@@ -17,7 +17,7 @@ use smithay::backend::allocator::{Allocator, Fourcc, Modifier};
 
 use super::composer::{Job, Layer, by_processor};
 use super::swapchain::{Chain, FlatBuffer};
-use crate::gpu::{Ended, Loan};
+use crate::gpu::{Ended, Lease, Loan};
 use crate::sys::NoBuffer;
 
 /// Composes one output.
@@ -30,6 +30,10 @@ pub struct Fake {
     pub ends: Option<Ended>,
     /// Goes when it is let go.
     pub held: Rc<()>,
+    /// On which device it is.
+    pub lease: Lease,
+    /// How often that was asked whether it takes a buffer.
+    pub asked: usize,
 }
 
 impl Fake {
@@ -39,6 +43,7 @@ impl Fake {
         job: &Job<'_>,
         take: &mut impl FnMut(Rect, &[u32]),
     ) -> Result<Option<FlatBuffer>, Ended> {
+        self.lease.check()?;
         if let Some(ended) = self.ends.take() {
             return Err(ended);
         }
@@ -85,7 +90,13 @@ impl Fake {
     }
 
     /// Reads a part of a buffer.
-    pub fn read_back(&self, loan: &Loan, part: Rect, take: &mut impl FnMut(Rect, &[u32])) -> bool {
+    pub fn read_back(
+        &self,
+        loan: &Loan,
+        part: Rect,
+        take: &mut impl FnMut(Rect, &[u32]),
+    ) -> Result<(), Ended> {
+        self.lease.check()?;
         let [x, y, w, h] = [part.x, part.y, part.w, part.h].map(|side| side as u32);
         let mut pixels = vec![0; part.area() as usize];
         let is_read = loan.read(&[TileRect { x, y, w, h }], |_, rows| {
@@ -95,16 +106,30 @@ impl Fake {
                 .for_each(|(y, line)| assert!(rows(x, y, line)));
         });
         take(part, &pixels);
-        is_read
+        match is_read {
+            true => Ok(()),
+            false => Err(Ended::Refused(anyhow!("it is not read"))),
+        }
+    }
+
+    /// Whether a client's buffer is composed as it is.
+    pub fn takes(&mut self, loan: &Loan) -> bool {
+        if self.lease.check().is_err() {
+            return false;
+        }
+        self.asked += 1;
+        !loan.is_nv12()
     }
 
     /// What has ended goes, or is left behind, as GLES is.
-    pub fn end(self, ended: &Ended) {
+    pub fn end(self, ended: &Ended) -> Lease {
+        let lease = self.lease.clone();
         if ended.lets_go(|| true) {
             drop(self);
         } else {
             std::mem::forget(self);
         }
+        lease
     }
 
     /// Nothing is needed any more.

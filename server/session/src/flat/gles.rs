@@ -22,14 +22,14 @@ use heliostat_wire::output::Size;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::egl::EGLDevice;
-use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesTarget};
+use smithay::backend::renderer::gles::{GlesFrame, GlesRenderbuffer, GlesTarget, GlesTexProgram};
 use smithay::backend::renderer::{Bind, ImportDma, ImportMem, Renderer, Texture};
 use smithay::utils::Rectangle;
 
 use self::picture::{Known, draw, own_buffer, read};
 use super::composer::{Job, Layer};
 use super::swapchain::{Chain, FlatBuffer};
-use crate::gpu::{Drawing, Ended, Loan, part_with};
+use crate::gpu::{DeviceId, Drawing, Ended, Lease, Loan, part_with};
 use crate::sys::{self, Gbm};
 
 /// Which devices are good enough.
@@ -48,6 +48,7 @@ pub struct Gles {
     // What is held goes before what it was made with.
     outputs: BTreeMap<OutputId, Held>,
     drawing: Drawing,
+    lease: Lease,
     /// Where buffers come from that an encoder reads as well.
     source: Option<Gbm>,
     /// Outputs that it cannot compose as they are now.
@@ -60,6 +61,9 @@ pub struct Gles {
     #[cfg(test)]
     refuses: bool,
 }
+
+/// Says whether a device may be used, and what is needed for that.
+pub type May<'a> = dyn FnMut(DeviceId) -> anyhow::Result<Lease> + 'a;
 
 /// Pictures in a row that may be refused before that is a fault.
 const MOST_REFUSALS: u32 = 3;
@@ -93,8 +97,8 @@ enum Canvas {
 }
 
 impl Gles {
-    /// Opens the first device that is good enough.
-    pub fn open(wanted: Device) -> anyhow::Result<Self> {
+    /// Opens the first device that is good enough, of those that it `may` use.
+    pub fn open(wanted: Device, may: &mut May<'_>) -> anyhow::Result<Self> {
         sys::check_egl()?;
         let devices = EGLDevice::enumerate().context("ask libEGL for devices")?;
         let mut why = anyhow!("there is no graphics device");
@@ -102,34 +106,48 @@ impl Gles {
             if wanted == Device::Hardware && device.is_software() {
                 continue;
             }
-            let name = match device.render_device_path() {
-                Ok(path) => path.display().to_string(),
-                Err(_) => "Mesa's software".to_owned(),
+            let (name, id) = match device.render_device_path() {
+                Ok(path) => (path.display().to_string(), DeviceId::of_node(&path)),
+                Err(_) => ("Mesa's software".to_owned(), DeviceId::without_node()),
             };
-            match Drawing::new(device, false, name.clone()) {
-                Ok(drawing) => return Ok(Self::new(drawing)),
+            let open = |lease| Ok(Self::new(Drawing::new(device, false, name.clone())?, lease));
+            match may(id).and_then(open) {
+                Ok(gles) => return Ok(gles),
                 Err(error) => why = error.context(name),
             }
         }
         Err(why)
     }
 
+    /// The first device, which is Mesa's software where there is no other.
+    #[cfg(test)]
+    pub fn any() -> anyhow::Result<Self> {
+        Self::open(Device::Any, &mut |_| Ok(Lease::default()))
+    }
+
     /// Opens a node by GBM. What it draws goes to an encoder where that `lends`.
-    pub fn on_node(node: &Path, wanted: Device, lends: bool) -> anyhow::Result<Self> {
+    pub fn on_node(
+        node: &Path,
+        wanted: Device,
+        lends: bool,
+        may: &mut May<'_>,
+    ) -> anyhow::Result<Self> {
         sys::check_egl()?;
-        let open = || {
+        let mut open = || {
+            let lease = may(DeviceId::of_node(node))?;
             let gbm = Gbm::open(node)?;
             let (hardware, name) = (wanted == Device::Hardware, node.display().to_string());
-            let mut gles = Self::new(Drawing::new(gbm.clone(), hardware, name)?);
+            let mut gles = Self::new(Drawing::new(gbm.clone(), hardware, name)?, lease);
             gles.source = lends.then_some(gbm);
             anyhow::Ok(gles)
         };
         open().with_context(|| node.display().to_string())
     }
 
-    fn new(drawing: Drawing) -> Self {
+    fn new(drawing: Drawing, lease: Lease) -> Self {
         Self {
             drawing,
+            lease,
             source: None,
             refused: BTreeSet::new(),
             spared: BTreeSet::new(),
@@ -138,6 +156,16 @@ impl Gles {
             refuses: false,
             outputs: BTreeMap::new(),
         }
+    }
+
+    /// Whether the device does anything: what was reset may open and not draw.
+    pub fn try_out(&mut self) -> anyhow::Result<()> {
+        let mut buffer = own_buffer(&mut self.drawing, Size { w: 16, h: 16 })?;
+        let target = self.drawing.renderer().bind(&mut buffer);
+        let mut target = target.context("draw into a buffer")?;
+        let nothing = |_: &mut GlesFrame<'_, '_>, _: &GlesTexProgram| Ok(());
+        self.drawing.draw(&mut target, (16, 16).into(), nothing)?;
+        Ok(())
     }
 
     /// The device, for people, and what becomes of what it draws.
@@ -153,9 +181,11 @@ impl Gles {
         format!("{}, {way}{robust}", self.drawing.name())
     }
 
-    /// What has ended goes, or is left behind.
-    pub fn end(self, ended: &Ended) {
+    /// What has ended goes, or is left behind. Returns which device it was on.
+    pub fn end(self, ended: &Ended) -> Lease {
+        let lease = self.lease.clone();
         part_with(self, ended, |gles| &mut gles.drawing);
+        lease
     }
 
     /// Who composes this: what is longer than a texture may be is nobody's failure, and the processor's
@@ -196,7 +226,9 @@ impl Gles {
         self.spared.remove(&output);
         self.outputs.remove(&output);
         // What cannot be freed now is when something is drawn next.
-        let _ = self.drawing.renderer().cleanup_texture_cache();
+        if self.lease.check().is_ok() {
+            let _ = self.drawing.renderer().cleanup_texture_cache();
+        }
     }
 
     /// Composes what is damaged, and gives each part of that which is to be read with its pixels to
@@ -208,6 +240,7 @@ impl Gles {
         room: &mut Vec<u32>,
         take: &mut impl FnMut(Rect, &[u32]),
     ) -> Result<Option<FlatBuffer>, Ended> {
+        self.lease.check()?;
         let composed = self.draw_and_read(job, room, take);
         let composed = composed.map_err(|ended| self.drawing.explain(ended));
         match composed {
@@ -283,6 +316,7 @@ impl Gles {
         room: &mut Vec<u32>,
         take: &mut impl FnMut(Rect, &[u32]),
     ) -> Result<(), Ended> {
+        self.lease.check()?;
         let mut buffer = buffer.clone();
         let target = self.drawing.renderer().bind(&mut buffer);
         let target = target.context("read from a buffer of the encoder");
@@ -299,13 +333,18 @@ impl Gles {
     pub fn takes(&mut self, output: OutputId, loan: &Loan) -> bool {
         let is_refused = self.refused.contains(&output) || self.spared.contains(&output);
         let is_refused = is_refused || self.drawing.check(loan.into()).is_err();
-        if is_refused || loan.is_nv12() || !loan.is_drawn() {
+        if is_refused || loan.is_nv12() || self.lease.check().is_err() || !loan.is_drawn() {
             return false;
         }
         let imported = self.drawing.renderer().import_dmabuf(loan.dmabuf(), None);
-        imported
-            .inspect_err(|error| tracing::debug!("GLES does not take a client's buffer: {error}"))
-            .is_ok()
+        let Err(error) = imported else {
+            return true;
+        };
+        let ended = self.drawing.explain(anyhow!(error).into());
+        tracing::debug!("GLES does not take a client's buffer: {ended}");
+        // Where it is the device's fault, nothing is asked of that any more, and it ends when it is to compose.
+        self.lease.has_ended(&ended);
+        false
     }
 
     /// What is held for the job's output, with the newest pixels of all layers.
@@ -328,6 +367,12 @@ impl Gles {
         self.outputs.contains_key(&output)
     }
 
+    /// Which device it is on.
+    #[cfg(test)]
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
     /// Refuses the next picture, as where memory is used up.
     #[cfg(test)]
     pub(super) fn refuse_next(&mut self) {
@@ -345,7 +390,7 @@ impl Gles {
         let canvas = match &self.source {
             Some(source) => {
                 let mut chain = Chain::new(Box::new(source.clone()), size);
-                match self.try_out(&mut chain) {
+                match self.try_chain(&mut chain) {
                     Ok(()) => Some(Canvas::Lent(chain)),
                     Err(error) => {
                         tracing::info!("flat outputs are read back: {error:#}");
@@ -368,7 +413,7 @@ impl Gles {
     }
 
     /// Whether there are such buffers, and GLES draws into them.
-    fn try_out(&mut self, chain: &mut Chain) -> anyhow::Result<()> {
+    fn try_chain(&mut self, chain: &mut Chain) -> anyhow::Result<()> {
         let acquired = chain.acquire(&Damage::new())?;
         let (mut buffer, _) = acquired.context("there is no buffer")?;
         let target = self.drawing.renderer().bind(&mut buffer.dmabuf);

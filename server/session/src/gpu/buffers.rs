@@ -14,13 +14,13 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use heliostat_tiles::Rect as TileRect;
 use heliostat_va::dmabuf::{
     self, Dmabuf as Described, Format, Identity, LINEAR, MAX_PLANES, Plane,
 };
 use heliostat_wire::output::Size;
-use rustix::event::Timespec;
 use smithay::backend::allocator::dmabuf::{Dmabuf, WeakDmabuf};
 use smithay::backend::allocator::{Buffer as _, Slot};
 use smithay::reexports::wayland_server::Resource;
@@ -28,9 +28,9 @@ use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 
 use super::Reading;
-use super::drawing::Ended;
+use super::devices::{Away, Wake};
 use super::offers::{self, Offers};
-use super::readers::Reader;
+use super::readers::{Opener, Reader};
 use super::speed::Speed;
 use super::timelines::Release;
 use crate::sys::Mapping;
@@ -96,6 +96,20 @@ impl Memory {
         Ok(memory)
     }
 
+    /// Of what no kernel has been asked about.
+    #[cfg(test)]
+    pub(super) fn unchecked(dmabuf: Dmabuf) -> Self {
+        let format = Format::of_drm(dmabuf.format().code as u32).expect("a format");
+        let side = |side: i32| u32::try_from(side).expect("a side");
+        let (w, h) = (side(dmabuf.size().w), side(dmabuf.size().h));
+        Self {
+            format,
+            size: heliostat_video::Size { w, h },
+            identities: [Identity::default(); 2],
+            dmabuf,
+        }
+    }
+
     /// Lets somebody see it as libva is told of it.
     pub fn with<T>(&self, see: impl FnOnce(&Described<'_>) -> T) -> T {
         let mut planes = self.planes();
@@ -159,30 +173,21 @@ pub(super) struct Shared {
     pub(super) speed: RefCell<Speed>,
     /// That a client's buffer could not be read was said.
     pub(super) has_warned: Cell<bool>,
-    /// How often GLES has ended, and whether its device is of no use any more.
-    gles_ends: Cell<u64>,
-    is_gles_gone: Cell<bool>,
-    /// What reads beside the processor, when it does, and that it does no more.
+    /// How often GLES has ended.
+    pub(super) gles_ends: Cell<u64>,
+    /// What reads beside the processor, and when it does.
     pub(super) reader: RefCell<Reader>,
     pub(super) wanted: Cell<Reading>,
-    pub(super) is_reader_gone: Cell<bool>,
-    offers: RefCell<Offers>,
+    /// It has ended, and may come back.
+    pub(super) away: RefCell<Option<(Away, Opener)>>,
+    /// All that was ever offered, and something else that is from now on.
+    pub(super) offers: RefCell<Offers>,
+    pub(super) new_offers: RefCell<Option<Offers>>,
 }
 
 impl Shared {
     fn modifiers_of(&self, dmabuf: &Dmabuf) -> Vec<u64> {
         self.offers.borrow().modifiers_of(dmabuf.format().code)
-    }
-
-    pub(super) fn is_gles_gone(&self) -> bool {
-        self.is_gles_gone.get()
-    }
-
-    pub(super) fn gles_has_ended(&self, ended: &Ended) {
-        self.gles_ends.set(self.gles_ends.get() + 1);
-        if ended.is_of_device() {
-            self.is_gles_gone.set(true);
-        }
     }
 }
 
@@ -236,19 +241,28 @@ impl Buffers {
         let memory = Memory::check(dmabuf, &modifiers)?;
         // Its client is told at once, and may make another. What was offered once is taken when nobody
         // reads it any more: a client that hears of that too late is not to blame.
-        let mut reader = self.shared.reader.borrow_mut();
-        if !memory.is_linear() && reader.is_there() && !self.is_gles_gone() {
-            let taken = reader.takes(&memory.dmabuf);
-            taken.map_err(|error| Refused::Device(format!("{error:#}")))?;
-        }
-        drop(reader);
+        let taken = match memory.is_linear() {
+            true => Ok(()),
+            false => self.shared.is_taken_by_device(&memory.dmabuf),
+        };
+        taken.map_err(Refused::Device)?;
         Ok(memory)
     }
 
-    /// Where the device has ceased to read since this was asked last: what is offered from now on.
-    pub fn take_fewer_offers(&self) -> Option<Offers> {
-        let is_gone = self.shared.is_reader_gone.take();
-        is_gone.then(|| self.shared.offers.borrow().linear())
+    /// What reads beside the processor comes back when its device does, which `wake` tells the loop of.
+    pub fn mind_reader(&self, now: Instant, wake: impl FnOnce() -> Wake) {
+        self.shared.mind_reader(now, wake);
+    }
+
+    /// When to look for that.
+    pub fn reader_deadline(&self) -> Option<Instant> {
+        let away = self.shared.away.borrow();
+        away.as_ref().and_then(|(away, _)| away.deadline())
+    }
+
+    /// Where something else is offered since this was asked last, what that is.
+    pub fn take_new_offers(&self) -> Option<Offers> {
+        self.shared.new_offers.take()
     }
 
     /// A buffer with this memory.
@@ -335,14 +349,9 @@ impl Buffers {
         counted.set(counted.get() + bytes);
     }
 
-    /// GLES is not used any more, be it for these buffers or for outputs.
-    pub fn gles_has_ended(&self, ended: &Ended) {
-        self.shared.gles_has_ended(ended);
-    }
-
-    /// Whether the device of GLES has hung or was reset: nobody asks it again.
-    pub fn is_gles_gone(&self) -> bool {
-        self.shared.is_gles_gone.get()
+    /// GLES has ended, be it for these buffers or for outputs.
+    pub fn count_gles_end(&self) {
+        self.shared.count_gles_end();
     }
 
     /// How often GLES has ended.
@@ -424,7 +433,7 @@ impl Loan {
 
     /// Whether nothing draws into it any more.
     pub fn is_drawn(&self) -> bool {
-        self.lent.known.memory.is_drawn(Timespec::default())
+        self.lent.known.memory.is_drawn(Duration::ZERO)
     }
 
     /// Whether the encoder reads its layout, where it reads its format.

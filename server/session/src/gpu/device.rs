@@ -14,6 +14,7 @@ use rustix::fs::fstat;
 use smithay::reexports::wayland_server::backend::ClientId;
 use tracing::{info, warn};
 
+use super::devices::Devices;
 use super::health::Healths;
 use super::offers::Offers;
 use super::readers::Reader;
@@ -176,6 +177,8 @@ pub struct Gpu {
     offers: Offers,
     /// What reads beside the processor, until whoever has the buffers takes it; or why nothing does.
     reader: Result<Reader, String>,
+    /// Those that GLES uses.
+    devices: Devices,
 }
 
 impl Gpu {
@@ -193,8 +196,10 @@ impl Gpu {
             #[cfg(test)]
             RenderNode::ReadByFake => {
                 use super::readers::pretended::{ByFake, layouts};
-                let fake = ByFake::default();
-                return Self::without_encoder(Reader::Fake(Box::new(fake)), &layouts());
+                let mut gpu = Self::without_encoder(Reader::Nobody, &layouts());
+                let fake = ByFake::on(gpu.devices.lease(super::readers::pretended::device()));
+                gpu.reader = Ok(Reader::Fake(Box::new(fake)));
+                return gpu;
             }
             RenderNode::Auto => Device::find(None),
             RenderNode::Path(node) => Device::find(Some(node)),
@@ -222,6 +227,7 @@ impl Gpu {
             health: Healths::default(),
             offers: Offers::default(),
             reader: Err("there is no device for programs' buffers".to_owned()),
+            devices: Devices::default(),
         }
     }
 
@@ -231,11 +237,13 @@ impl Gpu {
             health: Healths::default(),
             offers: Offers::new(&[], &[], &FORMATS, reads),
             reader: Ok(reader),
+            devices: Devices::default(),
         }
     }
 
     fn with_device(device: Device, reading: Reading) -> Self {
-        let opened = Reader::open(&device.node, reading);
+        let devices = Devices::default();
+        let opened = Reader::open(&device.node, reading, &devices);
         let (reader, reads) = match opened.map_err(|error| format!("{error:#}")) {
             Ok((reader, reads)) => (Ok(reader), reads),
             Err(why) => {
@@ -252,6 +260,7 @@ impl Gpu {
             health: Healths::default(),
             offers,
             reader,
+            devices,
         }
     }
 
@@ -259,6 +268,11 @@ impl Gpu {
     pub fn take_reader(&mut self) -> Reader {
         let reader = self.reader.as_mut();
         reader.map_or(Reader::Nobody, std::mem::take)
+    }
+
+    /// The devices that GLES uses.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
     }
 
     /// Who reads programs' buffers, and which are offered, for people.

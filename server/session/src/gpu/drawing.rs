@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A driver that waits for its device as it is let go would wait for ever where that hangs, so what hangs is
-//! never let go; that goes with the process. Nothing of either is tried again in this session.
+//! never let go; that goes with the process. Whether the device is asked again says its [`Fate`](super::fate).
 
 use std::time::Duration;
 
@@ -63,7 +63,10 @@ pub enum Ended {
     /// The device does not answer.
     #[error("the device has not done what it was given for {} s", PATIENCE.as_secs())]
     Hung,
-    /// The device was reset.
+    /// The device was reset for what this session has given it, which would do the same again.
+    #[error("the device was reset, for what was drawn here")]
+    Guilty,
+    /// The device was reset, for all that is known through no fault of this session.
     #[error("the device was reset, {0}")]
     Lost(&'static str),
     /// Something else failed.
@@ -78,7 +81,7 @@ impl Ended {
     /// Whether the device is of no more use to anybody here.
     pub fn is_of_device(&self) -> bool {
         match self {
-            Self::Hung | Self::Lost(_) => true,
+            Self::Hung | Self::Guilty | Self::Lost(_) => true,
             Self::Broken(_) | Self::Refused(_) => false,
         }
     }
@@ -89,7 +92,7 @@ impl Ended {
         match self {
             Self::Hung => false,
             // A lost context waits for nothing.
-            Self::Lost(_) => true,
+            Self::Guilty | Self::Lost(_) => true,
             Self::Broken(_) | Self::Refused(_) => is_idle(),
         }
     }
@@ -101,7 +104,7 @@ fn judge(is_done: bool, reset: Reset) -> Result<(), Ended> {
     match (reset, is_done) {
         (Reset::None, true) => Ok(()),
         (Reset::None, false) => Err(Ended::Hung),
-        (Reset::Guilty, _) => Err(Ended::Lost("for what was drawn here")),
+        (Reset::Guilty, _) => Err(Ended::Guilty),
         (Reset::Innocent, _) => Err(Ended::Lost("for what another program has drawn")),
         (Reset::Unknown, _) => Err(Ended::Lost("and does not say why")),
     }
@@ -284,7 +287,10 @@ mod tests {
         for reset in [Reset::Guilty, Reset::Innocent, Reset::Unknown] {
             for is_done in [false, true] {
                 let ended = judge(is_done, reset);
-                assert!(matches!(ended, Err(Ended::Lost(_))), "{ended:?}");
+                match reset {
+                    Reset::Guilty => assert!(matches!(ended, Err(Ended::Guilty)), "{ended:?}"),
+                    _ => assert!(matches!(ended, Err(Ended::Lost(_))), "{ended:?}"),
+                }
             }
         }
     }

@@ -55,10 +55,16 @@ impl Offers {
 
     /// Those that are left where the device reads no more.
     pub fn linear(&self) -> Self {
-        let linear = |all: &[Format]| all.iter().copied().filter(is_linear).collect();
+        self.read_by(&[])
+    }
+
+    /// Those that are left where the device reads these layouts and no others.
+    pub fn read_by(&self, reads: &[Format]) -> Self {
+        let is_left = |format: &Format| is_linear(format) || reads.contains(format);
+        let left = |all: &[Format]| all.iter().copied().filter(is_left).collect();
         Self {
-            encoded: linear(&self.encoded),
-            others: linear(&self.others),
+            encoded: left(&self.encoded),
+            others: left(&self.others),
         }
     }
 
@@ -181,6 +187,10 @@ mod tests {
         let left = device().linear();
         assert!(left.encoded.iter().chain(&left.others).all(is_linear));
         assert_eq!((left.encoded.len(), left.others.len()), (2, 1));
+        let (tiled, xrgb) = (format(Fourcc::Xrgb8888, TILED), Fourcc::Xrgb8888);
+        let left = device().read_by(&[tiled]);
+        assert!(left.is_encoded(tiled) && left.others.iter().all(is_linear));
+        assert_eq!(left.modifiers_of(xrgb), [LINEAR, TILED]);
         let said = device().describe();
         assert!(
             said.contains("NV12 (linear), XR24 (linear 0x100000000000002)"),

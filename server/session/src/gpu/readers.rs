@@ -12,8 +12,7 @@ pub mod pretended;
 mod trial;
 
 use std::ops::Range;
-use std::path::Path;
-use std::sync::mpsc;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use heliostat_compose::geometry::Rect;
@@ -29,6 +28,7 @@ use smithay::utils::{Rectangle, Transform};
 
 use super::Reading;
 use super::device::ANSWERS;
+use super::devices::{DeviceId, Devices, Lease, Trial, Wake};
 use super::drawing::{Drawing, Ended, part_with};
 use super::offers::is_linear;
 use crate::sys::{self, Gbm};
@@ -52,33 +52,30 @@ pub enum Reader {
 impl Reader {
     /// GLES on a node, and the layouts that it reads; or why it does not. It is tried out first, by a
     /// thread that a driver which does not answer may keep.
-    pub fn open(node: &Path, reading: Reading) -> anyhow::Result<(Self, Vec<Format>)> {
+    pub fn open(
+        node: &Path,
+        reading: Reading,
+        devices: &Devices,
+    ) -> anyhow::Result<(Self, Vec<Format>)> {
         ensure!(
             reading != Reading::Processor,
             "the configuration wants the processor to (gpu_reading)"
         );
-        let hardware = reading != Reading::Device;
-        let (sender, tried) = mpsc::channel();
-        let path = node.to_owned();
-        let thread = std::thread::Builder::new().name("reading device".to_owned());
-        let started = thread.spawn(move || {
-            let tried =
-                ByGles::on_node(&path, hardware).and_then(|(mut gles, gbm)| gles.try_out(&gbm));
-            // What is said is text, for errors of a thread that hangs must not be waited for.
-            drop(sender.send(tried.map_err(|error| format!("{error:#}"))));
-        });
-        started.context("start a thread")?;
-        let layouts = match tried.recv_timeout(ANSWERS) {
-            Ok(Ok(layouts)) => layouts,
-            Ok(Err(why)) => bail!("{}: {why}", node.display()),
-            Err(_) => bail!(
+        let opener = Opener::Node {
+            node: node.to_owned(),
+            hardware: reading != Reading::Device,
+        };
+        let layouts = match opener.try_out(Box::new(|| ()))?.wait() {
+            Ok(layouts) => layouts,
+            Err(Ended::Hung) => bail!(
                 "{} has not answered for {} s",
                 node.display(),
                 ANSWERS.as_secs()
             ),
+            Err(why) => bail!("{}: {why}", node.display()),
         };
-        let (gles, _) = ByGles::on_node(node, hardware)?;
-        Ok((Self::Gles(Box::new(gles)), layouts))
+        let lease = devices.lease(DeviceId::of_node(node));
+        Ok((opener.open(lease)?, layouts))
     }
 
     /// Whether there is one.
@@ -86,11 +83,11 @@ impl Reader {
         !matches!(self, Self::Nobody)
     }
 
-    /// Whether it reads such a buffer.
-    pub fn takes(&mut self, buffer: &Dmabuf) -> anyhow::Result<()> {
+    /// Whether it reads such a buffer. Where it is not there any more it reads none, and nobody is to blame.
+    pub fn takes(&mut self, buffer: &Dmabuf) -> Result<(), Ended> {
         match self {
-            Self::Nobody => bail!("nobody reads such a layout any more"),
-            Self::Gles(gles) => gles.take(buffer).map(drop),
+            Self::Nobody => Ok(()),
+            Self::Gles(gles) => gles.takes(buffer),
             #[cfg(test)]
             Self::Fake(fake) => fake.takes(buffer),
         }
@@ -112,6 +109,16 @@ impl Reader {
         }
     }
 
+    /// On which device it is, and how it is opened there.
+    pub fn origin(&self) -> Option<(Lease, Opener)> {
+        match self {
+            Self::Nobody => None,
+            Self::Gles(gles) => Some((gles.lease.clone(), gles.opener.clone()?)),
+            #[cfg(test)]
+            Self::Fake(fake) => Some((fake.lease.clone(), Opener::Fake)),
+        }
+    }
+
     /// It has ended, and goes or is left behind.
     pub fn end(self, ended: &Ended) {
         match self {
@@ -123,9 +130,54 @@ impl Reader {
     }
 }
 
+/// How a reader is opened, be it again.
+#[derive(Debug, Clone)]
+pub enum Opener {
+    /// GLES on a node; on one of hardware, where that is wanted.
+    Node {
+        /// The node.
+        node: PathBuf,
+        /// Mesa's software is not taken.
+        hardware: bool,
+    },
+    /// The stand-in.
+    #[cfg(test)]
+    Fake,
+}
+
+impl Opener {
+    /// Has it tried out.
+    pub fn try_out(&self, wake: Wake) -> anyhow::Result<Trial> {
+        match self.clone() {
+            Self::Node { node, hardware } => Trial::start(wake, move || {
+                let (mut gles, gbm) = ByGles::on_node(&node, hardware)?;
+                gles.try_out(&gbm)
+            }),
+            #[cfg(test)]
+            Self::Fake => Trial::start(wake, || Ok(pretended::layouts().to_vec())),
+        }
+    }
+
+    /// Opens it, on its device.
+    pub fn open(&self, lease: Lease) -> anyhow::Result<Reader> {
+        match self {
+            Self::Node { node, hardware } => {
+                let (mut gles, _) = ByGles::on_node(node, *hardware)?;
+                gles.lease = lease;
+                gles.opener = Some(self.clone());
+                Ok(Reader::Gles(Box::new(gles)))
+            }
+            #[cfg(test)]
+            Self::Fake => Ok(Reader::Fake(Box::new(pretended::ByFake::on(lease)))),
+        }
+    }
+}
+
 /// GLES that reads.
 #[derive(Debug)]
 pub struct ByGles {
+    lease: Lease,
+    opener: Option<Opener>,
     // What is held goes before what it was made with.
     canvas: Option<(GlesRenderbuffer, Size)>,
     room: Vec<u32>,
@@ -153,6 +205,8 @@ impl ByGles {
             .renderer()
             .downscale_filter(TextureFilter::Nearest)?;
         Ok(Self {
+            lease: Lease::default(),
+            opener: None,
             canvas: None,
             room: Vec::new(),
             drawing,
@@ -183,12 +237,20 @@ impl ByGles {
         texture.context("make a texture of it")
     }
 
+    /// Whether it makes a texture of a buffer.
+    fn takes(&mut self, buffer: &Dmabuf) -> Result<(), Ended> {
+        self.lease.check()?;
+        let taken = self.take(buffer).map(drop);
+        taken.map_err(|error| self.drawing.explain(error.into()))
+    }
+
     pub(super) fn read(
         &mut self,
         buffer: &Dmabuf,
         parts: &[TileRect],
         take: &mut dyn FnMut(usize, &[u32]),
     ) -> Result<(), Ended> {
+        self.lease.check()?;
         let read = match self.take(buffer) {
             Ok(texture) => self.copy(&texture, parts, take),
             Err(error) => Err(error.into()),

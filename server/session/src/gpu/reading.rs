@@ -1,7 +1,7 @@
 //! Clients' buffers as the processor reads them: what is damaged, and no more. What it does not read itself
 //! is the device's.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use heliostat_tiles::Rect as TileRect;
 use heliostat_va::dmabuf::Plane;
@@ -12,26 +12,23 @@ use tracing::{debug, warn};
 
 use super::Reading;
 use super::buffers::{Known, Memory, Shared};
-use super::drawing::Ended;
 use super::readers::{copy_run, parts_of};
 use crate::sys::Mapping;
 
 /// What is being drawn is waited for as long, where it is wanted now.
-const SOON: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 20_000_000,
-};
+const SOON: Duration = Duration::from_millis(20);
 
 impl Memory {
     /// Whether nothing draws into it any more, or will have ceased to within `limit`, going by the kernel's
     /// fences. Some drivers have fences for whoever only reads, such as our encoder. The kernel would wait for
     /// them before anything is read, and commits have waited for theirs: a client that draws into what it
     /// has committed has nobody wait.
-    pub(super) fn is_drawn(&self, limit: Timespec) -> bool {
-        let mut planes = self.dmabuf.handles();
+    pub(super) fn is_drawn(&self, limit: Duration) -> bool {
+        let (start, mut planes) = (Instant::now(), self.dmabuf.handles());
         planes.all(|plane| {
+            let left = Timespec::try_from(limit.saturating_sub(start.elapsed()));
             let mut asked = [PollFd::new(&plane, PollFlags::IN)];
-            !matches!(poll(&mut asked, Some(&limit)), Ok(0))
+            !matches!(poll(&mut asked, left.as_ref().ok()), Ok(0))
         })
     }
 }
@@ -84,18 +81,10 @@ impl Shared {
         if !reader.is_there() {
             return false;
         }
-        let read = match self.is_gles_gone() {
-            // Whoever composes has found that out.
-            true => Err(Ended::Hung),
-            false => reader.read(dmabuf, parts, take),
-        };
-        match read {
+        match reader.read(dmabuf, parts, take) {
             Ok(()) => true,
             Err(ended) if ended.is_of_device() => {
-                warn!("programs' GPU buffers are not read by the device any more: {ended}");
-                self.gles_has_ended(&ended);
-                self.is_reader_gone.set(true);
-                std::mem::take(&mut *reader).end(&ended);
+                self.end_reader(&mut reader, &ended);
                 false
             }
             Err(ended) => {
@@ -314,5 +303,67 @@ fn sync(dmabuf: &Dmabuf, plane: usize, begins: bool) -> bool {
             warn!("a client's buffer cannot be read: {error}");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeWriter, Write};
+    use std::os::fd::OwnedFd;
+
+    use smithay::backend::allocator::dmabuf::DmabufFlags;
+    use smithay::backend::allocator::{Fourcc, Modifier};
+
+    use super::super::buffers::Buffers;
+    use super::*;
+
+    /// A buffer into which somebody draws until there is something in its pipes.
+    fn drawn_into() -> (Dmabuf, [PipeWriter; 2]) {
+        let flags = DmabufFlags::empty();
+        let mut builder = Dmabuf::builder((16, 16), Fourcc::Nv12, Modifier::Linear, flags);
+        let writers = [0, 1].map(|n| {
+            let (reader, writer) = std::io::pipe().unwrap();
+            assert!(builder.add_plane(OwnedFd::from(reader), n, 0, 16));
+            writer
+        });
+        (builder.build().unwrap(), writers)
+    }
+
+    #[test]
+    fn what_is_being_drawn_is_waited_for_as_long_as_is_said_whatever_it_has_of_planes() {
+        let limit = Duration::from_millis(300);
+        let waits = |dmabuf: &Dmabuf| {
+            let (memory, at) = (Memory::unchecked(dmabuf.clone()), Instant::now());
+            (memory.is_drawn(limit), at.elapsed())
+        };
+        let (dmabuf, mut writers) = drawn_into();
+        let (is_drawn, waited) = waits(&dmabuf);
+        assert!(!is_drawn && waited >= limit, "{waited:?}");
+        // One plane is there, the other never will be.
+        writers[0].write_all(b"x").unwrap();
+        let (is_drawn, waited) = waits(&dmabuf);
+        assert!(!is_drawn && waited >= limit, "{waited:?}");
+        writers[1].write_all(b"x").unwrap();
+        let (is_drawn, waited) = waits(&dmabuf);
+        assert!(is_drawn, "{waited:?}");
+    }
+
+    #[test]
+    fn reader_gives_who_draws_a_moment_and_not_more() {
+        let (dmabuf, writers) = drawn_into();
+        let buffers = Buffers::default();
+        let known = buffers.known(Memory::unchecked(dmabuf));
+        let at = Instant::now();
+        let rect = TileRect {
+            x: 0,
+            y: 0,
+            w: 16,
+            h: 16,
+        };
+        // It would wait for ever, were it to wait until it is drawn: nobody ever writes.
+        assert!(!known.read(&[rect], |_, _| panic!("it is read")));
+        assert!(at.elapsed() >= SOON);
+        assert_eq!(buffers.read_bytes(), 0);
+        drop(writers);
     }
 }

@@ -71,9 +71,9 @@ impl Buffers {
         None
     }
 
-    /// Whether the device of GLES has hung or was reset: there is none.
-    pub fn is_gles_gone(&self) -> bool {
-        false
+    /// When the device may read again: there is none.
+    pub fn reader_deadline(&self) -> Option<std::time::Instant> {
+        None
     }
 
     /// How often GLES has ended.

@@ -1,5 +1,7 @@
 //! zwp_linux_dmabuf_v1: clients' buffers of the graphics device, and when they may be read.
 
+use std::time::Instant;
+
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{DisplayHandle, Resource};
@@ -14,7 +16,7 @@ use tracing::{info, warn};
 
 use super::fences::unfinished;
 use super::syncobj::{self, Acquire};
-use crate::app::App;
+use crate::app::{App, wake};
 use crate::gpu::{Gpu, Offers, Refused};
 
 /// The protocol, where clients may have such buffers.
@@ -57,9 +59,12 @@ fn feedback(device: u64, offers: &Offers) -> std::io::Result<DmabufFeedback> {
 }
 
 impl App {
-    /// Where the device has ceased to read, clients are told that their buffers have to be linear.
-    pub(crate) fn mind_offers(&mut self) {
-        let Some(offers) = self.surfaces.buffers.take_fewer_offers() else {
+    /// Where the device has ceased to read, clients are told that their buffers have to be linear, and need
+    /// not be when it has come back.
+    pub(crate) fn mind_offers(&mut self, now: Instant) {
+        let buffers = &self.surfaces.buffers;
+        buffers.mind_reader(now, || wake(&self.events));
+        let Some(offers) = buffers.take_new_offers() else {
             return;
         };
         if let Some((device, _)) = self.gpu.offered() {

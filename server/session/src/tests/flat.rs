@@ -468,9 +468,9 @@ fn film_in_a_flat_output_goes_as_a_video_and_settles_to_the_exact_pixels() {
 fn windows_on_an_output_that_gles_composes_are_shown_exactly() {
     use super::hardware::stage::Lack;
     use crate::flat::composer::Composer;
-    use crate::flat::gles::{Device, Gles};
+    use crate::flat::gles::Gles;
 
-    let gles = match Gles::open(Device::Any) {
+    let gles = match Gles::any() {
         Ok(gles) => gles,
         Err(error) => return Lack::Part(format!("no GLES here: {error:#}")).skip(),
     };

@@ -11,14 +11,15 @@ use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_feedback_
 };
 use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
 
-use super::client::State;
+use super::client::{Painting, State};
 use super::fixture::{Fixture, within};
 use super::lent::{ALL, ARGB, Canvas, NV12, XBGR, XRGB, commit, with_window, with_window_by};
 use crate::config::Config;
 use crate::flat::Force;
 use crate::flat::composer::Composer;
+use crate::flat::fake::Fake;
 use crate::gpu::pretended::UPSIDE_DOWN;
-use crate::gpu::{Ended, Reader, Reading, RenderNode};
+use crate::gpu::{Ended, Lease, Reader, Reading, RenderNode};
 
 const SIZE: (u32, u32) = (200, 150);
 const LINEAR: u64 = 0;
@@ -85,6 +86,46 @@ fn count(fixture: &mut Fixture) -> usize {
         Reader::Fake(fake) => fake.count,
         other => panic!("{other:?} reads"),
     }
+}
+
+/// How often it was asked about a buffer.
+fn asked(fixture: &mut Fixture) -> usize {
+    match &*fixture.reader() {
+        Reader::Fake(fake) => fake.asked,
+        other => panic!("{other:?} reads"),
+    }
+}
+
+/// Which device it is on.
+fn lease(fixture: &mut Fixture) -> Lease {
+    match &*fixture.reader() {
+        Reader::Fake(fake) => fake.lease.clone(),
+        other => panic!("{other:?} reads"),
+    }
+}
+
+/// A window in a session of such a device, and what its client is told of buffers.
+fn listening() -> (Fixture, usize, Shared) {
+    let (mut fixture, window) = with_window(RenderNode::ReadByFake);
+    let told = Shared::default();
+    let client = fixture.client(window);
+    let dmabuf: ZwpLinuxDmabufV1 = client.bind(4);
+    dmabuf.get_default_feedback(&client.handle(), Arc::clone(&told));
+    fixture.settle();
+    (fixture, window, told)
+}
+
+fn is_offered(told: &Shared, modifier: u64) -> bool {
+    told.lock().unwrap().formats.contains(&(XRGB, modifier))
+}
+
+/// Turns until the client was told so often what it may make.
+fn hears(fixture: &mut Fixture, window: usize, told: &Shared, times: usize) {
+    within("the client is told", || {
+        fixture.turn();
+        assert!(fixture.client(window).pump(), "it is sent away");
+        told.lock().unwrap().times == times
+    });
 }
 
 fn ends(fixture: &mut Fixture, ended: Ended) {
@@ -170,12 +211,7 @@ fn layout_that_a_format_is_not_offered_in_is_refused_and_linear_ones_are_the_pro
 
 #[test]
 fn device_that_hangs_leaves_linear_buffers_and_clients_are_told() {
-    let (mut fixture, window) = with_window(RenderNode::ReadByFake);
-    let told = Shared::default();
-    let client = fixture.client(window);
-    let dmabuf: ZwpLinuxDmabufV1 = client.bind(4);
-    dmabuf.get_default_feedback(&client.handle(), Arc::clone(&told));
-    fixture.settle();
+    let (mut fixture, window, told) = listening();
     let offered = |format, modifier| told.lock().unwrap().formats.contains(&(format, modifier));
     for format in [XRGB, ARGB] {
         assert!(offered(format, UPSIDE_DOWN) && offered(format, LINEAR));
@@ -315,4 +351,108 @@ fn buffer_that_could_not_be_read_is_given_back_when_another_comes() {
     assert_eq!((canvas.released(), next.released()), (released + 1, 1));
     fixture.client(window).drew(SIZE, pixels);
     fixture.assert_shows(&[window]);
+}
+
+#[test]
+fn device_that_is_gone_is_not_asked_about_new_buffers_and_their_client_lives_on() {
+    // Somebody else has found it out, or it is found out when it is asked.
+    for is_known in [true, false] {
+        for ended in [Ended::Hung, Ended::Lost("in a test")] {
+            let (mut fixture, window, told) = listening();
+            let canvas = Canvas::new(XRGB, SIZE);
+            let pixels = draw(&canvas, 1);
+            let buffer = canvas.buffer_in(fixture.client(window), UPSIDE_DOWN);
+            commit(fixture.client(window), &buffer, ALL);
+            fixture.settle();
+            fixture.client(window).drew(SIZE, pixels);
+            let before = asked(&mut fixture);
+            let device = lease(&mut fixture);
+            match is_known {
+                true => device.has_ended(&ended),
+                false => ends(&mut fixture, ended),
+            }
+            let late = Canvas::new(XRGB, SIZE);
+            let buffer = late.buffer_in(fixture.client(window), UPSIDE_DOWN);
+            commit(fixture.client(window), &buffer, ALL);
+            hears(&mut fixture, window, &told, 2);
+            assert!(!is_offered(&told, UPSIDE_DOWN) && is_offered(&told, LINEAR));
+            fixture.settle();
+            fixture.assert_shows(&[window]);
+            assert_eq!(fixture.buffers().0, 2, "it was taken");
+            assert!(!fixture.reader().is_there() && device.check().is_err());
+            assert_eq!((before, fixture.stats().gles_failures), (1, 1));
+        }
+    }
+}
+
+#[test]
+fn device_that_was_reset_reads_again_after_its_rest_and_clients_are_told() {
+    let (mut fixture, window, told) = listening();
+    let canvas = Canvas::new(XRGB, SIZE);
+    draw(&canvas, 1);
+    let buffer = canvas.buffer_in(fixture.client(window), UPSIDE_DOWN);
+    for round in 0..3 {
+        let device = lease(&mut fixture);
+        ends(&mut fixture, Ended::Lost("in a test"));
+        draw(&canvas, 50 * round);
+        commit(fixture.client(window), &buffer, ALL);
+        hears(&mut fixture, window, &told, 2 + 2 * round as usize);
+        assert!(!is_offered(&told, UPSIDE_DOWN) && !fixture.reader().is_there());
+        assert!(fixture.next_deadline().is_some(), "it is waited for");
+        device.wake();
+        hears(&mut fixture, window, &told, 3 + 2 * round as usize);
+        assert!(is_offered(&told, UPSIDE_DOWN) && fixture.reader().is_there());
+        let pixels = draw(&canvas, 50 * round + 20);
+        commit(fixture.client(window), &buffer, (0, 0, 1, 1));
+        fixture.settle();
+        fixture.client(window).drew(SIZE, pixels);
+        fixture.assert_shows(&[window]);
+    }
+    // Once more is too often.
+    let device = lease(&mut fixture);
+    ends(&mut fixture, Ended::Lost("in a test"));
+    commit(fixture.client(window), &buffer, ALL);
+    hears(&mut fixture, window, &told, 8);
+    assert!(!device.may_return() && !is_offered(&told, UPSIDE_DOWN));
+    assert_eq!(fixture.stats().gles_failures, 4);
+}
+
+#[test]
+fn device_that_ends_takes_nothing_with_it_that_is_on_another() {
+    for (is_same, of_reader) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (mut fixture, window, canvas) = composed(XRGB);
+        let reads_on = lease(&mut fixture);
+        let composes_on = match is_same {
+            true => reads_on.clone(),
+            false => Lease::default(),
+        };
+        let mut fake = Fake::default();
+        fake.lease = composes_on.clone();
+        let composer = Composer::Fake(Box::new(fake));
+        fixture.flat().compose_with(composer);
+        let ended = match of_reader {
+            true => &reads_on,
+            false => &composes_on,
+        };
+        ended.has_ended(&Ended::Hung);
+        // Something to compose, and something to read.
+        let plain = fixture.open(Painting {
+            w: 60,
+            h: 40,
+            seed: 2,
+        });
+        fixture.settle();
+        let other = Canvas::new(XRGB, (60, 40));
+        let read = draw(&other, 9);
+        let buffer = other.buffer_in(fixture.client(plain), UPSIDE_DOWN);
+        commit(fixture.client(plain), &buffer, ALL);
+        fixture.settle();
+        let composes = matches!(fixture.flat().composer(), Some(Composer::Fake(_)));
+        let reads = fixture.reader().is_there();
+        assert_eq!(composes, !is_same && of_reader);
+        assert_eq!(reads, !is_same && !of_reader);
+        let failures = fixture.stats().gles_failures;
+        assert_eq!(failures, 1 + u64::from(is_same));
+        drop((window, canvas, read));
+    }
 }

@@ -4,14 +4,14 @@ use std::rc::Rc;
 
 use super::super::composer::{Job, Wish};
 use super::super::fake::Fake;
-use super::super::gles::{Device, Gles};
+use super::super::gles::Gles;
 use super::*;
-use crate::gpu::{Ended, RenderNode};
+use crate::gpu::{DeviceId, Ended, Gpu, Reading, RenderNode, Trial};
 use crate::tests::hardware::stage::Lack;
 
 /// Where there is no driver at all, the reason is printed, and there is nothing to compare.
 fn gles() -> Option<Composer> {
-    match Gles::open(Device::Any) {
+    match Gles::any() {
         Ok(gles) => Some(Composer::Gles(Box::new(gles))),
         Err(error) => {
             Lack::Part(format!("no GLES here: {error:#}")).skip();
@@ -92,7 +92,7 @@ fn plain(size: Size) -> Look {
 
 #[test]
 fn what_is_too_long_for_gles_is_the_processors_until_it_is_gone() {
-    let mut gles = match Gles::open(Device::Any) {
+    let mut gles = match Gles::any() {
         Ok(gles) => gles,
         Err(error) => return Lack::Part(format!("no GLES here: {error:#}")).skip(),
     };
@@ -119,21 +119,27 @@ fn what_is_too_long_for_gles_is_the_processors_until_it_is_gone() {
 #[test]
 fn processor_goes_on_where_gles_ends_and_what_hangs_is_left_behind() {
     let endings = [
-        (Ended::Hung, true, true),
+        (Ended::Hung, false, true),
+        (Ended::Guilty, false, false),
         (Ended::Lost("in a test"), true, false),
         (Ended::Broken(anyhow::anyhow!("in a test")), false, false),
     ];
-    for (ended, is_gone, is_left) in endings {
+    for (ended, may_return, is_left) in endings {
         let said = ended.to_string();
         let mut fake = Fake::default();
-        let held = Rc::downgrade(&fake.held);
+        let (held, lease) = (Rc::downgrade(&fake.held), fake.lease.clone());
+        let is_gone = ended.is_of_device();
         fake.ends = Some(ended);
         let mut composer = Composer::Fake(Box::new(fake));
         let (mut desk, mut output) = composed(&mut composer);
-        assert!(matches!(composer, Composer::Software), "{said}");
+        match &composer {
+            Composer::Software => assert!(!may_return, "{said}"),
+            Composer::Away(_) => assert!(may_return, "{said}"),
+            other => panic!("{other:?} composes: {said}"),
+        }
         assert_eq!(held.upgrade().is_some(), is_left, "{said}");
         assert_eq!(desk.buffers.gles_ends(), 1);
-        assert_eq!(desk.buffers.is_gles_gone(), is_gone, "{said}");
+        assert_eq!(lease.check().is_err(), is_gone, "{said}");
         desk.add(&plain(Size { w: 60, h: 80 }));
         desk.compose(&mut output, &mut composer, &mut Vec::new());
         assert_shows(&desk, &output);
@@ -144,8 +150,11 @@ fn processor_goes_on_where_gles_ends_and_what_hangs_is_left_behind() {
 fn device_that_somebody_else_has_found_hanging_is_not_asked() {
     let Some(mut composer) = gles() else { return };
     let (mut desk, mut output) = composed(&mut composer);
-    assert!(matches!(composer, Composer::Gles(_)));
-    desk.buffers.gles_has_ended(&Ended::Hung);
+    match &composer {
+        Composer::Gles(gles) => gles.lease().has_ended(&Ended::Hung),
+        other => panic!("{other:?} composes"),
+    }
+    composer.forget(OUT);
     desk.add(&plain(Size { w: 60, h: 80 }));
     desk.compose(&mut output, &mut composer, &mut Vec::new());
     assert!(matches!(composer, Composer::Software));
@@ -153,15 +162,79 @@ fn device_that_somebody_else_has_found_hanging_is_not_asked() {
 }
 
 #[test]
-fn device_that_is_gone_is_not_opened_again() {
-    let (composer, said) = Composer::open(Wish {
-        render_node: &RenderNode::Auto,
-        flat_node: None,
+fn device_that_is_gone_is_asked_about_no_buffer_and_for_no_pixel() {
+    for ended in [Ended::Hung, Ended::Lost("in a test")] {
+        let fake = Fake::default();
+        let lease = fake.lease.clone();
+        let (mut composer, buffers) = (Composer::Fake(Box::new(fake)), Buffers::default());
+        let mut room = Vec::new();
+        let mut lent = None;
+        plain_job(0, |job| {
+            let composed = composer.compose(job, (&mut room, &buffers), |_, _| ());
+            lent = composed.expect("nothing has failed");
+        });
+        let lent = lent.expect("a buffer is free");
+        assert!(composer.takes(OUT, &lent));
+        lease.has_ended(&ended);
+        assert!(!composer.takes(OUT, &lent));
+        match &composer {
+            Composer::Fake(fake) => assert_eq!(fake.asked, 1),
+            other => panic!("{other:?} composes"),
+        }
+        let whole = Rect::of_size(SIZE.w, SIZE.h);
+        let tools = (&mut room, &buffers);
+        assert!(!composer.read_back(&lent, whole, tools, |_, _| panic!("it is read")));
+        assert!(!matches!(composer, Composer::Fake(_)), "it has ended");
+        assert_eq!(buffers.gles_ends(), 1);
+    }
+}
+
+#[test]
+fn device_that_has_hung_is_not_opened_again_and_one_that_was_reset_is_waited_for() {
+    let node = std::path::PathBuf::from("/dev/null");
+    let wish = Wish {
+        render_node: RenderNode::Off,
+        flat_node: Some(node.clone()),
         encoder: None,
-        is_gone: true,
-    });
-    assert!(matches!(composer, Composer::Software));
-    assert!(said.contains("hung or was reset"), "{said}");
+    };
+    for (ended, is_waited_for) in [(Ended::Hung, false), (Ended::Lost("in a test"), true)] {
+        let gpu = Gpu::open(&RenderNode::Off, Reading::Auto);
+        let lease = gpu.devices().lease(DeviceId::of_node(&node));
+        lease.has_ended(&ended);
+        let (composer, said) = Composer::open(&wish, &gpu);
+        assert!(said.contains("the device"), "{said}");
+        let is_away = matches!(composer, Composer::Away(_));
+        assert_eq!(is_away, is_waited_for, "{composer:?}");
+        assert_eq!(composer.deadline().is_some(), is_waited_for);
+    }
+}
+
+#[test]
+fn gles_comes_back_when_its_device_was_tried_out() {
+    let mut fake = Fake::default();
+    let lease = fake.lease.clone();
+    fake.ends = Some(Ended::Lost("in a test"));
+    let mut composer = Composer::Fake(Box::new(fake));
+    let (mut desk, mut output) = composed(&mut composer);
+    let too_early = |_: &DeviceId| -> anyhow::Result<Trial> { panic!("it rests") };
+    assert!(!composer.tend(Instant::now(), too_early));
+    let (woken, waits) = std::sync::mpsc::channel();
+    let wake = move || woken.send(()).expect("it is waited for");
+    let start = |_: &DeviceId| Trial::start(Box::new(wake), || Ok(Vec::new()));
+    lease.wake();
+    assert!(!composer.tend(Instant::now(), start));
+    waits.recv().expect("it is tried");
+    let again = |_: &DeviceId| -> anyhow::Result<Trial> { panic!("it was tried") };
+    assert!(composer.tend(Instant::now(), again));
+    // What is opened now draws everything anew.
+    let mut fake = Fake::default();
+    fake.lease = lease.renewed();
+    composer = Composer::Fake(Box::new(fake));
+    desk.add(&plain(Size { w: 60, h: 80 }));
+    desk.compose(&mut output, &mut composer, &mut Vec::new());
+    assert_shows(&desk, &output);
+    assert!(matches!(composer, Composer::Fake(_)));
+    assert!(lease.check().is_err(), "what was open is gone");
 }
 
 #[test]
@@ -177,7 +250,7 @@ fn gles_says_that_its_device_was_reset_and_goes_while_another_works() {
         desk.compose(&mut output, &mut composer, &mut Vec::new());
         assert_shows(&desk, &output);
         match (composer, ended) {
-            (Composer::Gles(gles), Some(ended)) => gles.end(&ended),
+            (Composer::Gles(gles), Some(ended)) => drop(gles.end(&ended)),
             (Composer::Gles(gles), None) => drop(gles),
             (other, _) => panic!("{other:?} composes"),
         }

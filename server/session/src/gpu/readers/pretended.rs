@@ -3,12 +3,14 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow};
 use heliostat_tiles::Rect as TileRect;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::{Buffer, Format, Fourcc, Modifier};
 
+use super::super::devices::{DeviceId, Lease};
 use super::super::drawing::Ended;
 
 /// The modifier of that layout, of a vendor that there is none.
@@ -17,8 +19,12 @@ pub const UPSIDE_DOWN: u64 = 0x7f << 56 | 1;
 /// Reads such buffers.
 #[derive(Debug, Default)]
 pub struct ByFake {
-    /// It ends so when it reads next.
+    /// On which device it is.
+    pub lease: Lease,
+    /// It ends so when it is asked for something next.
     pub ends: Option<Ended>,
+    /// How often it was asked about a buffer.
+    pub asked: usize,
     /// How often it has read.
     pub count: usize,
 }
@@ -31,10 +37,30 @@ pub fn layouts() -> [Format; 2] {
     })
 }
 
+/// The device that it is on.
+pub fn device() -> DeviceId {
+    DeviceId::of_node(Path::new("/pretended/reader"))
+}
+
 impl ByFake {
-    pub(super) fn takes(&self, buffer: &Dmabuf) -> anyhow::Result<()> {
-        ensure!(buffer.num_planes() == 1, "it has more planes than one");
-        Ok(())
+    /// On a device.
+    pub fn on(lease: Lease) -> Self {
+        Self {
+            lease,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn takes(&mut self, buffer: &Dmabuf) -> Result<(), Ended> {
+        self.lease.check()?;
+        self.asked += 1;
+        if let Some(ended) = self.ends.take() {
+            return Err(ended);
+        }
+        match buffer.num_planes() {
+            1 => Ok(()),
+            _ => Err(anyhow!("it has more planes than one").into()),
+        }
     }
 
     pub(super) fn read(
@@ -43,6 +69,7 @@ impl ByFake {
         parts: &[TileRect],
         take: &mut dyn FnMut(usize, &[u32]),
     ) -> Result<(), Ended> {
+        self.lease.check()?;
         if let Some(ended) = self.ends.take() {
             return Err(ended);
         }

@@ -1,0 +1,323 @@
+//! The devices on which GLES draws or reads, and who uses them: one state for each device, whoever has
+//! something open there.
+
+use std::cell::RefCell;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Instant;
+
+use anyhow::Context;
+use smithay::backend::allocator::Format;
+
+use super::device::ANSWERS;
+use super::drawing::Ended;
+use super::fate::Fate;
+
+/// Tells the loop that there is something to look at.
+pub type Wake = Box<dyn FnOnce() + Send>;
+
+/// Which device something is, whichever of its nodes that was opened by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceId(PathBuf);
+
+impl DeviceId {
+    /// The device of a node. Its nodes have one parent, as far as the kernel says.
+    pub fn of_node(node: &Path) -> Self {
+        let device = || {
+            let number = std::fs::metadata(node)?.rdev();
+            let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+            std::fs::canonicalize(format!("/sys/dev/char/{major}:{minor}/device"))
+        };
+        Self(device().unwrap_or_else(|_| node.to_owned()))
+    }
+
+    /// The one without a node: Mesa's software.
+    pub fn without_node() -> Self {
+        Self::default()
+    }
+}
+
+/// All devices that were asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Devices(Rc<RefCell<Known>>);
+
+type Known = Vec<(DeviceId, Rc<RefCell<Fate>>)>;
+
+impl Devices {
+    /// What is needed to open something on a device, now.
+    pub fn lease(&self, id: DeviceId) -> Lease {
+        let mut known = self.0.borrow_mut();
+        let found = known.iter().find(|(other, _)| *other == id);
+        let fate = match found {
+            Some((_, fate)) => Rc::clone(fate),
+            None => {
+                let fate = Rc::default();
+                known.push((id.clone(), Rc::clone(&fate)));
+                fate
+            }
+        };
+        let time = fate.borrow().time();
+        Lease { id, fate, time }
+    }
+}
+
+/// A device as whoever has opened something there sees it. It is good until the device has ended, whoever
+/// has found that out.
+#[derive(Debug, Clone, Default)]
+pub struct Lease {
+    id: DeviceId,
+    fate: Rc<RefCell<Fate>>,
+    time: u32,
+}
+
+impl Lease {
+    /// Which device.
+    pub fn id(&self) -> &DeviceId {
+        &self.id
+    }
+
+    /// Whether what was opened may be used still: nothing of a device is asked that has ended.
+    pub fn check(&self) -> Result<(), Ended> {
+        self.fate.borrow().check(self.time)
+    }
+
+    /// The device has ended, or something of it.
+    pub fn has_ended(&self, ended: &Ended) {
+        let mut fate = self.fate.borrow_mut();
+        fate.ended(self.time, ended, Instant::now());
+    }
+
+    /// The same device as it is now.
+    pub fn renewed(&self) -> Self {
+        let time = self.fate.borrow().time();
+        Self {
+            time,
+            ..self.clone()
+        }
+    }
+
+    /// Whether something may be opened there again some time.
+    pub fn may_return(&self) -> bool {
+        !self.fate.borrow().is_given_up()
+    }
+
+    /// As when the device's rest is over.
+    #[cfg(test)]
+    pub fn wake(&self) {
+        self.fate.borrow_mut().wake();
+    }
+}
+
+/// A device that is tried out, by a thread that a driver which does not answer may keep.
+#[derive(Debug)]
+pub struct Trial {
+    tried: mpsc::Receiver<Result<Vec<Format>, String>>,
+    until: Instant,
+}
+
+impl Trial {
+    /// Begins. Says which layouts are read, where that is asked for.
+    pub fn start(
+        wake: Wake,
+        attempt: impl FnOnce() -> anyhow::Result<Vec<Format>> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let (sender, tried) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("reading device".to_owned());
+        let started = thread.spawn(move || {
+            // What is said is text, for errors of a thread that hangs must not be waited for.
+            drop(sender.send(attempt().map_err(|error| format!("{error:#}"))));
+            wake();
+        });
+        started.context("start a thread")?;
+        let until = Instant::now() + ANSWERS;
+        Ok(Self { tried, until })
+    }
+
+    /// Waits for what came of it.
+    pub fn wait(self) -> Result<Vec<Format>, Ended> {
+        let limit = self.until.saturating_duration_since(Instant::now());
+        said(self.tried.recv_timeout(limit).ok())
+    }
+
+    /// What has come of it, if anything has.
+    fn answer(&self, now: Instant) -> Option<Result<Vec<Format>, Ended>> {
+        match self.tried.try_recv() {
+            Ok(said_so) => Some(said(Some(said_so))),
+            // A thread that has ended without a word has panicked.
+            Err(mpsc::TryRecvError::Disconnected) => Some(said(Some(Err("it panics".to_owned())))),
+            Err(mpsc::TryRecvError::Empty) => (self.until <= now).then(|| said(None)),
+        }
+    }
+}
+
+fn said(answer: Option<Result<Vec<Format>, String>>) -> Result<Vec<Format>, Ended> {
+    match answer {
+        Some(Ok(layouts)) => Ok(layouts),
+        Some(Err(why)) => Err(anyhow::anyhow!(why).into()),
+        None => Err(Ended::Hung),
+    }
+}
+
+/// Somebody whose device was reset, until something is opened there again.
+///
+/// ```text
+///   resting ── the rest is over ──► being tried ──► back
+///      ▲                                │ it went wrong, or somebody else's has
+///      └────────────────────────────────┤
+///                                       └─ given up ─► never
+/// ```
+#[derive(Debug)]
+pub struct Away {
+    lease: Lease,
+    trial: Option<Trial>,
+}
+
+/// How it is with somebody who is away.
+#[derive(Debug)]
+pub enum Return {
+    /// Not yet.
+    Later,
+    /// Something may be opened, with these layouts where they were asked for.
+    Now(Vec<Format>),
+    /// It is not to be waited for.
+    Never,
+}
+
+impl Away {
+    /// From a device that rests, or is well again.
+    pub fn from(lease: Lease) -> Self {
+        Self { lease, trial: None }
+    }
+
+    /// Which device it is away from.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// When to look again; what is tried out wakes the loop besides.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.trial {
+            Some(trial) => Some(trial.until),
+            None => self.lease.fate.borrow().rests_until(),
+        }
+    }
+
+    /// Has the device tried out when it is time, which `start` begins, and says what has come of it.
+    pub fn tend(
+        &mut self,
+        now: Instant,
+        start: impl FnOnce(&DeviceId) -> anyhow::Result<Trial>,
+    ) -> Return {
+        let mut fate = self.lease.fate.borrow_mut();
+        if fate.is_given_up() {
+            return Return::Never;
+        }
+        let Some(trial) = &self.trial else {
+            if fate.rests_until().is_none_or(|until| until <= now) {
+                match start(&self.lease.id) {
+                    Ok(trial) => self.trial = Some(trial),
+                    Err(error) => fate.tried(Err(error.into()), now),
+                }
+            }
+            return Return::Later;
+        };
+        let Some(answer) = trial.answer(now) else {
+            return Return::Later;
+        };
+        self.trial = None;
+        let is_resting = fate.rests_until().is_some();
+        let (layouts, went) = match answer {
+            Ok(layouts) => (Some(layouts), Ok(())),
+            Err(ended) => {
+                tracing::info!("the graphics device that was reset does not work yet: {ended}");
+                (None, Err(ended))
+            }
+        };
+        fate.tried(went, now);
+        let is_well = fate.check(fate.time()).is_ok();
+        match layouts {
+            Some(layouts) if is_well => Return::Now(layouts),
+            // It works for somebody else, so that it would fail at once again.
+            None if !is_resting => Return::Never,
+            _ if fate.is_given_up() => Return::Never,
+            _ => Return::Later,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_have_one_state_each_whatever_node_they_were_opened_by() {
+        let devices = Devices::default();
+        let id = |name: &str| DeviceId::of_node(Path::new(name));
+        let (first, other) = (
+            devices.lease(id("/nowhere/a")),
+            devices.lease(id("/nowhere/b")),
+        );
+        let same = devices.clone().lease(id("/nowhere/a"));
+        first.has_ended(&Ended::Hung);
+        assert!(matches!(same.check(), Err(Ended::Hung)) && !same.may_return());
+        assert!(other.check().is_ok());
+        assert!(devices.lease(DeviceId::without_node()).check().is_ok());
+        // A node that leads to the same device is that device.
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("node");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let null = DeviceId::of_node(Path::new("/dev/null"));
+        if Path::new("/sys/dev/char/1:3/device").exists() {
+            assert_eq!(DeviceId::of_node(&link), null);
+        }
+    }
+
+    #[test]
+    fn device_that_was_reset_is_tried_out_by_a_thread_and_opened_when_that_goes_well() {
+        let devices = Devices::default();
+        let lease = devices.lease(DeviceId::default());
+        lease.has_ended(&Ended::Lost("in a test"));
+        let mut away = Away::from(lease.clone());
+        let no_trial = |_: &DeviceId| -> anyhow::Result<Trial> { panic!("it rests") };
+        assert!(matches!(away.tend(Instant::now(), no_trial), Return::Later));
+        assert!(away.deadline().is_some());
+        lease.wake();
+        let (woken, waits) = mpsc::channel();
+        let wake: Wake = Box::new(move || woken.send(()).unwrap());
+        let begun = away.tend(Instant::now(), |_| Trial::start(wake, || Ok(Vec::new())));
+        assert!(matches!(begun, Return::Later));
+        waits.recv().unwrap();
+        let no_trial = |_: &DeviceId| -> anyhow::Result<Trial> { panic!("it was tried") };
+        assert!(matches!(
+            away.tend(Instant::now(), no_trial),
+            Return::Now(_)
+        ));
+        assert!(lease.check().is_err(), "what was open there is gone");
+        assert!(devices.lease(DeviceId::default()).check().is_ok());
+    }
+
+    #[test]
+    fn device_that_does_not_answer_its_trial_is_given_up() {
+        let lease = Lease::default();
+        lease.has_ended(&Ended::Lost("in a test"));
+        lease.wake();
+        let mut away = Away::from(lease.clone());
+        let (hold, held) = mpsc::channel::<()>();
+        let attempt = move || {
+            // Until the test is over.
+            let _ = held.recv();
+            Ok(Vec::new())
+        };
+        let now = Instant::now();
+        let begun = away.tend(now, |_| Trial::start(Box::new(|| ()), attempt));
+        assert!(matches!(begun, Return::Later));
+        let no_trial = |_: &DeviceId| -> anyhow::Result<Trial> { panic!("it is tried") };
+        assert!(matches!(away.tend(now, no_trial), Return::Later));
+        let late = away.deadline().expect("it has so long");
+        assert!(matches!(away.tend(late, no_trial), Return::Never));
+        assert!(!lease.may_return() && matches!(lease.check(), Err(Ended::Hung)));
+        drop(hold);
+    }
+}
