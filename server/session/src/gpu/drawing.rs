@@ -254,6 +254,12 @@ impl Drawing {
         Ok(())
     }
 
+    /// Whether the device holds a texture of this name.
+    #[cfg(test)]
+    pub fn has_texture(&mut self, name: u32) -> bool {
+        self.context.has_texture(name)
+    }
+
     /// As on a device with another limit.
     #[cfg(test)]
     pub fn limit(&mut self, longest: u32) {

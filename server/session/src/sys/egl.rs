@@ -147,6 +147,16 @@ impl GlesContext {
         self.longest
     }
 
+    /// Whether there is a texture of this name.
+    #[cfg(test)]
+    pub fn has_texture(&mut self, name: u32) -> bool {
+        // SAFETY: the renderer has made its context current, and any number may be asked about.
+        let asked = self
+            .renderer
+            .with_context(|gl| unsafe { gl.IsTexture(name) });
+        asked.is_ok_and(|is_there| is_there == ffi::TRUE)
+    }
+
     /// Whether it says when its device was reset.
     pub fn is_robust(&self) -> bool {
         self.own.is_some() && self.status.is_some()

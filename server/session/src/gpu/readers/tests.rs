@@ -245,3 +245,22 @@ fn what_is_longer_than_a_texture_is_refused_and_the_next_is_read() {
     });
     assert!(read.is_ok() && is_read, "{read:?}");
 }
+
+#[test]
+fn textures_of_buffers_that_are_gone_go_before_the_next_buffer_is_one() {
+    let mut gles = match gles() {
+        Ok(gles) => gles,
+        Err(error) => return Lack::Part(format!("no GLES here: {error:#}")).skip(),
+    };
+    let (first, size) = (bytes(3), (W as i32, H as i32).into());
+    let renderer = gles.drawing.renderer();
+    let texture = renderer.import_memory(&first, CODES[0], size, false);
+    let texture = texture.unwrap();
+    let name = texture.tex_id();
+    assert!(gles.drawing.has_texture(name));
+    drop(texture);
+    assert!(gles.drawing.has_texture(name), "somebody has to ask for it");
+    // Whether it takes that one is another matter.
+    let _ = gles.takes(&buffer(CODES[0], &first));
+    assert!(!gles.drawing.has_texture(name));
+}
