@@ -180,7 +180,9 @@ impl App {
             .retries
             .left(Self::now_ns(), |output| self.display.is_free(output));
         let own = self.own.left(Self::now_ns());
-        let others = kept.into_iter().chain(kiosk).chain(picture).chain(own);
+        let event = self.display.event_left(Self::now_ns());
+        let others = kept.into_iter().chain(kiosk).chain(picture);
+        let others = others.chain(own).chain(event);
         regular.into_iter().chain(others).min()
     }
 
@@ -277,6 +279,9 @@ impl App {
 
     fn tick(&mut self) {
         self.keeper.tick(Self::now_ns());
+        if self.display.mind_overdue(Self::now_ns()) {
+            self.redraw();
+        }
         if self.own.left(Self::now_ns()) == Some(Duration::ZERO) {
             self.redraw();
         }

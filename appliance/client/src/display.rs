@@ -5,6 +5,8 @@ pub mod kms;
 pub mod png_file;
 pub mod window;
 
+use std::time::Duration;
+
 use heliostat_va::decoder::Frame;
 use heliostat_wire::id::{OutputId, VideoId};
 use heliostat_wire::output::Outputs;
@@ -178,6 +180,22 @@ impl Display {
             Self::Kms(kms) => kms.shown(),
             Self::Window(window) => window.shown(),
         });
+    }
+
+    /// How long until a screen has to be looked after that has not said what it shows.
+    pub fn event_left(&self, now_ns: u64) -> Option<Duration> {
+        match self {
+            Self::Kms(kms) => kms.event_left(now_ns),
+            Self::Headless(_) | Self::Window(_) => None,
+        }
+    }
+
+    /// Looks after such screens. Whether there are any.
+    pub fn mind_overdue(&mut self, now_ns: u64) -> bool {
+        match self {
+            Self::Kms(kms) => kms.mind_overdue(now_ns),
+            Self::Headless(_) | Self::Window(_) => false,
+        }
     }
 
     /// Whether pointer images are drawn by the display itself. Otherwise they are a part of the

@@ -16,6 +16,7 @@ mod edid;
 #[cfg(test)]
 mod fake;
 mod framebuffers;
+mod overdue;
 pub mod planes;
 mod pointer;
 mod report;
@@ -280,7 +281,37 @@ impl Kms {
         let shown = screen.present(device, &self.overlays, what, caption, paint);
         // What could not be shown is held no longer.
         resolved.uses.clear();
+        screen.watch(monotonic_ns());
         shown
+    }
+
+    /// How long the next event may still take, where one is waited for.
+    pub fn event_left(&self, now_ns: u64) -> Option<Duration> {
+        let screens = self.screens.iter();
+        screens.filter_map(|screen| screen.event_left(now_ns)).min()
+    }
+
+    /// Has screens go on whose events have not come in time. Whether any has been looked at.
+    pub fn mind_overdue(&mut self, now_ns: u64) -> bool {
+        if self.event_left(now_ns) != Some(Duration::ZERO) {
+            return false;
+        }
+        // We may be who is late.
+        if self.device.has_events()
+            && let Err(error) = self.dispatch()
+        {
+            warn!(%error, "display events cannot be read");
+        }
+        for screen in &mut self.screens {
+            let caption = screen.mind_overdue(&self.device, &self.overlays, now_ns);
+            self.shown.extend(caption.map(|caption| Shown {
+                output: screen.id(),
+                caption,
+                at_ns: now_ns,
+            }));
+        }
+        self.framebuffers.sweep(&self.device);
+        true
     }
 
     /// Reads the device's events.
@@ -322,6 +353,7 @@ impl Kms {
             if let Err(error) = screen.set_cursor(&self.device, image, at) {
                 warn!("the cursor plane failed, the pointer is drawn instead: {error:#}");
             }
+            screen.watch(monotonic_ns());
         }
     }
 
@@ -347,7 +379,12 @@ impl Kms {
     fn flipped(&mut self, crtc: crtc::Handle, at: Duration) {
         let at_ns = scanned_out_ns(at, monotonic_ns());
         let screen = self.screens.iter_mut().find(|screen| screen.crtc() == crtc);
-        if let Some((output, caption)) = screen.and_then(|s| Some((s.id(), s.flipped()?))) {
+        let flipped = screen.and_then(|screen| {
+            let caption = screen.flipped();
+            screen.watch(at_ns);
+            Some((screen.id(), caption?))
+        });
+        if let Some((output, caption)) = flipped {
             self.shown.push(Shown {
                 output,
                 caption,

@@ -11,6 +11,7 @@ use drm::control::{
     framebuffer, plane, property,
 };
 use drm::{ClientCapability, Device as BasicDevice};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::request::Request;
 
@@ -111,6 +112,12 @@ impl Device {
         // Drivers of virtual machines show their cursor plane only to those who promise hotspots.
         let _ = self.set_client_capability(ClientCapability::CursorPlaneHotspot, true);
         Ok(())
+    }
+
+    /// Whether there are events to be read; reading waits where there are none.
+    pub fn has_events(&self) -> bool {
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Whether the screens are ours.

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The kernel takes one commit at a time. Each asks for an event, so that none is ever in the way of
-//! another.
+//! another. What waits for one that does not come is `Repeating` by and by, and `Free` after that.
 
+mod lost;
 mod power;
 
 use anyhow::Context;
@@ -23,6 +24,7 @@ use super::buffer::Buffer;
 use super::commit::{self, On};
 use super::device::{Device, Properties};
 use super::framebuffers::Scanned;
+use super::overdue::Overdue;
 use super::planes::{self, VideoPlane};
 use super::pointer::CursorPlane;
 use super::request::Request;
@@ -41,6 +43,8 @@ enum State {
     Flipping(Caption),
     /// The pointer waits for its turn; what is shown else stays.
     Moving,
+    /// What is shown was committed anew, since an event was lost.
+    Repeating,
 }
 
 /// A surface on a plane. It is held until the flip that takes it away is done: until then it is
@@ -101,6 +105,10 @@ pub struct Screen {
     /// The last picture was taken, so that the next one's damage is all that differs from it.
     is_followed: bool,
     state: State,
+    /// Watches what is under way.
+    overdue: Overdue,
+    /// Events that were lost so far.
+    lost: u64,
     /// Used again and again.
     request: Request,
 }
@@ -188,6 +196,8 @@ impl Screen {
             coming: Vec::new(),
             is_followed: false,
             state: State::Dark,
+            overdue: Overdue::default(),
+            lost: 0,
             request: Request::default(),
         })
     }
@@ -271,7 +281,7 @@ impl Screen {
     fn newest(&self) -> &[Held] {
         match self.state {
             State::Flipping(_) => &self.coming,
-            State::Dark | State::Free | State::Moving => &self.showing,
+            State::Dark | State::Free | State::Moving | State::Repeating => &self.showing,
         }
     }
 
@@ -312,7 +322,7 @@ impl Screen {
         match self.state {
             // Of the commit before the screen went dark.
             State::Dark => return None,
-            State::Free | State::Moving => {}
+            State::Free | State::Moving | State::Repeating => {}
             State::Flipping(_) => {
                 std::mem::swap(&mut self.showing, &mut self.coming);
                 self.coming.clear();
@@ -320,7 +330,7 @@ impl Screen {
         }
         match std::mem::replace(&mut self.state, State::Free) {
             State::Flipping(caption) => Some(caption),
-            State::Dark | State::Free | State::Moving => None,
+            State::Dark | State::Free | State::Moving | State::Repeating => None,
         }
     }
 

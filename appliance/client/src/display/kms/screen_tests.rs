@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::display::kms::fake::{CRTC, Commit, Kernel};
+use crate::display::kms::overdue;
 use crate::display::kms::planes::Kind;
 use crate::planes::{Heights, Plane};
 
@@ -103,6 +104,24 @@ impl Rig {
         has_event.then(|| self.screen.flipped()).flatten()
     }
 
+    /// Draws, and has it watched.
+    fn draw_at(&mut self, now_ns: u64, resolved: Resolved) {
+        self.present(whole(), 3, resolved).unwrap();
+        self.screen.watch(now_ns);
+    }
+
+    /// Looks after events that have not come.
+    fn mind(&mut self, now_ns: u64) -> Option<Caption> {
+        let (device, overlays) = (&self.device, &self.overlays);
+        self.screen.mind_overdue(device, overlays, now_ns)
+    }
+
+    /// Framebuffers of surfaces that are held.
+    fn held(&self) -> Vec<u32> {
+        let held = self.screen.showing.iter().chain(&self.screen.coming);
+        held.map(|held| held.scanned.framebuffer.into()).collect()
+    }
+
     fn last(&self) -> Commit {
         self.kernel().commits.last().unwrap().clone()
     }
@@ -131,6 +150,107 @@ fn film(plane: u32, ground: Ground) -> Resolved {
         }],
         heights: Vec::new(),
     }
+}
+
+/// The same film's next picture, in another surface.
+fn next_of_film(framebuffer: u32) -> Resolved {
+    let mut next = film(OVERLAY, Ground::Drawn);
+    next.uses[0].scanned.framebuffer = from_u32(framebuffer).unwrap();
+    next
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn picture_whose_event_is_lost_is_committed_anew_and_shown() {
+    let mut rig = Rig::new();
+    rig.draw_at(0, next_of_film(7));
+    assert!(rig.retrace().is_some());
+    rig.screen.watch(1);
+    assert!(rig.screen.event_left(1).is_none() && rig.mind(9 * SECOND).is_none());
+    rig.draw_at(5, next_of_film(8));
+    // The kernel shows it and says nothing.
+    rig.kernel().pending = None;
+    assert_eq!(rig.screen.event_left(5), Some(overdue::LIMIT));
+    let before = rig.kernel().commits.len();
+    assert!(rig.mind(SECOND).is_none());
+    assert_eq!(
+        (rig.kernel().commits.len(), rig.held()),
+        (before, vec![7, 8])
+    );
+    assert!(rig.mind(SECOND + 5).is_some());
+    let again = rig.last();
+    assert!(again.is_taken && again.flags.contains(AtomicCommitFlags::NONBLOCK));
+    assert_eq!(again.sets[&(OVERLAY, "FB_ID")], 8);
+    let front = rig.screen.buffers[rig.screen.front].framebuffer();
+    assert_eq!(again.sets[&(PRIMARY, "FB_ID")], u64::from(u32::from(front)));
+    // What was shown before has been let go, and only now.
+    assert_eq!(rig.held(), [8]);
+    assert!(!rig.screen.is_free() && rig.screen.is_settled());
+    assert!(rig.retrace().is_none() && rig.screen.is_free());
+    rig.screen.watch(2 * SECOND);
+    assert!(rig.screen.event_left(2 * SECOND).is_none());
+    rig.draw_at(2 * SECOND, next_of_film(9));
+    assert!(!rig.last().sets.contains_key(&(PRIMARY, "FB_DAMAGE_CLIPS")));
+    assert_eq!((rig.retrace().is_some(), rig.held()), (true, vec![9]));
+    assert_eq!(rig.screen.lost, 1);
+}
+
+#[test]
+fn display_that_is_stuck_is_asked_and_not_waited_for_and_both_pictures_are_held() {
+    let mut rig = Rig::new();
+    rig.draw_at(0, next_of_film(7));
+    rig.retrace();
+    rig.draw_at(0, next_of_film(8));
+    let drawn: Vec<Vec<u32>> = rig
+        .screen
+        .buffers
+        .iter()
+        .map(|b| b.plain().to_vec())
+        .collect();
+    let mut now = 0;
+    for _ in 0..6 {
+        now += rig.screen.event_left(now).unwrap().as_nanos() as u64;
+        assert!(rig.mind(now).is_none());
+        assert!(!rig.last().is_taken && rig.last().flags.contains(AtomicCommitFlags::NONBLOCK));
+        // The pointer does not get in its way either.
+        rig.point((5, 5)).unwrap();
+        assert!(!rig.screen.is_free() && !rig.screen.is_settled());
+        assert_eq!(rig.held(), [7, 8]);
+    }
+    assert!(now < 60 * SECOND, "{now}");
+    for (buffer, drawn) in rig.screen.buffers.iter().zip(&drawn) {
+        assert_eq!(buffer.plain(), drawn);
+    }
+    // The event comes after all.
+    assert!(rig.retrace().is_some() && rig.screen.is_free());
+    assert_eq!((rig.held(), rig.screen.lost), (vec![8], 1));
+}
+
+#[test]
+fn display_that_never_tells_is_taken_at_its_commits() {
+    let mut rig = Rig::new();
+    let mut now = 0;
+    for number in 0..3 {
+        rig.draw_at(now, Resolved::default());
+        let (mut shown, mut minded) = (0, 0);
+        while !rig.screen.is_free() {
+            rig.kernel().pending = None;
+            now += rig.screen.event_left(now).unwrap().as_nanos() as u64;
+            shown += usize::from(rig.mind(now).is_some());
+            minded += 1;
+            assert!(minded < 4, "it never goes on");
+        }
+        assert_eq!((shown, rig.screen.lost), (1, number + 1));
+        assert!(rig.screen.event_left(now).is_none());
+    }
+    // The same of a pointer that was moved.
+    rig.kernel().pending = None;
+    rig.point((7, 7)).unwrap();
+    rig.screen.watch(now);
+    rig.kernel().pending = None;
+    assert!(rig.mind(now + SECOND).is_none() && !rig.screen.is_free());
+    assert!(rig.retrace().is_none() && rig.screen.is_free());
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -7,6 +7,7 @@ use tracing::warn;
 use super::super::buffer::Buffer;
 use super::super::commit;
 use super::super::device::Device;
+use super::super::overdue::Overdue;
 use super::super::planes::VideoPlane;
 use super::super::request::Request;
 use super::{Screen, State};
@@ -51,6 +52,7 @@ impl Screen {
         self.showing.clear();
         self.coming.clear();
         (self.ground, self.state) = (Ground::Drawn, State::Dark);
+        self.overdue = Overdue::default();
         Ok(())
     }
 
