@@ -58,6 +58,8 @@ pub struct Conversion {
     pub into: Option<va::Rectangle>,
 }
 
+/// The name of a conversion for the list of faults: `vaEndPicture` ends pictures of all kinds.
+pub const CONVERSION: &str = "conversion";
 /// Headers packed for one picture.
 const MAX_HEADERS: usize = 64;
 /// Conversions into one picture.
@@ -466,6 +468,7 @@ impl Driver {
     }
 
     fn convert(&mut self, job: Job, target: Id, conversion: &Conversion) -> Done {
+        self.faults.count(CONVERSION)?;
         let parameters = &conversion.parameters;
         check_conversion(parameters)?;
         let source = parameters.surface;

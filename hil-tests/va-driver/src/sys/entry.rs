@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::backend::{ContextPointer, VTable, VTableVpp};
 use super::plain::rectangle;
-use crate::driver::pictures::Conversion;
+use crate::driver::pictures::{CONVERSION, Conversion};
 use crate::driver::surfaces::Wish;
 use crate::driver::{Driver, capabilities};
 use crate::format::{self, MAX_SIDE};
@@ -23,8 +23,8 @@ use crate::va::{self, Id, Status, colour, status, status_name, surface_attrib};
 /// The driver of a display, as libva keeps it.
 type Held = Mutex<Driver>;
 
-/// Entry points that a fault can be planned for.
-const NAMES: [&str; 36] = [
+/// What a fault can be planned for: entry points, and what only some calls of theirs do.
+const NAMES: [&str; 37] = [
     "vaInitialize",
     "vaTerminate",
     "vaQueryConfigProfiles",
@@ -61,6 +61,7 @@ const NAMES: [&str; 36] = [
     "vaSyncBuffer",
     "vaQueryVideoProcFilters",
     "vaQueryVideoProcPipelineCaps",
+    CONVERSION,
 ];
 
 /// Elements of any list that a client gives: more than there can be objects.
