@@ -8,6 +8,8 @@
 //! All but the last goes away. Tools that build modules are programs of the newer release, so they run in a root
 //! of that release; no maintainer script is run, and nothing outside the folder is written.
 
+mod parameter;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -21,12 +23,13 @@ use heliostat_image::deb::Deb;
 use heliostat_image::modules::{self, Module};
 use heliostat_image::tree::Kind;
 
+pub use self::parameter::RGB_ONLY;
 use crate::archive::{Archive, Offer};
 
 /// The series whose vkms has planes for NV12 and is known to work.
 const SERIES: &str = "7.2";
 /// Counts ways of building; what was built in another way is not used.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 /// What the guest loads: the display, a render node that stands for a GPU's, and one whose driver has timelines.
 const MODULES: [&str; 3] = ["vkms", "vgem", "virtio-gpu"];
 /// What is wanted of the newer release to build a module with.
@@ -123,6 +126,9 @@ fn build_in(folder: &Path, work: &Path) -> Result<Kernel> {
     })?;
     step("unpack the sources of vkms", || {
         unpack_vkms(&packages["linux-source"], &root)
+    })?;
+    step("give vkms a parameter", || {
+        parameter::add(&root.join("vkms"))
     })?;
     step("build vkms", || make_module(&root, &release))?;
     step("choose modules", || {

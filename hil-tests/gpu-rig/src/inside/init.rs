@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -14,6 +14,7 @@ use nix::unistd::{Pid, chown, sethostname};
 
 use super::card;
 use crate::initramfs::{HOMES, MODULES, VA_DRIVERS};
+use crate::kernel::RGB_ONLY;
 
 /// Where the VA driver of each process counts.
 pub const VA_COUNTERS: &str = "/run/hil-va";
@@ -21,8 +22,12 @@ pub const VA_COUNTERS: &str = "/run/hil-va";
 /// Where all of them write what they do.
 pub const VA_LOG: &str = "/run/hil-va.log";
 
-/// What the modules are told: overlays are off unless asked for.
-const PARAMETERS: [(&str, &str); 1] = [("vkms", "enable_overlay=1")];
+/// The display's module.
+const DISPLAY: &str = "vkms";
+/// What it is told: overlays are off unless asked for.
+const OVERLAYS: &str = "enable_overlay=1";
+/// Where the kernel says what shows its own messages, and takes that off a display.
+const CONSOLES: &str = "/sys/class/vtconsole";
 
 /// Prepares the machine, runs the program again as a plain process with `arguments`, and switches off.
 pub fn run(arguments: &[String]) -> ! {
@@ -144,25 +149,62 @@ fn make_homes() -> Result<()> {
     Ok(())
 }
 
+/// Plays something with a display none of whose planes takes YUV, and brings the other one back.
+pub fn without_yuv<T>(play: impl FnOnce() -> Result<T>) -> Result<T> {
+    replace_display(&format!("{OVERLAYS} {RGB_ONLY}=1"))?;
+    let played = play();
+    replace_display(OVERLAYS)?;
+    played
+}
+
+/// Loads the display's module anew. Nobody may have it open.
+fn replace_display(parameters: &str) -> Result<()> {
+    // The kernel's own console holds the module; it needs no display.
+    for entry in fs::read_dir(CONSOLES).into_iter().flatten() {
+        // The one that shows nothing takes over, and cannot be taken off.
+        let _ = fs::write(entry?.path().join("bind"), "0");
+    }
+    let name = std::ffi::CString::new(DISPLAY)?;
+    rustix::system::delete_module(&name, nix::libc::O_NONBLOCK)
+        .context("unload the display's module")?;
+    for path in modules()? {
+        if module_of(&path) == DISPLAY {
+            load(&path, parameters)?;
+        }
+    }
+    Ok(())
+}
+
 fn load_modules() -> Result<()> {
+    for path in modules()? {
+        let parameters = match module_of(&path) {
+            DISPLAY => OVERLAYS,
+            _ => "",
+        };
+        load(&path, parameters)?;
+    }
+    Ok(())
+}
+
+/// The modules' files, in their order.
+fn modules() -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(Path::new("/").join(MODULES)).context("no modules")? {
         paths.push(entry?.path());
     }
     paths.sort();
-    for path in paths {
-        // 07-vkms.ko
-        let stem = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let name = stem.split_once('-').map_or(stem.as_str(), |(_, name)| name);
-        let told = PARAMETERS.iter().find(|(module, _)| *module == name);
-        let parameters = std::ffi::CString::new(told.map_or("", |(_, words)| words))?;
-        let file = File::open(&path)?;
-        rustix::system::finit_module(file, &parameters, 0)
-            .with_context(|| format!("load the module {name}"))?;
-    }
-    Ok(())
+    Ok(paths)
+}
+
+/// The name of a file such as `07-vkms.ko`.
+fn module_of(path: &Path) -> &str {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    let stem = stem.unwrap_or_default();
+    stem.split_once('-').map_or(stem, |(_, name)| name)
+}
+
+fn load(path: &Path, parameters: &str) -> Result<()> {
+    let parameters = std::ffi::CString::new(parameters)?;
+    rustix::system::finit_module(File::open(path)?, &parameters, 0)
+        .with_context(|| format!("load the module {}", module_of(path)))
 }

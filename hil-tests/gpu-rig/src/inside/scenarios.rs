@@ -5,6 +5,7 @@ mod desktop;
 mod explicit;
 mod film;
 mod flat;
+mod rgb;
 mod stage;
 mod zero_copy;
 
@@ -90,6 +91,16 @@ pub const ALL: &[Scenario] = &[
         word: "encoder",
         name: "nor is an encoder that does",
         play: zero_copy::encoder_fails,
+    },
+    Scenario {
+        word: "rgb",
+        name: "where no plane takes NV12 one shows what the device makes RGB, and no pixel is copied",
+        play: rgb::converted,
+    },
+    Scenario {
+        word: "converter",
+        name: "a device that stops making RGB has the film copied, and nobody is detached",
+        play: rgb::stops,
     },
 ];
 

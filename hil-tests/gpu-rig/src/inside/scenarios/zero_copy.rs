@@ -24,7 +24,7 @@ use crate::inside::look;
 use crate::inside::report::Report;
 
 /// Which call of the driver's fails, once: well after the film has begun.
-const FAULTS: &str = "HELIOSTAT_VA_FAULTS";
+pub(super) const FAULTS: &str = "HELIOSTAT_VA_FAULTS";
 const FAULT: &str = "vaEndPicture:40";
 const FAULT_PICTURE: u64 = 40;
 /// So many pictures in a row have to go by without a copy.
@@ -35,11 +35,12 @@ pub(super) const PICTURES: usize = 12;
 pub(super) struct Counted {
     pub(super) inode: u64,
     pub(super) role: String,
-    lent: u64,
-    copied: u64,
+    pub(super) lent: u64,
+    pub(super) copied: u64,
     encoded: u64,
     decoded: u64,
     pub(super) processed_from: u64,
+    pub(super) processed_into: u64,
 }
 
 impl Counted {
@@ -57,6 +58,7 @@ impl Counted {
             encoded: number("encoded")?,
             decoded: number("decoded")?,
             processed_from: number("processed-from")?,
+            processed_into: number("processed-into")?,
         })
     }
 }
@@ -225,7 +227,13 @@ fn without_copies(site: &Site, report: &mut Report) -> Result<()> {
 /// The film stops and becomes exact, its plane is given up, and nothing of it is left without the card.
 pub(super) fn end(terminal: &mut Terminal, report: &mut Report) -> Result<()> {
     film::stop(terminal, report)?;
-    let left = video_planes()?;
+    let exported: BTreeSet<u64> = counted()?
+        .iter()
+        .filter(|c| c.role == "exported")
+        .map(|c| c.inode)
+        .collect();
+    let mut left = look::scanned_out(&Card::vkms()?)?;
+    left.retain(|plane| exported.contains(&plane.inode));
     ensure!(
         left.is_empty(),
         "the film is over, and planes show {left:?}"
@@ -319,7 +327,10 @@ fn decoded_into(counted: &[Counted]) -> BTreeSet<u64> {
 }
 
 /// Two looks at the screen itself.
-fn colours_and_numbers(terminal: &mut Terminal, report: &mut Report) -> Result<Vec<u32>> {
+pub(super) fn colours_and_numbers(
+    terminal: &mut Terminal,
+    report: &mut Report,
+) -> Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for look in 0..2 {
         let mut seen = None;
