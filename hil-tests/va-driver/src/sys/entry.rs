@@ -226,6 +226,9 @@ fn initialize(context: ContextPointer) -> Status {
                 && at == number
             {
                 log.line(&format!("refused vaInitialize: {}", refusal.why));
+                if refusal.status == HANGS {
+                    hang();
+                }
                 return refusal.status;
             }
         }
