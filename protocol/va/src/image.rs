@@ -11,7 +11,7 @@ use crate::abi;
 use crate::decoder::Frame;
 use crate::dmabuf::NV12;
 use crate::library::{Error, Surface};
-use crate::sys::Raw;
+use crate::sys::{MappedImage, Raw};
 
 /// Luma and chroma of NV12 together, for each pixel.
 const BITS_PER_PIXEL: u32 = 12;
@@ -20,11 +20,16 @@ const MAX_BYTES: u32 = 64 << 20;
 
 /// Copies frames of one video out. It keeps the memory that they are copied into.
 #[derive(Default)]
-pub struct Reader(Option<Image>);
+pub struct Reader {
+    // Dropped before what it is of.
+    mapped: Option<MappedImage>,
+    image: Option<Image>,
+}
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Reader").field(&self.0.is_some()).finish()
+        let is_mapped = self.mapped.is_some();
+        f.debug_tuple("Reader").field(&is_mapped).finish()
     }
 }
 
@@ -32,16 +37,46 @@ impl Reader {
     /// Gives a copy of a frame to `see`. Where the driver does not map it, an error of libva's; where
     /// it lies about how the copy is laid out, [`Error::Lies`].
     pub fn read<T>(&mut self, frame: &Frame, see: impl FnOnce(&Nv12<'_>) -> T) -> Result<T, Error> {
+        self.fetch(frame)?;
+        let seen = self.see(see);
+        self.release()?;
+        seen.ok_or(Error::Lost)
+    }
+
+    /// Copies a frame out, in place of the one before. Asks the driver for all that
+    /// [`see`](Self::see) needs.
+    pub fn fetch(&mut self, frame: &Frame) -> Result<(), Error> {
+        self.release()?;
         let (surface, size) = (frame.surface(), frame.size());
         let is_right = |image: &Image| image.size == size && Arc::ptr_eq(&image.raw, surface.raw());
-        let image = match self.0.take().filter(is_right) {
+        let image = match self.image.take().filter(is_right) {
             Some(image) => image,
             None => Image::new(surface, size)?,
         };
         // An image that has failed is not used again.
-        let seen = image.read(surface, see)?;
-        self.0 = Some(image);
-        Ok(seen)
+        self.mapped = Some(image.copy(surface)?);
+        self.image = Some(image);
+        Ok(())
+    }
+
+    /// Gives what was copied out last to `look`; the driver is not asked.
+    pub fn see<T>(&self, look: impl FnOnce(&Nv12<'_>) -> T) -> Option<T> {
+        let (mapped, image) = (self.mapped.as_ref()?, &self.image.as_ref()?.image);
+        let bytes = mapped.bytes();
+        let plane = |plane: usize| &bytes[image.offsets[plane] as usize..];
+        Some(look(&Nv12 {
+            planes: [plane(0), plane(1)],
+            strides: [image.pitches[0] as usize, image.pitches[1] as usize],
+        }))
+    }
+
+    /// Ends seeing. After an error the image is not used again.
+    pub fn release(&mut self) -> Result<(), Error> {
+        let done = self.mapped.take().map_or(Ok(()), MappedImage::unmap);
+        if done.is_err() {
+            self.image = None;
+        }
+        done
     }
 }
 
@@ -84,17 +119,10 @@ impl Image {
             && fits(1, size.h / 2)
     }
 
-    fn read<T>(&self, from: &Surface, see: impl FnOnce(&Nv12<'_>) -> T) -> Result<T, Error> {
-        let image = &self.image;
+    fn copy(&self, from: &Surface) -> Result<MappedImage, Error> {
         let size = (self.size.w, self.size.h);
-        self.raw.get_image(from.id(), size, image.image_id)?;
-        self.raw.see_image(image, |bytes| {
-            let plane = |plane: usize| &bytes[image.offsets[plane] as usize..];
-            see(&Nv12 {
-                planes: [plane(0), plane(1)],
-                strides: [image.pitches[0] as usize, image.pitches[1] as usize],
-            })
-        })
+        self.raw.get_image(from.id(), size, self.image.image_id)?;
+        MappedImage::new(&self.raw, &self.image)
     }
 }
 

@@ -73,6 +73,23 @@ impl Display {
         Raw::open(node).map(|raw| Self(Arc::new(raw)))
     }
 
+    /// Surfaces that are dropped from now on are destroyed by [`sweep`](Self::sweep) and not by whoever
+    /// drops them, who may have no time for a driver that hangs.
+    pub fn defer(&self) {
+        self.0.defer();
+    }
+
+    /// Destroys the surfaces that were dropped since [`defer`](Self::defer).
+    pub fn sweep(&self) {
+        self.0.sweep();
+    }
+
+    /// The driver has taken too long, whatever it was asked: from now on all that would be asked of it is
+    /// [`Error::Lost`].
+    pub fn lose(&self) -> Error {
+        self.0.lose()
+    }
+
     /// The version of VA-API that libva and the driver have agreed on.
     pub fn version(&self) -> (i32, i32) {
         self.0.version()
@@ -309,16 +326,13 @@ impl Surface {
 
 impl Drop for Surface {
     fn drop(&mut self) {
-        if self.raw.destroy_surface(self.id).is_err() {
-            let _ = self.raw.sync_surface_within(self.id, PATIENCE);
-            let _ = self.raw.destroy_surface(self.id);
-        }
+        self.raw.let_go(self.id);
     }
 }
 
 /// How long a driver may work on a picture: one of 4K takes some milliseconds, and a device that has to
 /// be woken first some tenths of a second.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether nothing works on DMA-BUFs any more, or not after `limit` either. Those of which the kernel
 /// does not know it are idle.

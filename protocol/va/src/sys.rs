@@ -6,7 +6,9 @@
 compile_error!("the structures of libva are written down for little-endian machines of 64 bits");
 
 mod functions;
+mod mapped;
 pub mod plain;
 mod raw;
 
+pub(crate) use mapped::MappedImage;
 pub(crate) use raw::{Mapped, Raw};

@@ -8,6 +8,7 @@ use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::functions::{Functions, Handle, functions};
@@ -16,7 +17,7 @@ use crate::abi::{
     self, CodedBufferSegment, ConfigAttrib, GenericValue, Id, PrimeSurfaceDescriptor,
     ProcPipelineCaps, SurfaceAttrib, buffer, status, surface_attrib,
 };
-use crate::library::{Error, Exported};
+use crate::library::{Error, Exported, PATIENCE};
 
 /// Lists longer than this are no answers that a driver gives.
 const MAX_LISTED: usize = 4096;
@@ -24,6 +25,9 @@ const MAX_LISTED: usize = 4096;
 const MAX_SEGMENTS: usize = 1024;
 /// Attributes of surfaces that are read.
 const MAX_SURFACE_ATTRIBUTES: usize = 128;
+
+/// Surfaces that are let go before any is destroyed: those of some videos.
+const DEFERRED: usize = 64;
 
 /// A display.
 pub(crate) struct Raw {
@@ -33,6 +37,9 @@ pub(crate) struct Raw {
     /// It did not answer in time, and is asked nothing any more: every call could be the one that
     /// never ends. What it holds goes with the process.
     is_lost: AtomicBool,
+    /// Surfaces that were let go and are destroyed by whoever may wait for the driver, where that is
+    /// not everybody.
+    deferred: OnceLock<Mutex<Vec<Id>>>,
     // libva uses the node until the display is terminated.
     _node: OwnedFd,
 }
@@ -91,6 +98,7 @@ impl Raw {
             handle,
             version: (0, 0),
             is_lost: AtomicBool::new(false),
+            deferred: OnceLock::new(),
             _node: node,
         };
         // libva would greet on standard error; what it complains of is still said there.
@@ -243,6 +251,34 @@ impl Raw {
         call!(self, vaDestroySurfaces(&raw mut id, 1))
     }
 
+    /// From now on [`let_go`](Self::let_go) destroys nothing.
+    pub fn defer(&self) {
+        let _ = self.deferred.set(Mutex::new(Vec::with_capacity(DEFERRED)));
+    }
+
+    /// Destroys a surface, or has it destroyed by [`sweep`](Self::sweep).
+    pub fn let_go(&self, id: Id) {
+        match self.deferred.get() {
+            Some(deferred) => lock(deferred).push(id),
+            None => self.bury(id),
+        }
+    }
+
+    /// Destroys the surfaces that were let go.
+    pub fn sweep(&self) {
+        // Not while others let go of some: a driver may hang.
+        while let Some(id) = self.deferred.get().and_then(|all| lock(all).pop()) {
+            self.bury(id);
+        }
+    }
+
+    fn bury(&self, id: Id) {
+        if self.destroy_surface(id).is_err() {
+            let _ = self.sync_surface_within(id, PATIENCE);
+            let _ = self.destroy_surface(id);
+        }
+    }
+
     pub fn export(&self, surface: Id, flags: u32) -> Result<Exported, Error> {
         let mut descriptor: PrimeSurfaceDescriptor = zeroed();
         let pointer = (&raw mut descriptor).cast::<c_void>();
@@ -389,12 +425,10 @@ impl Raw {
 
     /// Maps a coded buffer with room for so many bytes. `'a` outlives neither display nor buffer.
     pub fn map_coded<'a>(&'a self, id: Id, room: usize) -> Result<Mapped<'a>, Error> {
-        let mut at = std::ptr::null_mut();
-        call!(self, vaMapBuffer(id, &raw mut at))?;
         Ok(Mapped {
             raw: self,
             id,
-            at: at.cast(),
+            at: self.map(id)?.cast_const().cast(),
             room,
             is_mapped: true,
             segments: PhantomData,
@@ -440,35 +474,16 @@ impl Raw {
         call!(self, vaGetImage(surface, 0, 0, width, height, image))
     }
 
-    /// Maps the memory of an image, gives it to `see`, and ends that.
-    pub fn see_image<T>(
-        &self,
-        image: &abi::Image,
-        see: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, Error> {
+    /// Maps a buffer; null where the driver has nowhere.
+    pub fn map(&self, id: Id) -> Result<*mut c_void, Error> {
         let mut at = std::ptr::null_mut();
-        call!(self, vaMapBuffer(image.buf, &raw mut at))?;
-        let seen = match at.is_null() {
-            true => None,
-            false => {
-                // SAFETY: the image's buffer has as many bytes as the driver said when it made it, and
-                // stays mapped until below; nobody writes it meanwhile, for that takes this image.
-                let bytes = unsafe {
-                    std::slice::from_raw_parts(at.cast::<u8>(), image.data_size as usize)
-                };
-                Some(see(bytes))
-            }
-        };
-        if let Err(error) = call!(self, vaUnmapBuffer(image.buf)) {
-            // An image that stays mapped cannot be destroyed.
-            let _ = call!(self, vaUnmapBuffer(image.buf));
-            return Err(error);
-        }
-        seen.ok_or(Error::Lies {
-            call: "vaMapBuffer",
-            found: 0,
-            room: image.data_size as usize,
-        })
+        call!(self, vaMapBuffer(id, &raw mut at))?;
+        Ok(at)
+    }
+
+    /// Ends that.
+    pub fn unmap(&self, id: Id) -> Result<(), Error> {
+        call!(self, vaUnmapBuffer(id))
     }
 
     /// Colour standards that a converter reads, formats that it reads, and formats that it writes.
@@ -496,8 +511,13 @@ impl Raw {
     }
 }
 
+fn lock(deferred: &Mutex<Vec<Id>>) -> MutexGuard<'_, Vec<Id>> {
+    deferred.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Drop for Raw {
     fn drop(&mut self) {
+        self.sweep();
         if call!(self, vaTerminate()).is_err() {
             // libva frees its part only where the driver ended well; by now the driver is gone.
             let _ = call!(self, vaTerminate());
@@ -550,7 +570,7 @@ impl Mapped<'_> {
 
     /// Unmaps the buffer and says how that went.
     pub fn unmap(mut self) -> Result<(), Error> {
-        let done = call!(self.raw, vaUnmapBuffer(self.id));
+        let done = self.raw.unmap(self.id);
         self.is_mapped = done.is_err();
         done
     }
@@ -560,7 +580,7 @@ impl Drop for Mapped<'_> {
     fn drop(&mut self) {
         if self.is_mapped {
             // A buffer that stays mapped cannot be destroyed either; there is nobody to tell.
-            let _ = call!(self.raw, vaUnmapBuffer(self.id));
+            let _ = self.raw.unmap(self.id);
         }
     }
 }
