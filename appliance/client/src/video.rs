@@ -12,6 +12,7 @@
 //! those has it copied there first; what a plane shows never is.
 
 mod converted;
+mod driver;
 pub mod hardware;
 
 use std::cell::RefCell;
@@ -20,7 +21,6 @@ use std::sync::Arc;
 
 use heliostat_tiles::Rect;
 use heliostat_va::decoder::Frame;
-use heliostat_va::image::Reader;
 use heliostat_video::{DecodeError, inspect};
 use heliostat_wire::id::{LayerId, VideoId};
 use heliostat_wire::limits::{MAX_VIDEO_UNIT, MAX_VIDEOS};
@@ -29,6 +29,7 @@ use heliostat_wire::scene::Rect as WireRect;
 use tracing::warn;
 
 use self::converted::Converted;
+use self::driver::VideoReader;
 use self::hardware::{Blame, Device, Lent};
 use crate::clock::monotonic_ns;
 use crate::planes::Format;
@@ -73,7 +74,7 @@ enum VideoDecoder {
     /// The processor.
     Software(heliostat_video::Decoder),
     /// A device, for which a good picture counts after failures.
-    Hardware(Arc<Lent>, Box<heliostat_va::decoder::Decoder>),
+    Hardware(Arc<Lent>, driver::VideoDecoder),
 }
 
 impl std::fmt::Debug for VideoDecoder {
@@ -115,7 +116,7 @@ pub struct Video {
     decoder: VideoDecoder,
     picture: Option<Picture>,
     /// Copies pictures out of surfaces.
-    reader: Reader,
+    reader: VideoReader,
     /// Its newest picture for planes that take no NV12.
     converted: RefCell<Converted>,
     padded: Vec<u32>,
@@ -257,12 +258,17 @@ impl Videos {
             w: rect.w,
             h: rect.h,
         };
+        let decoder = self.decoder(size)?;
+        let driver = match &decoder {
+            VideoDecoder::Hardware(lent, _) => Some(Arc::clone(lent.device().driver())),
+            VideoDecoder::Software(_) => None,
+        };
         let video = Video {
             layer,
             rect,
-            decoder: self.decoder(size)?,
+            decoder,
             picture: None,
-            reader: Reader::default(),
+            reader: VideoReader::of(driver),
             converted: RefCell::default(),
             padded: Vec::new(),
             is_waiting: false,
@@ -278,10 +284,7 @@ impl Videos {
         if let Some(device) = &self.device
             && let Some(decoder) = device.decoder(size)
         {
-            return Ok(VideoDecoder::Hardware(
-                Arc::clone(device),
-                Box::new(decoder),
-            ));
+            return Ok(VideoDecoder::Hardware(Arc::clone(device), decoder));
         }
         Ok(VideoDecoder::Software(heliostat_video::Decoder::new(size)?))
     }
@@ -367,6 +370,9 @@ impl Drop for Video {
     /// they are freed (`heliostat_sys::memory`); a device's surfaces are given back to its driver.
     fn drop(&mut self) {
         self.begun.fill(0);
+        // What nobody shows goes with its decoder.
+        self.picture = None;
+        self.converted.take();
     }
 }
 

@@ -5,11 +5,11 @@
 //! ```
 
 use heliostat_va::decoder::Frame;
-use heliostat_va::decoder::converter::Converter;
 use heliostat_video::Size;
 use tracing::warn;
 
 use super::Picture;
+use super::driver::VideoConverter;
 use super::hardware::{Blame, Lent};
 use crate::planes::Format;
 
@@ -20,7 +20,7 @@ pub enum Converted {
     #[default]
     Untried,
     /// Its converter, and the newest picture with its number.
-    Works(Box<Converter>, Option<(u64, Frame)>),
+    Works(VideoConverter, Option<(u64, Frame)>),
     /// The device does not do it.
     Fails,
 }
@@ -65,7 +65,7 @@ impl Converted {
         size: Size,
     ) -> Result<&mut Self, heliostat_va::decoder::DecodeError> {
         if matches!(self, Self::Untried) {
-            *self = Self::Works(Box::new(lent.device().converter(size)?), None);
+            *self = Self::Works(lent.device().converter(size)?, None);
         }
         Ok(self)
     }

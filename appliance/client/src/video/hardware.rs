@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use heliostat_va::decoder::converter::{Converter, RGB};
-use heliostat_va::decoder::{DecodeError, Decoder};
+use heliostat_va::abi;
+use heliostat_va::decoder::DecodeError;
+use heliostat_va::decoder::converter::RGB;
 use heliostat_va::probe::{NoPath, Probe};
-use heliostat_va::{Display, abi};
 use heliostat_video::Size;
 use tracing::{debug, info, warn};
 
+use super::driver::{Driver, VideoConverter, VideoDecoder};
 use crate::planes::{Format, LINEAR};
 use crate::scene::Budget;
 
@@ -56,8 +57,8 @@ pub enum NoDevice {
 
 /// A device that decodes.
 pub struct Device {
-    display: Display,
-    probe: Probe,
+    driver: Arc<Driver>,
+    probe: Box<Probe>,
     trust: Trust,
 }
 
@@ -140,7 +141,7 @@ pub struct Lent {
 impl Lent {
     /// A decoder of one video, unless device or attach has failed too often, or the device does not
     /// decode such ones.
-    pub fn decoder(&self, size: Size) -> Option<Decoder> {
+    pub fn decoder(&self, size: Size) -> Option<VideoDecoder> {
         let is_trusted = self.trust.is_kept() && self.device.is_trusted();
         is_trusted.then(|| self.device.decoder(size)).flatten()
     }
@@ -180,6 +181,13 @@ impl Lent {
     }
 }
 
+impl Drop for Lent {
+    /// What a person has seen goes with the attach.
+    fn drop(&mut self) {
+        self.device.driver.sweep();
+    }
+}
+
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Device").field(&self.probe.vendor).finish()
@@ -201,11 +209,10 @@ impl Device {
     }
 
     fn of(node: OwnedFd) -> Result<Self, NoDevice> {
-        let display = Display::open(node)?;
-        let probe = Probe::new(&display)?;
+        let (driver, probe) = Driver::open(node)?;
         probe.plan_decoding(SMALL)?;
         Ok(Self {
-            display,
+            driver: Arc::new(driver),
             probe,
             trust: Trust::default(),
         })
@@ -251,16 +258,21 @@ impl Device {
     }
 
     /// A decoder of one video, unless the device does not decode such ones.
-    pub fn decoder(&self, size: Size) -> Option<Decoder> {
-        let decoder = Decoder::new(&self.display, &self.probe, size);
+    pub fn decoder(&self, size: Size) -> Option<VideoDecoder> {
+        let decoder = self.driver.decoder(size);
         decoder
             .inspect_err(|error| debug!(%error, ?size, "the processor decodes this video"))
             .ok()
     }
 
     /// What makes RGB of a video's pictures.
-    pub fn converter(&self, size: Size) -> Result<Converter, DecodeError> {
-        Converter::new(&self.display, &self.probe, size)
+    pub fn converter(&self, size: Size) -> Result<VideoConverter, DecodeError> {
+        self.driver.converter(size)
+    }
+
+    /// Its driver.
+    pub fn driver(&self) -> &Arc<Driver> {
+        &self.driver
     }
 
     /// What its pictures become then, if it converts.
