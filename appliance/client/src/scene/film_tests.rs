@@ -597,6 +597,30 @@ fn surfaces_that_are_all_shown_are_nobodys_fault() {
     });
 }
 
+/// A unit whose slice says that it builds on pictures before and after it.
+fn between(unit: &[u8]) -> Vec<u8> {
+    let at = unit.windows(3).rposition(|w| w == [0, 0, 1]).unwrap() + 4;
+    let bits = |bytes: &[u8]| -> Vec<bool> {
+        let all = bytes
+            .iter()
+            .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1));
+        all.collect()
+    };
+    let slice = bits(&unit[at..]);
+    assert_eq!(
+        slice[..2],
+        [true; 2],
+        "the first block is not 0, or it is no P slice"
+    );
+    let mut changed = vec![true, false, true, false];
+    changed.extend(&slice[2..]);
+    changed.resize(changed.len().next_multiple_of(8), false);
+    let byte = |bits: &[bool]| bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+    let mut made = unit[..at].to_vec();
+    made.extend(changed.chunks(8).map(byte));
+    made
+}
+
 #[test]
 fn hostile_film_breaks_the_protocol_or_is_shown_and_no_more() {
     let name = "scene::film_tests::hostile_film_breaks_the_protocol_or_is_shown_and_no_more";
@@ -631,11 +655,19 @@ fn hostile_film_breaks_the_protocol_or_is_shown_and_no_more() {
         SequenceParameters::new(size, Profile::Main, 52).write(&mut huge);
         let huge = [&huge[..], &key[..]].concat();
         assert!(decoding(refuse(&[&key, &huge])).contains("16384×16384"));
-        // A B slice: not ours, so that what decodes it or not, nothing falls over.
-        let mut between = next.clone();
-        let at = between.windows(3).position(|w| w == [0, 0, 1]).unwrap() + 4;
-        between[at] ^= 0x60;
-        let _ = refuse(&[&key, &between]);
+        // B slices, and slices that end too early: the device is not given the first and fails with the
+        // second, and the film goes on from the next key.
+        for bad in [between(&next), next[..next.len() / 2].to_vec()] {
+            let mut scene = scene(Some(Arc::clone(&device)));
+            give(&mut scene, &key, &[0, 0, 0]).unwrap();
+            assert!(scene.film(FILM).is_some());
+            give(&mut scene, &bad, &[0, 0, 0]).unwrap();
+            assert_eq!(scene.take_failed_videos(), [FILM]);
+            give(&mut scene, &next, &[0, 0, 0]).unwrap();
+            assert!(scene.take_failed_videos().is_empty());
+            give(&mut scene, &key, &[0, 0, 0]).unwrap();
+            assert!(scene.film(FILM).is_none() && pixels(&scene).iter().any(|pixel| *pixel != 0));
+        }
         let mut seed = 7u32;
         let mut random = || {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
