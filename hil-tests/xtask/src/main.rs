@@ -1,10 +1,11 @@
 //! Checks that guard the shape of the workspace: `cargo run -p xtask -- check`.
 //!
-//! What the design says about who may depend on whom, where unsafe code may stand and where links
-//! in the documents lead is a test here, or it is not a rule.
+//! What the design says about who may depend on whom and on which Rust, where unsafe code may stand
+//! and where links in the documents lead is a test here, or it is not a rule.
 
 mod docs;
 mod edges;
+mod rust;
 mod sizes;
 mod sources;
 
@@ -30,6 +31,7 @@ fn workspace_root() -> anyhow::Result<PathBuf> {
 fn check(root: &Path) -> anyhow::Result<()> {
     let mut faults = Vec::new();
     faults.extend(edges::check(&edges::read(root)?));
+    faults.extend(rust::check(&rust::read(root)?));
     faults.extend(sources::check(root)?);
     faults.extend(docs::check(root)?);
     sizes::print(root)?;
@@ -39,6 +41,8 @@ fn check(root: &Path) -> anyhow::Result<()> {
     if !faults.is_empty() {
         bail!("{} faults in the shape of the workspace", faults.len());
     }
-    println!("xtask: dependencies, unsafe fences and document links are as designed");
+    println!(
+        "xtask: dependencies, the terminal's Rust, unsafe fences and document links are as designed"
+    );
     Ok(())
 }
