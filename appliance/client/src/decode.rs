@@ -86,7 +86,7 @@ fn start<'scope>(
     thread.spawn_scoped(scope, move || {
         let mut opener = Opener::new();
         for part in parts {
-            let part = opener.open(part, |layer| sizes.get(&layer).copied());
+            let part = opener.open(part, &Limits::default(), |layer| sizes.get(&layer).copied());
             if send.send(part).is_err() {
                 break;
             }

@@ -49,8 +49,7 @@ pub(crate) const SERVER_CONNECTION_ID: usize = 4;
 pub(crate) const TERMINAL_CONNECTION_ID: usize = 2;
 /// Packets of input after which a server acknowledges them by themselves, and not with what it sends
 /// or after QUIC's 25 ms: its answer takes word of their arrival along, and what is sent before the
-/// answer is on its way before the input is read. Packets that are missing are told of at once in
-/// any case.
+/// answer is on its way before the input is read.
 const ACKS_OF_INPUT: u32 = 9;
 /// Datagrams that wait to be sent, and to be read.
 pub(crate) const DATAGRAM_BUFFER: usize = 64 << 10;
@@ -91,6 +90,8 @@ pub(crate) fn server() -> TransportConfig {
 pub(crate) fn terminal() -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(ACKS_OF_INPUT - 1));
+    // A packet that is missing is told of at once, since there is no answer to what comes behind it.
+    acks.reordering_threshold(VarInt::from_u32(1));
     let mut config = common();
     config
         .ack_frequency_config(Some(acks))

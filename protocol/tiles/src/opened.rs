@@ -107,11 +107,12 @@ impl Opener {
         Self { zstd }
     }
 
-    /// Decompresses a part and undoes its predictions. `layer_size` gives the size of a layer, if
-    /// there is such a layer.
+    /// Decompresses a part and undoes its predictions, where it has no more records than `limits`
+    /// lets it have. `layer_size` gives the size of a layer, if there is such a layer.
     pub fn open(
         &mut self,
         part: &Sealed<'_>,
+        limits: &Limits,
         layer_size: impl Fn(u32) -> Option<(u32, u32)>,
     ) -> Result<Opened, DecodeError> {
         let mut opened = Opened {
@@ -119,7 +120,7 @@ impl Opener {
             ..Opened::default()
         };
         decompress(&mut self.zstd, part, &mut opened.body)?;
-        opened.undo(layer_size);
+        opened.undo(limits, layer_size);
         Ok(opened)
     }
 }
@@ -146,8 +147,8 @@ pub(crate) fn decompress(
 
 impl Opened {
     /// Undoes predictions, up to the first record that is not in order: the decoder finds that again.
-    fn undo(&mut self, layer_size: impl Fn(u32) -> Option<(u32, u32)>) {
-        let (records, predicted) = self.predicted(layer_size);
+    fn undo(&mut self, limits: &Limits, layer_size: impl Fn(u32) -> Option<(u32, u32)>) {
+        let (records, predicted) = self.predicted(limits, layer_size);
         for (planes, area, width) in predicted {
             planes::unpredict(&mut self.body[planes], area, width);
         }
@@ -158,12 +159,16 @@ impl Opened {
     /// their area and width.
     fn predicted(
         &self,
+        limits: &Limits,
         layer_size: impl Fn(u32) -> Option<(u32, u32)>,
     ) -> (u32, Vec<(Range<usize>, usize, usize)>) {
         let (mut records, mut found) = (0, Vec::new());
         let Some((count, mut headers, mut data)) = self.contents() else {
             return (records, found);
         };
+        if count > limits.max_records {
+            return (records, found);
+        }
         let mut previous: Previous = None;
         while records < count {
             let header = Header::take(&mut headers, &mut previous, &layer_size);

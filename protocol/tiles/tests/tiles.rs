@@ -385,6 +385,28 @@ fn large_batch_comes_in_parts_that_may_be_squeezed_elsewhere() {
 }
 
 #[test]
+fn parts_with_more_records_than_the_limit_are_refused_opened_or_not() {
+    let new = large();
+    let batch = encode(None, &new);
+    let limits = Limits {
+        max_records: 3,
+        ..Limits::default()
+    };
+    let sealed = sealed_parts(&batch, &limits).unwrap();
+    let size = |_| Some((new.w, new.h));
+    let mut opener = Opener::new();
+    let opened: Vec<_> = sealed
+        .iter()
+        .map(|part| opener.open(part, &limits, size))
+        .collect();
+    let blank = || Layers(vec![Layer::new(new.w, new.h)]);
+    let apart = Decoder::new().decode_opened(opened.into_iter(), &limits, &mut blank());
+    let whole = Decoder::new().decode(&batch, &limits, &mut blank());
+    assert!(matches!(whole, Err(DecodeError::TooManyRecords { .. })), "{whole:?}");
+    assert_eq!(apart, whole);
+}
+
+#[test]
 fn copies_go_before_parts_that_were_full_already() {
     let (old, new) = (drawn(1000, 700, noise), large());
     let mut encoder = Encoder::new(1);
@@ -581,7 +603,7 @@ proptest! {
             let expected = Decoder::new().decode(&batch, &limits, &mut whole);
             let size = |layer| (layer == 0).then_some((200, 64 * rows));
             let mut opener = Opener::new();
-            let parts = sealed.iter().map(|part| opener.open(part, size));
+            let parts = sealed.iter().map(|part| opener.open(part, &limits, size));
             let result = Decoder::new().decode_opened(parts, &limits, &mut opened);
             prop_assert_eq!(result, expected);
             prop_assert!(whole.0 == opened.0);

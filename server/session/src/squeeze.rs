@@ -22,7 +22,7 @@ use bytes::Bytes;
 use heliostat_tiles::{Encoder, Ending, Squeezer, pieces};
 use heliostat_wire::id::AttachId;
 use heliostat_wire::scene::FrameHeader;
-use rustix::thread::gettid;
+use rustix::thread::{Pid, gettid};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
@@ -124,7 +124,7 @@ impl Squeeze {
                 threads: 0,
                 most_threads: cores.min(MOST_THREADS),
                 idle: 0,
-                apart: Apart::new(),
+                apart: Apart::default(),
                 is_over: false,
             }),
             news: Condvar::new(),
@@ -219,10 +219,17 @@ impl Shared {
 
     /// A thread, from its beginning to its end.
     fn run(&self) {
-        let thread = gettid();
-        self.locked().apart.started(thread);
+        /// The kernel gives the number of a thread that is gone to another one, so that it must not
+        /// be kept, however the thread ends.
+        struct Known<'a>(&'a Shared, Pid);
+        impl Drop for Known<'_> {
+            fn drop(&mut self) {
+                self.0.locked().apart.ends(self.1);
+            }
+        }
+        let known = Known(self, gettid());
+        self.locked().apart.started(known.1);
         self.work(PATIENCE);
-        self.locked().apart.ends(thread);
     }
 
     /// Does what there is to do, until there has been nothing for so long.

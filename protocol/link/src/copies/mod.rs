@@ -31,6 +31,8 @@ use word::{MAX_WORD, Word};
 
 use crate::transport::DATAGRAM_BUFFER;
 
+/// Bytes of a frame's stream of which there may be a copy.
+pub(crate) const MAX_COPY: usize = MAX_WORD;
 /// How long after its original a copy leaves: in a packet of its own, and when whatever took the
 /// first one has perhaps passed.
 const COPY_AFTER: Duration = Duration::from_millis(8);
@@ -86,15 +88,15 @@ impl Copies {
         }
     }
 
-    /// This frame was handed to its stream, which was finished: the parts are the stream's bytes.
-    pub(crate) fn frame_was_written(&self, parts: [&[u8]; 2]) {
-        let length = parts[0].len() + parts[1].len();
-        let fits = self.quic.max_datagram_size().unwrap_or(0).min(MAX_WORD);
+    /// This frame was handed to its stream, which was finished: these are the stream's bytes.
+    pub(crate) fn frame_was_written(&self, whole: Bytes) {
+        let fits = self.quic.max_datagram_size().unwrap_or(0).min(MAX_COPY);
         let mut outgoing = locked(&self.shared.outgoing);
-        if length > fits || !self.is_lossy(&mut outgoing) || outgoing.frames.len() == MAX_WAITING {
+        let is_full = outgoing.frames.len() == MAX_WAITING;
+        if whole.len() > fits || !self.is_lossy(&mut outgoing) || is_full {
             return;
         }
-        outgoing.frames.push(Bytes::from(parts.concat()));
+        outgoing.frames.push(whole);
         self.schedule(&mut outgoing);
     }
 

@@ -24,19 +24,36 @@ pub struct Content {
 pub(super) struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Spare {
-    /// Room for a frame, of whatever was in it before: the largest there is, since nobody knows yet
-    /// how long the frame will be.
-    pub(super) fn content(&self) -> Content {
+    /// `begun`, of which so many bytes count, in a buffer that comes back here: the largest that
+    /// waits, since nobody knows yet how long the frame will be, or its own where that is larger.
+    pub(super) fn adopt(&self, mut begun: Content, filled: usize) -> Content {
         let mut spare = self.locked();
         let largest = (0..spare.len()).max_by_key(|at| spare[*at].capacity());
+        let larger = largest.filter(|at| spare[*at].capacity() > begun.bytes.capacity());
+        let other = larger.map(|at| spare.swap_remove(at));
+        drop(spare);
+        let mut bytes = std::mem::take(&mut begun.bytes);
+        if let Some(mut other) = other {
+            // What else is in it is written over before it counts.
+            if other.len() < filled {
+                other.resize(filled, 0);
+            }
+            other[..filled].copy_from_slice(&bytes[..filled]);
+            bytes = other;
+        }
         Content {
-            bytes: largest.map(|at| spare.swap_remove(at)).unwrap_or_default(),
+            bytes,
             home: self.clone(),
         }
     }
 
     fn take_back(&self, bytes: Vec<u8>) {
         let mut spare = self.locked();
+        if spare.len() == MAX_SPARE {
+            let smallest = (0..MAX_SPARE).min_by_key(|at| spare[*at].capacity());
+            let smaller = smallest.filter(|at| spare[*at].capacity() < bytes.capacity());
+            smaller.map(|at| spare.swap_remove(at));
+        }
         let held: usize = spare.iter().map(Vec::capacity).sum();
         if spare.len() < MAX_SPARE && held + bytes.capacity() <= MAX_SPARE_BYTES {
             spare.push(bytes);
@@ -95,10 +112,7 @@ mod tests {
     use super::*;
 
     fn sized(spare: &Spare, size: usize) -> Content {
-        let mut content = spare.content();
-        content.bytes.clear();
-        content.bytes.reserve_exact(size);
-        content
+        spare.adopt(Vec::with_capacity(size).into(), 0)
     }
 
     #[test]
@@ -107,15 +121,19 @@ mod tests {
         let sizes = [1000, 300_000, 4000];
         let all: Vec<_> = sizes.map(|size| sized(&spare, size)).into();
         drop(all);
-        assert!(spare.content().bytes.capacity() >= 300_000);
-        let (largest, second) = (spare.content(), spare.content());
-        assert!(largest.bytes.capacity() >= 300_000);
-        assert!((4000..300_000).contains(&second.bytes.capacity()));
+        let begun = || Content::from(vec![1, 2, 3]);
+        let (largest, second) = (spare.adopt(begun(), 2), spare.adopt(begun(), 3));
+        assert!(largest.bytes.capacity() >= 300_000 && largest[..2] == [1, 2]);
+        assert!((4000..300_000).contains(&second.bytes.capacity()) && second[..3] == [1, 2, 3]);
         drop((largest, second));
+        let own = spare.adopt(vec![7; 400_000].into(), 400_000);
+        assert!(own.bytes.iter().all(|byte| *byte == 7));
+        drop(own);
         let many: Vec<_> = (0..3 * MAX_SPARE).map(|_| sized(&spare, 1 << 20)).collect();
         drop(many);
         let held = spare.locked();
-        assert_eq!(held.len(), MAX_SPARE);
+        assert!(held.iter().all(|bytes| bytes.capacity() >= 1 << 20));
+        assert!(held.len() <= MAX_SPARE);
         assert!(held.iter().map(Vec::capacity).sum::<usize>() <= MAX_SPARE_BYTES);
     }
 

@@ -25,6 +25,7 @@ use heliostat_wire::scene::{FrameHeader, STREAM_FRAME};
 
 use crate::carrier::{ReceiveStream, SendStream, Streams};
 use crate::connection::Connection;
+use crate::copies::MAX_COPY;
 use crate::error::LinkError;
 use crate::transport::{MAX_FRAME_STREAMS, priority};
 pub use content::Content;
@@ -74,10 +75,19 @@ impl FrameSender {
         self.scratch.clear();
         self.scratch.push(STREAM_FRAME);
         codec::encode_frame_header(header, &mut self.scratch)?;
-        // What is small enough for a copy is one piece.
-        let small = content.first().filter(|_| content.len() == 1).cloned();
-        content.insert(0, Bytes::copy_from_slice(&self.scratch));
         let streams = self.connection.streams();
+        let mut copy = None;
+        match self.scratch.len() + length <= MAX_COPY {
+            true => {
+                content
+                    .iter()
+                    .for_each(|piece| self.scratch.extend_from_slice(piece));
+                let whole = Bytes::copy_from_slice(&self.scratch);
+                copy = streams.copies().map(|copies| (copies, whole.clone()));
+                content = vec![whole];
+            }
+            false => content.insert(0, Bytes::copy_from_slice(&self.scratch)),
+        }
         let priority = match header.overtakes {
             0 => priority::FRAME,
             _ => priority::AHEAD,
@@ -85,8 +95,8 @@ impl FrameSender {
         let mut stream = streams.open_uni(priority).await?;
         stream.write_all_chunks(&mut content).await?;
         stream.finish()?;
-        if let (Some(copies), Some(small)) = (streams.copies(), small) {
-            copies.frame_was_written([&self.scratch, &small]);
+        if let Some((copies, whole)) = copy {
+            copies.frame_was_written(whole);
         }
         Ok(Sent { stream })
     }
@@ -157,7 +167,7 @@ impl FrameReceiver {
     fn begin(&mut self, stream: ReceiveStream) {
         self.reading.push(Reading {
             stream,
-            parser: Parser::new(self.spare.content()),
+            parser: Parser::default(),
         });
     }
 
@@ -168,7 +178,8 @@ impl FrameReceiver {
         for n in 0..self.reading.len() {
             let reading = &mut self.reading[n];
             let before = reading.parser.early_bytes(due);
-            let poll = reading.poll(cx, due, MAX_EARLY.saturating_sub(early));
+            let room = MAX_EARLY.saturating_sub(early);
+            let poll = reading.poll(cx, due, room, &self.spare);
             early += reading.parser.early_bytes(due).saturating_sub(before);
             if let Poll::Ready(done) = poll {
                 let reading = self.reading.swap_remove(n);
@@ -201,12 +212,21 @@ struct Reading {
 
 impl Reading {
     /// Reads on; ready when the stream has ended. `room` is how much of an early frame may be read.
-    fn poll(&mut self, cx: &mut Context<'_>, due: u32, room: usize) -> Poll<Result<(), LinkError>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        due: u32,
+        room: usize,
+        spare: &Spare,
+    ) -> Poll<Result<(), LinkError>> {
         let begun = self.parser.early_bytes(due);
         loop {
             let early = self.parser.early_bytes(due).saturating_sub(begun);
             if self.parser.is_early(due) && early >= room {
                 return Poll::Pending;
+            }
+            if self.parser.is_large(due) {
+                self.parser.settle(spare);
             }
             let read = ready!(self.stream.poll_read(cx, self.parser.space()))?;
             match read {

@@ -4,11 +4,14 @@ use heliostat_wire::codec;
 use heliostat_wire::limits::{MAX_FRAME_CONTENT, MAX_FRAME_HEADER};
 use heliostat_wire::scene::{FrameHeader, STREAM_FRAME};
 
+use super::content::Spare;
 use super::{Content, Frame};
 use crate::error::LinkError;
 
 /// Room made in a buffer at once.
 const STEP: usize = 16 << 10;
+/// Bytes of content from which a buffer that others had is worth having.
+const LARGE: usize = 64 << 10;
 
 /// Takes bytes into [`Parser::space`] and counts them with [`Parser::advance`].
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(super) struct Parser {
     /// The part being read: `filled` bytes of it, then room.
     buffer: Content,
     filled: usize,
+    /// The buffer is one that comes back.
+    is_settled: bool,
 }
 
 /// ```text
@@ -30,14 +35,31 @@ enum Part {
     Content { header: FrameHeader },
 }
 
-impl Parser {
-    /// A parser that reads into `buffer`, whatever its size.
-    pub(super) fn new(buffer: Content) -> Self {
+impl Default for Parser {
+    fn default() -> Self {
         Self {
             part: Part::Kind,
-            buffer,
+            buffer: Content::default(),
             filled: 0,
+            is_settled: false,
         }
+    }
+}
+
+impl Parser {
+    /// Whether so much has come of the frame that is due that a buffer that others had is worth
+    /// having. Frames before their turn get none: they wait for as long as the peer likes, and hold
+    /// no more than what came of them.
+    pub(super) fn is_large(&self, due: u32) -> bool {
+        let is_due = matches!(&self.part, Part::Content { header } if header.serial == due);
+        is_due && !self.is_settled && self.filled >= LARGE
+    }
+
+    /// Goes on in a buffer that comes back to `spare`.
+    pub(super) fn settle(&mut self, spare: &Spare) {
+        self.is_settled = true;
+        let begun = std::mem::take(&mut self.buffer);
+        self.buffer = spare.adopt(begun, self.filled);
     }
 
     /// Where the next bytes go; never empty.
@@ -120,7 +142,7 @@ impl Parser {
 
 /// The frame whose stream would have been these bytes.
 pub(super) fn whole(mut bytes: &[u8]) -> Result<Frame, LinkError> {
-    let mut parser = Parser::new(Content::default());
+    let mut parser = Parser::default();
     while !bytes.is_empty() {
         let space = parser.space();
         let (piece, rest) = bytes.split_at(bytes.len().min(space.len()));
@@ -139,9 +161,14 @@ mod tests {
 
     use super::*;
 
-    /// Feeds `bytes` in pieces of at most the sizes in `cuts`, over and over.
-    fn parse(bytes: &[u8], cuts: &[usize], buffer: Vec<u8>) -> Result<Frame, LinkError> {
-        let mut parser = Parser::new(buffer.into());
+    /// Feeds `bytes` in pieces of at most the sizes in `cuts`, over and over. From so many bytes of
+    /// content on it has a buffer of `spare`.
+    fn parse(
+        bytes: &[u8],
+        cuts: &[usize],
+        (spare, settled): (&Spare, usize),
+    ) -> Result<Frame, LinkError> {
+        let mut parser = Parser::default();
         let mut rest = bytes;
         let mut cuts = cuts.iter().cycle();
         while !rest.is_empty() {
@@ -151,6 +178,10 @@ mod tests {
             let (piece, later) = rest.split_at(cut.min(space.len()).min(rest.len()));
             space[..piece.len()].copy_from_slice(piece);
             parser.advance(piece.len())?;
+            let is_content = matches!(parser.part, Part::Content { .. });
+            if is_content && !parser.is_settled && parser.filled >= settled {
+                parser.settle(spare);
+            }
             rest = later;
         }
         parser.finish()
@@ -170,7 +201,9 @@ mod tests {
             ops in 0usize..40,
             content in proptest::collection::vec(any::<u8>(), 0..60_000),
             cuts in proptest::collection::vec(1usize..5_000, 1..20),
-            stale in proptest::collection::vec(any::<u8>(), 0..300),
+            mut stale in proptest::collection::vec(any::<u8>(), 0..70_000),
+            room in 0usize..100_000,
+            settled in 0usize..60_000,
         ) {
             let header = FrameHeader {
                 serial,
@@ -178,7 +211,10 @@ mod tests {
                 ops: List::truncated(vec![SceneOp::Clear; ops]),
             };
             let bytes = frame_bytes(&header, &content);
-            let frame = parse(&bytes, &cuts, stale).unwrap();
+            let spare = Spare::default();
+            stale.reserve(room);
+            drop(spare.adopt(stale.into(), 0));
+            let frame = parse(&bytes, &cuts, (&spare, settled)).unwrap();
             prop_assert_eq!(frame, Frame { header, content: content.into() });
         }
 
@@ -192,7 +228,7 @@ mod tests {
                 bytes[0] = STREAM_FRAME;
                 bytes[1] &= 0x7f;
             }
-            let _ = parse(&bytes, &cuts, Vec::new());
+            let _ = parse(&bytes, &cuts, (&Spare::default(), 0));
         }
     }
 
@@ -204,7 +240,7 @@ mod tests {
             overtakes: 0,
             ops: List::default(),
         };
-        let mut parser = Parser::new(Content::default());
+        let mut parser = Parser::default();
         for byte in frame_bytes(&header, &[]) {
             parser.space()[0] = byte;
             parser.advance(1).unwrap();

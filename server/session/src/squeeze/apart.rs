@@ -9,30 +9,36 @@
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 /// The threads, and which processor they keep off.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Apart {
-    /// Where anything of this process may run; nothing where there is only one processor.
-    allowed: Option<CpuSet>,
-    kept_off: Option<usize>,
+    kept_off: Option<KeptOff>,
     threads: Vec<Pid>,
 }
 
-impl Apart {
-    /// No threads yet.
-    pub(super) fn new() -> Self {
-        let allowed = sched_getaffinity(None).ok().filter(|all| all.count() > 1);
-        Self {
-            allowed,
-            kept_off: None,
-            threads: Vec::new(),
-        }
-    }
+#[derive(Debug)]
+struct KeptOff {
+    processor: usize,
+    /// Where whoever packs may run, and so these threads when it is done.
+    allowed: CpuSet,
+}
 
+impl KeptOff {
+    /// Where the threads may run; nowhere else than before where that is one processor.
+    fn set(&self) -> CpuSet {
+        let mut set = self.allowed;
+        if set.count() > 1 && self.processor < CpuSet::MAX_CPU {
+            set.unset(self.processor);
+        }
+        set
+    }
+}
+
+impl Apart {
     /// A thread has started.
     pub(super) fn started(&mut self, thread: Pid) {
         self.threads.push(thread);
-        if let Some(set) = self.set() {
-            place(thread, &set);
+        if let Some(kept_off) = &self.kept_off {
+            place(thread, &kept_off.set());
         }
     }
 
@@ -41,33 +47,32 @@ impl Apart {
         self.threads.retain(|one| *one != thread);
     }
 
-    /// Keeps all threads off the processor that calls this.
+    /// Keeps all threads off the processor that calls this, which is none of them.
     pub(super) fn keep_off_here(&mut self) {
-        self.keep_off(Some(sched_getcpu()));
+        let processor = sched_getcpu();
+        match &mut self.kept_off {
+            Some(kept_off) if kept_off.processor == processor => return,
+            Some(kept_off) => kept_off.processor = processor,
+            None => {
+                // Asked each time: processors come and go, and so do wishes of whoever is in charge.
+                let allowed = sched_getaffinity(None).ok();
+                self.kept_off = allowed.map(|allowed| KeptOff { processor, allowed });
+            }
+        }
+        if let Some(kept_off) = &self.kept_off {
+            self.place_all(&kept_off.set());
+        }
     }
 
-    /// Lets them run anywhere.
+    /// Lets them run wherever whoever packed may.
     pub(super) fn let_go(&mut self) {
-        self.keep_off(None);
-    }
-
-    fn keep_off(&mut self, processor: Option<usize>) {
-        if self.kept_off == processor {
-            return;
-        }
-        self.kept_off = processor;
-        if let Some(set) = self.set() {
-            self.threads.iter().for_each(|thread| place(*thread, &set));
+        if let Some(kept_off) = self.kept_off.take() {
+            self.place_all(&kept_off.allowed);
         }
     }
 
-    /// Where the threads may run.
-    fn set(&self) -> Option<CpuSet> {
-        let mut set = self.allowed?;
-        if let Some(processor) = self.kept_off.filter(|one| *one < CpuSet::MAX_CPU) {
-            set.unset(processor);
-        }
-        Some(set)
+    fn place_all(&self, set: &CpuSet) {
+        self.threads.iter().for_each(|thread| place(*thread, set));
     }
 }
 
@@ -82,40 +87,56 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn threads_keep_off_the_processor_of_who_packs_and_may_run_anywhere_else() {
-        let here = gettid();
-        let before = sched_getaffinity(None).unwrap();
-        let mut apart = Apart::new();
-        apart.started(here);
-        if apart.allowed.is_none() {
-            assert_eq!(before.count(), 1);
-            return;
+    /// A thread that says where it may run whenever it is asked, and where it is told to begin.
+    fn thread(apart: &mut Apart) -> impl Fn() -> CpuSet + use<> {
+        let (ask, asked) = std::sync::mpsc::channel::<()>();
+        let (say, said) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            say.send((gettid(), None)).unwrap();
+            for () in asked {
+                let now = sched_getaffinity(None).unwrap();
+                say.send((gettid(), Some(now))).unwrap();
+            }
+        });
+        let (id, _) = said.recv().unwrap();
+        apart.started(id);
+        move || {
+            ask.send(()).unwrap();
+            said.recv().unwrap().1.unwrap()
         }
-        apart.keep_off_here();
-        let off = apart.kept_off.unwrap();
-        let now = sched_getaffinity(None).unwrap();
-        assert!(!now.is_set(off) && now.count() + 1 == before.count());
-        // This very thread had to move.
-        assert_ne!(sched_getcpu(), off);
-        apart.let_go();
-        assert!(sched_getaffinity(None).unwrap() == before);
-        apart.ends(here);
-        apart.keep_off_here();
-        assert!(sched_getaffinity(None).unwrap() == before);
     }
 
     #[test]
-    fn a_thread_that_starts_meanwhile_keeps_off_too() {
-        let mut apart = Apart::new();
+    fn threads_keep_off_the_processor_of_who_packs_until_they_are_let_go() {
+        let mut apart = Apart::default();
+        let here = sched_getaffinity(None).unwrap();
+        let before = thread(&mut apart);
         apart.keep_off_here();
-        let (Some(off), Some(_)) = (apart.kept_off, apart.allowed) else {
-            return;
-        };
-        let set = std::thread::spawn(move || {
-            apart.started(gettid());
-            sched_getaffinity(None).unwrap()
-        });
-        assert!(!set.join().unwrap().is_set(off));
+        let off = apart.kept_off.as_ref().unwrap().processor;
+        let meanwhile = thread(&mut apart);
+        for thread in [&before as &dyn Fn() -> CpuSet, &meanwhile] {
+            match here.count() {
+                1 => assert!(thread() == here),
+                more => assert!(!thread().is_set(off) && thread().count() == more - 1),
+            }
+        }
+        assert!(sched_getaffinity(None).unwrap() == here);
+        apart.let_go();
+        assert!(before() == here && meanwhile() == here);
+    }
+
+    #[test]
+    fn what_somebody_else_wants_of_a_thread_stays_while_nothing_is_packed() {
+        let mut apart = Apart::default();
+        let first = sched_getaffinity(None).unwrap();
+        let mut wanted = CpuSet::new();
+        wanted.set((0..CpuSet::MAX_CPU).find(|one| first.is_set(*one)).unwrap());
+        let thread = thread(&mut apart);
+        apart
+            .threads
+            .iter()
+            .for_each(|thread| place(*thread, &wanted));
+        apart.let_go();
+        assert!(thread() == wanted);
     }
 }
