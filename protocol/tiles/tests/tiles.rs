@@ -402,7 +402,10 @@ fn parts_with_more_records_than_the_limit_are_refused_opened_or_not() {
     let blank = || Layers(vec![Layer::new(new.w, new.h)]);
     let apart = Decoder::new().decode_opened(opened.into_iter(), &limits, &mut blank());
     let whole = Decoder::new().decode(&batch, &limits, &mut blank());
-    assert!(matches!(whole, Err(DecodeError::TooManyRecords { .. })), "{whole:?}");
+    assert!(
+        matches!(whole, Err(DecodeError::TooManyRecords { .. })),
+        "{whole:?}"
+    );
     assert_eq!(apart, whole);
 }
 
