@@ -401,8 +401,11 @@ impl App {
         for surface in self.surfaces.all_mut() {
             self.dirty.pixels |= surface.settle_loan(now);
             self.dirty.pixels |= surface.read_again_if_due(now);
-            surface.let_go_if_due(now);
         }
+        // Of outputs too, also while nobody looks at them: a time that has passed is waited for by
+        // nobody.
+        let surfaces = self.surfaces.all_mut().chain(self.flat.all_mut());
+        surfaces.for_each(|surface| surface.let_go_if_due(now));
     }
 
     /// When a film's next picture can be taken, or one that stands still is over, or a buffer is given

@@ -250,8 +250,9 @@ impl Buffers {
     }
 
     /// What reads beside the processor comes back when its device does, which `wake` tells the loop of.
-    pub fn mind_reader(&self, now: Instant, wake: impl FnOnce() -> Wake) {
-        self.shared.mind_reader(now, wake);
+    /// Returns whether it just has.
+    pub fn mind_reader(&self, now: Instant, wake: impl FnOnce() -> Wake) -> bool {
+        self.shared.mind_reader(now, wake)
     }
 
     /// When to look for that.

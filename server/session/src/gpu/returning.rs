@@ -10,7 +10,7 @@
 use std::time::Instant;
 
 use smithay::backend::allocator::dmabuf::Dmabuf;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::buffers::Shared;
 use super::devices::{Away, Return, Wake};
@@ -22,12 +22,17 @@ impl Shared {
         self.gles_ends.set(self.gles_ends.get() + 1);
     }
 
-    /// Whether the device reads such a buffer; why not. Where it has ended that is no fault of the buffer's.
+    /// Whether the device reads such a buffer; why not. Where it has ended, or has no memory for it now, that
+    /// is no fault of the buffer's: it is read later.
     pub(super) fn is_taken_by_device(&self, dmabuf: &Dmabuf) -> Result<(), String> {
         let mut reader = self.reader.borrow_mut();
         match reader.takes(dmabuf) {
             Err(ended) if ended.is_of_device() => {
                 self.end_reader(&mut reader, &ended);
+                Ok(())
+            }
+            Err(Ended::Refused(why)) => {
+                debug!("a program's GPU buffer cannot be had by the device now: {why:#}");
                 Ok(())
             }
             taken => taken.map_err(|ended| ended.to_string()),
@@ -49,16 +54,17 @@ impl Shared {
         gone.end(ended);
     }
 
-    pub(super) fn mind_reader(&self, now: Instant, wake: impl FnOnce() -> Wake) {
+    /// Has the device read again when it may. Returns whether it does from now on.
+    pub(super) fn mind_reader(&self, now: Instant, wake: impl FnOnce() -> Wake) -> bool {
         let mut waiting = self.away.borrow_mut();
         let Some((away, opener)) = &mut *waiting else {
-            return;
+            return false;
         };
         let layouts = match away.tend(now, |_| opener.try_out(wake())) {
-            Return::Later => return,
+            Return::Later => return false,
             Return::Never => {
                 *waiting = None;
-                return;
+                return false;
             }
             Return::Now(layouts) => layouts,
         };
@@ -70,11 +76,13 @@ impl Shared {
                 let offers = self.offers.borrow().read_by(&layouts);
                 self.new_offers.replace(Some(offers));
                 *waiting = None;
+                true
             }
             Err(error) => {
                 warn!("the graphics device was tried out, and cannot be opened: {error:#}");
                 lease.has_ended(&Ended::Lost("and cannot be opened"));
                 *away = Away::from(lease);
+                false
             }
         }
     }

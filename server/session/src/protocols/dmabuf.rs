@@ -63,8 +63,11 @@ impl App {
     /// not be when it has come back.
     pub(crate) fn mind_offers(&mut self, now: Instant) {
         let buffers = &self.surfaces.buffers;
-        buffers.mind_reader(now, || wake(&self.events));
-        let Some(offers) = buffers.take_new_offers() else {
+        if buffers.mind_reader(now, || wake(&self.events)) {
+            let surfaces = self.surfaces.all_mut();
+            surfaces.for_each(|surface| surface.read_again_at_once(now));
+        }
+        let Some(offers) = self.surfaces.buffers.take_new_offers() else {
             return;
         };
         if let Some((device, _)) = self.gpu.offered() {

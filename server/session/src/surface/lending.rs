@@ -25,8 +25,8 @@ pub struct Newest {
 }
 
 /// The times at which a buffer is read again that could not be, each after twice as long: there may be a
-/// device again that reads it, or nobody who draws into it. After the last of them, 25 seconds later, it is
-/// given back.
+/// device again that reads it, or nobody who draws into it. After the last of them, 102 seconds later, it
+/// is given back: longer than a device that was reset rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Again {
     at: Instant,
@@ -36,7 +36,7 @@ pub struct Again {
 /// How long after the first time it is read again.
 const AGAIN: Duration = Duration::from_millis(50);
 /// And how often.
-const TRIES: u32 = 9;
+const TRIES: u32 = 11;
 
 impl Again {
     /// It could not be read, be it for the first time. Nothing when it was tried often enough.
@@ -74,18 +74,20 @@ impl Surfaces {
             None if all => vec![whole(size)],
             None => damage,
         };
-        // What cannot be read stays as it was, until all of it can; that has been said.
+        // What cannot be read stays as it was, until all of it can; that has been said. It may be all
+        // that the client draws for a long time, so that it is tried again.
         let is_read = read(&mut known.content, &loan, &rects);
+        let again = (!is_read).then(|| Again::after(None, now)).flatten();
         known.is_stale = !is_read || known.is_stale && lent.is_some();
         let changed = known.content.take_changed();
         let committed = (damaged, changed, area(size));
         known.direct.committed(committed, now);
         let is_kept = lent.is_some() || known.direct.is_promising(now);
-        known.newest = is_kept.then_some(Newest {
+        known.newest = (is_kept || again.is_some()).then_some(Newest {
             loan,
-            unread: lent,
+            unread: again.map_or(lent, |_| Some(whole(size))),
             at: now,
-            again: None,
+            again,
         });
         Ok(reshaped)
     }
@@ -215,6 +217,15 @@ impl Surface {
         newest.again.map(|again| again.at)
     }
 
+    /// Has such a buffer read as soon as it may be: there is a device again.
+    pub fn read_again_at_once(&mut self, now: Instant) {
+        let again = self
+            .newest
+            .as_mut()
+            .and_then(|newest| newest.again.as_mut());
+        again.into_iter().for_each(|again| again.at = now);
+    }
+
     /// Reads such a buffer when it is time. Returns whether it did.
     pub fn read_again_if_due(&mut self, now: Instant) -> bool {
         self.read_again_at().is_some_and(|at| at <= now) && self.catch_up(now)
@@ -230,6 +241,7 @@ impl Surface {
             return false;
         };
         if read(&mut self.content, &newest.loan, &[unread]) {
+            self.is_stale &= unread != self.content.whole();
             return true;
         }
         match Again::after(newest.again, now) {
@@ -255,6 +267,11 @@ mod tests {
             now = next.at;
             again = Again::after(again, now);
         }
-        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 3200, 6400, 12_800]);
+        assert_eq!(
+            waits,
+            [
+                50, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200
+            ]
+        );
     }
 }

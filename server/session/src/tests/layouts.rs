@@ -394,7 +394,7 @@ fn device_that_was_reset_reads_again_after_its_rest_and_clients_are_told() {
     for round in 0..3 {
         let device = lease(&mut fixture);
         ends(&mut fixture, Ended::Lost("in a test"));
-        draw(&canvas, 50 * round);
+        let missed = draw(&canvas, 50 * round);
         commit(fixture.client(window), &buffer, ALL);
         hears(&mut fixture, window, &told, 2 + 2 * round as usize);
         assert!(!is_offered(&told, UPSIDE_DOWN) && !fixture.reader().is_there());
@@ -402,6 +402,10 @@ fn device_that_was_reset_reads_again_after_its_rest_and_clients_are_told() {
         device.wake();
         hears(&mut fixture, window, &told, 3 + 2 * round as usize);
         assert!(is_offered(&told, UPSIDE_DOWN) && fixture.reader().is_there());
+        // What came meanwhile is seen without another commit.
+        fixture.settle();
+        fixture.client(window).drew(SIZE, missed);
+        fixture.assert_shows(&[window]);
         let pixels = draw(&canvas, 50 * round + 20);
         commit(fixture.client(window), &buffer, (0, 0, 1, 1));
         fixture.settle();

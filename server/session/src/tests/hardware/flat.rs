@@ -356,3 +356,27 @@ fn terminal_that_goes_while_its_flat_output_is_lent_leaves_nothing_behind() {
         player.end();
     });
 }
+
+#[test]
+fn buffer_of_a_flat_output_is_given_back_in_time_also_when_nobody_is_attached() {
+    let name = "flat::buffer_of_a_flat_output_is_given_back_in_time_also_when_nobody_is_attached";
+    alone(name, "", || {
+        let mut player = Player::on_a_flat_output(XRGB, fake());
+        player.opens_a_note();
+        let is_kept = |player: &mut Player| {
+            let mut flat = player.fixture.flat().all_mut();
+            flat.any(|surface| surface.let_go_at().is_some())
+        };
+        within("a film may begin", || {
+            player.play();
+            is_kept(&mut player)
+        });
+        player.fixture.detach();
+        assert!(is_kept(&mut player), "it is the detach that is looked at");
+        within("it is given back", || {
+            player.fixture.turn_for(Duration::from_millis(20));
+            !is_kept(&mut player)
+        });
+        assert_ne!(player.fixture.next_deadline(), Some(Duration::ZERO));
+    });
+}
