@@ -407,7 +407,7 @@ fn device_that_was_reset_reads_again_after_its_rest_and_clients_are_told() {
         fixture.client(window).drew(SIZE, missed);
         fixture.assert_shows(&[window]);
         let pixels = draw(&canvas, 50 * round + 20);
-        commit(fixture.client(window), &buffer, (0, 0, 1, 1));
+        commit(fixture.client(window), &buffer, ALL);
         fixture.settle();
         fixture.client(window).drew(SIZE, pixels);
         fixture.assert_shows(&[window]);

@@ -361,7 +361,11 @@ fn terminal_that_goes_while_its_flat_output_is_lent_leaves_nothing_behind() {
 fn buffer_of_a_flat_output_is_given_back_in_time_also_when_nobody_is_attached() {
     let name = "flat::buffer_of_a_flat_output_is_given_back_in_time_also_when_nobody_is_attached";
     alone(name, "", || {
-        let mut player = Player::on_a_flat_output(XRGB, fake());
+        let mut player = Player::new(XRGB, SCREEN);
+        player.play();
+        player.fixture.flat().compose_with(fake());
+        player.fixture.act(Action::Fullscreen);
+        player.fixture.force_flat(Force::Always);
         player.opens_a_note();
         let is_kept = |player: &mut Player| {
             let mut flat = player.fixture.flat().all_mut();
