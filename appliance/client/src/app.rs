@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heliostat_terminal_state::ClientReport;
-use heliostat_wire::control::{Hello, LoginOffer, ToTerminal};
+use heliostat_wire::control::{DetachReason, Hello, LoginOffer, ToTerminal};
 use heliostat_wire::output::Outputs;
 use heliostat_wire::receipt::Stage as ReceiptStage;
+use tracing::warn;
 
 use crate::attached::Attached;
 use crate::card::prover::{Job, Prover};
@@ -154,7 +155,7 @@ impl App {
             AppEvent::BadControl(text) => {
                 self.announce_error(&format!("not a control line: {text}"))
             }
-            AppEvent::ControlEnded | AppEvent::Closed => self.end(),
+            AppEvent::ControlEnded | AppEvent::Closed => self.end(DetachReason::CardRemoved),
             AppEvent::Display => self.display_ready(),
             AppEvent::OutputsChanged => self.outputs_changed(),
             AppEvent::Tick => self.tick(),
@@ -281,6 +282,7 @@ impl App {
         self.keeper.tick(Self::now_ns());
         if self.display.mind_overdue(Self::now_ns()) {
             self.redraw();
+            self.mind_stuck();
         }
         if self.own.left(Self::now_ns()) == Some(Duration::ZERO) {
             self.redraw();
@@ -299,12 +301,24 @@ impl App {
         }
     }
 
-    fn end(&mut self) {
+    /// Ends where a screen is stuck and something else is to be shown: nothing but the end takes away
+    /// what it shows without keeping everybody waiting, and PID 1 starts the next client.
+    fn mind_stuck(&mut self) {
+        let attach = self.attached.as_ref().map_or(0, |attached| attached.id.0);
+        let stuck = self.display.stuck();
+        let mut stuck = stuck.iter();
+        if !self.ended && stuck.any(|stuck| stuck.is_borne_no_longer(attach)) {
+            warn!("a display says nothing and takes nothing: the client ends, to begin anew");
+            self.end(DetachReason::LinkLost);
+        }
+    }
+
+    fn end(&mut self, reason: DetachReason) {
+        self.ended = true;
         if self.attached.is_some() {
-            self.leave(heliostat_wire::control::DetachReason::CardRemoved);
+            self.leave(reason);
         }
         self.keeper.forget();
-        self.ended = true;
     }
 
     /// Connects to the brokers that are known, if enough is known.

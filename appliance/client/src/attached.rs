@@ -260,18 +260,26 @@ impl Attached {
 
     /// The acknowledgement that is due: every output shows a frame when it has flipped to it, or
     /// when the frame changed nothing there. Its time is that of the last flip it waited for, or
-    /// `now_ns` where it waited for none.
+    /// `now_ns` where it waited for none. Outputs that are `silent` show nothing more, and nobody who
+    /// looks at another is kept waiting for them.
     pub fn acknowledge(
         &mut self,
         now_ns: u64,
         is_settled: impl Fn(OutputId) -> bool,
+        is_silent: impl Fn(OutputId) -> bool,
     ) -> Option<ToSession> {
-        let reached = self.outputs.iter().map(|(id, progress)| {
+        let outputs = self.outputs.iter().filter(|(id, _)| !is_silent(**id));
+        let reached = outputs.map(|(id, progress)| {
             let is_drawn = progress.damage.is_empty() && !progress.has_new_surface;
             let idle = is_drawn && is_settled(*id);
             if idle { self.newest } else { progress.shown }
         });
-        let serial = reached.min().unwrap_or(self.newest);
+        // Where there are outputs and none that says anything, nothing is shown.
+        let none = match self.outputs.is_empty() {
+            true => self.newest,
+            false => self.acknowledged,
+        };
+        let serial = reached.min().unwrap_or(none);
         if serial <= self.acknowledged {
             return None;
         }
@@ -360,9 +368,9 @@ mod tests {
         for id in [0, 1] {
             assert!(!attached.take_damage(OutputId(id)).0.is_empty());
         }
-        let flipping = |_| false;
+        let (flipping, no) = (|_| false, |_| false);
         flip(&mut attached, 0, 5000);
-        assert_eq!(attached.acknowledge(5_500_000, flipping), None);
+        assert_eq!(attached.acknowledge(5_500_000, flipping, no), None);
         flip(&mut attached, 1, 9000);
         let shown = |serial, after_us| {
             Some(ToSession::FrameShown {
@@ -371,17 +379,38 @@ mod tests {
                 output: (serial == 1).then_some(OutputId(1)),
             })
         };
-        assert_eq!(attached.acknowledge(9_900_000, flipping), shown(1, 9000));
+        assert_eq!(
+            attached.acknowledge(9_900_000, flipping, no),
+            shown(1, 9000)
+        );
         // It changes nothing on any screen, so that it is there at once.
         attached.apply(&frame(2)).unwrap();
         let idle = |_| true;
-        assert_eq!(attached.acknowledge(12_000_000, idle), shown(2, 3000));
+        assert_eq!(attached.acknowledge(12_000_000, idle, no), shown(2, 3000));
         // One that has overtaken two is acknowledged with them.
         attached.apply(&frame(5)).unwrap();
         attached.apply(&frame(3)).unwrap();
-        assert_eq!(attached.acknowledge(13_000_000, idle), shown(3, 1000));
+        assert_eq!(attached.acknowledge(13_000_000, idle, no), shown(3, 1000));
         assert!(!attached.is_flooded(2) && attached.is_flooded(1));
         attached.apply(&frame(4)).unwrap();
-        assert_eq!(attached.acknowledge(14_000_000, idle), shown(5, 1000));
+        assert_eq!(attached.acknowledge(14_000_000, idle, no), shown(5, 1000));
+    }
+
+    #[test]
+    fn frame_is_acknowledged_without_a_screen_that_is_silent_and_not_without_any() {
+        let outputs = List::new(vec![output(0), output(1)]).unwrap();
+        let mut attached = Attached::new(AttachId(1), &outputs, Budget::default());
+        attached.apply(&frame(1)).unwrap();
+        flip(&mut attached, 1, 5000);
+        let (flipping, no) = (|_| false, |_| false);
+        assert_eq!(attached.acknowledge(6_000_000, flipping, no), None);
+        let both = |_| true;
+        assert_eq!(attached.acknowledge(6_000_000, flipping, both), None);
+        let first = |id| id == OutputId(0);
+        let told = attached.acknowledge(6_000_000, flipping, first);
+        assert!(matches!(
+            told,
+            Some(ToSession::FrameShown { serial: 1, .. })
+        ));
     }
 }

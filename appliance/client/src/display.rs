@@ -3,6 +3,7 @@
 pub mod headless;
 pub mod kms;
 pub mod png_file;
+pub mod stuck;
 pub mod window;
 
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::cursor::CursorImage;
 use crate::geometry::{Damage, Rect};
 use crate::planes::{Arrangement, Layout, PlaneId, Use, Wanted, Why};
 use crate::video::hardware::{first_node, node_of};
+
+use self::stuck::Stuck;
 
 /// What a picture on the screen shows; told to whoever watches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -194,7 +197,23 @@ impl Display {
     pub fn mind_overdue(&mut self, now_ns: u64) -> bool {
         match self {
             Self::Kms(kms) => kms.mind_overdue(now_ns),
-            Self::Headless(_) | Self::Window(_) => false,
+            #[cfg(test)]
+            Self::Headless(headless) => !headless.stuck.is_empty(),
+            #[cfg(not(test))]
+            Self::Headless(_) => false,
+            Self::Window(_) => false,
+        }
+    }
+
+    /// Screens that say nothing and take nothing.
+    pub fn stuck(&self) -> Vec<Stuck> {
+        match self {
+            Self::Kms(kms) => kms.stuck(),
+            #[cfg(test)]
+            Self::Headless(headless) => headless.stuck.clone(),
+            #[cfg(not(test))]
+            Self::Headless(_) => Vec::new(),
+            Self::Window(_) => Vec::new(),
         }
     }
 

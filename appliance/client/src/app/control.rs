@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use heliostat_wire::control::DetachReason;
 use heliostat_wire::input::{AxisSource, UNITS_PER_PIXEL};
 use serde_json::json;
 
@@ -58,7 +59,7 @@ impl App {
             ControlLine::Card(card) => self.control_card(card, time_us),
             ControlLine::Resize(size) => self.resize(&size),
             ControlLine::Screenshot(path) => self.screenshot(&path),
-            ControlLine::Quit => self.end(),
+            ControlLine::Quit => self.end(DetachReason::CardRemoved),
         }
     }
 

@@ -74,12 +74,16 @@ impl App {
             self.to_session(message);
         }
         let display = &self.display;
+        let stuck = display.stuck();
+        let silent = stuck.iter().filter(|stuck| stuck.is_silent());
         let due = self
             .attached
             .as_mut()
             .filter(|attached| attached.has_picture())
             .and_then(|attached| {
-                attached.acknowledge(Self::now_ns(), |output| display.is_settled(output))
+                let is_settled = |output| display.is_settled(output);
+                let is_silent = |output| silent.clone().any(|stuck| stuck.output == output);
+                attached.acknowledge(Self::now_ns(), is_settled, is_silent)
             });
         if let Some(message) = due {
             self.to_session(message);

@@ -130,6 +130,7 @@ impl App {
         });
         self.announcer.say("detached", event);
         self.net.command(NetCommand::Leave(id, reason));
+        self.mind_stuck();
     }
 
     pub(super) fn session_ended(&mut self, id: AttachId, reason: DetachReason, why: &str) {

@@ -15,6 +15,7 @@ use crate::control_lines::Announcer;
 use crate::counting::allocations;
 use crate::display::Display;
 use crate::display::headless::Headless;
+use crate::display::stuck::Stuck;
 use crate::events::{AppEvent, NetEvent};
 use crate::net::{Net, NetCommand};
 use crate::planes::NV12;
@@ -125,6 +126,52 @@ fn screen_is_dark_rather_than_of_somebody_who_has_gone_and_comes_back() {
     wait(&mut app);
     assert!(screen(&mut app).pixels().iter().any(|pixel| *pixel != 0));
     assert!(app.retries.left(App::now_ns(), |_| true).is_none());
+}
+
+/// A screen that shows a picture of our attach and has refused others as often as is said.
+fn stuck(refused: u32, has_told: bool) -> Stuck {
+    Stuck {
+        output: OutputId(0),
+        refused,
+        has_told,
+        attaches: [0, ATTACH.0],
+    }
+}
+
+#[test]
+fn client_ends_rather_than_leave_what_a_stuck_screen_shows_of_somebody_who_has_gone() {
+    let reason = || heliostat_wire::control::DetachReason::CardRemoved;
+    let (mut well, _commands) = app();
+    well.handle(frame(1));
+    well.leave(reason());
+    assert!(!well.has_ended());
+    for has_told in [false, true] {
+        let (mut app, _commands) = app();
+        app.handle(frame(1));
+        screen(&mut app).stuck = vec![stuck(1, has_told)];
+        app.handle(AppEvent::Tick);
+        assert!(!app.has_ended());
+        app.leave(reason());
+        assert!(app.has_ended());
+    }
+}
+
+#[test]
+fn client_ends_when_a_screen_that_has_told_of_pictures_is_stuck() {
+    let (mut app, mut commands) = app();
+    screen(&mut app).stuck = vec![stuck(2, true)];
+    app.handle(AppEvent::Tick);
+    assert!(!app.has_ended() && app.attached.is_some());
+    // One that has never told would not the next time either. Nobody is told that it shows something.
+    screen(&mut app).stuck = vec![stuck(9, false)];
+    app.handle(frame(1));
+    app.handle(AppEvent::Tick);
+    assert!(!app.has_ended() && told(&mut commands).is_empty());
+    screen(&mut app).stuck = vec![stuck(3, true)];
+    app.handle(AppEvent::Tick);
+    assert!(app.has_ended() && app.attached.is_none());
+    let mut left = std::iter::from_fn(|| commands.try_recv().ok());
+    assert!(left.any(|command| matches!(command, NetCommand::Leave(ATTACH, _))));
 }
 
 #[test]

@@ -55,6 +55,9 @@ pub struct Headless {
     /// Pictures that cannot be shown before one can.
     #[cfg(test)]
     pub failing: u32,
+    /// What is said of it.
+    #[cfg(test)]
+    pub stuck: Vec<super::stuck::Stuck>,
 }
 
 impl Headless {
@@ -85,6 +88,8 @@ impl Headless {
             showing: Vec::new(),
             #[cfg(test)]
             failing: 0,
+            #[cfg(test)]
+            stuck: Vec::new(),
         };
         headless.write_header();
         Ok(headless)

@@ -41,6 +41,7 @@ use self::framebuffers::Framebuffers;
 use self::planes::{Kind, VideoPlane};
 use self::screen::{Held, Resolved, Screen};
 use self::verdicts::Verdicts;
+use super::stuck::Stuck;
 use super::{Caption, Films, Find, OnPlane, Paint, Shown};
 use crate::clock::monotonic_ns;
 use crate::cursor::CursorImage;
@@ -312,6 +313,11 @@ impl Kms {
         }
         self.framebuffers.sweep(&self.device);
         true
+    }
+
+    /// Screens that say nothing and take nothing.
+    pub fn stuck(&self) -> Vec<Stuck> {
+        self.screens.iter().filter_map(Screen::stuck).collect()
     }
 
     /// Reads the device's events.

@@ -52,6 +52,9 @@ pub struct Kernel {
     pub commits: Vec<Commit>,
     /// A commit waits for the next retrace, and whether it wants an event.
     pub pending: Option<bool>,
+    /// The driver never tells of what is pending. Where it is built on Linux's helpers, that is open
+    /// until a commit waits for it.
+    pub is_mute: bool,
     /// Commits that fail before one is taken.
     pub failing: u32,
     /// Commits that touch this object fail.
@@ -73,6 +76,9 @@ impl Kernel {
 
     /// The retrace: what was committed is shown. Whether there is an event.
     pub fn retrace(&mut self) -> bool {
+        if self.is_mute {
+            return false;
+        }
         self.pending.take().unwrap_or(false)
     }
 
@@ -108,6 +114,8 @@ impl Kernel {
             let asks = flags.contains(AtomicCommitFlags::PAGE_FLIP_EVENT);
             let waits = flags.contains(AtomicCommitFlags::NONBLOCK);
             self.pending = (asks || waits).then_some(asks);
+            // Whoever may wait does so for ten seconds, and goes on.
+            self.is_mute &= waits;
         }
         let is_taken = answer.is_ok();
         self.commits.push(Commit {
@@ -139,11 +147,12 @@ impl Kernel {
         {
             return Err(Errno::EINVAL);
         }
-        if self.pending.is_some() && flags.contains(AtomicCommitFlags::NONBLOCK) {
-            return Err(Errno::EBUSY);
-        }
+        // What is wrong by itself is found before anything is waited for.
         if self.bad_object.is_some_and(touches) {
             return Err(Errno::EINVAL);
+        }
+        if self.pending.is_some() && flags.contains(AtomicCommitFlags::NONBLOCK) {
+            return Err(Errno::EBUSY);
         }
         match self.failing.checked_sub(1) {
             Some(left) => {

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The kernel takes one commit at a time. Each asks for an event, so that none is ever in the way of
-//! another. What waits for one that does not come is `Repeating` by and by, and `Free` after that.
+//! another. What waits for one that does not come is `Repeating` where the driver takes
+//! another commit, and `Free` after that; else it is stuck, and [`Screen::stuck`] says so.
 
 mod lost;
 mod power;
@@ -109,6 +110,12 @@ pub struct Screen {
     overdue: Overdue,
     /// Events that were lost so far.
     lost: u64,
+    /// How often the kernel has refused to go on since the last one was.
+    refused: u32,
+    /// Events so far.
+    told: u32,
+    /// The attach whose picture is shown, 0 for none.
+    seen: u64,
     /// Used again and again.
     request: Request,
 }
@@ -198,6 +205,9 @@ impl Screen {
             state: State::Dark,
             overdue: Overdue::default(),
             lost: 0,
+            refused: 0,
+            told: 0,
+            seen: 0,
             request: Request::default(),
         })
     }
@@ -317,13 +327,21 @@ impl Screen {
         Ok(answer.is_ok())
     }
 
-    /// What was committed is shown now; where that was a picture, what it took the place of is let go.
+    /// The kernel says that what was committed is shown.
     pub fn flipped(&mut self) -> Option<Caption> {
+        self.told = self.told.saturating_add(1);
+        self.done()
+    }
+
+    /// What was committed is shown now; where that was a picture, what it took the place of is let go.
+    fn done(&mut self) -> Option<Caption> {
+        self.refused = 0;
         match self.state {
             // Of the commit before the screen went dark.
             State::Dark => return None,
             State::Free | State::Moving | State::Repeating => {}
-            State::Flipping(_) => {
+            State::Flipping(caption) => {
+                self.seen = caption.attach;
                 std::mem::swap(&mut self.showing, &mut self.coming);
                 self.coming.clear();
             }

@@ -36,6 +36,8 @@ struct Rig {
     device: Device,
     overlays: Vec<VideoPlane>,
     screen: Screen,
+    /// Whose pictures are drawn.
+    attach: u64,
 }
 
 impl Rig {
@@ -65,6 +67,7 @@ impl Rig {
             device,
             overlays: vec![plane(OVERLAY, Kind::Overlay)],
             screen,
+            attach: 0,
         }
     }
 
@@ -78,7 +81,10 @@ impl Rig {
         let mut paint = |rect: Rect, target: &mut crate::compose::Target<'_>| {
             target.fill(rect, colour);
         };
-        let caption = Caption::default();
+        let caption = Caption {
+            attach: self.attach,
+            ..Caption::default()
+        };
         let what = (&all, &mut resolved);
         self.screen
             .present(&self.device, &self.overlays, what, caption, &mut paint)
@@ -169,7 +175,7 @@ fn picture_whose_event_is_lost_is_committed_anew_and_shown() {
     rig.screen.watch(1);
     assert!(rig.screen.event_left(1).is_none() && rig.mind(9 * SECOND).is_none());
     rig.draw_at(5, next_of_film(8));
-    // The kernel shows it and says nothing.
+    // A driver with flips of its own shows it and says nothing.
     rig.kernel().pending = None;
     assert_eq!(rig.screen.event_left(5), Some(overdue::LIMIT));
     let before = rig.kernel().commits.len();
@@ -209,9 +215,10 @@ fn display_that_is_stuck_is_asked_and_not_waited_for_and_both_pictures_are_held(
         .map(|b| b.plain().to_vec())
         .collect();
     let mut now = 0;
-    for _ in 0..6 {
+    for refused in 1..=6 {
         now += rig.screen.event_left(now).unwrap().as_nanos() as u64;
         assert!(rig.mind(now).is_none());
+        assert_eq!(rig.screen.stuck().unwrap().refused, refused);
         assert!(!rig.last().is_taken && rig.last().flags.contains(AtomicCommitFlags::NONBLOCK));
         // The pointer does not get in its way either.
         rig.point((5, 5)).unwrap();
@@ -225,6 +232,66 @@ fn display_that_is_stuck_is_asked_and_not_waited_for_and_both_pictures_are_held(
     // The event comes after all.
     assert!(rig.retrace().is_some() && rig.screen.is_free());
     assert_eq!((rig.held(), rig.screen.lost), (vec![8], 1));
+    assert!(rig.screen.stuck().is_none());
+}
+
+#[test]
+fn screen_whose_event_is_lost_is_stuck_until_a_commit_waits_for_it() {
+    let mut rig = Rig::new();
+    let mut now = 0;
+    let mut mind = |rig: &mut Rig| {
+        now += rig.screen.event_left(now).unwrap().as_nanos() as u64;
+        // The retrace comes: it is the event that does not.
+        assert!(rig.retrace().is_none() && rig.mind(now).is_none());
+        rig.screen.stuck().unwrap()
+    };
+    rig.draw_at(0, Resolved::default());
+    rig.kernel().is_mute = true;
+    let stuck = mind(&mut rig);
+    assert_eq!((stuck.has_told, stuck.attaches), (false, [0, 0]));
+    rig.kernel().is_mute = false;
+    assert!(rig.retrace().is_some() && rig.screen.stuck().is_none());
+    for attach in [7, 8] {
+        rig.attach = attach;
+        rig.draw_at(0, next_of_film(7));
+        rig.kernel().is_mute = attach == 8;
+        assert_eq!(rig.retrace().is_some(), attach == 7);
+    }
+    for refused in 1..=3 {
+        let stuck = mind(&mut rig);
+        assert_eq!((stuck.refused, stuck.has_told), (refused, true));
+        assert_eq!((stuck.attaches, stuck.is_silent()), ([7, 8], refused == 3));
+    }
+    assert!(!rig.screen.is_free());
+    rig.screen.darken(&rig.device, &rig.overlays).unwrap();
+    assert!(rig.screen.is_free() && rig.screen.stuck().is_none());
+    assert_eq!(rig.kernel().shown(), []);
+    rig.draw(whole(), 4).unwrap();
+    assert!(rig.retrace().is_some() && rig.screen.is_free());
+    assert_eq!(rig.kernel().shown().len(), 1);
+}
+
+#[test]
+fn plane_that_is_refused_says_nothing_of_the_picture() {
+    for bad in [CURSOR, OVERLAY] {
+        let mut rig = Rig::new();
+        rig.point((5, 5)).unwrap();
+        rig.draw_at(0, next_of_film(7));
+        rig.retrace();
+        rig.draw_at(0, next_of_film(8));
+        rig.kernel().bad_object = Some(bad);
+        // It is busy, whatever else is wrong.
+        assert!(rig.mind(SECOND).is_none() && !rig.screen.is_free());
+        assert_eq!(rig.screen.stuck().unwrap().refused, 1);
+        assert_eq!(rig.held(), [7, 8]);
+        // A driver with flips of its own has done it.
+        rig.kernel().pending = None;
+        assert!(rig.mind(3 * SECOND).is_some(), "{bad}");
+        assert!(rig.last().is_taken && !rig.last().sets.contains_key(&(CURSOR, "FB_ID")));
+        assert!(rig.screen.stuck().is_none() && rig.screen.is_settled());
+        assert_eq!(rig.held(), [8]);
+        assert!(rig.retrace().is_none() && rig.screen.is_free());
+    }
 }
 
 #[test]
@@ -402,6 +469,7 @@ fn screen_that_goes_leaves_no_film_on_any_plane_and_gives_all_back() {
             device,
             overlays,
             screen,
+            ..
         } = rig;
         assert!(screen.close(&device, &overlays));
         let kernel = device.fake.as_ref().unwrap().borrow();

@@ -1,19 +1,24 @@
 //! A commit whose event does not come: it counts as lost, and what it was to show is committed anew.
 //!
-//! The kernel takes a commit that may not wait only when the one before has been done; so one that it
-//! takes says what the event would have said. Until then either of two pictures may be scanned out:
-//! both are held, and nothing is drawn.
+//! The kernel takes a commit that may not wait only when the one before has been done. For drivers that
+//! are built on Linux's atomic helpers that is the event itself, so that one which is lost has every
+//! other refused until a commit waits: such a screen is [`Stuck`]. Other drivers take the commit, which
+//! says what the event would have said. Until then either of two pictures may be scanned out: both are
+//! held, and nothing is drawn.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
 use drm::control::AtomicCommitFlags;
+use nix::libc::EBUSY;
 use tracing::{debug, info, warn};
 
 use super::super::device::Device;
 use super::super::planes::VideoPlane;
 use super::{Resolved, Screen, State};
 use crate::display::Caption;
+use crate::display::stuck::Stuck;
 
 impl Screen {
     /// Watches what is under way, if anything is.
@@ -27,6 +32,21 @@ impl Screen {
         self.overdue.left(now_ns)
     }
 
+    /// What is known of it, where it says nothing and takes nothing.
+    pub fn stuck(&self) -> Option<Stuck> {
+        let coming = match self.state {
+            State::Flipping(caption) => caption.attach,
+            State::Dark | State::Free | State::Moving | State::Repeating => self.seen,
+        };
+        (self.refused > 0).then_some(Stuck {
+            output: self.id(),
+            refused: self.refused,
+            // The event of the commit that lights a screen needs no refresh to come.
+            has_told: self.told > 1,
+            attaches: [self.seen, coming],
+        })
+    }
+
     /// Where an event is overdue, commits anew and does not wait. What is shown by now, if that was a
     /// picture on its way.
     pub fn mind_overdue(
@@ -38,7 +58,7 @@ impl Screen {
         let asked = self.overdue.take_due(now_ns)?;
         if matches!(self.state, State::Repeating) {
             // The driver takes what it is given and does not tell: there is nothing to wait for.
-            let shown = self.flipped();
+            let shown = self.done();
             self.watch(now_ns);
             return shown;
         }
@@ -49,7 +69,7 @@ impl Screen {
         }
         match self.repeat(device, overlays) {
             Ok(()) => {
-                let shown = self.flipped();
+                let shown = self.done();
                 self.state = State::Repeating;
                 // Of what changes next the driver is told as of everything.
                 self.is_followed = false;
@@ -59,13 +79,15 @@ impl Screen {
                 shown
             }
             Err(error) => {
+                self.refused = self.refused.saturating_add(1);
                 debug!(output = self.name(), "the display is busy still: {error:#}");
                 None
             }
         }
     }
 
-    /// Commits all that is shown or about to be.
+    /// Commits all that is shown or about to be, but for the pointer: it moves by itself later, and a
+    /// plane of its own that fails says nothing of the picture.
     fn repeat(&mut self, device: &Device, overlays: &[VideoPlane]) -> anyhow::Result<()> {
         let resolved = Resolved {
             ground: self.ground,
@@ -74,22 +96,28 @@ impl Screen {
             heights: Vec::new(),
         };
         let mut request = std::mem::take(&mut self.request);
+        let flags = AtomicCommitFlags::NONBLOCK | AtomicCommitFlags::PAGE_FLIP_EVENT;
         request.clear();
         // An event is a CRTC's, and the primary plane may have nothing new.
         self.crtc.set(&mut request, "ACTIVE", 1);
         let named = self.show(device, &mut request, self.front, resolved.ground);
         self.show_films(&mut request, overlays, &resolved);
-        if let Some(cursor) = &self.cursor {
-            cursor.add_to(&mut request, self.crtc.object());
+        let mut taken =
+            named.and_then(|()| device.commit(flags, &mut request).context("commit anew"));
+        if taken.as_ref().is_err_and(|error| !is_busy(error)) {
+            // It does not like what it showed before. Whether that was done the CRTC alone tells.
+            debug!(output = self.name(), "what is shown is refused: {taken:?}");
+            request.clear();
+            self.crtc.set(&mut request, "ACTIVE", 1);
+            taken = device.commit(flags, &mut request).context("ask the CRTC");
         }
-        let flags = AtomicCommitFlags::NONBLOCK | AtomicCommitFlags::PAGE_FLIP_EVENT;
-        let taken = named.and_then(|()| device.commit(flags, &mut request).context("commit anew"));
         self.request = request;
-        if taken.is_ok()
-            && let Some(cursor) = &mut self.cursor
-        {
-            cursor.is_told();
-        }
         taken
     }
+}
+
+/// Whether the commit before is not done.
+fn is_busy(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.and_then(io::Error::raw_os_error) == Some(EBUSY)
 }

@@ -52,6 +52,7 @@ impl Screen {
         self.showing.clear();
         self.coming.clear();
         (self.ground, self.state) = (Ground::Drawn, State::Dark);
+        (self.refused, self.seen) = (0, 0);
         self.overdue = Overdue::default();
         Ok(())
     }
