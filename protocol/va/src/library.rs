@@ -90,6 +90,11 @@ impl Display {
         self.0.lose()
     }
 
+    /// Whether it has.
+    pub fn is_lost(&self) -> bool {
+        self.0.is_lost()
+    }
+
     /// The version of VA-API that libva and the driver have agreed on.
     pub fn version(&self) -> (i32, i32) {
         self.0.version()

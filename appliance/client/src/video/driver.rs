@@ -9,6 +9,7 @@
 //! never ends holds nothing that anybody else uses.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use heliostat_va::image::Reader;
 use heliostat_va::probe::Probe;
 use heliostat_va::{Display, Error};
 use heliostat_video::{Nv12, Size};
+use tracing::warn;
 
 /// How long a driver is waited for: in parts, so that somebody who was stopped meanwhile gives it
 /// another one. Decoders wait half as long for a picture, and say so by themselves.
@@ -65,6 +67,7 @@ enum Owned {
 pub struct Driver {
     display: Option<Display>,
     thread: Thread,
+    is_lost: AtomicBool,
 }
 
 impl std::fmt::Debug for Driver {
@@ -124,19 +127,37 @@ impl Driver {
         match thread.ask(Job::Open(node), OPENING) {
             Some(Answer::Opened(opened)) => {
                 let (display, probe) = opened?;
-                let display = Some(display);
-                Ok((Self { display, thread }, probe))
+                let driver = Self {
+                    display: Some(display),
+                    thread,
+                    is_lost: AtomicBool::new(false),
+                };
+                Ok((driver, probe))
             }
             _ => Err(Error::Lost),
         }
     }
 
     fn ask(&self, job: Job) -> Result<Answer, Error> {
-        self.thread.ask(job, PARTS).ok_or_else(|| self.lost())
+        let answer = self.thread.ask(job, PARTS);
+        // Whoever waits for a picture there says by himself that it took too long.
+        if answer.is_none() || self.display.as_ref().is_some_and(Display::is_lost) {
+            self.lose();
+        }
+        answer.ok_or(Error::Lost)
     }
 
-    fn lost(&self) -> Error {
+    /// It has taken too long, which is said once: nothing is asked of it any more.
+    pub fn lose(&self) -> Error {
+        if !self.is_lost.swap(true, Ordering::Relaxed) {
+            warn!("the graphics driver hangs; the processor decodes all videos from now on");
+        }
         self.display.as_ref().map_or(Error::Lost, Display::lose)
+    }
+
+    /// Whether it has taken too long, whatever it was asked.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
     }
 
     /// A decoder of one video.
@@ -147,7 +168,7 @@ impl Driver {
                 decoder: Some(made?),
                 unit: Vec::new(),
             }),
-            _ => Err(self.lost().into()),
+            _ => Err(self.lose().into()),
         }
     }
 
@@ -158,12 +179,13 @@ impl Driver {
                 driver: Arc::clone(self),
                 converter: Some(made?),
             }),
-            _ => Err(self.lost().into()),
+            _ => Err(self.lose().into()),
         }
     }
 
     /// Has surfaces destroyed that nobody shows any more.
     pub fn sweep(&self) {
+        // Where it takes too long, whoever asks next is told.
         let _ = self.ask(Job::Sweep);
     }
 
@@ -203,7 +225,7 @@ impl VideoDecoder {
                 (self.decoder, self.unit) = (Some(decoder), copy);
                 decoded
             }
-            _ => Err(self.driver.lost().into()),
+            _ => Err(self.driver.lose().into()),
         }
     }
 }
@@ -237,7 +259,7 @@ impl VideoConverter {
                 self.converter = Some(converter);
                 converted
             }
-            _ => Err(self.driver.lost().into()),
+            _ => Err(self.driver.lose().into()),
         }
     }
 }
@@ -274,7 +296,7 @@ impl VideoReader {
                 self.reader = Some(reader);
                 seen?.ok_or(Error::Lost)
             }
-            _ => Err(driver.lost()),
+            _ => Err(driver.lose()),
         }
     }
 }

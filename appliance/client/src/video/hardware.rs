@@ -117,11 +117,6 @@ impl Trust {
         is_enough
     }
 
-    /// A failure that is one too many. Whether it was the last one.
-    fn lose(&self) -> bool {
-        self.failures.swap(MOST, Ordering::Relaxed) < MOST
-    }
-
     /// A failure. Whether it was the last one.
     fn failed(&self) -> bool {
         self.good.store(0, Ordering::Relaxed);
@@ -164,8 +159,8 @@ impl Lent {
         if blame == Blame::Nobody {
             return;
         }
-        if blame == Blame::Hanging && self.device.trust.lose() {
-            warn!("the graphics driver hangs; the processor decodes all videos from now on");
+        if blame == Blame::Hanging {
+            self.device.driver.lose();
         }
         if self.trust.failed() {
             warn!("hardware has failed {MOST} times; the processor decodes until the person goes");
@@ -286,7 +281,7 @@ impl Device {
 
     /// Whether it is still used.
     pub fn is_trusted(&self) -> bool {
-        self.trust.is_kept()
+        self.trust.is_kept() && !self.driver.is_lost()
     }
 
     /// What the terminal offers with this device.

@@ -412,6 +412,11 @@ impl Raw {
         Error::Lost
     }
 
+    /// Whether it has.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
+    }
+
     /// Waits for a buffer to be written; nothing where this libva waits for surfaces only.
     pub fn sync_buffer(&self, id: Id) -> Option<Result<(), Error>> {
         if self.is_lost.load(Ordering::Relaxed) {

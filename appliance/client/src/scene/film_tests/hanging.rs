@@ -27,8 +27,8 @@ fn driver_that_hangs_is_left_alone_and_the_film_goes_on_by_the_processor() {
 }
 
 /// Calls that have no limit of their own, each with one that comes while a film is played that is
-/// copied: what the device offers is known by then, which takes ten surfaces.
-const ENDLESS: [&str; 10] = [
+/// copied, or with its end: what the device offers is known by then, which takes ten surfaces.
+const ENDLESS: [&str; 13] = [
     "vaCreateSurfaces2:14",
     "vaExportSurfaceHandle:14",
     "vaCreateContext:2",
@@ -39,6 +39,9 @@ const ENDLESS: [&str; 10] = [
     "vaGetImage:3",
     "vaMapBuffer:3",
     "vaDestroyBuffer:40",
+    "vaDestroyContext:2",
+    "vaDestroyConfig:7",
+    "vaDestroyImage:1",
 ];
 
 #[test]
@@ -51,10 +54,12 @@ fn call_that_never_ends_keeps_the_terminal_waiting_once() {
             // A key that is not decoded is by the processor at once, and no session told.
             let told = play(&mut scene, 12);
             assert!(told <= 1, "{told}");
+            apply(&mut scene, vec![end()], &[0, 0, 0]).unwrap();
             assert!(!device.is_trusted());
+            assert_eq!(device.budget(Budget::default()), Budget::default());
             // Nothing is asked of it any more, not even to let go of what it holds.
+            apply(&mut scene, vec![start()], &[0, 0, 0]).unwrap();
             for scene in [&mut scene, &mut super::scene(Some(device))] {
-                apply(scene, vec![end(), start()], &[0, 0, 0]).unwrap();
                 give(scene, &Film::new().next(true), &[0, 0, 0]).unwrap();
                 assert!(scene.film(FILM).is_none());
             }
@@ -79,7 +84,8 @@ fn surfaces_that_are_let_go_are_destroyed_by_whoever_may_wait() {
     let name =
         "scene::film_tests::hanging::surfaces_that_are_let_go_are_destroyed_by_whoever_may_wait";
     let ran = alone(name, "vaDestroySurfaces:14=hang", || {
-        let mut scene = scene(Some(device()));
+        let device = device();
+        let mut scene = scene(Some(Arc::clone(&device)));
         let mut film = Film::new();
         give(&mut scene, &film.next(true), &[0, 0, 0]).unwrap();
         let (frame, _) = scene.film(FILM).unwrap();
@@ -89,6 +95,11 @@ fn surfaces_that_are_let_go_are_destroyed_by_whoever_may_wait() {
         // As a plane that shows it does with its flip.
         drop(frame);
         drop(scene);
+        // Nobody has waited for an answer, and yet it is offered to nobody else.
+        assert!(!device.is_trusted());
+        let mut next = super::scene(Some(device));
+        give(&mut next, &Film::new().next(true), &[0, 0, 0]).unwrap();
+        assert!(next.film(FILM).is_none());
     });
     let Some(ran) = ran else { return };
     let last = ran.log.lines().last().unwrap_or_default();
