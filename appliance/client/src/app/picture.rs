@@ -217,8 +217,13 @@ impl App {
         if plan.arrangement.layout.uses.is_empty() {
             return shown;
         }
-        // What was allowed when it was tried can fail: by then everything is drawn.
-        self.display.distrust(output, &plan.arrangement.layout);
+        // What was allowed when it was tried can fail: by then everything is drawn. Where a picture is
+        // missing, as when all surfaces are shown, no plane has failed.
+        let scene = self.attached.as_ref().map(|attached| &attached.scene);
+        let is_there = |planned: &Use| scene.is_some_and(|scene| scene.film_for(planned).is_some());
+        if plan.arrangement.layout.uses.iter().all(is_there) {
+            self.display.distrust(output, &plan.arrangement.layout);
+        }
         plan.arrangement = Arrangement::copied(&plan.wanted, Why::Refused);
         self.show(output, &plan, damage, at)
     }

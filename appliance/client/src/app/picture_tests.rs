@@ -18,7 +18,7 @@ use crate::display::headless::Headless;
 use crate::display::stuck::Stuck;
 use crate::events::{AppEvent, NetEvent};
 use crate::net::{Net, NetCommand};
-use crate::planes::NV12;
+use crate::planes::{Fit, Format, LINEAR, NV12, PlaneId};
 use crate::scene::Budget;
 use crate::screens::Surroundings;
 use crate::stage::NODE;
@@ -307,8 +307,8 @@ fn steady_film_on_a_plane_allocates_nothing() {
 }
 
 /// Plays a film of some pictures on a screen whose plane takes XRGB and no NV12, and says for each
-/// whether it was on the plane.
-fn play_converted(pictures: u32) -> (Vec<bool>, App) {
+/// whether it was on the plane. `see` is called after each.
+fn play_converted(pictures: u32, mut see: impl FnMut(&App)) -> (Vec<bool>, App) {
     let (mut app, mut commands) = app();
     let plain = std::mem::replace(screen(&mut app), Headless::new(None, (1, 1)).unwrap());
     app.display = Display::Headless(plain.with_plane(RGB.drm));
@@ -318,6 +318,7 @@ fn play_converted(pictures: u32) -> (Vec<bool>, App) {
     attached.scene.use_device(Some(std::sync::Arc::new(device)));
     let shown = film(pictures).into_iter().map(|frame| {
         app.handle(AppEvent::Net(NetEvent::Frame(ATTACH, frame, App::now_ns())));
+        see(&app);
         screen(&mut app).on_planes().len() == 1
     });
     let shown = shown.collect();
@@ -329,7 +330,7 @@ fn play_converted(pictures: u32) -> (Vec<bool>, App) {
 fn film_is_made_rgb_by_the_device_where_no_plane_takes_nv12() {
     let name = "app::picture::tests::film_is_made_rgb_by_the_device_where_no_plane_takes_nv12";
     let ran = alone(name, "", || {
-        let (shown, app) = play_converted(12);
+        let (shown, app) = play_converted(12, |_| {});
         assert!(shown.iter().all(|shown| *shown), "{shown:?}");
         assert_eq!(app.attached.as_ref().unwrap().scene.copied_pixels(), 0);
     });
@@ -346,11 +347,48 @@ fn film_is_made_rgb_by_the_device_where_no_plane_takes_nv12() {
 }
 
 #[test]
+fn film_whose_converted_surfaces_are_all_shown_is_copied_until_one_is_free() {
+    let name = "app::picture::tests::film_whose_converted_surfaces_are_all_shown_is_copied_until_one_is_free";
+    let ran = alone(name, "", || {
+        let rgb = Use {
+            plane: PlaneId(2),
+            video: VideoId(5),
+            format: Format {
+                code: RGB.drm,
+                modifier: LINEAR,
+            },
+            fit: Fit {
+                source: [0; 4],
+                dst: Rect::of_size(SIZE.w, SIZE.h),
+            },
+        };
+        // As if other screens went on showing them.
+        let (mut held, mut seen) = (Vec::new(), 0);
+        let (shown, app) = play_converted(16, |app| {
+            seen += 1;
+            let scene = &app.attached.as_ref().unwrap().scene;
+            match seen {
+                1..=8 => held.extend(scene.film_for(&rgb)),
+                _ => held.clear(),
+            }
+        });
+        let copied = shown.iter().position(|shown| !shown).unwrap();
+        assert!((2..8).contains(&copied), "{shown:?}");
+        let expected: Vec<bool> = (0..16).map(|at| at < copied || at > 8).collect();
+        assert_eq!(shown, expected);
+        assert!(app.attached.as_ref().unwrap().scene.copied_pixels() > 0);
+    });
+    if let Some(ran) = ran {
+        assert!(!ran.log.contains("left behind"), "{}", ran.log);
+    }
+}
+
+#[test]
 fn film_that_the_device_stops_converting_is_copied() {
     let name = "app::picture::tests::film_that_the_device_stops_converting_is_copied";
     // Surfaces are made grey by eight, then each picture is decoded and converted.
     let ran = alone(name, "vaEndPicture:14", || {
-        let (shown, mut app) = play_converted(8);
+        let (shown, mut app) = play_converted(8, |_| {});
         assert_eq!(
             shown,
             [true, true, false, false, false, false, false, false]

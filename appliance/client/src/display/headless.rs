@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use heliostat_sys::pixels::SharedFile;
 use heliostat_va::decoder::Frame;
 use heliostat_wire::List;
@@ -131,20 +131,24 @@ impl Headless {
         self.showing.iter().map(|(shown, _)| *shown).collect()
     }
 
-    fn put_on_planes(&mut self, films: &Films<'_>) {
+    fn put_on_planes(&mut self, films: &Films<'_>) -> anyhow::Result<()> {
         let before = self.showing.len();
-        let shown = films.layout.uses.iter().filter_map(|planned| {
+        for planned in &films.layout.uses {
+            let Some(frame) = (films.frame)(planned) else {
+                self.showing.truncate(before);
+                bail!("a video without a picture");
+            };
             let on_plane = OnPlane {
                 plane: planned.plane,
                 video: planned.video,
                 framebuffer: 0,
                 inode: 0,
             };
-            Some((on_plane, (films.frame)(planned)?))
-        });
-        self.showing.extend(shown);
+            self.showing.push((on_plane, frame));
+        }
         // What is shown is held until the next picture is there.
         self.showing.drain(..before);
+        Ok(())
     }
 
     /// Gives the screen another size.
@@ -181,9 +185,9 @@ impl Headless {
         #[cfg(test)]
         if self.failing > 0 {
             self.failing -= 1;
-            anyhow::bail!("the test wants it so");
+            bail!("the test wants it so");
         }
-        self.put_on_planes(films);
+        self.put_on_planes(films)?;
         self.set_lock();
         let bounds = Rect::of_size(self.size.w, self.size.h);
         let stride = self.size.w as usize;

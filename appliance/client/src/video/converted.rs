@@ -4,7 +4,7 @@
 //!   untried ── a plane wants it ──► works ── an error ──► fails: copied from now on
 //! ```
 
-use heliostat_va::decoder::Frame;
+use heliostat_va::decoder::{DecodeError, Frame};
 use heliostat_video::Size;
 use tracing::warn;
 
@@ -34,7 +34,7 @@ impl Converted {
         }
     }
 
-    /// A picture, converted.
+    /// A picture, converted; nothing where it has to be copied.
     pub fn of(&mut self, picture: &Picture, lent: &Lent, size: Size) -> Option<Frame> {
         if let Self::Works(_, Some((number, frame))) = self
             && *number == picture.number
@@ -51,19 +51,20 @@ impl Converted {
             *newest = Some((picture.number, frame.clone()));
             Ok(Some(frame))
         });
-        converted.unwrap_or_else(|error| {
-            warn!(%error, "the device does not make RGB of a video; it is copied");
-            lent.failed(Blame::of(&error));
-            *self = Self::Fails;
-            None
-        })
+        match converted {
+            Ok(frame) => frame,
+            // They are all shown, which passes: this picture is copied, and the next one tried.
+            Err(DecodeError::Full(_)) => None,
+            Err(error) => {
+                warn!(%error, "the device does not make RGB of a video; it is copied");
+                lent.failed(Blame::of(&error));
+                *self = Self::Fails;
+                None
+            }
+        }
     }
 
-    fn converter(
-        &mut self,
-        lent: &Lent,
-        size: Size,
-    ) -> Result<&mut Self, heliostat_va::decoder::DecodeError> {
+    fn converter(&mut self, lent: &Lent, size: Size) -> Result<&mut Self, DecodeError> {
         if matches!(self, Self::Untried) {
             *self = Self::Works(lent.device().converter(size)?, None);
         }
