@@ -128,6 +128,8 @@ pub struct Video {
     begun: Vec<u8>,
     /// It has had its part of the frame that is being applied.
     served: bool,
+    /// How long decoders took for its last access unit.
+    decoding_ns: u64,
 }
 
 /// The videos of one scene.
@@ -275,6 +277,7 @@ impl Videos {
             is_begun: false,
             begun: Vec::new(),
             served: false,
+            decoding_ns: 0,
         };
         self.videos.insert(id, video);
         Ok(())
@@ -345,9 +348,9 @@ impl Videos {
                 &begun
             }
         };
-        let (was_waiting, began_ns) = (video.is_waiting, monotonic_ns());
+        let was_waiting = video.is_waiting;
         let taken = video.take(unit, layer)?;
-        self.decoding_ns += monotonic_ns().saturating_sub(began_ns);
+        self.decoding_ns += video.decoding_ns;
         // Its memory serves the next unit that comes in parts.
         begun.fill(0);
         begun.clear();
@@ -417,12 +420,15 @@ impl Video {
     }
 
     fn take(&mut self, unit: &[u8], layer: &mut Layer) -> Result<Taken, VideoError> {
+        self.decoding_ns = 0;
         if self.is_waiting && !inspect(unit, self.size()).map_err(DecodeError::from)?.key {
             return Ok(Taken::Nothing);
         }
         self.is_waiting = false;
         if let VideoDecoder::Hardware(device, decoder) = &mut self.decoder {
-            let error = match decoder.decode(unit) {
+            let decoded = decoder.decode(unit);
+            self.decoding_ns = decoder.took_ns();
+            let error = match decoded {
                 Ok(frame) => {
                     device.worked();
                     self.is_begun = true;
@@ -471,7 +477,9 @@ impl Video {
             return Ok(());
         };
         let (pixels, stride) = target(layer, self.rect).ok_or(VideoError::Outside)?;
+        let began_ns = monotonic_ns();
         decoder.decode(unit, pixels, stride)?;
+        self.decoding_ns += monotonic_ns().saturating_sub(began_ns);
         self.is_begun = true;
         Ok(())
     }

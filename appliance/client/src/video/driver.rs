@@ -22,6 +22,8 @@ use heliostat_va::{Display, Error};
 use heliostat_video::{Nv12, Size};
 use tracing::warn;
 
+use crate::clock::monotonic_ns;
+
 /// How long a driver is waited for: in parts, so that somebody who was stopped meanwhile gives it
 /// another one. Decoders wait half as long for a picture, and say so by themselves.
 const PART: Duration = Duration::from_millis(100);
@@ -50,7 +52,8 @@ enum Answer {
     Opened(Result<(Display, Box<Probe>), Error>),
     Decoder(Result<Box<Decoder>, DecodeError>),
     Converter(Result<Box<Converter>, DecodeError>),
-    Decoded(Box<Decoder>, Vec<u8>, Result<Frame, DecodeError>),
+    /// With how long the decoder took, in nanoseconds.
+    Decoded(Box<Decoder>, Vec<u8>, u64, Result<Frame, DecodeError>),
     Converted(Box<Converter>, Result<Frame, DecodeError>),
     Fetched(Box<Reader>, Result<(), Error>),
     Done,
@@ -167,6 +170,7 @@ impl Driver {
                 driver: Arc::clone(self),
                 decoder: Some(made?),
                 unit: Vec::new(),
+                took_ns: 0,
             }),
             _ => Err(self.lose().into()),
         }
@@ -209,24 +213,33 @@ pub struct VideoDecoder {
     decoder: Option<Box<Decoder>>,
     /// Memory for access units.
     unit: Vec<u8>,
+    took_ns: u64,
 }
 
 impl VideoDecoder {
     /// Decodes one access unit, and waits for it.
     pub fn decode(&mut self, unit: &[u8]) -> Result<Frame, DecodeError> {
+        self.took_ns = 0;
         let decoder = self.decoder.take().ok_or(Error::Lost)?;
         let mut copy = std::mem::take(&mut self.unit);
         copy.extend_from_slice(unit);
         match self.driver.ask(Job::Decode(decoder, copy))? {
-            Answer::Decoded(decoder, mut copy, decoded) => {
+            Answer::Decoded(decoder, mut copy, took_ns, decoded) => {
                 // What a person has seen does not stay.
                 copy.fill(0);
                 copy.clear();
                 (self.decoder, self.unit) = (Some(decoder), copy);
+                self.took_ns = took_ns;
                 decoded
             }
             _ => Err(self.driver.lose().into()),
         }
+    }
+
+    /// How long the last unit took the decoder, without the way to its thread and back; 0 where it has
+    /// not answered.
+    pub fn took_ns(&self) -> u64 {
+        self.took_ns
     }
 }
 
@@ -346,8 +359,10 @@ fn answer(job: Job, opened: &mut Option<(Display, Box<Probe>)>) -> Answer {
             None => Err(Error::Lost.into()),
         }),
         Job::Decode(mut decoder, unit) => {
+            let began_ns = monotonic_ns();
             let decoded = decoder.decode(&unit);
-            Answer::Decoded(decoder, unit, decoded)
+            let took_ns = monotonic_ns().saturating_sub(began_ns);
+            Answer::Decoded(decoder, unit, took_ns, decoded)
         }
         Job::Convert(mut converter, frame) => {
             let converted = converter.convert(&frame);

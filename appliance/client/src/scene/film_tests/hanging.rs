@@ -107,6 +107,26 @@ fn surfaces_that_are_let_go_are_destroyed_by_whoever_may_wait() {
 }
 
 #[test]
+fn time_that_a_driver_is_waited_for_is_not_the_decoders() {
+    let name = "scene::film_tests::hanging::time_that_a_driver_is_waited_for_is_not_the_decoders";
+    // Surfaces are made grey by eight, so that this is the first picture.
+    alone(name, "vaEndPicture:9=hang", || {
+        let device = device();
+        let mut scene = scene(Some(Arc::clone(&device)));
+        let began = std::time::Instant::now();
+        give(&mut scene, &Film::new().next(true), &[0, 0, 0]).unwrap();
+        let took_ns = began.elapsed().as_nanos() as u64;
+        // The processor has decoded it after all.
+        assert!(!device.is_trusted() && scene.film(FILM).is_none());
+        let waited_ns = took_ns.saturating_sub(scene.decoding_ns());
+        assert!(
+            scene.decoding_ns() > 0 && waited_ns >= 2_000_000_000,
+            "{waited_ns}"
+        );
+    });
+}
+
+#[test]
 fn driver_that_hangs_when_it_is_opened_is_done_without() {
     let name = "scene::film_tests::hanging::driver_that_hangs_when_it_is_opened_is_done_without";
     for call in ["vaInitialize:1=hang", "vaCreateConfig:1=hang"] {
