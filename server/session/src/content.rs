@@ -16,6 +16,7 @@ mod account;
 mod base;
 mod beside;
 mod fresh;
+mod kept;
 mod motion;
 mod moving;
 mod touched;
@@ -31,6 +32,7 @@ use heliostat_wire::id::LayerId;
 use heliostat_wire::output::Size;
 
 use base::Base;
+pub use kept::give_back as give_back_kept;
 pub use motion::MotionRoom;
 pub use video::{Hint, Playing};
 

@@ -12,6 +12,7 @@
 use std::time::{Duration, Instant};
 
 use crate::app::App;
+use crate::content::give_back_kept;
 use crate::sys;
 
 /// Bytes of freed memory that are kept.
@@ -50,6 +51,7 @@ impl App {
     /// Gives freed memory back when the desktop has come to rest.
     pub(crate) fn give_back_memory_if_due(&mut self, now: Instant) {
         if self.memory.rests_at.take_if(|at| *at <= now).is_some() {
+            give_back_kept();
             sys::give_back_freed_memory();
         }
     }

@@ -24,6 +24,7 @@ mod presentation;
 mod progress;
 mod resume;
 mod shells;
+mod steady;
 
 use heliostat_wire::input::InputEvent;
 use proptest::prelude::*;

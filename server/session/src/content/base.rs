@@ -2,9 +2,7 @@
 
 use heliostat_tiles::{PixelsRef, Rect};
 
-/// Damage of a cell of no more pixels is kept by itself: a letter that was typed has a hundred, and
-/// the cell around it four thousand, which are seldom in the processor's caches.
-const SMALL: usize = 1024;
+use super::kept::{Kept, SMALL};
 
 /// What the terminal holds of a cell.
 #[derive(Debug)]
@@ -18,9 +16,9 @@ pub(super) enum Base {
     /// A part of a film, or of what is beside it.
     Film,
     /// These pixels, rows without gaps.
-    Known(Box<[u32]>),
+    Known(Kept),
     /// These pixels in a part of it, counted from its corner, and the newest elsewhere.
-    Part(Rect, Box<[u32]>),
+    Part(Rect, Kept),
 }
 
 impl Base {
@@ -28,10 +26,11 @@ impl Base {
     /// those that the terminal holds.
     pub(super) fn keeping(part: Rect, newest: PixelsRef<'_>) -> Self {
         let (w, h) = (newest.width(), newest.height());
+        // Most of a cell's pixels are seldom in the processor's caches.
         let is_small = part.area() <= SMALL && (part.w, part.h) != (w, h);
         match newest.sub(part).filter(|_| is_small) {
-            Some(view) => Self::Part(part, copied(view)),
-            None => Self::Known(copied(newest)),
+            Some(view) => Self::Part(part, Kept::copy_of(view)),
+            None => Self::Known(Kept::copy_of(newest)),
         }
     }
 
@@ -90,12 +89,6 @@ impl Base {
     pub(super) fn is_dirty(&self) -> bool {
         !matches!(self, Self::Same | Self::Film)
     }
-}
-
-fn copied(view: PixelsRef<'_>) -> Box<[u32]> {
-    let mut pixels = Vec::with_capacity(view.width() as usize * view.height() as usize);
-    view.rows().for_each(|row| pixels.extend_from_slice(row));
-    pixels.into()
 }
 
 #[cfg(test)]

@@ -179,6 +179,11 @@ impl Client {
         (self.size, self.pixels) = ((w, h), pixels);
     }
 
+    /// Shows what it has drawn elsewhere, and damages all of it.
+    pub fn show_again(&mut self) {
+        self.present(0, 0, i32::MAX, i32::MAX);
+    }
+
     /// A buffer over a file of its own.
     pub fn buffer(
         &self,

@@ -257,7 +257,6 @@ impl Fixture {
     }
 
     /// How often the session's thread has allocated in all turns so far.
-    #[cfg(feature = "gpu")]
     pub fn allocated(&self) -> u64 {
         self.allocated
     }
