@@ -13,7 +13,7 @@ use smithay::wayland::shell::xdg::SurfaceCachedState;
 
 use crate::app::App;
 use crate::scene::Standing;
-use crate::surface::Surfaces;
+use crate::surface::{Surfaces, moved};
 use crate::toplevel::Toplevel;
 use crate::window::{Edges, Mode, Rect, WindowId};
 use crate::x11::surface_of;
@@ -106,6 +106,8 @@ impl App {
         self.bars(&[Layer::Overlay], &mut items);
         if let Some(icon) = &self.drag_icon {
             let at = self.pointer.current_location().to_i32_round();
+            let known = self.surfaces.get(icon);
+            let at = known.map_or(at, |known| moved(at, known.offset));
             tree(&self.surfaces, icon, at, None, &mut items);
         }
         items
@@ -254,23 +256,24 @@ fn tree(
         return;
     }
     let place = |states: &smithay::wayland::compositor::SurfaceData,
+                 offset: Point<i32, Logical>,
                  parent: &Point<i32, Logical>| {
         if states.role != Some(SUBSURFACE_ROLE) {
             return *parent;
         }
         let mut cached = states.cached_state.get::<SubsurfaceCachedState>();
-        *parent + cached.current().location
+        moved(moved(*parent, cached.current().location), offset)
     };
     with_surface_tree_upward(
         root,
         at,
         |surface, states, parent| match surfaces.get(surface) {
-            Some(_) => TraversalAction::DoChildren(place(states, parent)),
+            Some(known) => TraversalAction::DoChildren(place(states, known.offset, parent)),
             None => TraversalAction::SkipChildren,
         },
         |surface, states, parent| {
-            if surfaces.get(surface).is_some() {
-                let at = place(states, parent);
+            if let Some(known) = surfaces.get(surface) {
+                let at = place(states, known.offset, parent);
                 items.push(Item {
                     source: Source::Surface(surface.clone()),
                     at,

@@ -1,6 +1,7 @@
 //! Surfaces: what each commit leaves of a client's buffer.
 
 mod lending;
+mod offset;
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -32,6 +33,7 @@ use crate::sys;
 use crate::x11;
 
 pub use lending::{Newest, read};
+pub use offset::moved;
 
 /// Pixels that one surface may have: 8192×8192.
 const MAX_SURFACE_PIXELS: u64 = 1 << 26;
@@ -85,6 +87,10 @@ pub struct Surface {
     pub content: Content,
     /// How they are shown.
     pub view: View,
+    /// How far its client has moved its corner from where it would be.
+    pub offset: Point<i32, Logical>,
+    /// Where it is on its parent, if it has one.
+    position: Point<i32, Logical>,
     /// Whether its buffers are read, or go to the encoder.
     pub direct: Direct,
     /// Its newest buffer, where it is kept.
@@ -99,6 +105,8 @@ impl Surface {
         Self {
             client,
             view: View::whole(content.size()),
+            offset: Point::default(),
+            position: Point::default(),
             content,
             direct: Direct::default(),
             newest: None,
@@ -221,6 +229,7 @@ impl Surfaces {
             let view = View::of(states, attributes, known.content.size()).shrunk(shrunk);
             changes.layout |= known.view != view;
             known.view = view;
+            changes.layout |= known.take_place(states, attributes);
             known.content.set_hint(hint_of(states));
         }
         changes

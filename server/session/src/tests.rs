@@ -19,6 +19,7 @@ mod hostile;
 mod layouts;
 #[cfg(feature = "gpu")]
 mod lent;
+mod moved;
 mod pointer;
 mod presentation;
 mod progress;

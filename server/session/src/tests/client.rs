@@ -284,6 +284,14 @@ impl Client {
         buffer
     }
 
+    /// A buffer with a painting.
+    pub fn painted(&self, painting: Painting) -> wl_buffer::WlBuffer {
+        let pixels = painting.pixels();
+        let bytes: Vec<u8> = pixels.iter().flat_map(|p| p.to_le_bytes()).collect();
+        let (w, h) = (painting.w as i32, painting.h as i32);
+        self.buffer(&bytes, bytes.len() as i32, 0, w, h, w * 4)
+    }
+
     /// A buffer of one colour.
     pub fn plain(&self, w: i32, h: i32, rgb: u32) -> wl_buffer::WlBuffer {
         let bytes = rgb.to_le_bytes().repeat((w * h) as usize);
