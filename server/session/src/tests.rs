@@ -171,6 +171,36 @@ fn client_that_waited_while_hidden_may_draw_when_it_is_seen_again() {
 }
 
 #[test]
+fn minimised_window_that_goes_on_drawing_sends_nothing_and_is_asked_for_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    let window = fixture.open(Painting {
+        w: 200,
+        h: 100,
+        seed: 1,
+    });
+    fixture.settle();
+    fixture.act(Action::Minimise);
+    fixture.settle();
+    let before = (fixture.frames(), fixture.stats().tiles);
+    for seed in 2..12 {
+        fixture.client(window).ask_for_a_frame();
+        fixture.client(window).commit(Painting {
+            w: 200,
+            h: 100,
+            seed,
+        });
+        fixture.settle();
+    }
+    assert_eq!(fixture.client(window).frames_done(), 0);
+    assert_eq!((fixture.frames(), fixture.stats().tiles), before);
+    fixture.act(Action::NextWindow);
+    fixture.settle();
+    assert_eq!(fixture.client(window).frames_done(), 10);
+    fixture.assert_shows(&[window]);
+}
+
+#[test]
 fn keys_held_at_a_silent_terminal_go_up() {
     let mut fixture = Fixture::new();
     fixture.attach("a", (640, 480));
