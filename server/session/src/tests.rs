@@ -1,6 +1,7 @@
 //! Real clients and a terminal's model around the compositor, all in one thread.
 
 mod answers;
+mod apart;
 mod client;
 #[cfg(feature = "gpu")]
 mod explicit;

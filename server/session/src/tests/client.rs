@@ -41,7 +41,8 @@ impl Painting {
         }
     }
 
-    fn pixels(self) -> Vec<u32> {
+    /// All of it, 0xffRRGGBB.
+    pub fn pixels(self) -> Vec<u32> {
         let places = (0..self.h).flat_map(|y| (0..self.w).map(move |x| (x, y)));
         places.map(|(x, y)| 0xff00_0000 | self.at(x, y)).collect()
     }

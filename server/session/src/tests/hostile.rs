@@ -11,6 +11,7 @@ use wayland_client::protocol::wl_compositor::WlCompositor;
 use wayland_client::protocol::wl_subcompositor::WlSubcompositor;
 use wayland_protocols::xdg::shell::client::xdg_wm_base::XdgWmBase;
 
+use super::apart::{apart, grown_kib};
 use super::client::Painting;
 use super::fixture::{Fixture, shown, within};
 use crate::outputs::before_any_terminal;
@@ -81,15 +82,29 @@ fn buffers_that_lie_about_their_place_kill_only_their_client() {
 
 #[test]
 fn surface_larger_than_any_screen_is_refused_without_its_memory() {
-    let (mut fixture, good, bad) = with_bad_client();
-    let client = fixture.client(bad);
-    let side = 16384;
-    let buffer = client.buffer(&[], side * side * 4, 0, side, side, side * 4);
-    let surface = client.surface.clone().unwrap();
-    surface.attach(Some(&buffer), 0, 0);
-    surface.damage_buffer(0, 0, side, side);
-    surface.commit();
-    assert_only_the_bad_one_goes(fixture, good, bad);
+    let name = "tests::hostile::surface_larger_than_any_screen_is_refused_without_its_memory";
+    apart(name, || {
+        let (mut fixture, good, bad) = with_bad_client();
+        let grown = grown_kib(|| {
+            let client = fixture.client(bad);
+            // All of its 1 GiB can be read.
+            let side = 16384;
+            let buffer = client.buffer_of_zeros(side, side);
+            let surface = client.surface.clone().unwrap();
+            surface.attach(Some(&buffer), 0, 0);
+            surface.damage_buffer(0, 0, side, side);
+            surface.commit();
+            within("the bad client is sent away", || {
+                fixture.turn();
+                !fixture.client(bad).pump()
+            });
+        });
+        let why = fixture.client(bad).error().expect("it is told why").message;
+        assert!(why.contains("16384×16384"), "{why}");
+        println!("{grown} KiB more");
+        assert!(grown <= 8 << 10, "{grown} KiB");
+        assert_only_the_bad_one_goes(fixture, good, bad);
+    });
 }
 
 #[test]
@@ -125,6 +140,66 @@ fn storm_of_damage_is_borne() {
     }
     fixture.settle();
     fixture.assert_shows(&[good, bad]);
+}
+
+/// What the whole process may grow by, client and terminal included, while a window of 600×400 changes
+/// wholly 1000 times: its pixels once or twice, what the terminal holds of them, and a few frames.
+const MOST_GROWN_KIB: u64 = 32 << 10;
+
+/// A window changes wholly a thousand times. Returns how many frames that were.
+fn change_all(fixture: &mut Fixture, window: usize) -> u64 {
+    let paintings = [6, 7].map(|seed| Painting {
+        w: 600,
+        h: 400,
+        seed,
+    });
+    let client = fixture.client(window);
+    let surface = client.surface.clone().unwrap();
+    let buffers = paintings.map(|painting| client.painted(painting));
+    let before = fixture.frames();
+    for n in 0..1000 {
+        surface.attach(Some(&buffers[n % 2]), 0, 0);
+        surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
+        surface.commit();
+        fixture.turn();
+    }
+    let last = paintings[1];
+    fixture.client(window).drew((last.w, last.h), last.pixels());
+    fixture.frames() - before
+}
+
+#[test]
+fn thousand_commits_of_everything_need_no_more_memory_than_a_few() {
+    let name = "tests::hostile::thousand_commits_of_everything_need_no_more_memory_than_a_few";
+    apart(name, || {
+        let (mut fixture, good, bad) = with_bad_client();
+        let grown = grown_kib(|| {
+            change_all(&mut fixture, bad);
+            fixture.settle();
+        });
+        println!("{grown} KiB more");
+        assert!(grown <= MOST_GROWN_KIB, "{grown} KiB");
+        fixture.assert_shows(&[good, bad]);
+    });
+}
+
+#[test]
+fn terminal_that_never_acknowledges_costs_no_memory_while_everything_changes() {
+    let name =
+        "tests::hostile::terminal_that_never_acknowledges_costs_no_memory_while_everything_changes";
+    apart(name, || {
+        let (mut fixture, good) = with_bad_terminal();
+        fixture.acknowledge(false);
+        let grown = grown_kib(|| {
+            let frames = change_all(&mut fixture, good);
+            assert!(frames <= 3, "{frames} frames");
+        });
+        println!("{grown} KiB more");
+        assert!(grown <= MOST_GROWN_KIB, "{grown} KiB");
+        fixture.acknowledge(true);
+        fixture.settle();
+        fixture.assert_shows(&[good]);
+    });
 }
 
 #[test]
