@@ -19,6 +19,16 @@ impl Canvas<'_> {
         }
     }
 
+    /// Draws noise of which every pixel differs from number to number.
+    pub fn noise(&mut self, number: u32) {
+        let mixed = number.wrapping_mul(0x85eb_ca6b);
+        for (i, pixel) in (0u32..).zip(self.bytes.chunks_exact_mut(4)) {
+            let at = i.wrapping_mul(0x9e37_79b9).wrapping_add(mixed);
+            let rgb = (at ^ at >> 15).wrapping_mul(0x27d4_eb2f) >> 8;
+            pixel.copy_from_slice(&(rgb | 0xff00_0000).to_le_bytes());
+        }
+    }
+
     /// Draws soft waves with grain, as a photo has.
     pub fn photo(&mut self) {
         let w = self.w;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wayland_client::globals::{GlobalListContents, registry_queue_init};
-use wayland_client::protocol::wl_buffer::WlBuffer;
+use wayland_client::protocol::wl_buffer::{self, WlBuffer};
 use wayland_client::protocol::wl_compositor::WlCompositor;
 use wayland_client::protocol::wl_keyboard::{self, KeyState, WlKeyboard};
 use wayland_client::protocol::wl_registry::WlRegistry;
@@ -41,6 +41,8 @@ pub enum Drawing {
     Photo,
     /// Nothing that moves.
     Static,
+    /// Everything, whenever a buffer is free.
+    Storm,
 }
 
 /// The window.
@@ -146,11 +148,13 @@ impl Window {
             Drawing::Keys => BLOCK,
             Drawing::Blink => CELL,
             Drawing::Photo | Drawing::Static => (0, 0, 1, 1),
+            Drawing::Storm => (0, 0, W, H),
         };
         match self.drawing {
             Drawing::Keys => canvas.fill(BLOCK, self.count.wrapping_mul(0x35_79_bd) & 0xff_ff_ff),
             Drawing::Blink => canvas.fill(CELL, if which == 0 { 0xd0_d0_d0 } else { 0x20_20_28 }),
             Drawing::Photo | Drawing::Static => {}
+            Drawing::Storm => canvas.noise(self.count),
         }
         self.surface.attach(Some(&self.buffers[which]), 0, 0);
         let (x, y, w, h) = if self.count == 0 {
@@ -193,6 +197,10 @@ impl Dispatch<XdgSurface, ()> for Window {
             if !window.configured {
                 window.configured = true;
                 window.draw();
+                // Both buffers are always on their way.
+                if window.drawing == Drawing::Storm {
+                    window.draw();
+                }
             }
         }
     }
@@ -252,6 +260,24 @@ impl Dispatch<WlKeyboard, ()> for Window {
     }
 }
 
+impl Dispatch<WlBuffer, ()> for Window {
+    fn event(
+        window: &mut Self,
+        _: &WlBuffer,
+        event: wl_buffer::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        // Buffers come back in the order in which they are drawn into.
+        if let wl_buffer::Event::Release = event
+            && window.drawing == Drawing::Storm
+        {
+            window.draw();
+        }
+    }
+}
+
 impl Dispatch<WlRegistry, GlobalListContents> for Window {
     fn event(
         _: &mut Self,
@@ -267,5 +293,4 @@ impl Dispatch<WlRegistry, GlobalListContents> for Window {
 delegate_noop!(Window: WlCompositor);
 delegate_noop!(Window: ignore WlShm);
 delegate_noop!(Window: WlShmPool);
-delegate_noop!(Window: ignore WlBuffer);
 delegate_noop!(Window: ignore WlSurface);

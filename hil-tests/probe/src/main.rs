@@ -28,6 +28,8 @@ enum Command {
     Photo,
     /// A window in which nothing moves
     Static,
+    /// A window of which every pixel changes as often as the compositor takes it
+    Storm,
     /// A film of 1920×1080 in DMA-BUFs of luma and chroma
     Film {
         /// Pictures a second
@@ -42,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Command::Blink => Drawing::Blink,
         Command::Photo => Drawing::Photo,
         Command::Static => Drawing::Static,
+        Command::Storm => Drawing::Storm,
         Command::Film { rate } => return film::play(rate),
     })
 }

@@ -1,0 +1,199 @@
+//! Two people on one server: what the one's programs and terminal do, the other does not notice.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use hil_local::terminal::monotonic_us;
+use hil_local::{Event, Lent, Site, SiteOptions, Terminal, framebuffer, programs};
+use hil_rig::namespaces::{self, PEOPLE, Person};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+use serde_json::Value;
+
+/// Nothing here takes longer on a machine that works and is busy.
+const STEP: Duration = Duration::from_secs(20);
+const KEY_A: u16 = 30;
+/// So few that a link whose terminal is silent outlives them.
+const KEYS: usize = 40;
+/// How much longer a key may take beside a storm: on two processors everything of it has to wait for
+/// programs that never rest.
+const TIMES: u64 = 10;
+const MORE_US: u64 = 50_000;
+/// What a session may grow by while it is in a storm: its window, frames of it, and their encoders.
+const MOST_GROWN_KIB: u64 = 128 * 1024;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let needed = [
+        "heliostat-broker",
+        "heliostat-session",
+        "heliostat-terminal",
+        "heliostatctl",
+        "hil-probe",
+    ];
+    if namespaces::is_outside() {
+        if !Uid::effective().is_root() {
+            println!("skipped: people of one's own need root");
+            return Ok(());
+        }
+        if let Some(error) = needed.iter().find_map(|name| programs::find(name).err()) {
+            println!("skipped: {error}");
+            return Ok(());
+        }
+    }
+    namespaces::enter()?;
+    typing_goes_on_beside_a_storm_on_a_terminal_that_acknowledges_nothing()?;
+    println!("typing_goes_on_beside_a_storm_on_a_terminal_that_acknowledges_nothing ... ok");
+    Ok(())
+}
+
+fn typing_goes_on_beside_a_storm_on_a_terminal_that_acknowledges_nothing() -> anyhow::Result<()> {
+    let probe = Lent::new("hil-probe")?;
+    let [typist, stormy] = &PEOPLE;
+    autostart(typist, &probe, "keys")?;
+    let site = Site::start(&SiteOptions {
+        session_toml: "xwayland = false\n".to_owned(),
+        ..SiteOptions::default()
+    })?;
+    let mut desk = attach(&site, typist, "desk-1")?;
+    until_it_hears(&mut desk)?;
+    let before = type_keys(&mut desk)?;
+
+    autostart(stormy, &probe, "storm")?;
+    let mut silent = attach(&site, stormy, "desk-2")?;
+    silent.wait_for("the storm", STEP, |event| {
+        event.name() == "frame_shown" && event.number("serial") > Some(10)
+    })?;
+    let pid = session_of(&site, stormy)?["pid"].as_u64();
+    let pid = pid.context("the session has a process")?;
+    let held = private_kib(pid)?;
+    let terminal = Pid::from_raw(silent.pid() as i32);
+    kill(terminal, Signal::SIGSTOP)?;
+    let (began_us, began_ticks) = (monotonic_us(), ticks(pid)?);
+    let beside = type_keys(&mut desk)?;
+    let (took_us, busy) = (monotonic_us() - began_us, ticks(pid)? - began_ticks);
+    let grown = private_kib(pid)?.saturating_sub(held);
+    let attached = session_of(&site, stormy)?["terminal"].clone();
+    kill(terminal, Signal::SIGCONT)?;
+
+    println!(
+        "key to changed pixels: median {before} us alone, {beside} us beside a storm of {} ms in \
+         which the other session was busy for {busy} ticks and grew by {grown} KiB",
+        took_us / 1000
+    );
+    ensure!(attached == "desk-2", "the silent terminal was let go");
+    ensure!(busy > 0, "there was no storm");
+    ensure!(beside <= before * TIMES + MORE_US, "the storm is noticed");
+    ensure!(grown <= MOST_GROWN_KIB, "the storm's session grows");
+    // Its own person has not lost the desktop either.
+    silent.drain();
+    silent.wait_named("frame_shown", STEP)?;
+    Ok(())
+}
+
+/// Has a person's desktop start the probe.
+fn autostart(person: &Person, probe: &Lent, drawing: &str) -> anyhow::Result<()> {
+    let mut folder = Path::new("/run/home").join(person.name);
+    for name in [".config", "heliostat"] {
+        folder.push(name);
+        std::fs::create_dir(&folder)?;
+        chown(&folder, Some(person.uid), Some(person.uid))?;
+    }
+    let file = folder.join("session.toml");
+    let line = format!("autostart = [\"{} {drawing}\"]\n", probe.path().display());
+    std::fs::write(&file, line)?;
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644))?;
+    Ok(())
+}
+
+/// A new terminal with a person's desktop.
+fn attach(site: &Site, person: &Person, name: &str) -> anyhow::Result<Terminal> {
+    let card = format!("piv:{:032x}", person.uid);
+    site.add_card(&card, person.name)?;
+    let mut terminal = site.headless(name, (640, 400))?;
+    terminal.wait_named("connected", STEP)?;
+    terminal.insert_card(&card)?;
+    terminal.wait_named("attached", STEP)?;
+    Ok(terminal)
+}
+
+/// Types until the probe answers. Its window may come with the first frame or after it.
+fn until_it_hears(desk: &mut Terminal) -> anyhow::Result<()> {
+    const ANSWER: Duration = Duration::from_millis(200);
+    let answered =
+        |event: &Event| event.name() == "frame_shown" && event.number("last_input") > Some(0);
+    for _ in 0..STEP.as_millis() / ANSWER.as_millis() {
+        desk.key(KEY_A, true)?;
+        desk.key(KEY_A, false)?;
+        if desk.wait_for("answer", ANSWER, answered).is_ok() {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("the probe does not answer keys")
+}
+
+/// Types, each key when the one before has changed the picture. Returns the median of the
+/// microseconds that this took.
+fn type_keys(desk: &mut Terminal) -> anyhow::Result<u64> {
+    let file = desk.framebuffer.clone().context("a file")?;
+    let mut times = Vec::with_capacity(KEYS);
+    for _ in 0..KEYS {
+        desk.drain();
+        let before = framebuffer::digest(&file)?;
+        let start = monotonic_us();
+        desk.key(KEY_A, true)?;
+        let mut digest = Ok(before);
+        let shown = desk.wait_for("changed pixels", STEP, |event| {
+            let is_new = event.name() == "frame_shown" && event.number("at_us") > Some(start);
+            if is_new {
+                digest = framebuffer::digest(&file);
+            }
+            !matches!(digest, Ok(now) if now == before)
+        })?;
+        digest?;
+        times.push(shown.number("at_us").unwrap_or(0).saturating_sub(start));
+        desk.key(KEY_A, false)?;
+    }
+    times.sort_unstable();
+    Ok(times[KEYS / 2])
+}
+
+fn session_of(site: &Site, person: &Person) -> anyhow::Result<Value> {
+    let sessions = site.ctl(&["session", "list"])?;
+    let mut sessions = sessions.as_array().into_iter().flatten();
+    let is_theirs = |session: &&Value| session["person"] == person.name;
+    sessions
+        .find(is_theirs)
+        .cloned()
+        .with_context(|| format!("{} has no session", person.name))
+}
+
+/// Memory that a process has to itself.
+fn private_kib(pid: u64) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let private = text.lines().filter(|line| line.starts_with("Private_"));
+    let kib = private.map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.sum::<Option<u64>>().context("numbers in smaps_rollup")
+}
+
+/// Ticks of the clock for which a process has run.
+fn ticks(pid: u64) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name before may have blanks.
+    let (_, rest) = text.rsplit_once(')').context("a name in stat")?;
+    let fields = rest.split_whitespace().skip(11).take(2);
+    let ticks = fields.map(str::parse::<u64>).sum::<Result<u64, _>>();
+    ticks.context("times in stat")
+}
