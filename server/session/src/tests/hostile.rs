@@ -99,8 +99,9 @@ fn surface_larger_than_any_screen_is_refused_without_its_memory() {
                 !fixture.client(bad).pump()
             });
         });
-        let why = fixture.client(bad).error().expect("it is told why").message;
-        assert!(why.contains("16384×16384"), "{why}");
+        // Not every client library hands the words on.
+        let why = fixture.client(bad).error().expect("it is told why");
+        assert_eq!((&*why.object_interface, why.code), ("wl_surface", 2));
         println!("{grown} KiB more");
         assert!(grown <= 8 << 10, "{grown} KiB");
         assert_only_the_bad_one_goes(fixture, good, bad);
