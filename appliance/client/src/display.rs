@@ -125,8 +125,10 @@ impl Display {
 
     /// A layout was allowed and failed when it was to be shown: it is not tried again.
     pub fn distrust(&mut self, output: OutputId, layout: &Layout) {
-        if let Self::Kms(kms) = self {
-            kms.distrust(output, layout);
+        match self {
+            Self::Kms(kms) => kms.distrust(output, layout),
+            Self::Headless(headless) => headless.distrust(layout),
+            Self::Window(_) => {}
         }
     }
 

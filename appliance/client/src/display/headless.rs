@@ -15,7 +15,7 @@ use crate::clock::monotonic_ns;
 use crate::compose::Target;
 use crate::geometry::{Damage, Rect};
 use crate::planes::{
-    ARGB, Arrangement, Format, Heights, LINEAR, Plane, PlaneId, Planes, Wanted, Why, plan,
+    ARGB, Arrangement, Format, Heights, LINEAR, Layout, Plane, PlaneId, Planes, Wanted, Why, plan,
 };
 
 /// Bytes before the pixels.
@@ -38,6 +38,9 @@ mod at {
     pub const ATTACH: usize = 56;
 }
 
+/// Layouts that are remembered as refused.
+const MOST_REFUSED: usize = 64;
+
 /// The one output of this back end.
 const OUTPUT: OutputId = OutputId(0);
 
@@ -50,6 +53,8 @@ pub struct Headless {
     shown: Vec<Shown>,
     /// What it is said to have.
     planes: Option<Planes>,
+    /// Layouts that were allowed and failed.
+    refused: Vec<Layout>,
     /// Surfaces that planes show: held, as a display holds what it scans out.
     showing: Vec<(OnPlane, Frame)>,
     /// Pictures that cannot be shown before one can.
@@ -85,6 +90,7 @@ impl Headless {
             lock: 0,
             shown: Vec::new(),
             planes: None,
+            refused: Vec::new(),
             showing: Vec::new(),
             #[cfg(test)]
             failing: 0,
@@ -120,9 +126,18 @@ impl Headless {
         match &self.planes {
             Some(planes) => {
                 let bounds = Rect::of_size(self.size.w, self.size.h);
-                plan(bounds, planes, wanted, &mut |_| true)
+                plan(bounds, planes, wanted, &mut |layout| {
+                    !self.refused.contains(layout)
+                })
             }
             None => Arrangement::copied(wanted, Why::NoPlanes),
+        }
+    }
+
+    /// A layout was allowed and failed when it was to be shown.
+    pub fn distrust(&mut self, layout: &Layout) {
+        if self.refused.len() < MOST_REFUSED {
+            self.refused.push(layout.clone());
         }
     }
 
@@ -289,7 +304,6 @@ fn map(file: &File, size: Size) -> anyhow::Result<SharedFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planes::Layout;
 
     #[test]
     fn file_is_as_the_book_says() {
