@@ -765,10 +765,11 @@ impl Fixture {
                     .iter()
                     .position(|other| other == window)
                     .expect("known");
-                (
-                    ids[nth],
-                    self.session.app().windows.get(*window).expect("known").rect,
-                )
+                // A client that was asked for a size and draws no more keeps the one that it has.
+                let mut rect = self.session.app().windows.get(*window).expect("known").rect;
+                let (w, h) = self.clients[&ids[nth]].size();
+                (rect.w, rect.h) = (w as i32, h as i32);
+                (ids[nth], rect)
             })
             .collect();
         let model = &self.terminal.as_ref().expect("attached").model;
