@@ -28,6 +28,33 @@ async fn messages_arrive_whole_and_in_order_in_both_directions(over: Carrier) {
     }
 }
 
+#[tokio::test]
+async fn link_costs_few_bytes_before_it_is_used_and_carries_large_packets_then() {
+    let key = identity();
+    let server = server(&key);
+    let address = server.local_addr().unwrap();
+    let ((near, mut near_main), (far, mut far_main)) =
+        within(connect_main(&server, address, &key)).await;
+    // Each end has answered the other's probes of the way by the end of these.
+    for _ in 0..40 {
+        within(near_main.send(&"a".to_owned())).await.unwrap();
+        within(far_main.recv()).await.unwrap();
+        within(far_main.send(&"b".to_owned())).await.unwrap();
+        within(near_main.recv()).await.unwrap();
+    }
+    let (small, answers) = (near.stats(), far.stats());
+    let both = small.sent_bytes + answers.sent_bytes;
+    assert!(both < 12_500, "{both} bytes");
+
+    let before = far.stats();
+    within(far_main.send(&"x".repeat(300_000))).await.unwrap();
+    within(near_main.recv()).await.unwrap();
+    let after = far.stats();
+    let bytes = after.sent_bytes - before.sent_bytes;
+    let packets = after.sent_datagrams - before.sent_datagrams;
+    assert!(bytes / packets > 1300, "{bytes} bytes in {packets} packets");
+}
+
 async fn each_end_knows_the_key_that_the_other_has_proven(over: Carrier) {
     let key = identity();
     let server = server(&key);
