@@ -71,12 +71,19 @@ pub struct Figures {
     pub server_ms: f64,
     /// The same for a frame that was seen.
     pub server_ms_per_frame: Option<f64>,
+    /// The same for a second of the workload, without the wait for an exact picture after it; none
+    /// where the workload has no length of its own.
+    pub server_ms_per_s: Option<f64>,
     /// Processor time of the viewer.
     pub client_ms: f64,
     /// The same for a frame that was seen.
     pub client_ms_per_frame: Option<f64>,
+    /// The same for a second of the workload.
+    pub client_ms_per_s: Option<f64>,
     /// Resident memory of the server's processes at the end.
     pub server_rss_mib: f64,
+    /// Resident memory of the viewer's processes at the end.
+    pub client_rss_mib: f64,
     /// From the last frame drawn until the picture was exactly right; none where it never was.
     pub exact_after_ms: Option<f64>,
     /// PSNR of the picture at rest where it was not exactly right.
@@ -106,9 +113,12 @@ impl Figures {
             bytes_per_frame: None,
             server_ms: 0.0,
             server_ms_per_frame: None,
+            server_ms_per_s: None,
             client_ms: 0.0,
             client_ms_per_frame: None,
+            client_ms_per_s: None,
             server_rss_mib: 0.0,
+            client_rss_mib: 0.0,
             exact_after_ms: None,
             psnr_db: None,
             film: None,

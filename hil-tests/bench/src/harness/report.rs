@@ -2,7 +2,8 @@
 
 use super::figures::{Figures, Times};
 
-/// A table for each link, a row for each run, in the order of the workloads.
+/// Two tables for each link, a row for each run, in the order of the workloads: what is seen, and what
+/// it costs both ends.
 pub fn tables(all: &[Figures]) -> String {
     let mut links: Vec<&str> = Vec::new();
     for figures in all {
@@ -10,40 +11,30 @@ pub fn tables(all: &[Figures]) -> String {
             links.push(&figures.link);
         }
     }
-    let table_of = |link: &&str| {
-        let rows = all.iter().filter(|figures| figures.link == **link);
-        format!("{link}\n\n{}\n", table(rows))
+    let tables_of = |link: &&str| {
+        let rows = || all.iter().filter(|figures| figures.link == **link);
+        format!("{link}\n\n{}\n{}\n", seen(rows()), costs(rows()))
     };
-    links.iter().map(table_of).collect()
+    links.iter().map(tables_of).collect()
 }
 
-fn table<'a>(rows: impl Iterator<Item = &'a Figures>) -> String {
-    let mut text = String::from(
-        "| workload | system | frames seen / asked | input p50 / p95 / p99 ms | late p50 / p95 ms | \
-         bytes | bytes / frame | server ms / frame | client ms / frame | RSS MiB | exact after ms | film dB |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
-    );
-    for figures in rows {
-        text += &row(figures);
-    }
-    text
+fn seen<'a>(rows: impl Iterator<Item = &'a Figures>) -> String {
+    let head = "| workload | system | frames seen / asked | input p50 / p95 / p99 ms | \
+         late p50 / p95 / p99 ms | bytes | bytes / frame | exact after ms | film dB |\n\
+         |---|---|---|---|---|---|---|---|---|\n";
+    rows.fold(head.to_owned(), |text, figures| text + &seen_row(figures))
 }
 
-fn row(figures: &Figures) -> String {
+fn seen_row(figures: &Figures) -> String {
     let name = format!("| {} | {} ", figures.workload, figures.system);
     if let Some(error) = &figures.error {
-        return format!("{name}| {error} ||||||||||\n");
+        return format!("{name}| {error} |||||||\n");
     }
-    let input = figures
-        .input_ms
-        .map_or(String::from("–"), |Times { p50, p95, p99 }| {
+    let times = |times: Option<Times>| {
+        times.map_or(String::from("–"), |Times { p50, p95, p99 }| {
             format!("{p50:.1} / {p95:.1} / {p99:.1}")
-        });
-    let late = figures
-        .late_ms
-        .map_or(String::from("–"), |Times { p50, p95, .. }| {
-            format!("{p50:.1} / {p95:.1}")
-        });
+        })
+    };
     let exact = match (figures.exact_after_ms, figures.psnr_db) {
         (Some(ms), _) => format!("{ms:.0}"),
         (None, Some(psnr)) => format!("never ({psnr:.1} dB)"),
@@ -53,15 +44,37 @@ fn row(figures: &Figures) -> String {
         film.psnr_db
             .map_or(String::from("exact"), |psnr| format!("{psnr:.1}"))
     });
-    let server = cost(figures.server_ms_per_frame, figures.server_ms);
-    let client = cost(figures.client_ms_per_frame, figures.client_ms);
     let per_frame = figures.bytes_per_frame.map_or(String::from("–"), grouped);
     format!(
-        "{name}| {} / {} | {input} | {late} | {} | {per_frame} | {server} | {client} | {:.0} | {exact} | {film} |\n",
+        "{name}| {} / {} | {} | {} | {} | {per_frame} | {exact} | {film} |\n",
         figures.seen,
         figures.asked,
+        times(figures.input_ms),
+        times(figures.late_ms),
         grouped(figures.bytes),
+    )
+}
+
+fn costs<'a>(rows: impl Iterator<Item = &'a Figures>) -> String {
+    let head = "| workload | system | server ms / frame | client ms / frame | server ms / s | \
+         client ms / s | server RSS MiB | client RSS MiB |\n\
+         |---|---|---|---|---|---|---|---|\n";
+    let measured = rows.filter(|figures| figures.error.is_none());
+    measured.fold(head.to_owned(), |text, figures| text + &costs_row(figures))
+}
+
+fn costs_row(figures: &Figures) -> String {
+    let per_second = |ms: Option<f64>| ms.map_or(String::from("–"), |ms| format!("{ms:.1}"));
+    format!(
+        "| {} | {} | {} | {} | {} | {} | {:.0} | {:.0} |\n",
+        figures.workload,
+        figures.system,
+        cost(figures.server_ms_per_frame, figures.server_ms),
+        cost(figures.client_ms_per_frame, figures.client_ms),
+        per_second(figures.server_ms_per_s),
+        per_second(figures.client_ms_per_s),
         figures.server_rss_mib,
+        figures.client_rss_mib,
     )
 }
 
@@ -86,6 +99,34 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_have_as_many_columns_as_their_heads_and_failed_runs_have_no_costs() {
+        let mut run = Figures::empty("heliostat", "loopback", "scroll");
+        run.late_ms = Times::of((1..=200).map(f64::from).collect());
+        (run.server_ms_per_s, run.client_rss_mib) = (Some(21.04), 37.6);
+        let failed = Figures {
+            error: Some("Xvnc is not installed".to_owned()),
+            ..Figures::empty("tigervnc", "loopback", "scroll")
+        };
+        let text = tables(&[run, failed]);
+        let tables: Vec<Vec<&str>> = text
+            .split("\n\n")
+            .map(|part| part.lines().filter(|line| line.starts_with('|')).collect())
+            .filter(|lines: &Vec<&str>| !lines.is_empty())
+            .collect();
+        let [seen, costs] = &tables[..] else {
+            panic!("{text}");
+        };
+        for line in seen.iter().chain(costs) {
+            let columns = if seen.contains(line) { 9 } else { 8 };
+            assert_eq!(line.matches('|').count(), columns + 1, "{line}");
+        }
+        assert!(seen[2].contains("| 100.0 / 190.0 / 198.0 |"), "{}", seen[2]);
+        assert!(seen[3].contains("Xvnc is not installed"), "{}", seen[3]);
+        assert!(costs[2].contains("| 21.0 | – | 0 | 38 |"), "{}", costs[2]);
+        assert_eq!(costs.len(), 3);
+    }
 
     #[test]
     fn digits_stand_in_groups_of_three() {

@@ -11,9 +11,41 @@ use crate::link::Link;
 pub struct Meter {
     link: Link,
     bytes: u64,
+    since: Costs,
+}
+
+/// Processor time, of each process, at a moment.
+struct Costs {
     server: cpu::Times,
     client: cpu::Times,
     at_us: u64,
+}
+
+/// Processor time over a time.
+struct Spent {
+    server_ms: f64,
+    client_ms: f64,
+    seconds: f64,
+}
+
+impl Costs {
+    fn so_far(running: &Running) -> Self {
+        Self {
+            server: cpu::times(running.servers),
+            client: cpu::times(running.clients),
+            at_us: monotonic_us(),
+        }
+    }
+
+    fn until_now(&self, running: &Running) -> Spent {
+        let now = Self::so_far(running);
+        let ms = |before, after| cpu::between(before, after) as f64 / 1e6;
+        Spent {
+            server_ms: ms(&self.server, &now.server),
+            client_ms: ms(&self.client, &now.client),
+            seconds: (now.at_us - self.at_us) as f64 / 1e6,
+        }
+    }
 }
 
 impl Meter {
@@ -22,22 +54,27 @@ impl Meter {
         Ok(Self {
             bytes: link.bytes_so_far()?,
             link: link.clone(),
-            server: cpu::times(running.servers),
-            client: cpu::times(running.clients),
-            at_us: monotonic_us(),
+            since: Costs::so_far(running),
         })
+    }
+
+    /// Adds what a second of the workload costs, which has just ended. What comes after it, until the
+    /// picture is at rest, takes longer on some systems than on others and would thin this out.
+    pub fn note_per_second(&self, running: &Running, figures: &mut Figures) {
+        let spent = self.since.until_now(running);
+        figures.server_ms_per_s = Some(round(spent.server_ms / spent.seconds));
+        figures.client_ms_per_s = Some(round(spent.client_ms / spent.seconds));
     }
 
     /// Stops counting and adds what was counted.
     pub fn stop(self, running: &Running, figures: &mut Figures) -> anyhow::Result<()> {
-        let ms = |ns: u64| round(ns as f64 / 1e6);
-        let server_ns = cpu::between(&self.server, &cpu::times(running.servers));
-        let client_ns = cpu::between(&self.client, &cpu::times(running.clients));
+        let spent = self.since.until_now(running);
         figures.bytes += self.link.bytes_so_far()? - self.bytes;
-        figures.server_ms += ms(server_ns);
-        figures.client_ms += ms(client_ns);
-        figures.seconds += round((monotonic_us() - self.at_us) as f64 / 1e6);
+        figures.server_ms += round(spent.server_ms);
+        figures.client_ms += round(spent.client_ms);
+        figures.seconds += round(spent.seconds);
         figures.server_rss_mib = round(cpu::rss_mib(running.servers));
+        figures.client_rss_mib = round(cpu::rss_mib(running.clients));
         Ok(())
     }
 }

@@ -41,6 +41,7 @@ pub fn by_the_clock(
     let start_us = stage.drawing.go(frames)?;
     let mut film = Sampler::of(stage.play.workload());
     let (seen, done) = watch(stage, place, film.as_mut())?;
+    meter.note_per_second(&stage.running, &mut figures);
     note_clocked(&mut figures, &seen, &done, start_us, interval, frames);
     stage.play.go_base(done.base);
     stage.play.go_over(done.over);
@@ -116,6 +117,7 @@ fn note_clocked(
 pub fn by_keys(stage: &mut Stage, mut figures: Figures) -> anyhow::Result<Figures> {
     let meter = Meter::start(&stage.link, &stage.running)?;
     let last_us = type_keys(stage, &mut figures)?;
+    meter.note_per_second(&stage.running, &mut figures);
     stage.play.go_base(figures.asked);
     let expected = stage.play.picture(None);
     stage.judge(&expected, last_us, &mut figures)?;
@@ -135,6 +137,7 @@ pub fn by_keys_over_film(
     while stage.viewer.next_shown(warm).is_some() {}
     let meter = Meter::start(&stage.link, &stage.running)?;
     type_keys(stage, &mut figures)?;
+    meter.note_per_second(&stage.running, &mut figures);
     meter.stop(&stage.running, &mut figures)?;
     stage.drawing.stop()?;
     let limit = Instant::now() + STEP;
@@ -237,6 +240,7 @@ pub fn by_mouse(
         .map(|(number, at_us)| at_us.saturating_sub(sent[*number as usize - 1]) as f64 / 1000.0);
     figures.input_ms = Times::of(times.collect());
     (figures.asked, figures.drawn, figures.seen) = (MOVES, MOVES, seen.len() as u32);
+    meter.note_per_second(&stage.running, &mut figures);
     meter.stop(&stage.running, &mut figures)?;
     // Compositors may draw the pointer anew when the button goes up.
     let release_us = monotonic_us();
@@ -319,6 +323,7 @@ pub fn by_shortcut(
         last_us = at_us;
         while stage.viewer.next_shown(begin + interval).is_some() {}
     }
+    meter.note_per_second(&stage.running, &mut figures);
     figures.input_ms = Times::of(times);
     (figures.asked, figures.drawn, figures.seen) = (SWITCHES, SWITCHES, SWITCHES);
     let expected = match stage.viewer.marker((0, 0)) {
@@ -351,6 +356,7 @@ pub fn still(stage: &mut Stage, mut figures: Figures) -> anyhow::Result<Figures>
     while stage.viewer.next_shown(deadline).is_some() {
         figures.seen += 1;
     }
+    meter.note_per_second(&stage.running, &mut figures);
     meter.stop(&stage.running, &mut figures)?;
     let expected = stage.play.picture(None);
     stage.judge(&expected, monotonic_us(), &mut figures)?;
