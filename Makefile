@@ -132,6 +132,8 @@ bench:
 	@mkdir -p target/bench
 	@RUST_LOG=error target/dist/hil-bench --systems heliostat \
 	    --json target/bench/heliostat.json --table target/bench/heliostat.md
+	@RUST_LOG=error target/dist/hil-bench --systems heliostat --workloads scroll,drag,video720 --pin \
+	    --json target/bench/pinned.json --table target/bench/pinned.md
 
 BENCHED := -p heliostat-broker -p heliostat-session -p heliostatctl -p heliostat-terminal -p hil-bench
 
@@ -141,7 +143,7 @@ bench-peers:
 	$(CARGO) build --profile dist $(BENCHED)
 	@mkdir -p target/bench
 	@RUST_LOG=error target/dist/hil-bench $(if $(SYSTEMS),--systems $(SYSTEMS)) \
-	    $(if $(WORKLOADS),--workloads $(WORKLOADS)) --json target/bench/peers.json --table target/bench/peers.md
+	    $(if $(WORKLOADS),--workloads $(WORKLOADS)) $(if $(PIN),--pin) --json target/bench/peers.json --table target/bench/peers.md
 
 .PHONY: bench-links
 bench-links:

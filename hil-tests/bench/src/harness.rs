@@ -5,6 +5,7 @@ pub mod cpu;
 pub mod drawing;
 pub mod figures;
 pub mod measure;
+pub mod pin;
 pub mod report;
 pub mod systems;
 pub mod targets;

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::harness::pin::{self, Pins};
 use crate::harness::wire;
 use desk::Desk;
 pub use line::Line;
@@ -103,6 +104,7 @@ impl Profile {
 pub struct Link {
     profile: Profile,
     line: Option<Arc<(Desk, Relay)>>,
+    pins: Option<Pins>,
 }
 
 impl Link {
@@ -117,12 +119,26 @@ impl Link {
                 Some(Arc::new((desk, Relay::start(server, far, shape)?)))
             }
         };
-        Ok(Self { profile, line })
+        Ok(Self {
+            profile,
+            line,
+            pins: None,
+        })
+    }
+
+    /// The same link with the programs of each end on a processor of their own, if there are `pins`.
+    pub fn pinned(self, pins: Option<Pins>) -> Self {
+        Self { pins, ..self }
     }
 
     /// What kind it is.
     pub fn profile(&self) -> Profile {
         self.profile
+    }
+
+    /// Which processors its ends have, where they have their own.
+    pub fn pins(&self) -> Option<Pins> {
+        self.pins
     }
 
     /// The server's address on it.
@@ -139,11 +155,23 @@ impl Link {
             .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |_| desk::DESK.into())
     }
 
+    /// Does something at the server: programs started there are the server's.
+    pub fn at_the_server<T>(&self, act: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        match self.pins {
+            None => act(),
+            Some(pins) => pin::on(pins.server, act),
+        }
+    }
+
     /// Does something at the desk: sockets made and programs started there are the desk's.
     pub fn at_the_desk<T: Send>(
         &self,
         act: impl FnOnce() -> anyhow::Result<T> + Send,
     ) -> anyhow::Result<T> {
+        let act = || match self.pins {
+            None => act(),
+            Some(pins) => pin::on(pins.client, act),
+        };
         match &self.line {
             None => act(),
             Some(line) => line.0.enter(act).context("act at the desk"),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use hil_bench::harness::figures::Figures;
+use hil_bench::harness::pin::Pins;
 use hil_bench::harness::systems::System;
 use hil_bench::harness::{measure, report, targets};
 use hil_bench::link::{Link, Profile};
@@ -22,6 +23,9 @@ struct Args {
     /// The links between viewers and servers
     #[arg(long, value_enum, value_delimiter = ',', default_value = "loopback")]
     links: Vec<Profile>,
+    /// Run the server and the applications on one processor, and the client on another
+    #[arg(long)]
+    pin: bool,
     /// Write the figures into this file as well, as a JSON array
     #[arg(long)]
     json: Option<PathBuf>,
@@ -32,6 +36,7 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    let pins = args.pin.then(Pins::of_this_machine).transpose()?;
     namespaces::enter()?;
     let mut report = Report {
         all: Vec::new(),
@@ -44,7 +49,7 @@ fn main() -> anyhow::Result<()> {
     };
     let wanted = |name: &str| args.workloads.is_empty() || args.workloads.iter().any(|w| w == name);
     for profile in args.links {
-        let link = Link::lay(profile)?;
+        let link = Link::lay(profile)?.pinned(pins);
         for workload in Workload::value_variants() {
             let name = workload.name();
             for system in systems.iter().filter(|_| wanted(&name)) {
@@ -85,11 +90,12 @@ impl Report {
             Some(missing) => Err(anyhow::anyhow!("not measured: {missing}")),
             None => run(),
         };
-        let figures = figures.unwrap_or_else(|error| {
+        let mut figures = figures.unwrap_or_else(|error| {
             let mut figures = Figures::empty(system.name(), &link.profile().name(), workload);
             figures.error = Some(format!("{error:#}"));
             figures
         });
+        figures.pinned = link.pins();
         println!("{}", serde_json::to_string(&figures)?);
         self.all.push(figures);
         if let Some(path) = &self.table {

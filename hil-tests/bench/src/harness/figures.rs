@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::pin::Pins;
 use crate::workload::Workload;
 
 /// Percentiles of times, in milliseconds.
@@ -49,6 +50,8 @@ pub struct Figures {
     pub system: String,
     /// The link.
     pub link: String,
+    /// Which processors the ends had to themselves, where they had.
+    pub pinned: Option<Pins>,
     /// The workload; `connect` for the way in.
     pub workload: String,
     /// Frames that the clock, the keys or the mouse asked for.
@@ -102,6 +105,7 @@ impl Figures {
         Self {
             system: system.to_owned(),
             link: link.to_owned(),
+            pinned: None,
             workload: workload.to_owned(),
             asked: 0,
             drawn: 0,

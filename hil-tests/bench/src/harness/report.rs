@@ -1,21 +1,32 @@
 //! Figures for machines and for people.
 
 use super::figures::{Figures, Times};
+use super::pin::Pins;
 
 /// Two tables for each link, a row for each run, in the order of the workloads: what is seen, and what
 /// it costs both ends.
 pub fn tables(all: &[Figures]) -> String {
-    let mut links: Vec<&str> = Vec::new();
-    for figures in all {
-        if !links.contains(&figures.link.as_str()) {
-            links.push(&figures.link);
+    let mut heads: Vec<String> = Vec::new();
+    for head in all.iter().map(head) {
+        if !heads.contains(&head) {
+            heads.push(head);
         }
     }
-    let tables_of = |link: &&str| {
-        let rows = || all.iter().filter(|figures| figures.link == **link);
-        format!("{link}\n\n{}\n{}\n", seen(rows()), costs(rows()))
+    let tables_of = |of: &String| {
+        let rows = || all.iter().filter(|figures| head(figures) == *of);
+        format!("{of}\n\n{}\n{}\n", seen(rows()), costs(rows()))
     };
-    links.iter().map(tables_of).collect()
+    heads.iter().map(tables_of).collect()
+}
+
+fn head(figures: &Figures) -> String {
+    match figures.pinned {
+        None => figures.link.clone(),
+        Some(Pins { server, client }) => format!(
+            "{}, the server on processor {server} and the client on processor {client}",
+            figures.link
+        ),
+    }
 }
 
 fn seen<'a>(rows: impl Iterator<Item = &'a Figures>) -> String {
@@ -109,7 +120,18 @@ mod tests {
             error: Some("Xvnc is not installed".to_owned()),
             ..Figures::empty("tigervnc", "loopback", "scroll")
         };
+        let pinned = Figures {
+            pinned: Some(Pins {
+                server: 2,
+                client: 3,
+            }),
+            ..run.clone()
+        };
+        let text = tables(&[pinned]);
+        let head = "loopback, the server on processor 2 and the client on processor 3\n";
+        assert!(text.starts_with(head), "{text}");
         let text = tables(&[run, failed]);
+        assert!(text.starts_with("loopback\n"), "{text}");
         let tables: Vec<Vec<&str>> = text
             .split("\n\n")
             .map(|part| part.lines().filter(|line| line.starts_with('|')).collect())

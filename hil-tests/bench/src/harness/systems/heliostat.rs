@@ -46,7 +46,7 @@ pub fn start(
         policy: format!("[default]\nproof = \"none\"\n{policy}"),
         ..SiteOptions::default()
     };
-    let site = Site::start(&options)?;
+    let site = link.at_the_server(|| Site::start(&options))?;
     site.add_card(CARD, "alice")?;
     Ok(Running {
         desktop: Box::new(Heliostat {

@@ -31,13 +31,15 @@ pub fn start(
     graphics: &'static str,
 ) -> anyhow::Result<Running> {
     let folder = tempfile::Builder::new().prefix("hil-bench-").tempdir()?;
-    let x = xvfb::start("Xvfb-far", xvfb::FAR, workload.screen(), folder.path())?;
-    let draw = xvfb::draw(workload, socket, folder.path())?;
+    let start = || xvfb::start("Xvfb-far", xvfb::FAR, workload.screen(), folder.path());
+    let x = link.at_the_server(start)?;
+    let draw = link.at_the_server(|| xvfb::draw(workload, socket, folder.path()))?;
     let mut command = Command::new("freerdp-shadow-cli");
     command.arg(format!("/bind-address:{}", link.server()));
     command.args([&format!("/port:{PORT}"), "-auth"]);
     command.env("DISPLAY", xvfb::FAR).env("HOME", folder.path());
-    let mut server = Process::start("freerdp-shadow", &mut command, folder.path())?;
+    let start = || Process::start("freerdp-shadow", &mut command, folder.path());
+    let mut server = link.at_the_server(start)?;
     server.wait_until(|| listens(PORT))?;
     Ok(Running {
         desktop: Box::new(Rdp {

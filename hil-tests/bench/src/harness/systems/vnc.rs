@@ -41,12 +41,14 @@ pub fn start_tigervnc(
     command.args(["-geometry", &format!("{w}x{h}")]);
     command.args(["-depth", "24", "-SecurityTypes", "None", "-AlwaysShared"]);
     command.args(["-ac", "-nolisten", "tcp"]);
-    let mut server = Process::start("Xvnc", &mut command, folder.path())?;
+    let start = || Process::start("Xvnc", &mut command, folder.path());
+    let mut server = link.at_the_server(start)?;
     server.wait_until(|| listens(PORT))?;
     let mut command = Command::new(programs::find("hil-draw")?);
     command.arg(workload.name()).arg("--control").arg(socket);
     command.arg("--x11").env("DISPLAY", DISPLAY);
-    let mut draw = Process::start("hil-draw", &mut command, folder.path())?;
+    let start = || Process::start("hil-draw", &mut command, folder.path());
+    let mut draw = link.at_the_server(start)?;
     draw.wait_until(|| socket.exists())?;
     Ok(Running {
         desktop: Box::new(Vnc {
@@ -70,16 +72,19 @@ pub fn start_wayvnc(
     quality: Option<u8>,
 ) -> anyhow::Result<Running> {
     let folder = tempfile::Builder::new().prefix("hil-bench-").tempdir()?;
-    let (sway, display) = sway::start("sway", folder.path(), workload.screen())?;
+    let start = || sway::start("sway", folder.path(), workload.screen());
+    let (sway, display) = link.at_the_server(start)?;
     let mut command = Command::new("wayvnc");
     command.args([link.server().to_string(), PORT.to_string()]);
     display.set(&mut command);
-    let mut server = Process::start("wayvnc", &mut command, folder.path())?;
+    let start = || Process::start("wayvnc", &mut command, folder.path());
+    let mut server = link.at_the_server(start)?;
     server.wait_until(|| listens(PORT))?;
     let mut command = Command::new(programs::find("hil-draw")?);
     command.arg(workload.name()).arg("--control").arg(socket);
     display.set(&mut command);
-    let mut draw = Process::start("hil-draw", &mut command, folder.path())?;
+    let start = || Process::start("hil-draw", &mut command, folder.path());
+    let mut draw = link.at_the_server(start)?;
     draw.wait_until(|| socket.exists())?;
     Ok(Running {
         desktop: Box::new(Vnc {

@@ -17,6 +17,7 @@ use crate::workload::Workload;
 const STEP: Duration = Duration::from_secs(10);
 
 struct Waypipe {
+    link: Link,
     screen: (u32, u32),
     picture: std::path::PathBuf,
     display: sway::Display,
@@ -33,7 +34,8 @@ pub fn start(
     compression: &str,
 ) -> anyhow::Result<Running> {
     let folder = tempfile::Builder::new().prefix("hil-bench-").tempdir()?;
-    let (sway, display) = sway::start("sway", folder.path(), workload.screen())?;
+    let start = || sway::start("sway", folder.path(), workload.screen());
+    let (sway, display) = link.at_the_desk(start)?;
     let far = sway::runtime_folder(folder.path(), "far")?;
     let near = sway::runtime_folder(folder.path(), "near")?;
     let (server_socket, client_socket) = (folder.path().join("server"), near.join("client"));
@@ -50,7 +52,8 @@ pub fn start(
     let mut command = program(near_end)?;
     command.arg(&client_socket).arg("client");
     display.set(&mut command);
-    let mut client = Process::start(near_end, &mut command, folder.path())?;
+    let start = || Process::start(near_end, &mut command, folder.path());
+    let mut client = link.at_the_desk(start)?;
     client.wait_until(|| client_socket.exists())?;
     let mut command = program(far_end)?;
     command.arg(&server_socket).args(["server", "--"]);
@@ -60,10 +63,12 @@ pub fn start(
     command
         .env("XDG_RUNTIME_DIR", far)
         .env_remove("WAYLAND_DISPLAY");
-    let mut server = Process::start(far_end, &mut command, folder.path())?;
+    let start = || Process::start(far_end, &mut command, folder.path());
+    let mut server = link.at_the_server(start)?;
     server.wait_until(|| socket.exists())?;
     Ok(Running {
         desktop: Box::new(Waypipe {
+            link: link.clone(),
             screen: workload.screen(),
             picture: folder.path().join("picture"),
             display,
@@ -83,7 +88,8 @@ impl Desktop for Waypipe {
         let (w, h) = self.screen;
         command.args(["--size", &format!("{w}x{h}")]);
         self.display.point(&mut command);
-        let mut terminal = Terminal::start("screen", &mut command, Some(&self.picture))?;
+        let start = || Terminal::start("screen", &mut command, Some(&self.picture));
+        let mut terminal = self.link.at_the_desk(start)?;
         terminal.wait_named("connected", STEP)?;
         Viewer::new(terminal)
     }

@@ -39,16 +39,18 @@ struct Xpra {
 /// Its server with the drawing client on its display.
 pub fn start(workload: Workload, link: &Link, socket: &Path) -> anyhow::Result<Running> {
     let folder = tempfile::Builder::new().prefix("hil-bench-").tempdir()?;
-    let x = xvfb::start("Xvfb-far", xvfb::FAR, workload.screen(), folder.path())?;
+    let start = || xvfb::start("Xvfb-far", xvfb::FAR, workload.screen(), folder.path());
+    let x = link.at_the_server(start)?;
     let mut command = program("xpra-far", folder.path())?;
     command.args(["start-desktop", xvfb::FAR, "--use-display=yes"]);
     command.args(["--daemon=no", "--html=off", "--resize-display=no"]);
     command.arg(format!("--bind-tcp={}:{PORT}", link.server()));
     command.arg(format!("--socket-dirs={}", folder.path().display()));
     command.args(WITHOUT);
-    let mut server = Process::start("xpra-far", &mut command, folder.path())?;
+    let start = || Process::start("xpra-far", &mut command, folder.path());
+    let mut server = link.at_the_server(start)?;
     server.wait_until(|| listens(PORT))?;
-    let draw = xvfb::draw(workload, socket, folder.path())?;
+    let draw = link.at_the_server(|| xvfb::draw(workload, socket, folder.path()))?;
     Ok(Running {
         desktop: Box::new(Xpra {
             link: link.clone(),

@@ -67,7 +67,7 @@ impl Desk {
             picture: folder.join("picture"),
             folder: folder.to_owned(),
             viewer: None,
-            _server: start("Xvfb-near", NEAR, screen, folder)?,
+            _server: link.at_the_desk(|| start("Xvfb-near", NEAR, screen, folder))?,
         })
     }
 
@@ -78,7 +78,8 @@ impl Desk {
         watcher.arg("--framebuffer").arg(&self.picture);
         let (w, h) = self.screen;
         watcher.args(["--size", &format!("{w}x{h}")]);
-        let mut terminal = Terminal::start("screen", &mut watcher, Some(&self.picture))?;
+        let start = || Terminal::start("screen", &mut watcher, Some(&self.picture));
+        let mut terminal = self.link.at_the_desk(start)?;
         terminal.wait_named("connected", STEP)?;
         command.env("DISPLAY", NEAR);
         let folder = &self.folder;
