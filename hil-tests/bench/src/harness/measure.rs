@@ -53,7 +53,7 @@ impl Stage {
         let mut viewer = running.desktop.connect()?;
         let drawing = Drawing::connect(&running.socket)?;
         viewer
-            .wait_marker(workload.marker(), STEP + patience(link), |_| true)
+            .wait_marker(workload.marker(), step(link), |_| true)
             .context("see the first frame")?;
         // The pointer lies where no workload draws, and the windows have settled.
         let (w, h) = workload.screen();
@@ -105,6 +105,11 @@ fn quiet(link: &Link) -> Duration {
 fn patience(link: &Link) -> Duration {
     let carried = |shape: Shape| Duration::from_millis(MUCH * 1000 / shape.bits);
     PATIENCE + link.profile().shape().map_or(Duration::ZERO, carried)
+}
+
+/// How long a frame may take to be seen at all. With losses a peer's TCP has a fraction of the rate.
+fn step(link: &Link) -> Duration {
+    STEP + 3 * patience(link)
 }
 
 /// Runs a workload on a system.

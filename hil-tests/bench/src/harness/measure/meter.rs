@@ -70,9 +70,9 @@ impl Meter {
     pub fn stop(self, running: &Running, figures: &mut Figures) -> anyhow::Result<()> {
         let spent = self.since.until_now(running);
         figures.bytes += self.link.bytes_so_far()? - self.bytes;
-        figures.server_ms += round(spent.server_ms);
-        figures.client_ms += round(spent.client_ms);
-        figures.seconds += round(spent.seconds);
+        figures.server_ms = round(figures.server_ms + spent.server_ms);
+        figures.client_ms = round(figures.client_ms + spent.client_ms);
+        figures.seconds = round(figures.seconds + spent.seconds);
         figures.server_rss_mib = round(cpu::rss_mib(running.servers));
         figures.client_rss_mib = round(cpu::rss_mib(running.clients));
         Ok(())

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use hil_local::terminal::monotonic_us;
 
 use super::film::Sampler;
-use super::{Meter, STEP, Stage, quiet};
+use super::{Meter, STEP, Stage, quiet, step};
 use crate::canvas::Canvas;
 use crate::harness::drawing::Done;
 use crate::harness::figures::{Figures, Times};
@@ -62,7 +62,7 @@ fn watch(
 ) -> anyhow::Result<(BTreeMap<u32, u64>, Done)> {
     let mut seen = BTreeMap::new();
     let quiet = Duration::from_millis(300) + 4 * stage.link.profile().round_trip();
-    let limit = Instant::now() + RUN + STEP;
+    let limit = Instant::now() + RUN + step(&stage.link);
     let mut done: Option<(Done, Instant)> = None;
     while Instant::now() < limit {
         let shown = stage
@@ -173,7 +173,7 @@ fn type_keys(stage: &mut Stage, figures: &mut Figures) -> anyhow::Result<u64> {
         stage.viewer.terminal.key(key::A, false)?;
         let (at_us, _) = stage
             .viewer
-            .wait_marker((0, 0), STEP, |marker| marker == number)
+            .wait_marker((0, 0), step(&stage.link), |marker| marker == number)
             .with_context(|| format!("key {number}"))?;
         times.push(at_us.saturating_sub(last_us) as f64 / 1000.0);
         // Keys must not fall into step with anybody's clock.
