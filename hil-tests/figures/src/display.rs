@@ -1,5 +1,5 @@
 //! The display engine by itself: what a person feels, and what it costs. How it stands beside peers
-//! is told by `make bench-peers`.
+//! is told by `peers.rs` and `make bench-peers`.
 
 use anyhow::Context;
 use hil_bench::harness::figures::{Figures, Times};

@@ -7,17 +7,20 @@ mod display;
 mod films;
 mod key;
 mod memory;
+mod peers;
 mod people;
 mod wire;
 
 use clap::Parser;
+use hil_bench::workload::Workload;
 use hil_rig::{image, namespaces};
 use serde_json::json;
 
 /// Measures the figures, one JSON line each
 #[derive(Parser)]
 struct Args {
-    /// Only these, by name
+    /// Only these, by name; `ratios` for all that are shares of the best peer's, which take half an
+    /// hour where all peers are installed
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -125,11 +128,51 @@ const MEASUREMENTS: &[Measurement] = &[
         gives: &["pid1_to_idle_s"],
         run: boot::measure_boot,
     },
+    Measurement {
+        gives: &["typing_p95_ratio"],
+        run: || peers::measure(Workload::Typing),
+    },
+    Measurement {
+        gives: &["scroll_bytes_ratio", "scroll_server_cpu_ratio"],
+        run: || peers::measure(Workload::Scroll),
+    },
+    Measurement {
+        gives: &["photo_drag_bytes_ratio", "drag_server_cpu_ratio"],
+        run: || peers::measure(Workload::Drag),
+    },
+    Measurement {
+        gives: &["move_bytes_ratio", "move_server_cpu_ratio"],
+        run: || peers::measure(Workload::Move),
+    },
+    Measurement {
+        gives: &["menu_bytes_ratio"],
+        run: || peers::measure(Workload::Menu),
+    },
+    Measurement {
+        gives: &["workspace_bytes_ratio"],
+        run: || peers::measure(Workload::Switch),
+    },
+    Measurement {
+        gives: &["video_bytes_ratio", "video_server_cpu_ratio"],
+        run: || peers::measure(Workload::Video360),
+    },
+    Measurement {
+        gives: &["video720_bytes_ratio", "video720_server_cpu_ratio"],
+        run: || peers::measure(Workload::Video720),
+    },
+    Measurement {
+        gives: &["idle_server_cpu_ratio"],
+        run: || peers::measure(Workload::Idle),
+    },
+    Measurement {
+        gives: &["reattach_bytes_ratio"],
+        run: peers::measure_reattach,
+    },
 ];
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let wanted = |name: &&str| args.only.is_empty() || args.only.iter().any(|o| o == name);
+    let wanted = |name: &&str| args.only.is_empty() || args.only.iter().any(|o| asks_for(o, name));
     // Packages are fetched before the network of the machine is left behind.
     if ["image_mib", "pid1_to_idle_s"].iter().any(wanted) {
         image::build(false)?;
@@ -154,10 +197,17 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether a word of `--only` is the name of a figure, or of the group that it is in.
+fn asks_for(word: &str, name: &str) -> bool {
+    word == name || (word == "ratios" && name.ends_with("_ratio"))
+}
+
 fn print(figure: &Figure) {
+    // Shares of a hundredth are told from those of a thousandth.
+    let digits = if figure.value < 1.0 { 1e4 } else { 1e2 };
     let line = json!({
         "name": figure.name,
-        "value": (figure.value * 100.0).round() / 100.0,
+        "value": (figure.value * digits).round() / digits,
         "unit": figure.unit,
         "target": figure.target,
         "ok": figure.target.map(|target| figure.value <= target),
@@ -190,7 +240,25 @@ pub fn shares<const N: usize>(
 
 #[cfg(test)]
 mod tests {
+    use hil_bench::harness::targets::TARGETS;
+
     use super::*;
+
+    #[test]
+    fn each_target_beside_peers_is_measured_with_its_workload() {
+        for target in TARGETS {
+            let gives = |one: &&Measurement| one.gives.contains(&target.name);
+            let mut measurements = MEASUREMENTS.iter().filter(gives);
+            let one = measurements.next().expect(target.name);
+            assert!(measurements.next().is_none(), "{} twice", target.name);
+            let same = TARGETS
+                .iter()
+                .filter(|other| other.workload == target.workload);
+            assert_eq!(same.count(), one.gives.len(), "{}", target.workload);
+            assert!(asks_for("ratios", target.name));
+        }
+        assert!(!asks_for("ratios", "scroll_bytes"));
+    }
 
     #[test]
     fn percentiles_are_nearest_ranks() {

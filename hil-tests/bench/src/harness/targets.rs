@@ -4,92 +4,159 @@ use super::figures::{Figures, Film};
 use super::systems::System;
 
 /// What is compared.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cost {
     Bytes,
     /// The same, of peers whose film looks no better.
     FilmBytes,
     ServerMs,
+    InputP95,
 }
 
 /// At most this share of the best peer's.
-struct Target {
-    workload: &'static str,
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// The name of the figure that is the share.
+    pub name: &'static str,
+    /// The workload.
+    pub workload: &'static str,
+    /// The share.
+    pub share: f64,
     cost: Cost,
-    share: f64,
+    /// What peers do in its place.
+    peers_workload: &'static str,
 }
 
-const fn target(workload: &'static str, cost: Cost, share: f64) -> Target {
+const fn target(name: &'static str, workload: &'static str, cost: Cost, share: f64) -> Target {
     Target {
+        name,
         workload,
-        cost,
         share,
+        cost,
+        peers_workload: workload,
     }
 }
 
-const TARGETS: [Target; 13] = [
-    target("scroll", Cost::Bytes, 1.0 / 8.0),
-    target("drag", Cost::Bytes, 1.0 / 3.0),
-    target("move", Cost::Bytes, 1.0 / 100.0),
-    target("menu", Cost::Bytes, 1.0 / 20.0),
-    target("switch", Cost::Bytes, 1.0 / 100.0),
-    target("video360", Cost::FilmBytes, 1.0 / 3.0),
-    target("video720", Cost::FilmBytes, 1.0 / 3.0),
-    target("scroll", Cost::ServerMs, 0.5),
-    target("drag", Cost::ServerMs, 0.5),
-    target("move", Cost::ServerMs, 0.5),
-    target("idle", Cost::ServerMs, 0.5),
-    target("video360", Cost::ServerMs, 1.0),
-    target("video720", Cost::ServerMs, 1.0),
+/// Peers' viewers keep nothing, so each of their connections is one anew.
+const REATTACH: Target = Target {
+    peers_workload: "connect",
+    ..target(
+        "reattach_bytes_ratio",
+        "reattach-kept",
+        Cost::Bytes,
+        1.0 / 50.0,
+    )
+};
+
+/// All of them.
+pub const TARGETS: [Target; 15] = [
+    target("typing_p95_ratio", "typing", Cost::InputP95, 0.5),
+    target("scroll_bytes_ratio", "scroll", Cost::Bytes, 1.0 / 8.0),
+    target("photo_drag_bytes_ratio", "drag", Cost::Bytes, 1.0 / 3.0),
+    target("move_bytes_ratio", "move", Cost::Bytes, 1.0 / 100.0),
+    target("menu_bytes_ratio", "menu", Cost::Bytes, 1.0 / 20.0),
+    target("workspace_bytes_ratio", "switch", Cost::Bytes, 1.0 / 100.0),
+    target("video_bytes_ratio", "video360", Cost::FilmBytes, 1.0 / 3.0),
+    target(
+        "video720_bytes_ratio",
+        "video720",
+        Cost::FilmBytes,
+        1.0 / 3.0,
+    ),
+    REATTACH,
+    target("scroll_server_cpu_ratio", "scroll", Cost::ServerMs, 0.5),
+    target("drag_server_cpu_ratio", "drag", Cost::ServerMs, 0.5),
+    target("move_server_cpu_ratio", "move", Cost::ServerMs, 0.5),
+    target("idle_server_cpu_ratio", "idle", Cost::ServerMs, 0.5),
+    target("video_server_cpu_ratio", "video360", Cost::ServerMs, 1.0),
+    target("video720_server_cpu_ratio", "video720", Cost::ServerMs, 1.0),
 ];
 
-/// One line for each target that has figures, as a Markdown list. Systems that send windows and no
-/// desktop are left out: what their viewer's desktop does costs them nothing. So are those that show
-/// less than half as many frames: they leave out what is to be compared.
+/// What a run of Heliostat's took beside the best comparable one of its peers.
+#[derive(Debug, Clone, Copy)]
+pub struct Comparison<'a> {
+    /// What Heliostat took.
+    pub own: f64,
+    /// Which peer took least, and how much; none where none is comparable.
+    pub best: Option<(&'a str, f64)>,
+    /// Of what.
+    pub what: &'static str,
+}
+
+impl Comparison<'_> {
+    /// The share of the best peer's: infinite where theirs is none and ours some, none without a peer.
+    pub fn ratio(&self) -> Option<f64> {
+        let (_, least) = self.best?;
+        match (self.own > 0.0, least > 0.0) {
+            (false, _) => Some(0.0),
+            (true, false) => Some(f64::INFINITY),
+            (true, true) => Some(self.own / least),
+        }
+    }
+}
+
+impl Target {
+    /// Compares Heliostat's run on the loopback interface with its peers' there; none where there is no
+    /// such run of Heliostat's.
+    ///
+    /// Peers that show less than half as many frames are left out: they leave out what is to be
+    /// compared. So are those that send windows and no desktop, but for what is typed in one window:
+    /// what their viewer's desktop does costs them nothing.
+    pub fn compare<'a>(&self, all: &'a [Figures]) -> Option<Comparison<'a>> {
+        let runs = |workload: &'static str| {
+            all.iter().filter(move |figures| {
+                let there = figures.link == "loopback" && figures.error.is_none();
+                figures.workload == workload && there
+            })
+        };
+        let is_own = |figures: &&Figures| figures.system == System::Heliostat.name();
+        let own = runs(self.workload).find(is_own)?;
+        let best = runs(self.peers_workload)
+            .filter(|peer| !is_own(peer) && peer.seen * 2 >= own.seen)
+            .filter(|peer| self.cost == Cost::InputP95 || !peer.system.starts_with("waypipe"))
+            .filter(|peer| self.cost != Cost::FilmBytes || looks_as_good(own, peer))
+            .filter_map(|peer| Some((peer.system.as_str(), self.of(peer)?)))
+            .min_by(|(_, one), (_, other)| one.total_cmp(other));
+        let what = match self.cost {
+            Cost::Bytes | Cost::FilmBytes => "bytes a frame",
+            Cost::ServerMs => "ms of the server",
+            Cost::InputP95 => "ms until it is seen, p95",
+        };
+        let own = self.of(own)?;
+        Some(Comparison { own, best, what })
+    }
+
+    fn of(&self, figures: &Figures) -> Option<f64> {
+        match self.cost {
+            Cost::Bytes | Cost::FilmBytes => figures.bytes_per_frame.map(|bytes| bytes as f64),
+            // Nothing is drawn in idle.
+            Cost::ServerMs => figures.server_ms_per_frame.or(Some(figures.server_ms)),
+            Cost::InputP95 => figures.input_ms.map(|times| times.p95),
+        }
+    }
+}
+
+/// One line for each target that has figures, as a Markdown list.
 pub fn list(all: &[Figures]) -> String {
     let lines = TARGETS.iter().filter_map(|target| line(target, all));
     lines.map(|line| format!("- {line}\n")).collect()
 }
 
 fn line(target: &Target, all: &[Figures]) -> Option<String> {
-    let runs = all.iter().filter(|figures| {
-        figures.workload == target.workload && figures.link == "loopback" && figures.error.is_none()
-    });
-    let (own, peers): (Vec<&Figures>, Vec<&Figures>) =
-        runs.partition(|figures| figures.system == System::Heliostat.name());
-    let own = *own.first()?;
-    let cost = |figures: &Figures| cost(target.cost, figures);
-    let best = peers
-        .into_iter()
-        .filter(|peer| !peer.system.starts_with("waypipe") && peer.seen * 2 >= own.seen)
-        .filter(|peer| !matches!(target.cost, Cost::FilmBytes) || looks_as_good(own, peer))
-        .filter_map(|peer| Some((peer, cost(peer)?)))
-        .min_by(|(_, one), (_, other)| one.total_cmp(other));
-    let what = match target.cost {
-        Cost::Bytes | Cost::FilmBytes => "bytes a frame",
-        Cost::ServerMs => "ms of the server",
-    };
-    let (name, wanted, value) = (target.workload, target.share, cost(own)?);
-    let Some((peer, least)) = best else {
+    let compared = target.compare(all)?;
+    let (name, wanted) = (target.workload, target.share);
+    let Comparison { own, best, what } = compared;
+    let Some(((peer, least), ratio)) = best.zip(compared.ratio()) else {
         return Some(format!("{name}, {what}: no peer is comparable"));
     };
-    let met = if value <= least * wanted { "yes" } else { "no" };
-    let share = match least > 0.0 {
-        true => format!("{:.3}", value / least),
+    let met = if ratio <= wanted { "yes" } else { "no" };
+    let share = match ratio.is_finite() {
+        true => format!("{ratio:.3}"),
         false => "theirs is none".to_owned(),
     };
     Some(format!(
-        "{name}, {what}: {value:.2}, of {}'s {least:.2} at most {wanted:.3}: {met} ({share})",
-        peer.system,
+        "{name}, {what}: {own:.2}, of {peer}'s {least:.2} at most {wanted:.3}: {met} ({share})",
     ))
-}
-
-fn cost(cost: Cost, figures: &Figures) -> Option<f64> {
-    match cost {
-        Cost::Bytes | Cost::FilmBytes => figures.bytes_per_frame.map(|bytes| bytes as f64),
-        // Nothing is drawn in idle.
-        Cost::ServerMs => figures.server_ms_per_frame.or(Some(figures.server_ms)),
-    }
 }
 
 /// Whether a film looked as good on one system as on the other.
@@ -101,6 +168,7 @@ fn looks_as_good(one: &Figures, other: &Figures) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::figures::Times;
 
     fn run(system: &str, workload: &str, bytes: u64, psnr_db: Option<f64>) -> Figures {
         let mut figures = Figures::empty(system, "loopback", workload);
@@ -131,6 +199,52 @@ mod tests {
         let first = list.lines().next().unwrap();
         assert!(first.contains("wayvnc's 90.00"), "{first}");
         assert!(first.contains(": yes (0.111)"), "{first}");
+    }
+
+    #[test]
+    fn windows_without_a_desktop_count_where_one_is_typed_in() {
+        let typed = |system, p95| Figures {
+            input_ms: Times::of(vec![p95]),
+            ..run(system, "typing", 1, None)
+        };
+        let all = [
+            typed("heliostat", 3.0),
+            typed("tigervnc", 9.0),
+            typed("waypipe", 5.0),
+        ];
+        let compared = TARGETS[0].compare(&all).unwrap();
+        assert_eq!(compared.best, Some(("waypipe", 5.0)));
+        assert_eq!(compared.ratio(), Some(0.6));
+        assert!(list(&all).contains("at most 0.500: no (0.600)"));
+    }
+
+    #[test]
+    fn kept_pixels_are_compared_with_peers_that_connect_anew() {
+        let all = [
+            run("heliostat", "reattach-kept", 10, None),
+            run("tigervnc", "connect", 1000, None),
+            run("heliostat", "connect", 20, None),
+        ];
+        let compared = REATTACH.compare(&all).unwrap();
+        assert_eq!(compared.best, Some(("tigervnc", 1000.0)));
+        assert_eq!(compared.ratio(), Some(0.01));
+    }
+
+    #[test]
+    fn nothing_is_no_share_of_something_and_something_no_share_of_nothing() {
+        let compared = |own, least| Comparison {
+            own,
+            best: Some(("tigervnc", least)),
+            what: "ms of the server",
+        };
+        assert_eq!(compared(0.0, 0.0).ratio(), Some(0.0));
+        assert_eq!(compared(0.0, 5.0).ratio(), Some(0.0));
+        assert_eq!(compared(5.0, 0.0).ratio(), Some(f64::INFINITY));
+        let mut all = vec![run("heliostat", "idle", 1, None)];
+        let idle = TARGETS.iter().find(|target| target.workload == "idle");
+        assert_eq!(idle.unwrap().compare(&all).unwrap().ratio(), None);
+        all.clear();
+        assert!(idle.unwrap().compare(&all).is_none());
     }
 
     #[test]
