@@ -130,9 +130,9 @@ bench:
 	$(CARGO) bench -q -p heliostat-session --bench content
 	$(CARGO) build --profile dist $(BENCHED)
 	@mkdir -p target/bench
-	@RUST_LOG=error target/dist/hil-bench --systems heliostat \
+	@HELIOSTAT_LOG=error target/dist/hil-bench --systems heliostat \
 	    --json target/bench/heliostat.json --table target/bench/heliostat.md
-	@RUST_LOG=error target/dist/hil-bench --systems heliostat --workloads scroll,drag,video720 --pin \
+	@HELIOSTAT_LOG=error target/dist/hil-bench --systems heliostat --workloads scroll,drag,video720 --pin \
 	    --json target/bench/pinned.json --table target/bench/pinned.md
 
 BENCHED := -p heliostat-broker -p heliostat-session -p heliostatctl -p heliostat-terminal -p hil-bench
@@ -142,7 +142,7 @@ bench-peers:
 	@$(SETUP) build desktop peers
 	$(CARGO) build --profile dist $(BENCHED)
 	@mkdir -p target/bench
-	@RUST_LOG=error target/dist/hil-bench $(if $(SYSTEMS),--systems $(SYSTEMS)) \
+	@HELIOSTAT_LOG=error target/dist/hil-bench $(if $(SYSTEMS),--systems $(SYSTEMS)) \
 	    $(if $(WORKLOADS),--workloads $(WORKLOADS)) $(if $(PIN),--pin) --json target/bench/peers.json --table target/bench/peers.md
 
 .PHONY: bench-links
@@ -150,7 +150,7 @@ bench-links:
 	@$(SETUP) build desktop peers
 	$(CARGO) build --profile dist $(BENCHED)
 	@mkdir -p target/bench
-	@RUST_LOG=error target/dist/hil-bench --systems $(or $(SYSTEMS),heliostat$(comma)tigervnc$(comma)waypipe) \
+	@HELIOSTAT_LOG=error target/dist/hil-bench --systems $(or $(SYSTEMS),heliostat$(comma)tigervnc$(comma)waypipe) \
 	    --workloads $(or $(WORKLOADS),typing$(comma)typing-photos$(comma)scroll$(comma)video360$(comma)photo$(comma)connect) \
 	    --links $(or $(LINKS),100mbit$(comma)20mbit$(comma)5mbit$(comma)2mbit) \
 	    --json target/bench/links.json --table target/bench/links.md
