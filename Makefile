@@ -15,7 +15,7 @@ help:
 	@echo 'make image    build the netboot image into target/image'
 	@echo 'make install  build and install the server parts (PREFIX=/usr/local); make uninstall'
 	@echo 'make bench    the benches: tiles, and whole desktops'
-	@echo 'make bench-peers  whole desktops beside TigerVNC, wayvnc, waypipe, Xpra and FreeRDP (an hour)'
+	@echo 'make bench-peers  whole desktops beside TigerVNC, wayvnc, waypipe, Xpra, FreeRDP and weston (an hour)'
 	@echo 'make bench-links  a day's work over slow and lossy links, beside TigerVNC and waypipe (an hour)'
 	@echo 'make figures  measure the figures, one JSON line each (ONLY=name,… for some)'
 	@echo 'make scenarios  every scenario of the rig (long)'

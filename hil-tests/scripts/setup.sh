@@ -77,6 +77,8 @@ peers    waypipe             windows into it
 peers    xvfb                X servers without a screen, for the two below and their viewers
 peers    freerdp2-shadow-x11 RDP out of one
 peers    freerdp2-x11        its viewer
+peers    weston              RDP out of Wayland, with the same viewer
+peers    openssl             its key and certificate
 peers    xpra                a desktop of its own, and its viewer
 peers    python3-gi-cairo    without which Xpra's windows stay empty
 peers    python3-pil         without which Xpra serves nobody

@@ -16,7 +16,7 @@ use wayland_client::protocol::wl_seat::WlSeat;
 use wayland_client::protocol::wl_shm::{Format, WlShm};
 use wayland_client::protocol::wl_subcompositor::WlSubcompositor;
 use wayland_client::protocol::wl_surface::WlSurface;
-use wayland_client::{Connection, EventQueue, QueueHandle};
+use wayland_client::{Connection, EventQueue, Proxy, QueueHandle};
 use wayland_protocols::wp::content_type::v1::client::wp_content_type_manager_v1::WpContentTypeManagerV1;
 use wayland_protocols::wp::content_type::v1::client::wp_content_type_v1::Type;
 use wayland_protocols::xdg::shell::client::xdg_popup::XdgPopup;
@@ -76,8 +76,13 @@ impl Wayland {
     /// Opens the windows of a workload.
     pub fn open(play: &Play) -> anyhow::Result<Self> {
         let connection = Connection::connect_to_env().context("connect to the compositor")?;
-        let (globals, queue) = registry_queue_init::<State>(&connection)?;
+        let (globals, mut queue) = registry_queue_init::<State>(&connection)?;
         let mut state = State::bind(&globals, &queue.handle(), play)?;
+        // Some compositors have no seat before a viewer brings it.
+        while !has_seat(&globals) {
+            queue.blocking_dispatch(&mut state)?;
+        }
+        let _seat: WlSeat = globals.bind(&queue.handle(), 3..=3, ())?;
         state.add_surface(BASE, &play.base)?;
         state.make_window(BASE, play.workload());
         let mut wayland = Self {
@@ -185,6 +190,12 @@ impl Front for Wayland {
     }
 }
 
+fn has_seat(globals: &GlobalList) -> bool {
+    let wanted = WlSeat::interface().name;
+    let listed = globals.contents();
+    listed.with_list(|list| list.iter().any(|global| global.interface == wanted))
+}
+
 /// A limit as poll wants it.
 pub fn timespec(limit: Option<Duration>) -> Option<Timespec> {
     limit.map(|limit| Timespec {
@@ -195,7 +206,6 @@ pub fn timespec(limit: Option<Duration>) -> Option<Timespec> {
 
 impl State {
     fn bind(globals: &GlobalList, handle: &QueueHandle<Self>, play: &Play) -> anyhow::Result<Self> {
-        let _seat: WlSeat = globals.bind(handle, 3..=3, ())?;
         Ok(Self {
             handle: handle.clone(),
             compositor: globals.bind(handle, 4..=4, ())?,

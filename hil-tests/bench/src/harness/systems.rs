@@ -7,6 +7,7 @@ mod rdp;
 mod sway;
 mod vnc;
 mod waypipe;
+mod weston;
 mod xpra;
 mod xvfb;
 
@@ -42,6 +43,8 @@ pub enum System {
     Freerdp,
     /// The same with H.264 in the mode that keeps all colour (AVC444).
     FreerdpH264,
+    /// weston with its RDP back end, as FreeRDP's viewer gets most of it: RemoteFX.
+    WestonRdp,
 }
 
 /// What TigerVNC's viewer asks for.
@@ -92,6 +95,7 @@ impl System {
             Self::Xpra => "xpra",
             Self::Freerdp => "freerdp",
             Self::FreerdpH264 => "freerdp-h264",
+            Self::WestonRdp => "weston-rdp",
         }
     }
 
@@ -104,6 +108,7 @@ impl System {
             Self::Waypipe | Self::WaypipeZstd => &["sway", "waypipe"],
             Self::Xpra => &["Xvfb", "xpra"],
             Self::Freerdp | Self::FreerdpH264 => &["Xvfb", "freerdp-shadow-cli", "xfreerdp"],
+            Self::WestonRdp => &["weston", "openssl", "Xvfb", "xfreerdp"],
         };
         let missing = programs.iter().find(|name| !processes::is_installed(name));
         missing.map(|name| format!("{name} is not installed"))
@@ -123,6 +128,7 @@ impl System {
             Self::Xpra => xpra::start(workload, link, &socket),
             Self::Freerdp => rdp::start(workload, link, &socket, "/gfx"),
             Self::FreerdpH264 => rdp::start(workload, link, &socket, "/gfx:AVC444"),
+            Self::WestonRdp => rdp::start_weston(workload, link, &socket),
         }
         .with_context(|| format!("start {}", self.name()))
     }

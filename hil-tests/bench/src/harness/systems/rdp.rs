@@ -1,12 +1,13 @@
-//! RDP: FreeRDP's shadow server of an X server, and its viewer.
+//! RDP: FreeRDP's shadow server of an X server, or weston with a screen of RDP, and FreeRDP's viewer.
 
 use std::path::Path;
 use std::process::Command;
 
+use hil_local::programs;
 use tempfile::TempDir;
 
 use super::processes::{Process, listens};
-use super::{Desktop, Running, xvfb};
+use super::{Desktop, Running, weston, xvfb};
 use crate::harness::viewer::Viewer;
 use crate::link::Link;
 use crate::workload::Workload;
@@ -51,6 +52,34 @@ pub fn start(
             _folder: folder,
         }),
         servers: &["freerdp-shadow-cli", "Xvfb-far"],
+        clients: &["xfreerdp", "Xvfb-near"],
+        socket: socket.to_owned(),
+    })
+}
+
+/// weston with the drawing client.
+pub fn start_weston(workload: Workload, link: &Link, socket: &Path) -> anyhow::Result<Running> {
+    let folder = tempfile::Builder::new().prefix("hil-bench-").tempdir()?;
+    let address = (link.server(), PORT);
+    let start = || weston::start(folder.path(), address, workload.screen());
+    let (mut server, display) = link.at_the_server(start)?;
+    server.wait_until(|| listens(PORT))?;
+    let mut command = Command::new(programs::find("hil-draw")?);
+    command.arg(workload.name()).arg("--control").arg(socket);
+    display.set(&mut command);
+    let start = || Process::start("hil-draw", &mut command, folder.path());
+    let mut draw = link.at_the_server(start)?;
+    draw.wait_until(|| socket.exists())?;
+    Ok(Running {
+        desktop: Box::new(Rdp {
+            graphics: "/rfx",
+            link: link.clone(),
+            screen: workload.screen(),
+            desk: xvfb::Desk::new(workload, link, folder.path())?,
+            _processes: vec![draw, server],
+            _folder: folder,
+        }),
+        servers: &["weston", "weston-desktop-shell"],
         clients: &["xfreerdp", "Xvfb-near"],
         socket: socket.to_owned(),
     })

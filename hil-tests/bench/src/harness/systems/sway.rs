@@ -17,6 +17,15 @@ pub struct Display {
 }
 
 impl Display {
+    /// The one that has its socket in a runtime folder; none yet while there is no socket.
+    pub fn in_folder(runtime: &Path) -> Option<Self> {
+        let names = std::fs::read_dir(runtime).ok()?.flatten();
+        let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let name = names.find(|name| name.starts_with("wayland-") && !name.ends_with(".lock"))?;
+        let runtime = runtime.to_owned();
+        Some(Self { runtime, name })
+    }
+
     /// Makes a command a client, of the same person.
     pub fn set(&self, command: &mut Command) {
         self.point(command);
@@ -40,8 +49,8 @@ pub fn runtime_folder(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     Ok(runtime)
 }
 
-/// sway does not run as root.
-fn become_person(command: &mut Command) {
+/// Compositors do not run as root.
+pub fn become_person(command: &mut Command) {
     let uid = PEOPLE[0].uid;
     command.uid(uid).gid(uid).env("HOME", "/run/home/alice");
 }
@@ -74,14 +83,8 @@ pub fn start(name: &str, folder: &Path, (w, h): (u32, u32)) -> anyhow::Result<(P
     become_person(&mut command);
     let mut process = Process::start(name, &mut command, folder)?;
     process
-        .wait_until(|| socket_in(&runtime).is_some())
+        .wait_until(|| Display::in_folder(&runtime).is_some())
         .context("wait for sway")?;
-    let name = socket_in(&runtime).context("sway has made no socket")?;
-    Ok((process, Display { runtime, name }))
-}
-
-fn socket_in(runtime: &Path) -> Option<String> {
-    let names = std::fs::read_dir(runtime).ok()?.flatten();
-    let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    names.find(|name| name.starts_with("wayland-") && !name.ends_with(".lock"))
+    let display = Display::in_folder(&runtime).context("sway has made no socket")?;
+    Ok((process, display))
 }
