@@ -74,7 +74,7 @@ peers    tigervnc-standalone-server  Xvnc, which the bench compares with
 peers    sway                a compositor without a screen, for the two below
 peers    wayvnc              VNC out of it
 peers    waypipe             windows into it
-peers    xvfb                X servers without a screen, for the two below and their viewers
+peers    xvfb                X servers without a screen, for those below and their viewers
 peers    freerdp2-shadow-x11 RDP out of one
 peers    freerdp2-x11        its viewer
 peers    weston              RDP out of Wayland, with the same viewer
