@@ -144,17 +144,17 @@ impl Flat {
         outputs.filter_map(|output| output.choice.deadline()).min()
     }
 
-    /// Whether GLES may be opened again whose device was reset: it is tried out first, by whatever else is
-    /// needed for that.
+    /// Has GLES compose again where its device was reset and has come back: it is tried out first, and the
+    /// loop woken when that is done.
     #[cfg(feature = "gpu")]
-    fn return_gles(&mut self, now: Instant, by: impl FnOnce() -> (Wish, Wake)) -> bool {
-        let composer = self.composer.as_mut();
-        composer.is_some_and(|composer| {
-            composer.tend(now, |id| {
-                let (wish, wake) = by();
-                composer::try_out(wish, id, wake)
-            })
-        })
+    fn return_gles(&mut self, now: Instant, wish: impl Fn() -> Wish, wake: impl FnOnce() -> Wake) {
+        let Some(composer) = &mut self.composer else {
+            return;
+        };
+        let start = |id: &_| composer::try_out(wish(), id, wake());
+        if composer.tend(now, start, |lease| Composer::reopen(&wish(), lease)) {
+            tracing::info!("flat outputs are composed {} again", composer.describe());
+        }
     }
 
     /// When to look whether GLES comes back.

@@ -112,8 +112,9 @@ impl Composer {
             });
             match (opened, resting) {
                 (Ok(gles), _) => {
-                    let said = format!("by GLES on {}", gles.describe());
-                    (Self::Gles(Box::new(gles)), said)
+                    let composer = Self::Gles(Box::new(gles));
+                    let said = composer.describe();
+                    (composer, said)
                 }
                 (Err(error), Some(lease)) => {
                     let said = format!("by the processor for now: {error:#}");
@@ -138,23 +139,44 @@ impl Composer {
         }
     }
 
-    /// Whether the device has come back, so that GLES may be opened; `start` begins to try it out.
+    /// GLES on a device that has come back, and on no other.
+    #[cfg(feature = "gpu")]
+    pub fn reopen(wish: &Wish, lease: Lease) -> anyhow::Result<Self> {
+        let id = lease.id().clone();
+        let gles = open_gles(wish, &mut only(&id, lease))?;
+        Ok(Self::Gles(Box::new(gles)))
+    }
+
+    /// Whether the device has come back and composes from now on; `start` begins to try it out, and `open`
+    /// opens it.
     #[cfg(feature = "gpu")]
     pub fn tend(
         &mut self,
         now: Instant,
         start: impl FnOnce(&DeviceId) -> anyhow::Result<Trial>,
+        open: impl FnOnce(Lease) -> anyhow::Result<Self>,
     ) -> bool {
         let Self::Away(away) = self else {
             return false;
         };
-        match away.tend(now, start) {
-            Return::Later => false,
-            Return::Now(_) => true,
-            Return::Never => {
-                *self = Self::Software;
-                false
-            }
+        let (composer, is_back) = match away.tend(now, start, |lease, _| open(lease)) {
+            Return::Later => return false,
+            Return::Now(composer) => (composer, true),
+            Return::Never => (Self::Software, false),
+        };
+        *self = composer;
+        is_back
+    }
+
+    /// Who composes, for people.
+    #[cfg(feature = "gpu")]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Software => "by the processor".to_owned(),
+            Self::Gles(gles) => format!("by GLES on {}", gles.describe()),
+            Self::Away(_) => "by the processor for now".to_owned(),
+            #[cfg(test)]
+            Self::Fake(_) => "by a stand-in".to_owned(),
         }
     }
 
@@ -325,16 +347,21 @@ fn open_gles(wish: &Wish, may: &mut May<'_>) -> anyhow::Result<Gles> {
     }
 }
 
+/// This device may be used, by this lease, and no other.
+#[cfg(feature = "gpu")]
+fn only(id: &DeviceId, lease: Lease) -> impl FnMut(DeviceId) -> anyhow::Result<Lease> {
+    move |other| {
+        anyhow::ensure!(other == *id, "it is another device");
+        Ok(lease.clone())
+    }
+}
+
 /// Has a device tried out by another thread, and no other device.
 #[cfg(feature = "gpu")]
 pub fn try_out(wish: Wish, id: &DeviceId, wake: Wake) -> anyhow::Result<Trial> {
     let id = id.clone();
     Trial::start(wake, move || {
-        let mut gles = open_gles(&wish, &mut |other| {
-            anyhow::ensure!(other == id, "it is another device");
-            Ok(Lease::default())
-        })?;
-        gles.try_out()?;
+        open_gles(&wish, &mut only(&id, Lease::default()))?.try_out()?;
         Ok(Vec::new())
     })
 }

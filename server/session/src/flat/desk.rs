@@ -161,12 +161,9 @@ impl App {
         let is_due = self.flat.deadline().is_some_and(|at| at <= now);
         self.dirty.layout |= is_due && self.terminal.is_some();
         #[cfg(feature = "gpu")]
-        if self
-            .flat
-            .return_gles(now, || (wish(&self.config, &self.gpu), wake(&self.events)))
         {
-            // It is opened when something is composed next.
-            self.flat.composer = None;
+            let wish = || wish(&self.config, &self.gpu);
+            self.flat.return_gles(now, wish, || wake(&self.events));
         }
     }
 

@@ -176,11 +176,11 @@ pub struct Away {
 
 /// How it is with somebody who is away.
 #[derive(Debug)]
-pub enum Return {
+pub enum Return<T> {
     /// Not yet.
     Later,
-    /// Something may be opened, with these layouts where they were asked for.
-    Now(Vec<Format>),
+    /// The trial went well, with these layouts where they were asked for; or this was opened.
+    Now(T),
     /// It is not to be waited for.
     Never,
 }
@@ -191,11 +191,6 @@ impl Away {
         Self { lease, trial: None }
     }
 
-    /// Which device it is away from.
-    pub fn lease(&self) -> &Lease {
-        &self.lease
-    }
-
     /// When to look again; what is tried out wakes the loop besides.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.trial {
@@ -204,12 +199,43 @@ impl Away {
         }
     }
 
-    /// Has the device tried out when it is time, which `start` begins, and says what has come of it.
-    pub fn tend(
+    /// Has the device tried out when it is time, which `start` begins, and opened where that goes well,
+    /// which `open` does by the lease that it is given, on that device and on no other. A device that
+    /// cannot be opened then is lost once more.
+    pub fn tend<T>(
         &mut self,
         now: Instant,
         start: impl FnOnce(&DeviceId) -> anyhow::Result<Trial>,
-    ) -> Return {
+        open: impl FnOnce(Lease, &[Format]) -> anyhow::Result<T>,
+    ) -> Return<T> {
+        let layouts = match self.try_out(now, start) {
+            Return::Later => return Return::Later,
+            Return::Never => return Return::Never,
+            Return::Now(layouts) => layouts,
+        };
+        let lease = self.lease.renewed();
+        match open(lease.clone(), &layouts) {
+            Ok(opened) => Return::Now(opened),
+            Err(error) => {
+                tracing::warn!(
+                    "the graphics device was tried out, and cannot be opened: {error:#}"
+                );
+                lease.has_ended(&Ended::Lost("and cannot be opened"));
+                let may_return = lease.may_return();
+                self.lease = lease;
+                match may_return {
+                    true => Return::Later,
+                    false => Return::Never,
+                }
+            }
+        }
+    }
+
+    fn try_out(
+        &mut self,
+        now: Instant,
+        start: impl FnOnce(&DeviceId) -> anyhow::Result<Trial>,
+    ) -> Return<Vec<Format>> {
         let mut fate = self.lease.fate.borrow_mut();
         if fate.is_given_up() {
             return Return::Never;
@@ -274,28 +300,61 @@ mod tests {
         }
     }
 
+    fn no_trial(_: &DeviceId) -> anyhow::Result<Trial> {
+        panic!("it is not time for a trial")
+    }
+
+    fn not_opened(_: Lease, _: &[Format]) -> anyhow::Result<()> {
+        panic!("nothing says that it works")
+    }
+
+    /// Ends its rest and has it tried out, which goes well.
+    fn try_out(away: &mut Away) {
+        away.lease.wake();
+        let (woken, waits) = mpsc::channel();
+        let wake: Wake = Box::new(move || woken.send(()).unwrap());
+        let start = |_: &DeviceId| Trial::start(wake, || Ok(Vec::new()));
+        let begun = away.tend(Instant::now(), start, not_opened);
+        assert!(matches!(begun, Return::Later));
+        waits.recv().unwrap();
+    }
+
     #[test]
     fn device_that_was_reset_is_tried_out_by_a_thread_and_opened_when_that_goes_well() {
         let devices = Devices::default();
         let lease = devices.lease(DeviceId::default());
         lease.has_ended(&Ended::Lost("in a test"));
         let mut away = Away::from(lease.clone());
-        let no_trial = |_: &DeviceId| -> anyhow::Result<Trial> { panic!("it rests") };
-        assert!(matches!(away.tend(Instant::now(), no_trial), Return::Later));
+        let resting = away.tend(Instant::now(), no_trial, not_opened);
+        assert!(matches!(resting, Return::Later));
         assert!(away.deadline().is_some());
-        lease.wake();
-        let (woken, waits) = mpsc::channel();
-        let wake: Wake = Box::new(move || woken.send(()).unwrap());
-        let begun = away.tend(Instant::now(), |_| Trial::start(wake, || Ok(Vec::new())));
-        assert!(matches!(begun, Return::Later));
-        waits.recv().unwrap();
-        let no_trial = |_: &DeviceId| -> anyhow::Result<Trial> { panic!("it was tried") };
-        assert!(matches!(
-            away.tend(Instant::now(), no_trial),
-            Return::Now(_)
-        ));
+        try_out(&mut away);
+        let back = away.tend(Instant::now(), no_trial, |lease, _| Ok(lease));
+        let Return::Now(back) = back else {
+            panic!("it is not opened: {back:?}");
+        };
+        assert!(back.check().is_ok() && back.id() == lease.id());
         assert!(lease.check().is_err(), "what was open there is gone");
         assert!(devices.lease(DeviceId::default()).check().is_ok());
+    }
+
+    #[test]
+    fn device_that_was_tried_out_and_cannot_be_opened_is_lost_again_for_all_who_use_it() {
+        let devices = Devices::default();
+        let lease = devices.lease(DeviceId::default());
+        lease.has_ended(&Ended::Lost("in a test"));
+        let mut away = Away::from(lease);
+        let refuse = |_: Lease, _: &[Format]| -> anyhow::Result<()> { anyhow::bail!("no memory") };
+        for is_left in [true, true, false] {
+            try_out(&mut away);
+            let other = devices.lease(DeviceId::default());
+            let refused = away.tend(Instant::now(), no_trial, refuse);
+            // It rests for longer each time, and is given up in the end.
+            assert_eq!(matches!(refused, Return::Later), is_left, "{refused:?}");
+            assert_eq!(matches!(refused, Return::Never), !is_left, "{refused:?}");
+            assert_eq!(away.deadline().is_some(), is_left);
+            assert!(other.check().is_err());
+        }
     }
 
     #[test]
@@ -311,12 +370,14 @@ mod tests {
             Ok(Vec::new())
         };
         let now = Instant::now();
-        let begun = away.tend(now, |_| Trial::start(Box::new(|| ()), attempt));
+        let start = |_: &DeviceId| Trial::start(Box::new(|| ()), attempt);
+        let begun = away.tend(now, start, not_opened);
         assert!(matches!(begun, Return::Later));
-        let no_trial = |_: &DeviceId| -> anyhow::Result<Trial> { panic!("it is tried") };
-        assert!(matches!(away.tend(now, no_trial), Return::Later));
+        let waits = away.tend(now, no_trial, not_opened);
+        assert!(matches!(waits, Return::Later));
         let late = away.deadline().expect("it has so long");
-        assert!(matches!(away.tend(late, no_trial), Return::Never));
+        let given_up = away.tend(late, no_trial, not_opened);
+        assert!(matches!(given_up, Return::Never));
         assert!(!lease.may_return() && matches!(lease.check(), Err(Ended::Hung)));
         drop(hold);
     }

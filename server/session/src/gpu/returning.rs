@@ -9,6 +9,7 @@
 
 use std::time::Instant;
 
+use smithay::backend::allocator::Format;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use tracing::{debug, info, warn};
 
@@ -60,30 +61,20 @@ impl Shared {
         let Some((away, opener)) = &mut *waiting else {
             return false;
         };
-        let layouts = match away.tend(now, |_| opener.try_out(wake())) {
+        let open = |lease, layouts: &[Format]| Ok((opener.open(lease)?, layouts.to_vec()));
+        let back = match away.tend(now, |_| opener.try_out(wake()), open) {
             Return::Later => return false,
-            Return::Never => {
-                *waiting = None;
-                return false;
-            }
-            Return::Now(layouts) => layouts,
+            Return::Never => None,
+            Return::Now(back) => Some(back),
         };
-        let lease = away.lease().renewed();
-        match opener.open(lease.clone()) {
-            Ok(reader) => {
-                info!("programs' GPU buffers are read by the device again");
-                *self.reader.borrow_mut() = reader;
-                let offers = self.offers.borrow().read_by(&layouts);
-                self.new_offers.replace(Some(offers));
-                *waiting = None;
-                true
-            }
-            Err(error) => {
-                warn!("the graphics device was tried out, and cannot be opened: {error:#}");
-                lease.has_ended(&Ended::Lost("and cannot be opened"));
-                *away = Away::from(lease);
-                false
-            }
-        }
+        *waiting = None;
+        let Some((reader, layouts)) = back else {
+            return false;
+        };
+        info!("programs' GPU buffers are read by the device again");
+        *self.reader.borrow_mut() = reader;
+        let offers = self.offers.borrow().read_by(&layouts);
+        self.new_offers.replace(Some(offers));
+        true
     }
 }

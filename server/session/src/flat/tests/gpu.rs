@@ -6,7 +6,7 @@ use super::super::composer::{Job, Wish};
 use super::super::fake::Fake;
 use super::super::gles::Gles;
 use super::*;
-use crate::gpu::{DeviceId, Ended, Gpu, Reading, RenderNode, Trial};
+use crate::gpu::{DeviceId, Ended, Gpu, Lease, Reading, RenderNode, Trial};
 use crate::tests::hardware::stage::Lack;
 
 /// Where there is no driver at all, the reason is printed, and there is nothing to compare.
@@ -209,32 +209,73 @@ fn device_that_has_hung_is_not_opened_again_and_one_that_was_reset_is_waited_for
     }
 }
 
+/// A trial of a device that does what is wanted; tells when it is done.
+fn trial(done: &std::sync::mpsc::Sender<()>) -> anyhow::Result<Trial> {
+    let done = done.clone();
+    let wake = move || done.send(()).expect("it is waited for");
+    Trial::start(Box::new(wake), || Ok(Vec::new()))
+}
+
+fn no_trial(_: &DeviceId) -> anyhow::Result<Trial> {
+    panic!("it is not time for a trial")
+}
+
+fn not_opened(_: Lease) -> anyhow::Result<Composer> {
+    panic!("nothing says that it works")
+}
+
 #[test]
-fn gles_comes_back_when_its_device_was_tried_out() {
+fn gles_comes_back_when_its_device_was_tried_out_and_opened() {
     let mut fake = Fake::default();
     let lease = fake.lease.clone();
     fake.ends = Some(Ended::Lost("in a test"));
     let mut composer = Composer::Fake(Box::new(fake));
     let (mut desk, mut output) = composed(&mut composer);
-    let too_early = |_: &DeviceId| -> anyhow::Result<Trial> { panic!("it rests") };
-    assert!(!composer.tend(Instant::now(), too_early));
-    let (woken, waits) = std::sync::mpsc::channel();
-    let wake = move || woken.send(()).expect("it is waited for");
-    let start = |_: &DeviceId| Trial::start(Box::new(wake), || Ok(Vec::new()));
-    lease.wake();
-    assert!(!composer.tend(Instant::now(), start));
-    waits.recv().expect("it is tried");
-    let again = |_: &DeviceId| -> anyhow::Result<Trial> { panic!("it was tried") };
-    assert!(composer.tend(Instant::now(), again));
-    // What is opened now draws everything anew.
-    let mut fake = Fake::default();
-    fake.lease = lease.renewed();
-    composer = Composer::Fake(Box::new(fake));
-    desk.add(&plain(Size { w: 60, h: 80 }));
-    desk.compose(&mut output, &mut composer, &mut Vec::new());
-    assert_shows(&desk, &output);
+    assert!(!composer.tend(Instant::now(), no_trial, not_opened));
+    let (done, waits) = std::sync::mpsc::channel();
+    for is_opened in [false, true] {
+        lease.wake();
+        assert!(!composer.tend(Instant::now(), |_| trial(&done), not_opened));
+        waits.recv().expect("it is tried");
+        let is_back = composer.tend(Instant::now(), no_trial, |lease| {
+            anyhow::ensure!(is_opened, "no memory");
+            // What is opened now draws everything anew.
+            let mut fake = Fake::default();
+            fake.lease = lease;
+            Ok(Composer::Fake(Box::new(fake)))
+        });
+        assert_eq!(is_back, is_opened);
+        // What could not be opened is waited for again.
+        assert_eq!(composer.deadline().is_some(), !is_opened, "{composer:?}");
+        desk.add(&plain(Size { w: 60, h: 80 }));
+        desk.compose(&mut output, &mut composer, &mut Vec::new());
+        assert_shows(&desk, &output);
+    }
     assert!(matches!(composer, Composer::Fake(_)));
     assert!(lease.check().is_err(), "what was open is gone");
+}
+
+#[test]
+fn no_other_device_takes_the_place_of_one_that_comes_back() {
+    let wish = Wish {
+        render_node: RenderNode::Auto,
+        flat_node: Some("/dev/null".into()),
+        encoder: None,
+    };
+    let reopened = |node: &str| {
+        let id = DeviceId::of_node(std::path::Path::new(node));
+        let gpu = Gpu::open(&RenderNode::Off, Reading::Auto);
+        let reopened = Composer::reopen(&wish, gpu.devices().lease(id.clone()));
+        let of_it = |composer| matches!(composer, Composer::Gles(gles) if *gles.lease().id() == id);
+        reopened.map(of_it).map_err(|error| format!("{error:#}"))
+    };
+    let said = reopened("/dev/zero").expect_err("it is not what is wished for");
+    assert!(said.contains("another device"), "{said}");
+    // Mesa may have software for it.
+    match reopened("/dev/null") {
+        Ok(is_same) => assert!(is_same),
+        Err(said) => assert!(!said.contains("another device"), "{said}"),
+    }
 }
 
 #[test]
