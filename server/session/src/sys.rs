@@ -21,7 +21,7 @@ use smithay::wayland::shm::{BufferAccessError, BufferData, with_buffer_contents}
 #[cfg(test)]
 pub use counting::allocations;
 #[cfg(feature = "gpu")]
-pub use egl::{GlesContext, Reset, check_egl};
+pub use egl::{GlesContext, Reset, check_egl, is_egl_memory_used_up};
 #[cfg(feature = "gpu")]
 pub use gbm::{Gbm, NoBuffer};
 #[cfg(feature = "gpu")]

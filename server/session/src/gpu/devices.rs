@@ -25,12 +25,18 @@ pub struct DeviceId(PathBuf);
 impl DeviceId {
     /// The device of a node. Its nodes have one parent, as far as the kernel says.
     pub fn of_node(node: &Path) -> Self {
+        Self::by_sysfs(Path::new("/sys"), node)
+    }
+
+    fn by_sysfs(root: &Path, node: &Path) -> Self {
         let device = || {
             let number = std::fs::metadata(node)?.rdev();
             let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
-            std::fs::canonicalize(format!("/sys/dev/char/{major}:{minor}/device"))
+            let of_number = root.join(format!("dev/char/{major}:{minor}"));
+            std::fs::canonicalize(of_number.join("device"))
         };
-        Self(device().unwrap_or_else(|_| node.to_owned()))
+        let itself = |_| std::fs::canonicalize(node);
+        Self(device().or_else(itself).unwrap_or_else(|_| node.to_owned()))
     }
 
     /// The one without a node: Mesa's software.
@@ -275,6 +281,8 @@ impl Away {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -290,14 +298,54 @@ mod tests {
         assert!(matches!(same.check(), Err(Ended::Hung)) && !same.may_return());
         assert!(other.check().is_ok());
         assert!(devices.lease(DeviceId::without_node()).check().is_ok());
-        // A node that leads to the same device is that device.
-        let folder = tempfile::tempdir().unwrap();
-        let link = folder.path().join("node");
-        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-        let null = DeviceId::of_node(Path::new("/dev/null"));
-        if Path::new("/sys/dev/char/1:3/device").exists() {
-            assert_eq!(DeviceId::of_node(&link), null);
+    }
+
+    /// Adds a node to what is laid out as Linux does, by its number and the folder of its device.
+    fn add_node(root: &Path, number: &str, device: &str, name: &str) {
+        let node = format!("devices/{device}/drm/{name}");
+        std::fs::create_dir_all(root.join(&node)).unwrap();
+        std::fs::create_dir_all(root.join("dev/char")).unwrap();
+        let by_number = root.join("dev/char").join(number);
+        symlink(Path::new("../..").join(&node), by_number).unwrap();
+        symlink("../..", root.join(&node).join("device")).unwrap();
+    }
+
+    #[test]
+    fn nodes_of_one_device_are_that_device_and_one_without_a_device_is_itself() {
+        let sysfs = tempfile::tempdir().unwrap();
+        let root = sysfs.path();
+        // Nodes that there are everywhere stand for those of cards, by their numbers.
+        let pci = "pci0000:00/0000:00:01.0/0000:03:00.0";
+        add_node(root, "1:3", pci, "card0");
+        add_node(root, "1:5", pci, "renderD128");
+        // On a board what shows pictures is another device than what draws them.
+        add_node(root, "1:7", "platform/display-subsystem", "card1");
+        add_node(root, "1:8", "platform/soc/fb000000.gpu", "renderD129");
+        std::fs::create_dir_all(root.join("devices/virtual/mem/urandom")).unwrap();
+        let of_number = root.join("dev/char/1:9");
+        symlink("../../devices/virtual/mem/urandom", of_number).unwrap();
+        let id = |node: &str| DeviceId::by_sysfs(root, Path::new(node));
+        let (card, render) = (id("/dev/null"), id("/dev/zero"));
+        assert_eq!(card, render);
+        let (display, gpu) = (id("/dev/full"), id("/dev/random"));
+        assert!(display != gpu && display != card && gpu != card);
+        assert!(gpu.0.ends_with("platform/soc/fb000000.gpu"), "{gpu:?}");
+        // By whatever name it is called.
+        let links = tempfile::tempdir().unwrap();
+        for (name, node, same) in [
+            ("a", "/dev/zero", &card),
+            ("b", "/dev/urandom", &id("/dev/urandom")),
+        ] {
+            let link = links.path().join(name);
+            symlink(node, &link).unwrap();
+            assert_eq!(DeviceId::by_sysfs(root, &link), *same);
         }
+        assert!(id("/dev/urandom") != card && id("/nowhere") != id("/dev/urandom"));
+        // They share one state.
+        let devices = Devices::default();
+        let (by_card, by_render) = (devices.lease(card), devices.lease(render));
+        by_card.has_ended(&Ended::Lost("in a test"));
+        assert!(by_render.check().is_err() && devices.lease(gpu).check().is_ok());
     }
 
     fn no_trial(_: &DeviceId) -> anyhow::Result<Trial> {

@@ -23,7 +23,7 @@ use smithay::backend::renderer::gles::{
 use smithay::backend::renderer::{ExportMem, Frame, Renderer};
 use smithay::utils::{Physical, Rectangle, Transform};
 
-use crate::sys::{GlesContext, Reset};
+use crate::sys::{self, GlesContext, Reset};
 
 /// How long a device has for what it is given at a time: seconds more than a picture takes, and less than
 /// after which a person believes that the session is dead. Machines that run tests do a dozen at once, and
@@ -110,11 +110,14 @@ fn judge(is_done: bool, reset: Reset) -> Result<(), Ended> {
     }
 }
 
-/// The same, where something has failed before the device said that.
-fn explained(ended: Ended, reset: anyhow::Result<Reset>) -> Ended {
+/// The same, where something has failed before the device said that, or EGL had no memory for it.
+fn explained(ended: Ended, is_full: bool, reset: anyhow::Result<Reset>) -> Ended {
     match (reset.map(|reset| judge(true, reset)), ended) {
         (Ok(Err(lost)), _) => lost,
         (Err(full), Ended::Broken(why)) => Ended::Refused(full.context(why)),
+        (Ok(Ok(())), Ended::Broken(why)) if is_full => {
+            Ended::Refused(why.context("EGL has no memory for it"))
+        }
         (Ok(Ok(())) | Err(_), ended) => ended,
     }
 }
@@ -235,12 +238,24 @@ impl Drawing {
     }
 
     /// Why something has failed: of a device that was reset everything does, and where its memory is used up
-    /// much.
+    /// much. To be asked right after that.
     pub fn explain(&mut self, ended: Ended) -> Ended {
+        // Whatever is asked of EGL next says something else.
+        let is_full = sys::is_egl_memory_used_up();
+        self.explain_by(ended, is_full)
+    }
+
+    /// The same of a buffer that nothing has been done with before. Mesa says of each one that its driver
+    /// does not take that there is no memory for it: this one is better refused while its program listens.
+    pub fn explain_new(&mut self, ended: Ended) -> Ended {
+        self.explain_by(ended, false)
+    }
+
+    fn explain_by(&mut self, ended: Ended, is_full: bool) -> Ended {
         if ended.is_of_device() {
             return ended;
         }
-        explained(ended, self.context.reset())
+        explained(ended, is_full, self.context.reset())
     }
 
     /// Whether this may be let go, now that it has ended.
@@ -306,18 +321,22 @@ mod tests {
         let broken = || Ended::Broken(anyhow!("no texture"));
         let refused = || Ended::Refused(anyhow!("not this buffer"));
         assert!(matches!(
-            explained(broken(), Ok(Reset::None)),
+            explained(broken(), false, Ok(Reset::None)),
             Ended::Broken(_)
         ));
-        assert!(matches!(
-            explained(refused(), Ok(Reset::None)),
-            Ended::Refused(_)
-        ));
-        for failed in [broken(), refused()] {
-            let lost = explained(failed, Ok(Reset::Innocent));
-            assert!(lost.is_of_device(), "{lost:?}");
+        for is_full in [false, true] {
+            assert!(matches!(
+                explained(refused(), is_full, Ok(Reset::None)),
+                Ended::Refused(_)
+            ));
+            for failed in [broken(), refused()] {
+                let lost = explained(failed, is_full, Ok(Reset::Innocent));
+                assert!(lost.is_of_device(), "{lost:?}");
+            }
         }
-        let full = explained(broken(), Err(anyhow!("its memory is used up")));
+        let no_image = explained(broken(), true, Ok(Reset::None));
+        assert!(matches!(no_image, Ended::Refused(_)), "{no_image:?}");
+        let full = explained(broken(), false, Err(anyhow!("its memory is used up")));
         assert!(matches!(full, Ended::Refused(_)) && !full.is_of_device());
         let said = full.to_string();
         assert!(

@@ -241,7 +241,7 @@ impl ByGles {
     fn takes(&mut self, buffer: &Dmabuf) -> Result<(), Ended> {
         self.lease.check()?;
         let taken = self.take(buffer).map(drop);
-        taken.map_err(|error| self.drawing.explain(error.into()))
+        taken.map_err(|error| self.drawing.explain_new(error.into()))
     }
 
     pub(super) fn read(

@@ -34,6 +34,14 @@ pub fn check_egl() -> anyhow::Result<()> {
     library.map(|_| ()).context("open libEGL")
 }
 
+/// Whether what this thread has asked of EGL last failed for want of memory. That is said once.
+pub fn is_egl_memory_used_up() -> bool {
+    // SAFETY: it takes the thread's own error, and any thread may ask. libEGL is open, or there would be no
+    // `Drawing` to ask for: smithay opens it with the first display.
+    let error = unsafe { egl::GetError() };
+    error as u32 == egl::BAD_ALLOC
+}
+
 /// What has become of a context's device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
