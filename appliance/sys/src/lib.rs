@@ -2,6 +2,7 @@
 //! well-kept crate has a safe one. Each unsafe block says why it is sound.
 
 pub mod fd;
+pub mod kms;
 pub mod memory;
 pub mod pixels;
 pub mod process;

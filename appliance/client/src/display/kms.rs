@@ -13,6 +13,7 @@ mod buffer;
 mod commit;
 pub mod device;
 mod edid;
+mod events;
 #[cfg(test)]
 mod fake;
 mod framebuffers;
@@ -29,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use drm::control::{Device as ControlDevice, Event, connector, crtc};
+use drm::control::{Device as ControlDevice, connector, crtc};
 use heliostat_va::decoder::Frame;
 use heliostat_wire::List;
 use heliostat_wire::id::OutputId;
@@ -37,6 +38,7 @@ use heliostat_wire::output::Outputs;
 use tracing::{debug, info, warn};
 
 use self::device::Device;
+use self::events::Flip;
 use self::framebuffers::Framebuffers;
 use self::planes::{Kind, VideoPlane};
 use self::screen::{Held, Resolved, Screen};
@@ -322,14 +324,10 @@ impl Kms {
 
     /// Reads the device's events.
     pub fn dispatch(&mut self) -> anyhow::Result<()> {
-        for event in self
-            .device
-            .receive_events()
-            .context("read display events")?
-        {
-            if let Event::PageFlip(flip) = event {
-                self.flipped(flip.crtc, flip.duration);
-            }
+        let mut room = [0; events::ROOM];
+        let told = self.device.read_events(&mut room);
+        for flip in events::flips(told.context("read display events")?) {
+            self.flipped(flip);
         }
         Ok(())
     }
@@ -382,11 +380,12 @@ impl Kms {
         }
     }
 
-    fn flipped(&mut self, crtc: crtc::Handle, at: Duration) {
-        let at_ns = scanned_out_ns(at, monotonic_ns());
-        let screen = self.screens.iter_mut().find(|screen| screen.crtc() == crtc);
+    fn flipped(&mut self, flip: Flip) {
+        let at_ns = scanned_out_ns(flip.at, monotonic_ns());
+        let mut screens = self.screens.iter_mut();
+        let screen = screens.find(|screen| u32::from(screen.crtc()) == flip.crtc);
         let flipped = screen.and_then(|screen| {
-            let caption = screen.flipped();
+            let caption = screen.flipped(flip.number);
             screen.watch(at_ns);
             Some((screen.id(), caption?))
         });

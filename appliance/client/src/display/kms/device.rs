@@ -1,6 +1,8 @@
 //! The DRM device file, and finding things by their names.
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -11,6 +13,7 @@ use drm::control::{
     framebuffer, plane, property,
 };
 use drm::{ClientCapability, Device as BasicDevice};
+use heliostat_sys::kms;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::request::Request;
@@ -19,6 +22,9 @@ use super::request::Request;
 #[derive(Debug)]
 pub struct Device {
     file: File,
+    /// How many commits there were. They are counted together, so that one of a screen that has gone is
+    /// not taken for one of its successor on the same CRTC.
+    commits: Cell<u64>,
     /// Who answers in place of the kernel.
     #[cfg(test)]
     pub fake: Option<std::cell::RefCell<super::fake::Kernel>>,
@@ -42,6 +48,7 @@ impl Device {
             .open(path)
             .map(|file| Self {
                 file,
+                commits: Cell::new(0),
                 #[cfg(test)]
                 fake: None,
             })
@@ -55,21 +62,30 @@ impl Device {
         device
     }
 
-    /// Commits what is requested.
-    pub fn commit(&self, flags: AtomicCommitFlags, request: &mut Request) -> std::io::Result<()> {
+    /// Commits what is requested. Returns the number that an event of it will have.
+    pub fn commit(&self, flags: AtomicCommitFlags, request: &mut Request) -> std::io::Result<u64> {
+        let number = self.commits.get() + 1;
+        self.commits.set(number);
         #[cfg(test)]
         if let Some(kernel) = &self.fake {
-            return Ok(kernel.borrow_mut().commit(flags, request)?);
+            kernel.borrow_mut().commit(flags, request, number)?;
+            return Ok(number);
         }
         let arrays = request.arrays();
-        drm_ffi::mode::atomic_commit(
-            self.as_fd(),
-            flags.bits(),
-            &mut arrays.objects,
-            &mut arrays.counts,
-            &mut arrays.properties,
-            &mut arrays.values,
-        )
+        let commit = kms::Commit {
+            objects: &arrays.objects,
+            counts: &arrays.counts,
+            properties: &arrays.properties,
+            values: &arrays.values,
+        };
+        kms::commit(self, flags.bits(), commit, number)?;
+        Ok(number)
+    }
+
+    /// Reads events, waiting for one where there is none.
+    pub fn read_events<'a>(&self, room: &'a mut [u8]) -> std::io::Result<&'a [u8]> {
+        let length = (&self.file).read(room)?;
+        Ok(room.get(..length).unwrap_or_default())
     }
 
     /// Has the kernel keep a value; returns its number.

@@ -52,6 +52,8 @@ pub struct Kernel {
     pub commits: Vec<Commit>,
     /// A commit waits for the next retrace, and whether it wants an event.
     pub pending: Option<bool>,
+    /// The number of the last commit that was taken and asked for an event.
+    pub number: u64,
     /// The driver never tells of what is pending. Where it is built on Linux's helpers, that is open
     /// until a commit waits for it.
     pub is_mute: bool,
@@ -90,10 +92,16 @@ impl Kernel {
     }
 
     /// Takes or refuses a commit as Linux does.
-    pub fn commit(&mut self, flags: AtomicCommitFlags, request: &mut Request) -> Result<(), Errno> {
+    pub fn commit(
+        &mut self,
+        flags: AtomicCommitFlags,
+        request: &mut Request,
+        number: u64,
+    ) -> Result<(), Errno> {
         let arrays = request.arrays();
         if self.is_deaf {
             self.pending = Some(flags.contains(AtomicCommitFlags::PAGE_FLIP_EVENT));
+            self.number = number;
             return Ok(());
         }
         let mut sets = BTreeMap::new();
@@ -114,6 +122,7 @@ impl Kernel {
             let asks = flags.contains(AtomicCommitFlags::PAGE_FLIP_EVENT);
             let waits = flags.contains(AtomicCommitFlags::NONBLOCK);
             self.pending = (asks || waits).then_some(asks);
+            self.number = if asks { number } else { self.number };
             // Whoever may wait does so for ten seconds, and goes on.
             self.is_mute &= waits;
         }

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The kernel takes one commit at a time. Each asks for an event, so that none is ever in the way of
-//! another. What waits for one that does not come is `Repeating` where the driver takes
-//! another commit, and `Free` after that; else it is stuck, and [`Screen::stuck`] says so.
+//! another, and knows the number of the one that is under way: an event of an earlier one says nothing.
+//! What waits for one that does not come is `Repeating` where the driver takes another commit, and `Free`
+//! where it takes one more after that; else it is stuck, and [`Screen::stuck`] says so.
 
 mod lost;
 mod pointer;
@@ -106,6 +107,8 @@ pub struct Screen {
     /// The last picture was taken, so that the next one's damage is all that differs from it.
     is_followed: bool,
     state: State,
+    /// The number of the commit that has asked for an event last.
+    asked: u64,
     /// Watches what is under way.
     overdue: Overdue,
     /// Events that were lost so far.
@@ -203,6 +206,7 @@ impl Screen {
             coming: Vec::new(),
             is_followed: false,
             state: State::Dark,
+            asked: 0,
             overdue: Overdue::default(),
             lost: 0,
             refused: 0,
@@ -327,10 +331,14 @@ impl Screen {
         Ok(answer.is_ok())
     }
 
-    /// The kernel says that what was committed is shown.
-    pub fn flipped(&mut self) -> Option<Caption> {
+    /// The kernel says that what was committed by this number is shown.
+    pub fn flipped(&mut self, number: u64) -> Option<Caption> {
         self.told = self.told.saturating_add(1);
-        self.done()
+        match number == self.asked {
+            true => self.done(),
+            // It is late, and something else is under way.
+            false => None,
+        }
     }
 
     /// What was committed is shown now; where that was a picture, what it took the place of is let go.
@@ -398,7 +406,7 @@ impl Screen {
         if let Some(blob) = clips.flatten() {
             device.remove_blob(blob);
         }
-        result.context("show a picture")?;
+        self.asked = result.context("show a picture")?;
         if let Some(cursor) = &mut self.cursor {
             cursor.is_told();
         }

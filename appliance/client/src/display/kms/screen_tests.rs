@@ -110,7 +110,9 @@ impl Rig {
     /// The retrace comes, and its event is read if there is one.
     fn retrace(&mut self) -> Option<Caption> {
         let has_event = self.kernel().retrace();
-        has_event.then(|| self.screen.flipped()).flatten()
+        let number = self.kernel().number;
+        let event = has_event.then(|| self.screen.flipped(number));
+        event.flatten()
     }
 
     /// Draws, and has it watched.
@@ -283,7 +285,8 @@ fn dark_screen_shows_nothing_and_is_lit_again_by_the_next_picture() {
     assert_eq!(rig.kernel().values[&(CRTC, "ACTIVE")], 0);
     assert!(rig.screen.on_planes().is_empty() && rig.screen.is_free());
     // An event of before does not light it.
-    assert!(rig.screen.flipped().is_none() && !rig.screen.is_lit());
+    let number = rig.kernel().number;
+    assert!(rig.screen.flipped(number).is_none() && !rig.screen.is_lit());
     rig.draw(Rect::of_size(1, 1), 9).unwrap();
     assert!(rig.last().flags.contains(AtomicCommitFlags::ALLOW_MODESET));
     let front = &rig.screen.buffers[rig.screen.front];

@@ -57,10 +57,7 @@ impl Screen {
     ) -> Option<Caption> {
         let asked = self.overdue.take_due(now_ns)?;
         if matches!(self.state, State::Repeating) {
-            // The driver takes what it is given and does not tell: there is nothing to wait for.
-            let shown = self.done();
-            self.watch(now_ns);
-            return shown;
+            return self.mind_silence(device, now_ns);
         }
         if asked == 0 {
             self.lost += 1;
@@ -79,11 +76,31 @@ impl Screen {
                 shown
             }
             Err(error) => {
-                self.refused = self.refused.saturating_add(1);
-                debug!(output = self.name(), "the display is busy still: {error:#}");
+                self.is_refused(&error);
                 None
             }
         }
+    }
+
+    /// Nor has what was committed anew been told of. A driver that takes one more commit has done it, and
+    /// does not tell: there is nothing to wait for. This one asks for no event and changes nothing.
+    fn mind_silence(&mut self, device: &Device, now_ns: u64) -> Option<Caption> {
+        match self.ask_crtc(device, AtomicCommitFlags::NONBLOCK) {
+            Ok(_) => {
+                let shown = self.done();
+                self.watch(now_ns);
+                shown
+            }
+            Err(error) => {
+                self.is_refused(&error);
+                None
+            }
+        }
+    }
+
+    fn is_refused(&mut self, error: &anyhow::Error) {
+        self.refused = self.refused.saturating_add(1);
+        debug!(output = self.name(), "the display is busy still: {error:#}");
     }
 
     /// Commits all that is shown or about to be, but for the pointer: it moves by itself later, and a
@@ -107,10 +124,19 @@ impl Screen {
         if taken.as_ref().is_err_and(|error| !is_busy(error)) {
             // It does not like what it showed before. Whether that was done the CRTC alone tells.
             debug!(output = self.name(), "what is shown is refused: {taken:?}");
-            request.clear();
-            self.crtc.set(&mut request, "ACTIVE", 1);
-            taken = device.commit(flags, &mut request).context("ask the CRTC");
+            taken = self.ask_crtc(device, flags);
         }
+        self.request = request;
+        self.asked = taken?;
+        Ok(())
+    }
+
+    /// Commits that the CRTC stays as it is. Returns the number.
+    fn ask_crtc(&mut self, device: &Device, flags: AtomicCommitFlags) -> anyhow::Result<u64> {
+        let mut request = std::mem::take(&mut self.request);
+        request.clear();
+        self.crtc.set(&mut request, "ACTIVE", 1);
+        let taken = device.commit(flags, &mut request).context("ask the CRTC");
         self.request = request;
         taken
     }

@@ -30,7 +30,9 @@ impl Screen {
             self.crtc.set(request, "ACTIVE", 1);
             cursor.add_to(request, crtc);
             let flags = AtomicCommitFlags::NONBLOCK | AtomicCommitFlags::PAGE_FLIP_EVENT;
-            moved = device.commit(flags, request);
+            moved = device
+                .commit(flags, request)
+                .map(|number| self.asked = number);
         }
         match (updated, moved) {
             (Ok(()), Ok(())) => {

@@ -31,19 +31,20 @@ impl Screen {
         let mut request = std::mem::take(&mut self.request);
         request.clear();
         self.put_out(&mut request, overlays);
-        let mut done = device.commit(AtomicCommitFlags::ALLOW_MODESET, &mut request);
+        let flags = AtomicCommitFlags::ALLOW_MODESET;
+        let mut done = device.commit(flags, &mut request);
         if done.is_err() {
             // A connector that is gone altogether, as behind a hub, cannot be named any more.
             request.clear();
             self.stop(&mut request, overlays);
-            done = device.commit(AtomicCommitFlags::ALLOW_MODESET, &mut request);
+            done = device.commit(flags, &mut request);
         }
         self.request = request;
         self.is_followed = false;
         if done.is_err() {
             let all = self.buffers.iter_mut();
             all.for_each(|buffer| buffer.blacken(device));
-            return done.context("switch a screen off");
+            return done.map(drop).context("switch a screen off");
         }
         self.buffers.iter_mut().for_each(Buffer::spoil);
         if let Some(cursor) = &mut self.cursor {

@@ -157,6 +157,8 @@ fn display_that_never_tells_is_taken_at_its_commits() {
         }
         assert_eq!((shown, rig.screen.lost), (1, number + 1));
         assert!(rig.screen.event_left(now).is_none());
+        // What it was asked last is over with the retrace.
+        assert!(rig.retrace().is_none());
     }
     // The same of a pointer that was moved.
     rig.kernel().pending = None;
@@ -165,4 +167,61 @@ fn display_that_never_tells_is_taken_at_its_commits() {
     rig.kernel().pending = None;
     assert!(rig.mind(now + SECOND).is_none() && !rig.screen.is_free());
     assert!(rig.retrace().is_none() && rig.screen.is_free());
+}
+
+#[test]
+fn event_of_an_earlier_commit_says_nothing_of_the_one_under_way() {
+    let mut rig = Rig::new();
+    rig.draw_at(0, next_of_film(7));
+    rig.retrace();
+    rig.draw_at(0, next_of_film(8));
+    let late = rig.kernel().number;
+    rig.kernel().pending = None;
+    assert!(rig.mind(SECOND).is_some());
+    let again = rig.kernel().number;
+    assert!(late < again);
+    // It comes after all, while what was committed anew is under way.
+    assert!(rig.screen.flipped(late).is_none() && !rig.screen.is_free());
+    assert!(rig.retrace().is_none() && rig.screen.is_free());
+    rig.draw_at(SECOND, next_of_film(9));
+    for earlier in [late, again, 0, u64::MAX] {
+        assert!(rig.screen.flipped(earlier).is_none());
+        // Either of both may be scanned out still.
+        assert!(!rig.screen.is_settled() && rig.held() == [8, 9]);
+    }
+    assert!(rig.retrace().is_some() && rig.held() == [9]);
+    // The same of a screen that was dark meanwhile.
+    rig.draw_at(2 * SECOND, next_of_film(10));
+    let late = rig.kernel().number;
+    rig.screen.darken(&rig.device, &rig.overlays).unwrap();
+    rig.draw_at(2 * SECOND, next_of_film(11));
+    assert!(rig.screen.flipped(late).is_none() && !rig.screen.is_settled());
+    assert!(rig.retrace().is_some());
+}
+
+#[test]
+fn screen_that_is_asked_anew_and_silent_again_is_free_by_the_kernels_word_only() {
+    let mut rig = Rig::new();
+    rig.draw_at(0, next_of_film(7));
+    rig.retrace();
+    rig.draw_at(0, next_of_film(8));
+    rig.kernel().pending = None;
+    assert!(rig.mind(SECOND).is_some());
+    // From now on it takes nothing more.
+    let mut now = SECOND;
+    for refused in 1..=3 {
+        now += rig.screen.event_left(now).unwrap().as_nanos() as u64;
+        assert!(rig.mind(now).is_none() && !rig.screen.is_free());
+        assert_eq!(rig.screen.stuck().unwrap().refused, refused);
+        assert!(
+            !rig.last()
+                .flags
+                .contains(AtomicCommitFlags::PAGE_FLIP_EVENT)
+        );
+    }
+    assert!(rig.screen.stuck().unwrap().is_silent());
+    rig.kernel().pending = None;
+    now += rig.screen.event_left(now).unwrap().as_nanos() as u64;
+    assert!(rig.mind(now).is_none() && rig.screen.is_free());
+    assert!(rig.last().is_taken && rig.screen.stuck().is_none());
 }
