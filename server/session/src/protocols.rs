@@ -17,6 +17,7 @@ mod seat;
 mod selection;
 mod session_lock;
 mod small;
+mod subsurfaces;
 #[cfg(feature = "gpu")]
 mod syncobj;
 mod xdg_shell;

@@ -91,6 +91,8 @@ pub struct Surface {
     pub offset: Point<i32, Logical>,
     /// Where it is on its parent, if it has one.
     position: Point<i32, Logical>,
+    /// What is on it was put in another order since its last commit.
+    is_restacked: bool,
     /// Whether its buffers are read, or go to the encoder.
     pub direct: Direct,
     /// Its newest buffer, where it is kept.
@@ -107,6 +109,7 @@ impl Surface {
             view: View::whole(content.size()),
             offset: Point::default(),
             position: Point::default(),
+            is_restacked: false,
             content,
             direct: Direct::default(),
             newest: None,

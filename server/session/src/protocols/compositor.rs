@@ -3,17 +3,22 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use smithay::delegate_shm;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
+use smithay::reexports::wayland_server::protocol::wl_callback::WlCallback;
+use smithay::reexports::wayland_server::protocol::wl_compositor::WlCompositor;
+use smithay::reexports::wayland_server::protocol::wl_region::WlRegion;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::reexports::wayland_server::{Client, Resource};
+use smithay::reexports::wayland_server::{
+    Client, Resource, delegate_dispatch, delegate_global_dispatch,
+};
 use smithay::wayland::buffer::BufferHandler;
 use smithay::wayland::compositor::{
-    CompositorClientState, CompositorHandler, CompositorState, TraversalAction, get_parent,
-    is_sync_subsurface, with_surface_tree_upward,
+    CompositorClientState, CompositorHandler, CompositorState, RegionUserData, SurfaceUserData,
+    TraversalAction, get_parent, is_sync_subsurface, with_surface_tree_upward,
 };
 use smithay::wayland::shm::{ShmHandler, ShmState};
 use smithay::xwayland::XWaylandClientData;
-use smithay::{delegate_compositor, delegate_shm};
 
 use super::limits::{MAX_SURFACES, is_tree_too_deep};
 use crate::app::{App, ClientState};
@@ -147,5 +152,10 @@ impl ShmHandler for App {
     }
 }
 
-delegate_compositor!(App);
+// As smithay delegates it, but for subsurfaces, whose order `subsurfaces.rs` minds.
+delegate_global_dispatch!(App: [WlCompositor: ()] => CompositorState);
+delegate_dispatch!(App: [WlCompositor: ()] => CompositorState);
+delegate_dispatch!(App: [WlSurface: SurfaceUserData] => CompositorState);
+delegate_dispatch!(App: [WlRegion: RegionUserData] => CompositorState);
+delegate_dispatch!(App: [WlCallback: ()] => CompositorState);
 delegate_shm!(App);

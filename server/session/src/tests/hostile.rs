@@ -356,6 +356,25 @@ fn surfaces_on_surfaces_without_end_are_borne_or_end_their_client() {
     assert_only_the_bad_one_goes(fixture, good, bad);
 }
 
+#[test]
+fn surface_that_is_to_stand_beside_itself_ends_its_client() {
+    for is_above in [false, true] {
+        let (mut fixture, good, bad) = with_bad_client();
+        let client = fixture.client(bad);
+        let compositor: WlCompositor = client.bind(4);
+        let subcompositor: WlSubcompositor = client.bind(1);
+        let parent = client.surface.clone().unwrap();
+        let child = compositor.create_surface(&client.handle(), ());
+        let role = subcompositor.get_subsurface(&child, &parent, &client.handle(), ());
+        match is_above {
+            true => role.place_above(&child),
+            false => role.place_below(&child),
+        }
+        parent.commit();
+        assert_only_the_bad_one_goes(fixture, good, bad);
+    }
+}
+
 fn show(
     surface: &wayland_client::protocol::wl_surface::WlSurface,
     buffer: &wayland_client::protocol::wl_buffer::WlBuffer,

@@ -20,6 +20,11 @@ const PART: Painting = Painting {
     h: 70,
     seed: 4,
 };
+const OTHER: Painting = Painting {
+    w: 90,
+    h: 60,
+    seed: 9,
+};
 /// Bytes of a frame that only says where something stands.
 const FEW_BYTES: u64 = 200;
 
@@ -79,6 +84,31 @@ impl Scene {
             .fixture
             .shown(corner.0 + x as i32 - 1, corner.1 + y as i32);
         assert_eq!(shown, WINDOW.at(x - 1, y));
+    }
+
+    /// Another subsurface over the first, from (50, 30) of the window on.
+    fn add_other(&mut self) -> WlSubsurface {
+        let client = self.fixture.client(self.window);
+        let compositor: WlCompositor = client.bind(5);
+        let subcompositor: WlSubcompositor = client.bind(1);
+        let child = compositor.create_surface(&client.handle(), ());
+        let role = subcompositor.get_subsurface(&child, &self.parent, &client.handle(), ());
+        role.set_position(50, 30);
+        child.attach(Some(&client.painted(OTHER)), 0, 0);
+        child.damage_buffer(0, 0, i32::MAX, i32::MAX);
+        child.commit();
+        self.parent.commit();
+        self.fixture.settle();
+        role
+    }
+
+    /// What is shown at (60, 40) of the window: the window, the subsurface or the other one.
+    fn on_top(&mut self) -> u32 {
+        let corner = self.fixture.corner(self.window);
+        let found = self.fixture.shown(corner.0 + 60, corner.1 + 40);
+        let all = [WINDOW.at(60, 40), PART.at(30, 20), OTHER.at(10, 10)];
+        let known = all.iter().position(|pixel| *pixel == found);
+        known.expect("one of them is shown") as u32
     }
 
     /// Does something; the terminal hears of it in a few bytes.
@@ -164,4 +194,56 @@ fn offsets_without_end_leave_a_surface_out_of_sight_and_everything_else_alone() 
     }
     let window = scene.window;
     scene.fixture.assert_shows(&[window]);
+}
+
+#[test]
+fn subsurfaces_that_are_only_put_in_another_order_are_shown_so_and_send_no_pixels() {
+    let mut scene = Scene::new();
+    let above = scene.add_other();
+    assert_eq!(scene.on_top(), 2);
+    for desync in [false, true] {
+        if desync {
+            scene.role.set_desync();
+            above.set_desync();
+        }
+        let (window, part) = (scene.parent.clone(), scene.child.clone());
+        let orders: [(&WlSubsurface, bool, &WlSurface, u32); 4] = [
+            (&above, false, &part, 1),
+            (&above, true, &part, 2),
+            (&above, false, &window, 1),
+            (&above, true, &part, 2),
+        ];
+        for (role, is_above, sibling, on_top) in orders {
+            scene.without_pixels(|scene| {
+                match is_above {
+                    true => role.place_above(sibling),
+                    false => role.place_below(sibling),
+                }
+                scene.parent.commit();
+            });
+            assert_eq!(scene.on_top(), on_top);
+        }
+        let role = scene.role.clone();
+        scene.without_pixels(|scene| {
+            role.place_below(&window);
+            above.place_below(&window);
+            scene.parent.commit();
+        });
+        assert_eq!(scene.on_top(), 0, "both are behind the window");
+        scene.without_pixels(|scene| {
+            role.place_above(&window);
+            above.place_above(&scene.child);
+            scene.parent.commit();
+        });
+        assert_eq!(scene.on_top(), 2);
+    }
+}
+
+#[test]
+fn subsurface_that_is_one_no_more_is_gone_at_once() {
+    let mut scene = Scene::new();
+    let above = scene.add_other();
+    assert_eq!(scene.on_top(), 2);
+    scene.without_pixels(|_| above.destroy());
+    assert_eq!(scene.on_top(), 1);
 }
