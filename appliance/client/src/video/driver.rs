@@ -44,6 +44,9 @@ enum Job {
     Drop(Owned),
     /// Destroys surfaces that were let go; so does every other job.
     Sweep,
+    /// Says what the thread has allocated so far.
+    #[cfg(test)]
+    Count,
     End,
 }
 
@@ -56,6 +59,8 @@ enum Answer {
     Decoded(Box<Decoder>, Vec<u8>, u64, Result<Frame, DecodeError>),
     Converted(Box<Converter>, Result<Frame, DecodeError>),
     Fetched(Box<Reader>, Result<(), Error>),
+    #[cfg(test)]
+    Counted(usize),
     Done,
 }
 
@@ -191,6 +196,14 @@ impl Driver {
     pub fn sweep(&self) {
         // Where it takes too long, whoever asks next is told.
         let _ = self.ask(Job::Sweep);
+    }
+
+    #[cfg(test)]
+    fn allocations(&self) -> usize {
+        match self.ask(Job::Count).expect("it answers") {
+            Answer::Counted(allocations) => allocations,
+            _ => unreachable!("it answers what it is asked"),
+        }
     }
 
     fn drop_there(&self, owned: Owned) {
@@ -381,6 +394,8 @@ fn answer(job: Job, opened: &mut Option<(Display, Box<Probe>)>) -> Answer {
             Answer::Done
         }
         Job::Sweep => Answer::Done,
+        #[cfg(test)]
+        Job::Count => Answer::Counted(crate::counting::allocations()),
         Job::End => {
             *opened = None;
             Answer::Done
@@ -394,3 +409,7 @@ fn open(node: OwnedFd) -> Result<(Display, Box<Probe>), Error> {
     display.defer();
     Ok((display, probe))
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;
