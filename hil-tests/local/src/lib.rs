@@ -4,6 +4,7 @@
 //! are the product's own programs; the terminal has its headless or its window back end and a card
 //! that is inserted by a line of JSON, or a virtual one in a reader.
 
+pub mod apart;
 pub mod framebuffer;
 pub mod keys;
 mod lent;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use hil_local::terminal::monotonic_us;
-use hil_local::{Event, Lent, Site, SiteOptions, Terminal, framebuffer, programs};
-use hil_rig::namespaces::{self, PEOPLE, Person};
+use hil_local::{Event, Lent, Site, SiteOptions, Terminal, apart, framebuffer};
+use hil_rig::namespaces::{PEOPLE, Person};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Nothing here takes longer on a machine that works and is busy.
@@ -36,24 +36,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let needed = [
-        "heliostat-broker",
-        "heliostat-session",
-        "heliostat-terminal",
-        "heliostatctl",
-        "hil-probe",
-    ];
-    if namespaces::is_outside() {
-        if !Uid::effective().is_root() {
-            println!("skipped: people of one's own need root");
-            return Ok(());
-        }
-        if let Some(error) = needed.iter().find_map(|name| programs::find(name).err()) {
-            println!("skipped: {error}");
-            return Ok(());
-        }
+    if !apart::enter(&[], || None)? {
+        return Ok(());
     }
-    namespaces::enter()?;
     typing_goes_on_beside_a_storm_on_a_terminal_that_acknowledges_nothing()?;
     println!("typing_goes_on_beside_a_storm_on_a_terminal_that_acknowledges_nothing ... ok");
     Ok(())

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use hil_local::terminal::monotonic_us;
-use hil_local::{Event, Lent, Site, SiteOptions, Terminal, programs};
-use hil_rig::namespaces;
-use nix::unistd::Uid;
+use hil_local::{Event, Lent, Site, SiteOptions, Terminal, apart};
 
 const CARD: &str = "piv:00000000000000000000000000000a11";
 const STEP: Duration = Duration::from_secs(20);
@@ -15,24 +13,9 @@ const KEY_A: u16 = 30;
 const KEYS: usize = 50;
 
 fn main() -> anyhow::Result<()> {
-    let needed = [
-        "heliostat-broker",
-        "heliostat-session",
-        "heliostat-terminal",
-        "heliostatctl",
-        "hil-probe",
-    ];
-    if namespaces::is_outside() {
-        if !Uid::effective().is_root() {
-            println!("skipped: a network of one's own needs root");
-            return Ok(());
-        }
-        if let Some(error) = needed.iter().find_map(|name| programs::find(name).err()) {
-            println!("skipped: {error}");
-            return Ok(());
-        }
+    if !apart::enter(&[], || None)? {
+        return Ok(());
     }
-    namespaces::enter()?;
     swallow_udp()?;
     attach_over_tcp()?;
     println!("a_whole_attach_goes_over_tcp_where_udp_does_not_pass ... ok");

@@ -73,14 +73,13 @@ fn value(text: &str, name: &str) -> f64 {
 
 #[test]
 fn a_blinking_desktop_has_numbers_and_is_lossless_between_two_blinks() {
-    for program in [
+    let needed = [
         "heliostat-broker",
         "heliostat-session",
         "heliostat-terminal",
-    ] {
-        if let Err(error) = programs::find(program) {
-            return eprintln!("skipped: {error}");
-        }
+    ];
+    if let Some(missing) = programs::missing(&needed) {
+        return eprintln!("skipped: {missing}");
     }
     let (site, metrics, _probe) = start();
     let _terminal = attach(&site);

@@ -26,6 +26,12 @@ pub fn find(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// What of some of the workspace's programs is missing, and how to come by it; nothing where all are there.
+pub fn missing<'a>(names: impl IntoIterator<Item = &'a &'a str>) -> Option<String> {
+    let error = names.into_iter().find_map(|name| find(name).err())?;
+    Some(error.to_string())
+}
+
 /// `target/`, where everything the rig writes goes.
 pub fn target() -> anyhow::Result<PathBuf> {
     let folder = folder()?;

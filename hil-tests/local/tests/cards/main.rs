@@ -6,9 +6,7 @@ mod desk;
 mod pins;
 mod stories;
 
-use hil_local::{Readers, programs};
-use hil_rig::namespaces;
-use nix::unistd::Uid;
+use hil_local::{Readers, apart};
 
 type Story = fn(&Readers) -> anyhow::Result<()>;
 
@@ -46,25 +44,9 @@ const STORIES: &[(&str, Story)] = &[
 ];
 
 fn main() -> anyhow::Result<()> {
-    let needed = [
-        "heliostat-broker",
-        "heliostat-session",
-        "heliostat-terminal",
-        "heliostatctl",
-        "hil-probe",
-    ];
-    if namespaces::is_outside() {
-        let missing = needed.iter().find_map(|name| programs::find(name).err());
-        let why = match Uid::effective().is_root() {
-            true => missing.map(|error| error.to_string()),
-            false => Some("namespaces of one's own need root".to_owned()),
-        };
-        if let Some(why) = why.or(Readers::missing().map(str::to_owned)) {
-            println!("skipped: {why}");
-            return Ok(());
-        }
+    if !apart::enter(&[], || Readers::missing().map(str::to_owned))? {
+        return Ok(());
     }
-    namespaces::enter()?;
     let readers = Readers::start()?;
     let only = std::env::args()
         .nth(1)

@@ -32,9 +32,7 @@ pub fn are_there() -> bool {
         "heliostat-terminal",
         "heliostat-greeter",
     ];
-    let missing = programs
-        .into_iter()
-        .find_map(|name| programs::find(name).err());
+    let missing = programs::missing(&programs);
     if let Some(missing) = &missing {
         eprintln!("skipped: {missing}");
     }

@@ -14,9 +14,7 @@ mod places;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
-use hil_local::programs;
-use hil_rig::namespaces;
-use nix::unistd::Uid;
+use hil_local::apart;
 
 type Test = (&'static str, fn());
 
@@ -29,28 +27,13 @@ const MODULES: [&[Test]; 5] = [
 ];
 
 fn main() -> ExitCode {
-    let needed = [
-        "heliostat-broker",
-        "heliostat-session",
-        "heliostat-leave",
-        "heliostat-terminal",
-        "heliostat-greeter",
-        "heliostatctl",
-        "hil-probe",
-    ];
-    if namespaces::is_outside() {
-        if !Uid::effective().is_root() {
-            println!("skipped: people of one's own need root");
-            return ExitCode::SUCCESS;
+    match apart::enter(&["heliostat-leave", "heliostat-greeter"], || None) {
+        Ok(true) => {}
+        Ok(false) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
         }
-        if let Some(error) = needed.iter().find_map(|name| programs::find(name).err()) {
-            println!("skipped: {error}");
-            return ExitCode::SUCCESS;
-        }
-    }
-    if let Err(error) = namespaces::enter() {
-        eprintln!("{error:#}");
-        return ExitCode::FAILURE;
     }
     let chosen: Vec<String> = std::env::args().skip(1).collect();
     let chosen: Vec<_> = chosen
