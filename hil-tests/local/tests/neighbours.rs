@@ -55,6 +55,7 @@ fn typing_goes_on_beside_a_storm_on_a_terminal_that_acknowledges_nothing() -> an
     let mut desk = attach(&site, typist, "desk-1")?;
     until_it_hears(&mut desk)?;
     let before = type_keys(&mut desk)?;
+    check_told_latency(&site, typist, before)?;
 
     autostart(stormy, &probe, "storm")?;
     let mut silent = attach(&site, stormy, "desk-2")?;
@@ -153,6 +154,31 @@ fn type_keys(desk: &mut Terminal) -> anyhow::Result<u64> {
     }
     times.sort_unstable();
     Ok(times[KEYS / 2])
+}
+
+/// Whether `heliostatctl top` tells the time from input to photon as it was for the keys that were
+/// typed: here it took `median_us` from before the key until its pixels were seen.
+fn check_told_latency(site: &Site, typist: &Person, median_us: u64) -> anyhow::Result<()> {
+    let round = site.ctl(&["top", "--once"])?;
+    let mut lines = round["sessions"].as_array().into_iter().flatten();
+    let line = lines.find(|line| line["person"] == typist.name);
+    let line = line.context("top knows the typist")?;
+    let told = |name: &str| {
+        line[name]
+            .as_u64()
+            .with_context(|| format!("{name}: {line}"))
+    };
+    let (p50, p99) = (
+        told("input_to_photon_p50_us")?,
+        told("input_to_photon_p99_us")?,
+    );
+    println!("input to photon: top says {p50} us (p99 {p99}), the keys took {median_us}");
+    ensure!(0 < p50 && p50 <= p99, "{line}");
+    ensure!(
+        p50 <= 2 * median_us,
+        "top tells of slower keys than there were: {line}"
+    );
+    Ok(())
 }
 
 fn session_of(site: &Site, person: &Person) -> anyhow::Result<Value> {
