@@ -110,11 +110,9 @@ impl Report {
     fn text(&self) -> String {
         let tables = report::tables(&self.all);
         let own = System::Heliostat.name();
-        match self.all.iter().any(|figures| figures.system != own) {
-            true => format!(
-                "{tables}Targets beside the best peer\n\n{}",
-                targets::list(&self.all)
-            ),
+        let targets = targets::list(&self.all);
+        match self.all.iter().any(|figures| figures.system != own) && !targets.is_empty() {
+            true => format!("{tables}Targets beside the best peer\n\n{targets}"),
             false => tables,
         }
     }
