@@ -7,6 +7,7 @@ pub mod pictures;
 pub mod surfaces;
 mod table;
 
+use crate::h264::told::{Offers, Tally};
 use crate::h264::{decode, encode, rate::Rate};
 use crate::journal::{Counters, Faults, Log};
 use crate::refusal::{Done, refuse};
@@ -31,6 +32,8 @@ pub struct Driver {
     pub log: Log,
     /// What is to fail.
     pub faults: Faults,
+    /// What encoders are told besides.
+    pub offers: Offers,
     /// What is counted.
     pub counters: Counters,
 }
@@ -61,6 +64,9 @@ struct Encode {
     encoder: encode::Encoder,
     sequence: Option<va::EncSequenceParameterH264>,
     rate: Rate,
+    /// The input before, where dirty rectangles are relative to it.
+    before: Option<[Vec<u8>; 3]>,
+    tally: Tally,
 }
 
 /// A picture that was ended and that nobody has waited for.
@@ -79,7 +85,7 @@ const MAX_CONTEXTS: usize = 64;
 
 impl Driver {
     /// A driver without objects, whose journal is as the environment says.
-    pub fn new(faults: Faults, log: Log) -> Self {
+    pub fn new(faults: Faults, offers: Offers, log: Log) -> Self {
         Self {
             configs: Table::new("config", 0x0100_0000, status::INVALID_CONFIG, MAX_CONFIGS),
             contexts: Table::new(
@@ -108,6 +114,7 @@ impl Driver {
             ),
             log,
             faults,
+            offers,
             counters: Counters::from_environment(),
         }
     }
@@ -119,7 +126,7 @@ impl Driver {
         entrypoint: i32,
         attributes: &[va::ConfigAttrib],
     ) -> Done<Id> {
-        let config = Config::new(profile, entrypoint, attributes)?;
+        let config = Config::new((profile, entrypoint), attributes, self.offers)?;
         self.configs.add(config)
     }
 
@@ -174,6 +181,8 @@ impl Driver {
                 encoder: encode::Encoder::new()?,
                 sequence: None,
                 rate: Rate::new(config.rate_control),
+                before: None,
+                tally: Tally::default(),
             })),
             _ => Engine::Process,
         };
@@ -191,7 +200,10 @@ impl Driver {
     pub fn destroy_context(&mut self, id: Id) -> Done {
         self.contexts.get(id)?;
         let open = self.close(id);
-        self.contexts.remove(id)?;
+        let ended = self.contexts.remove(id)?;
+        if let Engine::Encode(engine) = &ended.engine {
+            self.log.line(&format!("context {id:#x}: {}", engine.tally));
+        }
         for (_, surface) in self.surfaces.iter_mut() {
             surface.forget_context(id);
         }

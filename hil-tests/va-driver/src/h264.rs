@@ -9,3 +9,4 @@ pub mod encode;
 pub mod parameters;
 pub mod rate;
 pub mod slice;
+pub mod told;

@@ -20,6 +20,8 @@ pub const COUNTERS: &str = "HELIOSTAT_VA_COUNTERS";
 /// Lists calls that fail, as `vaEndPicture:3,vaCreateContext:1`; that never end or as long as they may
 /// take, as `vaSyncSurface:2=hang`; or that the driver seems not to have, as `vaSyncSurface2:1=missing`.
 pub const FAULTS: &str = "HELIOSTAT_VA_FAULTS";
+/// Lists what encoders are not told besides, as `regions,dirty-rectangles,skipped-pictures`.
+pub const LACKS: &str = "HELIOSTAT_VA_LACKS";
 /// Names a pipe: calls that hang end when it is opened to be written to. Where there is none they do not.
 pub const RELEASE: &str = "HELIOSTAT_VA_RELEASE";
 

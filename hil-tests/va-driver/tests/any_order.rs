@@ -2,8 +2,9 @@
 //! nothing when the client has cleaned up.
 
 use heliostat_drv_video::driver::Driver;
-use heliostat_drv_video::driver::pictures::Conversion;
+use heliostat_drv_video::driver::pictures::{Client as Memory, Conversion};
 use heliostat_drv_video::driver::surfaces::Wish;
+use heliostat_drv_video::h264::told::{Offers, Pointers};
 use heliostat_drv_video::journal::{Faults, Log};
 use heliostat_drv_video::sys::plain::{to_bytes, zeroed};
 use heliostat_drv_video::va::{self, Id, buffer, fourcc};
@@ -92,6 +93,38 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// What parameters point at, whatever their pointers are.
+struct Pointed(Option<va::Rectangle>);
+
+impl Pointers for Pointed {
+    fn rectangles(&self, _: *const va::Rectangle, count: usize) -> Option<Vec<va::Rectangle>> {
+        self.0.map(|rectangle| vec![rectangle; count])
+    }
+
+    fn regions(&self, _: *const va::EncRoi, count: usize) -> Option<Vec<va::EncRoi>> {
+        self.0.map(|roi_rectangle| {
+            let roi_value = roi_rectangle.width as i8;
+            vec![
+                va::EncRoi {
+                    roi_rectangle,
+                    roi_value
+                };
+                count
+            ]
+        })
+    }
+}
+
+impl Memory for Pointed {
+    fn conversion(&self, parameters: va::ProcPipelineParameter) -> Conversion {
+        Conversion {
+            parameters,
+            from: self.0,
+            into: None,
+        }
+    }
+}
+
 /// A client that remembers what it was given.
 struct Client {
     driver: Driver,
@@ -165,11 +198,7 @@ impl Client {
                     self.keep([id]);
                     let _ = self
                         .driver
-                        .render_buffer(context, id, |parameters| Conversion {
-                            parameters,
-                            from: Some(region),
-                            into: None,
-                        });
+                        .render_buffer(context, id, &Pointed(Some(region)));
                 }
             }
             Op::Begin(context, target) => {
@@ -177,13 +206,7 @@ impl Client {
             }
             Op::Render(context, id) => {
                 let (context, id) = (self.id(context), self.id(id));
-                let _ = self
-                    .driver
-                    .render_buffer(context, id, |parameters| Conversion {
-                        parameters,
-                        from: None,
-                        into: None,
-                    });
+                let _ = self.driver.render_buffer(context, id, &Pointed(None));
             }
             Op::End(context) => drop(self.driver.end_picture(self.id(context))),
             Op::Sync(surface) => drop(self.driver.sync_surface(self.id(surface))),
@@ -244,7 +267,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn nothing_panics_and_nothing_is_left(ops in prop::collection::vec(op(), 1..120)) {
-        let driver = Driver::new(Faults::default(), Log::silent());
+        let driver = Driver::new(Faults::default(), Offers::default(), Log::silent());
         let mut client = Client { driver, given: Vec::new() };
         for op in &ops {
             client.apply(op);

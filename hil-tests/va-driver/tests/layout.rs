@@ -70,6 +70,14 @@ structures! {
     "VAEncMiscParameterFrameRate" va::EncMiscFrameRate { "framerate" framerate }
     "VAEncMiscParameterHRD" va::EncMiscHrd { "buffer_size" buffer_size }
     "VAEncMiscParameterBufferQualityLevel" va::EncMiscQualityLevel { "quality_level" quality_level }
+    "VAEncMiscParameterSkipFrame" va::EncMiscSkipFrame {
+        "num_skip_frames" num_skip_frames "size_skip_frames" size_skip_frames
+    }
+    "VAEncROI" va::EncRoi { "roi_value" roi_value }
+    "VAEncMiscParameterBufferROI" va::EncMiscRoi {
+        "max_delta_qp" max_delta_qp "min_delta_qp" min_delta_qp "roi" roi "roi_flags" roi_flags
+    }
+    "VAEncMiscParameterBufferDirtyRect" va::EncMiscDirtyRect { "roi_rectangle" roi_rectangle }
     "VACodedBufferSegment" va::CodedBufferSegment { "status" status "buf" buf "next" next }
     "VADRMPRIMESurfaceDescriptor" va::PrimeSurfaceDescriptor {
         "num_objects" num_objects "objects" objects "num_layers" num_layers "layers" layers

@@ -90,6 +90,14 @@ pub const INTRA_REFRESH_COLUMN: u32 = 1;
 pub const INTRA_REFRESH_ROW: u32 = 2;
 pub const INTRA_REFRESH_ADAPTIVE: u32 = 0x10;
 pub const INTRA_REFRESH_CYCLIC: u32 = 0x20;
+/// Of the value of `config_attrib::ENC_ROI`: how many regions there may be.
+pub const ROI_REGIONS: u32 = 0xff;
+/// Of the same: where the driver chooses quantizers, it takes regions that say how far from its own.
+pub const ROI_QP_DELTA: u32 = 1 << 9;
+/// In `EncMiscRoi::roi_flags`: regions say how far.
+pub const ROI_VALUE_IS_QP_DELTA: u32 = 1;
+/// In `EncMiscSkipFrame::skip_frame_flag`: pictures before this one were left out.
+pub const SKIPPED_BEFORE: u8 = 1;
 pub const RC_NONE: u32 = 1;
 pub const RC_CBR: u32 = 2;
 pub const RC_VBR: u32 = 4;
@@ -157,6 +165,9 @@ pub mod misc {
     pub const RATE_CONTROL: u32 = 1;
     pub const HRD: u32 = 5;
     pub const QUALITY_LEVEL: u32 = 6;
+    pub const SKIP_FRAME: u32 = 9;
+    pub const ROI: u32 = 10;
+    pub const DIRTY_RECT: u32 = 13;
 }
 
 pub mod surface_status {
@@ -479,6 +490,43 @@ pub struct EncMiscQualityLevel {
     pub va_reserved: [u32; 4],
 }
 
+/// `VAEncMiscParameterSkipFrame`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct EncMiscSkipFrame {
+    pub skip_frame_flag: u8,
+    pub num_skip_frames: u8,
+    pub size_skip_frames: u32,
+    pub va_reserved: [u32; 4],
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncRoi {
+    pub roi_rectangle: Rectangle,
+    pub roi_value: i8,
+}
+
+/// `VAEncMiscParameterBufferROI`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct EncMiscRoi {
+    pub num_roi: u32,
+    pub max_delta_qp: i8,
+    pub min_delta_qp: i8,
+    pub roi: *const EncRoi,
+    pub roi_flags: u32,
+    pub va_reserved: [u32; 4],
+}
+
+/// `VAEncMiscParameterBufferDirtyRect`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct EncMiscDirtyRect {
+    pub num_roi_rectangle: u32,
+    pub roi_rectangle: *const Rectangle,
+}
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct CodedBufferSegment {
@@ -637,8 +685,8 @@ pub fn status_name(value: Status) -> &'static str {
     }
 }
 
-/// `VAEncMiscParameterBuffer` with what follows it.
-#[repr(C)]
+/// `VAEncMiscParameterBuffer` with what follows it, at once: C has an array of words there.
+#[repr(C, packed(4))]
 #[derive(Debug, Clone, Copy)]
 pub struct EncMisc<T> {
     pub kind: u32,

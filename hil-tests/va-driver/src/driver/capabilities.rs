@@ -1,6 +1,7 @@
 //! What is offered, and configurations of it.
 
 use crate::format::{self, Format, MAX_SIDE};
+use crate::h264::told::{MAX_RECTANGLES, MAX_REGIONS, Offers};
 use crate::refusal::{Done, refuse};
 use crate::va::{self, config_attrib, entrypoint, profile, status, surface_attrib};
 
@@ -17,6 +18,8 @@ pub struct Config {
     pub rate_control: u32,
     /// `VA_ENC_PACKED_HEADER_*` that will be given.
     pub packed: u32,
+    /// What encoders are told besides.
+    pub offers: Offers,
 }
 
 /// Profiles with their entry points. OpenH264 encodes without 8×8 transforms: High only decodes.
@@ -66,7 +69,7 @@ fn check(profile: i32, entrypoint: i32) -> Done {
 }
 
 /// The value of an attribute, `VA_ATTRIB_NOT_SUPPORTED` for all that is not offered.
-pub fn attribute(profile: i32, entrypoint: i32, kind: i32) -> Done<u32> {
+pub fn attribute(profile: i32, entrypoint: i32, kind: i32, offers: Offers) -> Done<u32> {
     check(profile, entrypoint)?;
     let is_codec = entrypoint != entrypoint::VIDEO_PROC;
     let encodes = entrypoint == entrypoint::ENC_SLICE;
@@ -83,12 +86,15 @@ pub fn attribute(profile: i32, entrypoint: i32, kind: i32) -> Done<u32> {
         config_attrib::ENC_MAX_SLICES if encodes => 1,
         config_attrib::ENC_QUALITY_RANGE if encodes => 1,
         config_attrib::ENC_INTERLACED if encodes => 0,
+        config_attrib::ENC_ROI if encodes && offers.regions => MAX_REGIONS | va::ROI_QP_DELTA,
+        config_attrib::ENC_DIRTY_RECT if encodes && offers.rectangles => MAX_RECTANGLES,
+        config_attrib::ENC_SKIP_FRAME if encodes && offers.left_out => 1,
         _ => config_attrib::NOT_SUPPORTED,
     })
 }
 
 /// Attributes that a configuration has, for `vaQueryConfigAttributes`.
-pub const QUERIED: [i32; 9] = [
+pub const QUERIED: [i32; 12] = [
     config_attrib::RT_FORMAT,
     config_attrib::RATE_CONTROL,
     config_attrib::DEC_SLICE_MODE,
@@ -98,12 +104,19 @@ pub const QUERIED: [i32; 9] = [
     config_attrib::ENC_QUALITY_RANGE,
     config_attrib::MAX_PICTURE_WIDTH,
     config_attrib::MAX_PICTURE_HEIGHT,
+    config_attrib::ENC_ROI,
+    config_attrib::ENC_DIRTY_RECT,
+    config_attrib::ENC_SKIP_FRAME,
 ];
 
 impl Config {
     /// A configuration with these attributes, each of which must be one of those that are offered.
-    pub fn new(profile: i32, entrypoint: i32, attributes: &[va::ConfigAttrib]) -> Done<Self> {
-        let offered = |kind| attribute(profile, entrypoint, kind);
+    pub fn new(
+        (profile, entrypoint): (i32, i32),
+        attributes: &[va::ConfigAttrib],
+        offers: Offers,
+    ) -> Done<Self> {
+        let offered = |kind| attribute(profile, entrypoint, kind, offers);
         let encodes = entrypoint == entrypoint::ENC_SLICE;
         let mut config = Self {
             profile,
@@ -111,6 +124,7 @@ impl Config {
             rt_formats: offered(config_attrib::RT_FORMAT)?,
             rate_control: if encodes { va::RC_CQP } else { va::RC_NONE },
             packed: 0,
+            offers,
         };
         for &va::ConfigAttrib { kind, value } in attributes {
             let possible = offered(kind)?;
@@ -151,7 +165,7 @@ impl Config {
             config_attrib::ENC_PACKED_HEADERS if self.entrypoint == entrypoint::ENC_SLICE => {
                 self.packed
             }
-            kind => attribute(self.profile, self.entrypoint, kind)
+            kind => attribute(self.profile, self.entrypoint, kind, self.offers)
                 .unwrap_or(config_attrib::NOT_SUPPORTED),
         };
         let all = QUERIED.map(|kind| va::ConfigAttrib {

@@ -12,6 +12,7 @@ use super::images::Region;
 use super::surfaces::Surface;
 use super::{Driver, Encode, Engine, Job};
 use crate::format::Format;
+use crate::h264::told::{Pointers, Told};
 use crate::h264::{decode, encode};
 use crate::journal::Use;
 use crate::process::{Colour, Pixels};
@@ -43,6 +44,7 @@ enum Work {
         /// Parameters whose header has not come.
         waiting: Option<va::EncPackedHeaderParameter>,
         headers: Vec<encode::PackedHeader>,
+        told: Told,
     },
     Process(Vec<Conversion>),
 }
@@ -56,6 +58,12 @@ pub struct Conversion {
     pub from: Option<va::Rectangle>,
     /// `output_region`.
     pub into: Option<va::Rectangle>,
+}
+
+/// Follows what parameters point at.
+pub trait Client: Pointers {
+    /// A conversion with its rectangles.
+    fn conversion(&self, parameters: va::ProcPipelineParameter) -> Conversion;
 }
 
 /// The name of a conversion for the list of faults: `vaEndPicture` ends pictures of all kinds.
@@ -79,6 +87,7 @@ impl Work {
                 slices: Vec::new(),
                 waiting: None,
                 headers: Vec::new(),
+                told: Told::default(),
             },
             Engine::Process => Self::Process(Vec::new()),
         }
@@ -137,16 +146,11 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes one buffer for the open picture. `rectangles` follows pointers of conversions.
-    pub fn render_buffer(
-        &mut self,
-        context_id: Id,
-        id: Id,
-        rectangles: impl Fn(va::ProcPipelineParameter) -> Conversion,
-    ) -> Done {
+    /// Takes one buffer for the open picture.
+    pub fn render_buffer(&mut self, context_id: Id, id: Id, client: &impl Client) -> Done {
         let buffer = self.buffers.get_mut(id)?;
         let context = self.contexts.get_mut(context_id)?;
-        let packed = context.config.packed;
+        let (packed, offers) = (context.config.packed, context.config.offers);
         let Some(open) = &mut context.open else {
             return refuse(
                 status::OPERATION_FAILED,
@@ -183,11 +187,22 @@ impl Driver {
                     slices,
                     waiting,
                     headers,
+                    told,
                 },
                 Engine::Encode(encoder),
             ) => match buffer.kind {
                 buffer::ENC_SEQUENCE_PARAMETER => encoder.sequence = buffer.elements()?.pop(),
-                buffer::ENC_MISC_PARAMETER => encoder.rate.take(bytes)?,
+                buffer::ENC_MISC_PARAMETER => match of_picture(bytes) {
+                    // Drivers begin anew with a picture's parameters.
+                    Some(_) if picture.is_none() => {
+                        return refuse(
+                            status::INVALID_PARAMETER,
+                            "what is told of a picture before its parameters",
+                        );
+                    }
+                    Some(of) => told.take(of, offers, client)?,
+                    None => encoder.rate.take(bytes)?,
+                },
                 buffer::ENC_PICTURE_PARAMETER => {
                     *picture = buffer.elements()?.pop().map(Box::new);
                 }
@@ -214,7 +229,7 @@ impl Driver {
                         "too many conversions in one picture",
                     );
                 }
-                conversions.extend(new.into_iter().map(rectangles));
+                conversions.extend(new.into_iter().map(|new| client.conversion(new)));
             }
             (Work::Encode { .. }, _) => {
                 return refuse(status::OPERATION_FAILED, "a picture without its engine");
@@ -288,6 +303,7 @@ impl Driver {
                 slices,
                 waiting,
                 headers,
+                told,
             } => {
                 let Some(picture) = picture else {
                     return refuse(status::INVALID_PARAMETER, "a picture without parameters");
@@ -298,7 +314,7 @@ impl Driver {
                         "missing packed header: parameters of one without its data",
                     );
                 }
-                self.encode(job, open.target, &picture, &slices, &headers)
+                self.encode(job, open.target, &picture, (&slices, &headers, &told))
             }
             Work::Process(conversions) => {
                 if conversions.is_empty() {
@@ -376,8 +392,7 @@ impl Driver {
         job: Job,
         source: Id,
         picture: &va::EncPictureParameterH264,
-        slices: &[va::EncSliceParameterH264],
-        headers: &[encode::PackedHeader],
+        (slices, headers, told): (&[va::EncSliceParameterH264], &[encode::PackedHeader], &Told),
     ) -> Done {
         let recon = picture.curr_pic.picture_id;
         let held = self.surfaces.get(recon)?;
@@ -418,7 +433,10 @@ impl Driver {
             encoder,
             sequence,
             rate,
+            before,
+            tally,
         } = &mut **engine;
+        let rate = &rate.after(told.left_out());
         let plan = encoder.plan(&encode::Input {
             profile: config.profile,
             sequence: sequence.as_ref(),
@@ -439,7 +457,10 @@ impl Driver {
                 ),
             );
         }
+        let is_key = slices.iter().any(|slice| slice.slice_type % 5 == 2);
+        told.check(surface.size, is_key, rate.mode)?;
         let planes = planes(surface, size)?;
+        told.compare((surface.size, size), &planes, before.as_ref())?;
         let unit = encoder.run(
             &plan,
             Planes {
@@ -448,6 +469,8 @@ impl Driver {
                 v: &planes[2],
             },
         )?;
+        tally.count(told);
+        *before = config.offers.rectangles.then_some(planes);
         let fits = unit.len() <= room;
         if !fits {
             let line = format!("{} bytes in a coded buffer of {room}", unit.len());
@@ -589,6 +612,13 @@ fn take_slices(
         }
     }
     Ok(())
+}
+
+/// The type of what is told of one picture only, and what follows it.
+fn of_picture(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (kind, body) = bytes.split_first_chunk::<4>()?;
+    let kind = u32::from_ne_bytes(*kind);
+    Told::is_of(kind).then_some((kind, body))
 }
 
 /// Takes the parameters of a packed header, which the configuration must have promised.

@@ -115,6 +115,14 @@ impl Rate {
         Ok(())
     }
 
+    /// The same for a picture before which there was time for so many others: it may have their bits.
+    pub fn after(self, left_out: u8) -> Self {
+        Self {
+            pictures_per_second: self.pictures_per_second / (1.0 + f32::from(left_out)),
+            ..self
+        }
+    }
+
     /// Bits a second on average and at most, where bits count.
     pub fn bits(&self, of_sequence: u32) -> Done<(u32, u32)> {
         let most = match self.bits_per_second {

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::backend::{ContextPointer, VTable, VTableVpp};
-use super::plain::rectangle;
-use crate::driver::pictures::{CONVERSION, Conversion};
+use super::plain::{rectangle, several};
+use crate::driver::pictures::{CONVERSION, Client, Conversion};
 use crate::driver::surfaces::Wish;
 use crate::driver::{Driver, capabilities};
 use crate::format::{self, MAX_SIDE};
-use crate::journal::{FAULTS, Faults, HANGS, Log, hang};
+use crate::h264::told::{Offers, Pointers};
+use crate::journal::{FAULTS, Faults, HANGS, LACKS, Log, hang};
 use crate::refusal::{Done, refuse};
 use crate::va::{self, Id, Status, colour, status, status_name, surface_attrib};
 
@@ -218,6 +219,13 @@ fn initialize(context: ContextPointer) -> Status {
             return status::INVALID_PARAMETER;
         }
     };
+    let offers = match Offers::without(&std::env::var(LACKS).unwrap_or_default()) {
+        Ok(offers) => offers,
+        Err(why) => {
+            log.line(&format!("refused vaInitialize: {LACKS}: {why}"));
+            return status::INVALID_PARAMETER;
+        }
+    };
     let number = INITIALIZATIONS.fetch_add(1, Ordering::Relaxed) + 1;
     // Each display has its own faults, so the calls before this one are counted again.
     if let Ok(mut counted) = Faults::parse(&plan, &NAMES) {
@@ -256,7 +264,7 @@ fn initialize(context: ContextPointer) -> Status {
             fill_vpp(table);
         }
     }
-    let driver = Box::new(Mutex::new(Driver::new(faults, log)));
+    let driver = Box::new(Mutex::new(Driver::new(faults, offers, log)));
     context.driver_data = Box::into_raw(driver).cast();
     status::SUCCESS
 }
@@ -309,13 +317,16 @@ unsafe extern "C" fn get_config_attributes(
     attributes: *mut va::ConfigAttrib,
     count: c_int,
 ) -> Status {
-    enter(context, "vaGetConfigAttributes", |_| {
+    enter(context, "vaGetConfigAttributes", |driver| {
         // SAFETY: see the head of this file.
         let wanted = unsafe { list(attributes, length(count))? };
         for index in 0..wanted.len() {
             let at = attributes.wrapping_add(index);
             // SAFETY: within the list that was just looked at, and aligned.
-            unsafe { (*at).value = capabilities::attribute(profile, entrypoint, (*at).kind)? };
+            let kind = unsafe { (*at).kind };
+            let value = capabilities::attribute(profile, entrypoint, kind, driver.offers)?;
+            // SAFETY: as above.
+            unsafe { (*at).value = value };
         }
         Ok(())
     })
@@ -586,16 +597,37 @@ unsafe extern "C" fn render_picture(
     enter(context, "vaRenderPicture", |driver| {
         // SAFETY: see the head of this file.
         for buffer in unsafe { list(buffers, length(count))? } {
-            driver.render_buffer(id, *buffer, |parameters| Conversion {
-                parameters,
-                // SAFETY: the parameters are the client's, whose pointers are null or good.
-                from: unsafe { rectangle(parameters.surface_region) },
-                // SAFETY: as above.
-                into: unsafe { rectangle(parameters.output_region) },
-            })?;
+            driver.render_buffer(id, *buffer, &Memory)?;
         }
         Ok(())
     })
+}
+
+/// The memory of whoever calls: parameters are the client's, whose pointers are null or good.
+struct Memory;
+
+impl Pointers for Memory {
+    fn rectangles(&self, at: *const va::Rectangle, count: usize) -> Option<Vec<va::Rectangle>> {
+        // SAFETY: see above.
+        unsafe { several(at, count) }
+    }
+
+    fn regions(&self, at: *const va::EncRoi, count: usize) -> Option<Vec<va::EncRoi>> {
+        // SAFETY: see above.
+        unsafe { several(at, count) }
+    }
+}
+
+impl Client for Memory {
+    fn conversion(&self, parameters: va::ProcPipelineParameter) -> Conversion {
+        Conversion {
+            parameters,
+            // SAFETY: see above.
+            from: unsafe { rectangle(parameters.surface_region) },
+            // SAFETY: see above.
+            into: unsafe { rectangle(parameters.output_region) },
+        }
+    }
 }
 
 unsafe extern "C" fn end_picture(context: ContextPointer, id: Id) -> Status {

@@ -32,6 +32,8 @@ pub struct Picture {
     pub slices: Vec<va::EncSliceParameterH264>,
     pub headers: Vec<Header>,
     pub misc: Vec<Vec<u8>>,
+    /// What is told of this picture only, behind its parameters.
+    pub told: Vec<Vec<u8>>,
 }
 
 /// An encoder with its surfaces.
@@ -193,6 +195,7 @@ impl Encoder {
             slices: vec![slice],
             headers,
             misc: Vec::new(),
+            told: Vec::new(),
         }
     }
 
@@ -243,6 +246,9 @@ impl Encoder {
             ids.push(va.create_buffer_of(c, buffer::ENC_MISC_PARAMETER, misc.len(), misc)?);
         }
         ids.push(va.create_buffer(c, buffer::ENC_PICTURE_PARAMETER, &picture.parameters)?);
+        for told in &picture.told {
+            ids.push(va.create_buffer_of(c, buffer::ENC_MISC_PARAMETER, told.len(), told)?);
+        }
         for header in &picture.headers {
             let mut announced: va::EncPackedHeaderParameter = zeroed();
             announced.kind = header.kind;

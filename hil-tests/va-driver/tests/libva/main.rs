@@ -10,3 +10,4 @@ mod stage;
 mod surfaces;
 mod sys;
 mod third_parties;
+mod told;

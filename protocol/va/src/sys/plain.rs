@@ -22,6 +22,7 @@ plain! {
     PictureH264 PictureParameterH264 IqMatrixH264 SliceParameterH264
     EncSequenceParameterH264 EncPictureParameterH264 EncSliceParameterH264
     EncPackedHeaderParameter EncMiscRateControl EncMiscFrameRate EncMiscHrd EncMiscQualityLevel
+    EncMiscSkipFrame EncRoi EncMiscRoi EncMiscDirtyRect
     ProcPipelineParameter ProcPipelineCaps PrimeSurfaceDescriptor Image ImageFormat SurfaceAttrib
     ConfigAttrib CodedBufferSegment Rectangle DrmFormatModifierList
 }
@@ -32,6 +33,12 @@ unsafe impl Plain for va::EncMisc<va::EncMiscRateControl> {}
 unsafe impl Plain for va::EncMisc<va::EncMiscFrameRate> {}
 // SAFETY: as above.
 unsafe impl Plain for va::EncMisc<va::EncMiscHrd> {}
+// SAFETY: as above, and what has padding inside begins as zeros.
+unsafe impl Plain for va::EncMisc<va::EncMiscSkipFrame> {}
+// SAFETY: as above.
+unsafe impl Plain for va::EncMisc<va::EncMiscRoi> {}
+// SAFETY: as above.
+unsafe impl Plain for va::EncMisc<va::EncMiscDirtyRect> {}
 
 /// The structure that `bytes` begin with; nothing where they are too few.
 pub fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
@@ -60,6 +67,17 @@ pub fn to_bytes<T: Plain>(value: &T) -> Vec<u8> {
         );
     }
     bytes
+}
+
+/// So many structures that a client points at; nothing where it points nowhere.
+///
+/// # Safety
+///
+/// The pointer is null or that of as many structures, as libva's contract has it.
+pub unsafe fn several<T: Plain>(at: *const T, count: usize) -> Option<Vec<T>> {
+    // SAFETY: the caller's promise.
+    let one = |n| unsafe { at.wrapping_add(n).read_unaligned() };
+    (!at.is_null()).then(|| (0..count).map(one).collect())
 }
 
 /// The rectangle that a client points at, if any.

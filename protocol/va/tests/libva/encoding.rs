@@ -351,7 +351,7 @@ fn probe_reads_as_what_the_driver_offers() {
                 "H.264 High, VLD",
                 "rate control: constant quantizer, bounded rate, constant rate",
                 "packed headers: sequence, picture, slice, other, raw",
-                "not used: intra refresh by none, 0 regions of interest, 0 dirty rectangles",
+                "not used: intra refresh by none, 8 regions of interest, 4 dirty rectangles",
                 "surfaces: NV12 (linear)",
             ] {
                 assert!(said.contains(words), "{words} not in:\n{said}");
