@@ -10,23 +10,27 @@
 //! when they are asked for. All headers are ours where the driver takes them: some write none of their
 //! own, or others than the parameters say.
 
+mod changes;
+mod describe;
 mod imports;
 mod parameters;
+mod told;
 
 use std::time::Instant;
 
 use heliostat_video::syntax::{PictureParameters, SequenceParameters};
 use heliostat_video::{Encoded, Refused as RefusedUnit, Size, inspect, is_possible};
 
-use crate::abi::{
-    self, EncPackedHeaderParameter, Rectangle, buffer, config_attrib, packed, profile,
-};
+use crate::abi::{self, Rectangle, buffer, config_attrib, profile};
 use crate::dmabuf::{self, Dmabuf, Format, Identity, MAX_PLANES, NV12, Object};
 use crate::library::{Buffer, Config, Context, Display, Error, Surface};
-use crate::probe::{EncodePath, NoPath, Probe, RateControl, va_profile};
-use crate::sys::plain::zeroed;
+use crate::probe::{EncodePath, NoPath, Probe, va_profile};
+pub use changes::Area;
+use changes::Changes;
+use describe::{Picture, describe};
 use imports::{Imports, Key};
-use parameters::{Place, Turn};
+use parameters::Turn;
+use told::Told;
 
 /// How large coded pictures may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,18 @@ pub struct Settings {
     pub pictures_per_second: u16,
     /// How large they may become.
     pub rate: Rate,
+}
+
+/// What is known of a picture beside its pixels.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About<'a> {
+    /// It is to be a key.
+    pub key: bool,
+    /// What of it may differ from the picture that was given before it, be it that that one was not
+    /// encoded, in pixels of the video; nothing where nobody knows.
+    pub changed: Option<&'a [Area]>,
+    /// How many pictures there was time for since the last one that did not come.
+    pub left_out: u8,
 }
 
 /// Why a picture was not encoded.
@@ -157,7 +173,11 @@ impl Encoder {
             let found = picture.size;
             return Err(dmabuf::Refused::Size { found, wanted }.into());
         }
-        self.encode_part(picture, (0, 0), key, out)
+        let about = About {
+            key,
+            ..About::default()
+        };
+        self.encode_part(picture, (0, 0), about, out)
     }
 
     /// Does the same with a part of a buffer: what has the video's size and begins at `corner`. NV12
@@ -166,11 +186,15 @@ impl Encoder {
         &mut self,
         picture: &Dmabuf<'_>,
         corner: (u32, u32),
-        key: bool,
+        about: About<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         out.clear();
         self.times = None;
+        // What is refused was given all the same: the next picture says only how it differs from it.
+        if let Some(stream) = &mut self.stream {
+            stream.changes.given(about.changed);
+        }
         let objects = dmabuf::look(picture)?;
         let (size, modifiers) = (self.settings.size, &self.path.modifiers);
         dmabuf::check_part(picture, corner, size)?;
@@ -194,7 +218,7 @@ impl Encoder {
         });
         let given = Instant::now();
         let encoded = match found {
-            Ok(index) => stream.encode(&job, (index, format, part), key, out)?,
+            Ok(index) => stream.encode(&job, (index, format, part), about, out)?,
             Err(error) => {
                 self.stream = Some(stream);
                 return Err(EncodeError::Import(error));
@@ -242,6 +266,10 @@ struct Stream {
     header: Vec<u8>,
     turn: Turn,
     rate_is_due: bool,
+    changes: Changes,
+    /// Format and part of the last picture: another is another picture, whatever has changed.
+    source: Option<(u32, Option<(u32, u32)>)>,
+    told: Told,
 }
 
 struct Converter {
@@ -284,6 +312,9 @@ impl Stream {
             header: Vec::new(),
             turn: Turn::default(),
             rate_is_due: true,
+            changes: Changes::new(size),
+            source: None,
+            told: Told::default(),
         })
     }
 
@@ -291,11 +322,18 @@ impl Stream {
         &mut self,
         job: &Job<'_>,
         (index, format, part): (usize, Format, Option<(u32, u32)>),
-        key: bool,
+        about: About<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
-        let key = key || self.turn.number == 0 || self.turn.number >= LONGEST;
+        let key = about.key || self.turn.number == 0 || self.turn.number >= LONGEST;
         self.turn.begin(key);
+        let source = Some((format.drm, part));
+        if std::mem::replace(&mut self.source, source) != source {
+            self.changes.given(None);
+        }
+        let of = (&mut self.changes, job.settings.size.area() as u64);
+        self.told
+            .decide(job.path.hears, &self.turn, of, about.left_out);
         let imported = self.imports.get(index);
         let converter = self.converter.as_ref();
         let converter = converter.filter(|_| !format.is_nv12 || part.is_some());
@@ -318,6 +356,7 @@ impl Stream {
                 kept: &self.kept,
                 coded: &self.coded,
                 rate_is_due: self.rate_is_due,
+                told: &self.told,
             },
         );
         let submitted = described.and_then(|()| self.context.submit(input, &self.buffers));
@@ -334,6 +373,7 @@ impl Stream {
             inspect(out, job.settings.size)?;
         }
         self.turn.end();
+        self.changes.encoded();
         self.rate_is_due = false;
         Ok(match key {
             true => Encoded::Key,
@@ -390,84 +430,6 @@ impl Converter {
         self.context.submit(into, std::slice::from_ref(&buffer))?;
         Ok(into)
     }
-}
-
-/// All that buffers are made of.
-struct Picture<'a> {
-    job: &'a Job<'a>,
-    context: &'a Context,
-    sequence: &'a SequenceParameters,
-    picture: &'a PictureParameters,
-    turn: &'a Turn,
-    kept: &'a [Surface; 2],
-    coded: &'a Buffer,
-    rate_is_due: bool,
-}
-
-/// Makes the buffers of a picture, in the order in which drivers want them.
-fn describe(buffers: &mut Vec<Buffer>, header: &mut Vec<u8>, p: &Picture<'_>) -> Result<(), Error> {
-    let (context, turn, settings) = (p.context, p.turn, p.job.settings);
-    let rate_control = p.job.path.rate_control;
-    if turn.is_key {
-        let sequence = parameters::enc_sequence(p.sequence, settings);
-        buffers.push(context.create_buffer(buffer::ENC_SEQUENCE_PARAMETER, &sequence)?);
-    }
-    if turn.is_key || p.rate_is_due {
-        let kind = buffer::ENC_MISC_PARAMETER;
-        buffers.push(context.create_buffer(kind, &parameters::frame_rate(settings))?);
-        if rate_control != RateControl::Constant {
-            buffers.push(context.create_buffer(kind, &parameters::rate_control(settings))?);
-            buffers.push(context.create_buffer(kind, &parameters::hrd(settings))?);
-        }
-    }
-    let place = Place {
-        current: p.kept[turn.number as usize % 2].id(),
-        before: p.kept[(turn.number as usize + 1) % 2].id(),
-        coded: p.coded.id(),
-    };
-    if turn.is_key {
-        header.clear();
-        p.sequence.write(header);
-        pack(buffers, p, packed::SEQUENCE, header, None)?;
-        header.clear();
-        p.picture.write(header);
-        pack(buffers, p, packed::PICTURE, header, None)?;
-    }
-    let picture = parameters::enc_picture(p.sequence, p.picture, turn, &place);
-    buffers.push(context.create_buffer(buffer::ENC_PICTURE_PARAMETER, &picture)?);
-    let slice = parameters::slice(turn, (p.sequence, p.picture), settings, rate_control);
-    let bits = slice.write_over(p.sequence, p.picture, header);
-    pack(buffers, p, packed::SLICE, header, Some(bits))?;
-    let slice = parameters::enc_slice(p.sequence, &slice, turn, &place);
-    buffers.push(context.create_buffer(buffer::ENC_SLICE_PARAMETER, &slice)?);
-    Ok(())
-}
-
-/// Packs a header, if the driver takes headers of its kind. Whole units have been made safe from start
-/// codes; a header that ends at some bit is made so by the driver, together with what follows it.
-fn pack(
-    buffers: &mut Vec<Buffer>,
-    p: &Picture<'_>,
-    kind: u32,
-    bytes: &[u8],
-    bits: Option<usize>,
-) -> Result<(), Error> {
-    let flag = match kind {
-        packed::SEQUENCE => abi::PACKED_SEQUENCE,
-        packed::PICTURE => abi::PACKED_PICTURE,
-        _ => abi::PACKED_SLICE,
-    };
-    if p.job.path.packed_headers & flag == 0 {
-        return Ok(());
-    }
-    let mut announced: EncPackedHeaderParameter = zeroed();
-    announced.kind = kind;
-    announced.bit_length = bits.unwrap_or(bytes.len() * 8) as u32;
-    announced.has_emulation_bytes = bits.is_none().into();
-    let context = p.context;
-    buffers.push(context.create_buffer(buffer::ENC_PACKED_HEADER_PARAMETER, &announced)?);
-    buffers.push(context.create_buffer_of(buffer::ENC_PACKED_HEADER_DATA, bytes)?);
-    Ok(())
 }
 
 impl Key {

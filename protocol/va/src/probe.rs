@@ -94,7 +94,7 @@ pub struct Codec {
     pub formats: Vec<SurfaceFormat>,
 }
 
-/// What an encoder offers and is not asked for: a person sees what a device could do.
+/// What an encoder offers besides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct More {
     /// `VA_ENC_INTRA_REFRESH_*`.
@@ -103,6 +103,8 @@ pub struct More {
     pub skips: bool,
     /// Regions of interest in a picture.
     pub regions: u32,
+    /// Regions say how far their quantizers are from those that the driver chooses.
+    pub regions_by_quantizer: bool,
     /// Rectangles in a picture that can be said to have changed.
     pub dirty_rectangles: u32,
 }
@@ -121,10 +123,38 @@ impl More {
         Ok(Self {
             intra_refresh,
             skips: skips != 0,
-            // The rest of that value is how their quantizers are told.
-            regions: regions & 0xff,
+            regions: regions & abi::ROI_REGIONS,
+            regions_by_quantizer: regions & abi::ROI_QP_DELTA != 0,
             dirty_rectangles,
         })
+    }
+}
+
+/// What an encoder is told of single pictures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hears {
+    /// So many rectangles that have changed.
+    pub dirty_rectangles: u8,
+    /// So many regions of interest, where there are no such rectangles.
+    pub regions: u8,
+    /// Pictures that did not come.
+    pub left_out: bool,
+}
+
+impl Hears {
+    /// What of `more` is used where quantizers are chosen so. Regions and pictures that did not come tell
+    /// the driver how to choose them; where they are ours it is not asked.
+    fn of(more: &More, rate_control: RateControl) -> Self {
+        let is_drivers = rate_control != RateControl::Constant;
+        let few = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
+        Self {
+            dirty_rectangles: few(more.dirty_rectangles),
+            regions: match is_drivers && more.regions_by_quantizer && more.dirty_rectangles == 0 {
+                true => few(more.regions),
+                false => 0,
+            },
+            left_out: is_drivers && more.skips,
+        }
     }
 }
 
@@ -142,6 +172,9 @@ impl fmt::Display for More {
             words(self.intra_refresh, &refreshes)
         )?;
         write!(f, ", {} regions of interest", self.regions)?;
+        if self.regions > 0 && !self.regions_by_quantizer {
+            write!(f, " by priority")?;
+        }
         write!(f, ", {} dirty rectangles", self.dirty_rectangles)?;
         match self.skips {
             true => write!(f, ", skipped pictures"),
@@ -313,6 +346,8 @@ pub struct EncodePath {
     pub converts_from: Option<i32>,
     /// Modifiers that buffers may have.
     pub modifiers: Vec<u64>,
+    /// What the driver is told of single pictures.
+    pub hears: Hears,
 }
 
 /// How pictures will be decoded.
@@ -415,6 +450,7 @@ impl Probe {
             packed_headers: codec.packed_headers & PACKED,
             converts_from: self.standard(),
             modifiers: self.modifiers(codec),
+            hears: Hears::of(&codec.more, wishes[wish]),
         })
     }
 
@@ -533,7 +569,7 @@ impl fmt::Display for Probe {
                     "  packed headers: {}",
                     packed_headers(codec.packed_headers)
                 )?;
-                writeln!(f, "  offered and not used: {}", codec.more)?;
+                writeln!(f, "  offered besides: {}", codec.more)?;
             }
             writeln!(f, "  surfaces: {}", listed(&codec.formats))?;
         }
@@ -559,6 +595,22 @@ impl fmt::Display for EncodePath {
         match self.converts_from {
             Some(_) => write!(f, "; RGB by VideoProc, NV12 as it is"),
             None => write!(f, "; NV12 only, for RGB cannot be converted"),
+        }?;
+        let Hears {
+            dirty_rectangles,
+            regions,
+            left_out,
+        } = self.hears;
+        let told = [
+            (dirty_rectangles > 0, "what has changed"),
+            (regions > 0, "what is of interest"),
+            (left_out, "what was left out"),
+        ];
+        let told: Vec<_> = told.iter().filter(|(is, _)| *is).collect();
+        let told: Vec<_> = told.into_iter().map(|(_, what)| *what).collect();
+        match told.is_empty() {
+            true => write!(f, "; the driver is told of nothing else"),
+            false => write!(f, "; the driver is told {}", told.join(", ")),
         }
     }
 }
@@ -628,12 +680,47 @@ mod tests {
             intra_refresh: abi::INTRA_REFRESH_COLUMN | abi::INTRA_REFRESH_ROW | 0x10000,
             skips: true,
             regions: 8,
+            regions_by_quantizer: true,
             dirty_rectangles: 4,
         };
         let said = probe(vec![one]).to_string();
         let words = "intra refresh by columns, rows, 8 regions of interest, 4 dirty rectangles, \
                      skipped pictures";
         assert!(said.contains(words), "{said}");
+    }
+
+    #[test]
+    fn driver_is_told_what_it_offers_to_hear_and_is_worth_telling() {
+        let all = More {
+            skips: true,
+            regions: 8,
+            regions_by_quantizer: true,
+            dirty_rectangles: 4000,
+            ..More::default()
+        };
+        let no_rectangles = More {
+            dirty_rectangles: 0,
+            ..all
+        };
+        let by_priority = More {
+            regions_by_quantizer: false,
+            ..no_rectangles
+        };
+        let (by_us, by_driver) = (abi::RC_CQP, abi::RC_CQP | abi::RC_VBR);
+        for (more, rate_controls, expected) in [
+            (all, by_driver, (255, 0, true)),
+            (all, by_us, (255, 0, false)),
+            (no_rectangles, by_driver, (0, 8, true)),
+            (no_rectangles, by_us, (0, 0, false)),
+            (by_priority, by_driver, (0, 0, true)),
+            (More::default(), by_driver, (0, 0, false)),
+        ] {
+            let mut one = codec(Profile::Main, Way::Encode, rate_controls, PACKED);
+            one.more = more;
+            let hears = probe(vec![one]).plan_encoding(SIZE, true).unwrap().hears;
+            let found = (hears.dirty_rectangles, hears.regions, hears.left_out);
+            assert_eq!(found, expected, "{more:?}");
+        }
     }
 
     #[test]

@@ -381,7 +381,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::probe::Way;
+    use crate::probe::{Hears, Way};
 
     fn path(profile: Profile, rate_control: RateControl) -> EncodePath {
         EncodePath {
@@ -391,6 +391,7 @@ mod tests {
             packed_headers: 7,
             converts_from: None,
             modifiers: vec![0],
+            hears: Hears::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Pictures through the encoder and back.
 
 use heliostat_va::abi::PACKED_SLICE;
-use heliostat_va::encoder::{EncodeError, Encoder, Rate, Settings};
+use heliostat_va::encoder::{About, Area, EncodeError, Encoder, Rate, Settings};
 use heliostat_va::probe::{Probe, RateControl};
 use heliostat_video::syntax::{Colour, Kind, SequenceParameters, units};
 use heliostat_video::{Encoded, Size, inspect};
@@ -93,7 +93,7 @@ fn part_of_a_buffer_is_cut_out_by_the_device_and_nothing_beside_it_is_seen() {
                     .flat_map(|row| &row[corner.0 as usize..][..w as usize]);
                 let part: Vec<u32> = part.copied().collect();
                 buffer
-                    .with(|b| encoder.encode_part(b, corner, false, &mut unit))
+                    .with(|b| encoder.encode_part(b, corner, About::default(), &mut unit))
                     .unwrap();
                 let quality = viewer.compare(&unit, &part);
                 assert!(
@@ -131,13 +131,15 @@ fn part_that_is_not_in_its_buffer_is_refused_and_the_video_goes_on() {
             (&nv12, (0, 1)),
         ];
         for (round, (buffer, corner)) in lies.into_iter().enumerate() {
-            let refused = buffer.with(|b| encoder.encode_part(b, corner, false, &mut unit));
+            let refused =
+                buffer.with(|b| encoder.encode_part(b, corner, About::default(), &mut unit));
             let refused = refused.unwrap_err();
             assert!(matches!(refused, EncodeError::Buffer(_)), "{refused:?}");
             assert!(unit.is_empty());
             let whole = buffer.with(|b| encoder.encode(b, false, &mut unit));
             assert!(matches!(whole, Err(EncodeError::Buffer(_))), "{whole:?}");
-            let drawn = buffer.with(|b| encoder.encode_part(b, (136, 52), false, &mut unit));
+            let drawn =
+                buffer.with(|b| encoder.encode_part(b, (136, 52), About::default(), &mut unit));
             let expected = match round {
                 0 => Encoded::Key,
                 _ => Encoded::Difference,
@@ -253,6 +255,15 @@ fn steady_stream_allocates_nothing() {
     alone("encoding::steady_stream_allocates_nothing", "", || {
         let size = Size { w: 320, h: 240 };
         let larger = Size { w: 400, h: 300 };
+        let part = |n: u32| Area {
+            x: n * 9,
+            y: n * 7,
+            w: 230,
+            h: 70,
+        };
+        let mut changed: Vec<Area> = (0..30).map(part).collect();
+        let (Size { w, h }, [x, y]) = (size, [0; 2]);
+        changed.push(Area { x, y, w, h });
         for (all, corner) in [(size, (0, 0)), (larger, (33, 21))] {
             let mut encoder = encoder(size, CONSTANT);
             let buffers = [0; 3].map(|_| Buffer::new(XRGB, all));
@@ -260,9 +271,13 @@ fn steady_stream_allocates_nothing() {
             for time in 0..40 {
                 let buffer = &buffers[time as usize % 3];
                 buffer.draw(time);
+                let about = About {
+                    changed: Some(&changed),
+                    ..About::default()
+                };
                 let before = allocations();
                 buffer
-                    .with(|b| encoder.encode_part(b, corner, false, &mut unit))
+                    .with(|b| encoder.encode_part(b, corner, about, &mut unit))
                     .unwrap();
                 let made = allocations() - before;
                 // The first one shows that it is counted at all.
@@ -351,7 +366,7 @@ fn probe_reads_as_what_the_driver_offers() {
                 "H.264 High, VLD",
                 "rate control: constant quantizer, bounded rate, constant rate",
                 "packed headers: sequence, picture, slice, other, raw",
-                "not used: intra refresh by none, 8 regions of interest, 4 dirty rectangles",
+                "offered besides: intra refresh by none, 8 regions of interest, 4 dirty rectangles",
                 "surfaces: NV12 (linear)",
             ] {
                 assert!(said.contains(words), "{words} not in:\n{said}");
@@ -360,7 +375,8 @@ fn probe_reads_as_what_the_driver_offers() {
             let path = probe.plan_encoding(size, true).unwrap().to_string();
             assert_eq!(
                 path,
-                "H.264 Main by EncSlice, bounded rate, all headers ours; RGB by VideoProc, NV12 as it is"
+                "H.264 Main by EncSlice, bounded rate, all headers ours; RGB by VideoProc, NV12 as it is; the \
+                 driver is told what has changed, what was left out"
             );
             let path = probe.plan_decoding(size).unwrap().to_string();
             assert_eq!(path, "H.264 up to High by VLD into NV12, linear");

@@ -3,6 +3,7 @@
 //! That driver is not built by this crate's tests; where nobody has built it they say so and skip.
 
 mod alone;
+mod changes;
 mod decoding;
 mod encoding;
 mod faults;

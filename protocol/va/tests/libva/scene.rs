@@ -69,6 +69,12 @@ impl Buffer {
     /// Draws the picture of `time`.
     pub fn draw(&self, time: u32) -> Vec<u32> {
         let pixels = pixels(self.size, time);
+        self.show(&pixels);
+        pixels
+    }
+
+    /// Takes pixels.
+    pub fn show(&self, pixels: &[u32]) {
         let width = self.size.w as usize;
         if self.format == XRGB {
             for (row, pixels) in pixels.chunks(width).enumerate() {
@@ -78,7 +84,7 @@ impl Buffer {
                     .collect();
                 self.write(0, row, &bytes);
             }
-            return pixels;
+            return;
         }
         let [y, u, v] = [0, 1, 2].map(|channel| {
             let of = |pixel: &u32| {
@@ -95,7 +101,6 @@ impl Buffer {
             let bytes: Vec<u8> = pairs.flat_map(|(u, v)| [*u, *v]).collect();
             self.write(self.chroma(), row, &bytes);
         }
-        pixels
     }
 
     fn chroma(&self) -> u32 {

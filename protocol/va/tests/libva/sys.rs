@@ -6,6 +6,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 pub use counting::allocations;
 
+/// Sets what the driver reads when a display is opened.
+pub fn set_environment(name: &str, value: &str) {
+    // SAFETY: tests that do so are alone in their process, and have no other thread that reads it.
+    unsafe { std::env::set_var(name, value) };
+}
+
 /// A copy of the first bytes of a buffer.
 pub fn bytes(fd: &OwnedFd, length: usize) -> Vec<u8> {
     // SAFETY: the buffer is as long as the driver has said, and nobody writes it meanwhile.

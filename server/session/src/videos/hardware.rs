@@ -15,7 +15,7 @@ use std::time::Instant;
 use heliostat_tiles::Rect;
 use heliostat_va::Display;
 use heliostat_va::dmabuf::Identity;
-use heliostat_va::encoder::{EncodeError, Encoder, Rate, Settings};
+use heliostat_va::encoder::{About, EncodeError, Encoder, Rate, Settings};
 use heliostat_va::probe::{Probe, RateControl};
 use heliostat_video::Encoded;
 use heliostat_wire::id::VideoId;
@@ -258,9 +258,13 @@ impl Film {
         unit: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         let (encoder, corner) = (&mut self.encoder, (picture.rect.x, picture.rect.y));
+        let about = About {
+            key,
+            ..About::default()
+        };
         picture
             .memory
-            .with(|described| encoder.encode_part(described, corner, key, unit))
+            .with(|described| encoder.encode_part(described, corner, about, unit))
     }
 
     /// The rate for pictures as they come.
