@@ -19,6 +19,7 @@ mod fresh;
 mod kept;
 mod motion;
 mod moving;
+mod news;
 mod touched;
 mod video;
 mod watch;

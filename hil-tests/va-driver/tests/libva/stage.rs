@@ -141,6 +141,11 @@ pub struct Ran {
 /// fail: libva reads the environment, and what a driver counts must be one test's. Returns nothing
 /// where it is that process, or where there is no display.
 pub fn alone(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
+    alone_with(name, ("HELIOSTAT_VA_FAULTS", faults), test)
+}
+
+/// Does the same with another variable that the driver reads.
+pub fn alone_with(name: &str, told: (&str, &str), test: impl FnOnce()) -> Option<Ran> {
     if std::env::var(ALONE).is_ok_and(|alone| alone == name) {
         test();
         return None;
@@ -150,7 +155,7 @@ pub fn alone(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
         .command(&std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(ALONE, name)
-        .env("HELIOSTAT_VA_FAULTS", faults)
+        .env(told.0, told.1)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -160,7 +165,7 @@ pub fn alone(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
     }
     assert!(
         output.status.success() && said.contains("1 passed"),
-        "{name} with {faults:?}: {}\n{said}\n{}",
+        "{name} with {told:?}: {}\n{said}\n{}",
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );

@@ -18,6 +18,7 @@ use heliostat_tiles::{Rect, TILE};
 use heliostat_wire::id::VideoId;
 
 use super::beside::outside;
+use super::news::News;
 use super::watch::{self, Verdict, Watch};
 use super::{Base, Content, whole_view};
 
@@ -59,6 +60,8 @@ pub(super) struct Films {
     pub(super) watch: Watch,
     pub(super) hint: Hint,
     playing: Option<Playing>,
+    /// What of it has changed since its last picture was taken.
+    news: News,
     /// What is a film, and has no video yet.
     found: Option<Rect>,
     /// Dirty cells of which the terminal shows a likeness.
@@ -113,6 +116,7 @@ impl Films {
     pub(super) fn note_changed(&mut self, cell: u32) {
         if let Some(playing) = &mut self.playing {
             playing.changed = true;
+            self.news = News::Anything;
         }
         self.watch.note_film(cell);
     }
@@ -187,6 +191,7 @@ impl Content {
     pub fn film_anew(&mut self) {
         if let Some(playing) = &mut self.films.playing {
             playing.changed = true;
+            self.films.news = News::Anything;
         }
     }
 
@@ -222,6 +227,7 @@ impl Content {
         self.films.is_back = self.films.stopped.is_some_and(|at| since(at) < BACK_SOON);
         self.films.pictures = 0;
         self.films.watch.begin_film();
+        self.films.news = News::Anything;
         self.films.playing = Some(Playing {
             video,
             rect,
@@ -278,6 +284,7 @@ impl Content {
                 continue;
             };
             playing.changed = true;
+            self.films.news.damage(inside);
             for part in heliostat_tiles::cells(inside) {
                 let cell = part.y / TILE * columns + part.x / TILE;
                 self.films.watch.note_film(cell);
@@ -286,15 +293,16 @@ impl Content {
         rest
     }
 
-    /// The film's newest picture is being taken by the encoder, where it has changed.
-    pub fn give_picture(&mut self, now: Instant) -> Option<Playing> {
+    /// The film's newest picture is being taken by the encoder, where it has changed: the film, and what of
+    /// it has.
+    pub fn give_picture(&mut self, now: Instant) -> Option<(Playing, News)> {
         let playing = self.films.playing.as_mut();
         let playing = playing.filter(|playing| playing.changed)?;
         playing.changed = false;
         playing.at = now;
         self.films.pictures = self.films.pictures.saturating_add(1);
         self.films.watch.note_picture();
-        Some(*playing)
+        Some((*playing, self.films.news.take()))
     }
 
     /// No part is a video any more. What it covered is sent exactly.
@@ -373,7 +381,8 @@ impl Content {
         pixels.clear();
         let view = self.view().sub(rect).expect("films are inside");
         view.rows().for_each(|row| pixels.extend_from_slice(row));
-        self.give_picture(now)
+        let (playing, _) = self.give_picture(now)?;
+        Some(playing)
     }
 
     /// When the film has stood still for long enough to be over, if it stands still.
@@ -425,7 +434,10 @@ impl Content {
         let Some(playing) = &mut self.films.playing else {
             return;
         };
-        playing.changed |= overlaps(playing.rect, run);
+        if overlaps(playing.rect, run) {
+            playing.changed = true;
+            self.films.news = News::Anything;
+        }
     }
 
     /// Whether some of `rect` belongs to the film.

@@ -3,6 +3,7 @@
 //!
 //! That driver is not built by this crate's tests; where nobody has built it they say so and skip.
 
+mod changes;
 mod flat;
 #[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]
 #[allow(dead_code, reason = "it has more than these tests need")]
@@ -46,7 +47,17 @@ fn alone(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
 pub fn alone_at(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
     let ran = stage::alone(name, faults, test)?;
     assert!(!ran.log.contains("left behind"), "{faults}: {}", ran.log);
+    assert_told_rightly(&ran.log);
     Some(ran)
+}
+
+/// Whatever has failed, the driver was told nothing of a picture that is not so.
+fn assert_told_rightly(log: &str) {
+    for lie in ["dirty rectangles", "is not in a picture", "a region"] {
+        let mut lines = log.lines().filter(|line| line.contains("refused"));
+        let line = lines.find(|line| line.contains(lie));
+        assert!(line.is_none(), "{line:?}");
+    }
 }
 
 /// The render node of a process of its own.

@@ -10,12 +10,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use heliostat_tiles::Rect;
 use heliostat_va::Display;
 use heliostat_va::dmabuf::Identity;
-use heliostat_va::encoder::{About, EncodeError, Encoder, Rate, Settings};
+use heliostat_va::encoder::{About, Area, EncodeError, Encoder, Rate, Settings};
 use heliostat_va::probe::{Probe, RateControl};
 use heliostat_video::Encoded;
 use heliostat_wire::id::VideoId;
@@ -52,6 +52,8 @@ pub struct Picture {
     pub memory: Arc<Memory>,
     /// Which part of that.
     pub rect: Rect,
+    /// In what it may differ from the picture before, in its own pixels; nothing where nobody knows.
+    pub changed: Option<Vec<Area>>,
     /// It is to build on none.
     pub key: bool,
     /// Bits a second that the video may have.
@@ -140,6 +142,8 @@ struct Film {
     encoder: Encoder,
     quantizer: Quantizer,
     rate: Rate,
+    /// When its last picture was committed.
+    last: Option<Instant>,
 }
 
 impl Studio {
@@ -215,6 +219,7 @@ impl Film {
             encoder: Encoder::new(display, probe, settings)?,
             quantizer,
             rate,
+            last: None,
         })
     }
 
@@ -225,7 +230,13 @@ impl Film {
     ) -> Result<Option<Times>, EncodeError> {
         self.quantizer.set_bits(picture.bits_per_second);
         self.take_rate(self.wanted());
-        let mut encoded = self.see(picture, picture.key, unit)?;
+        let last = self.last.replace(picture.committed);
+        let about = About {
+            key: picture.key,
+            changed: picture.changed.as_deref(),
+            left_out: left_out(last, picture.committed),
+        };
+        let mut encoded = self.see(picture, about, unit)?;
         let given = self.encoder.times().map(|times| times.given);
         let mut finest = self.quantizer.now();
         for _ in 0..MOST_TRIES {
@@ -237,7 +248,12 @@ impl Film {
             trace!(bytes = unit.len(), coarser, "a key is too large");
             finest = coarser;
             self.take_rate(self.at_least(coarser));
-            encoded = self.see(picture, true, unit)?;
+            let again = About {
+                key: true,
+                changed: Some(&[]),
+                left_out: 0,
+            };
+            encoded = self.see(picture, again, unit)?;
         }
         match encoded {
             Encoded::LeftOut => unit.clear(),
@@ -254,14 +270,10 @@ impl Film {
     fn see(
         &mut self,
         picture: &Picture,
-        key: bool,
+        about: About<'_>,
         unit: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         let (encoder, corner) = (&mut self.encoder, (picture.rect.x, picture.rect.y));
-        let about = About {
-            key,
-            ..About::default()
-        };
         picture
             .memory
             .with(|described| encoder.encode_part(described, corner, about, unit))
@@ -296,6 +308,15 @@ impl Film {
             self.encoder.set_rate(rate);
         }
     }
+}
+
+/// How many pictures there was time for between two that came, at the rate that drivers expect.
+fn left_out(last: Option<Instant>, now: Instant) -> u8 {
+    let since = last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+    let pictures = (since * u32::from(PICTURES_PER_SECOND))
+        .as_secs_f32()
+        .round();
+    (pictures as u8).saturating_sub(1)
 }
 
 fn bounded(bits_per_second: u32, finest: u8) -> Rate {
@@ -348,6 +369,15 @@ mod tests {
     }
 
     #[test]
+    fn pictures_that_did_not_come_are_those_that_there_was_time_for() {
+        let now = Instant::now();
+        let after = |milliseconds| left_out(Some(now), now + Duration::from_millis(milliseconds));
+        assert_eq!(left_out(None, now), 0);
+        assert_eq!([0, 8, 17, 24].map(after), [0; 4]);
+        assert_eq!([33, 42, 100, 60_000].map(after), [1, 2, 5, 254]);
+    }
+
+    #[test]
     fn key_has_no_more_bytes_than_a_slow_link_carries_in_half_a_second() {
         let name = "videos::hardware::tests::key_has_no_more_bytes_than_a_slow_link_carries_in_half_a_second";
         alone_at(name, "", || {
@@ -365,6 +395,7 @@ mod tests {
                         w: SIZE.w,
                         h: SIZE.h,
                     },
+                    changed: None,
                     key,
                     bits_per_second,
                     committed: Instant::now(),

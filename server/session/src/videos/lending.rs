@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use heliostat_tiles::Rect;
 use heliostat_va::dmabuf::Identity;
+use heliostat_va::encoder::Area;
 use heliostat_wire::id::VideoId;
 use smithay::reexports::calloop::channel;
 use smithay::reexports::wayland_server::backend::ClientId;
@@ -76,6 +78,11 @@ impl Hardware {
     }
 }
 
+fn area(rect: Rect) -> Area {
+    let Rect { x, y, w, h } = rect;
+    Area { x, y, w, h }
+}
+
 impl Videos {
     /// Memory that no client has any more need not be held for the hardware.
     pub(super) fn forget(&mut self, gone: Vec<Identity>) {
@@ -144,7 +151,8 @@ impl Videos {
         let (Some(newest), Some(device)) = (&surface.newest, gpu.device()) else {
             return false;
         };
-        let Some(Playing { video, rect, .. }) = surface.content.give_picture(now) else {
+        let given = surface.content.give_picture(now);
+        let Some((Playing { video, rect, .. }, news)) = given else {
             return true;
         };
         let Some(open) = self.open.get_mut(&video) else {
@@ -159,6 +167,7 @@ impl Videos {
             promise: Promise::new(video, Coder::Hardware, events).of_buffer(number),
             memory: newest.loan.memory(),
             rect,
+            changed: news.within(rect).map(|parts| parts.map(area).collect()),
             key: std::mem::take(&mut open.key),
             bits_per_second: quality(rect, rate).bits_per_second,
             committed: newest.at,

@@ -13,7 +13,7 @@ use crate::flat::composer::Composer;
 use crate::keys::Action;
 use crate::tests::client::Painting;
 
-const SCREEN: (u32, u32) = (640, 480);
+pub(super) const SCREEN: (u32, u32) = (640, 480);
 const NOTE: Painting = Painting {
     w: 200,
     h: 100,
@@ -23,7 +23,7 @@ const NOTE: Painting = Painting {
 const NOTE_AT: (i32, i32) = (400, 340);
 const BESIDE: (u32, u32) = (380, 300);
 
-fn fake() -> Composer {
+pub(super) fn fake() -> Composer {
     Composer::Fake(Box::default())
 }
 
@@ -43,10 +43,7 @@ impl Player {
         player.fixture.flat().compose_with(composer);
         player.fixture.act(Action::Fullscreen);
         player.fixture.force_flat(Force::Always);
-        within("the output is flat", || {
-            player.play();
-            player.fixture.stats().flat_outputs == 1
-        });
+        is_flat(&mut player);
         player
     }
 
@@ -57,10 +54,7 @@ impl Player {
         player.fixture.flat().compose_with(fake());
         player.fixture.act(Action::Fullscreen);
         player.fixture.force_flat(Force::Always);
-        within("the output is flat", || {
-            player.play();
-            player.fixture.stats().flat_outputs == 1
-        });
+        is_flat(&mut player);
         player
     }
 
@@ -76,14 +70,14 @@ impl Player {
         psnr(&drawn, &shown)
     }
 
-    fn opens_a_note(&mut self) -> usize {
+    pub(super) fn opens_a_note(&mut self) -> usize {
         let note = self.fixture.open(NOTE);
         self.fixture.drag(note, NOTE_AT.0, NOTE_AT.1);
         note
     }
 
     /// Whether the note is seen, as a film shows it.
-    fn shows_note(&self) -> bool {
+    pub(super) fn shows_note(&self) -> bool {
         let places = [(20, 20), (100, 50), (180, 80)];
         places.iter().all(|(x, y)| {
             let (left, top) = (NOTE_AT.0 + *x as i32, NOTE_AT.1 + *y as i32);
@@ -109,6 +103,14 @@ impl Player {
             is_same
         });
     }
+}
+
+/// Plays until the output is flat.
+pub(super) fn is_flat(player: &mut Player) {
+    within("the output is flat", || {
+        player.play();
+        player.fixture.stats().flat_outputs == 1
+    });
 }
 
 fn said(ran: &Ran, what: &str) -> BTreeSet<u64> {
@@ -276,10 +278,7 @@ fn film_in_a_window_of_a_flat_output_is_composed_without_being_read() {
         player.fixture.flat().compose_with(fake());
         player.play();
         player.fixture.force_flat(Force::Always);
-        within("the output is flat", || {
-            player.play();
-            player.fixture.stats().flat_outputs == 1
-        });
+        is_flat(&mut player);
         player.plays_without_reading(12);
         assert!(player.likeness() > 28.0);
         // The output is another one while its picture is with the encoder.
