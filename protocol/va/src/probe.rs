@@ -4,6 +4,8 @@
 //! [`Probe::plan_encoding`] and [`Probe::plan_decoding`] say what follows from them, or why nothing
 //! does.
 
+mod besides;
+
 use std::fmt;
 
 use heliostat_video::Size;
@@ -12,6 +14,7 @@ use heliostat_video::syntax::Profile;
 use crate::abi::{self, config_attrib, entrypoint, profile, surface_attrib};
 use crate::dmabuf::{FORMATS, Format, LINEAR, NV12, name};
 use crate::library::{Config, Context, Display, Error};
+pub use besides::{Hears, More};
 
 /// What is done with a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,95 +95,6 @@ pub struct Codec {
     pub most: Option<Size>,
     /// Formats of its surfaces.
     pub formats: Vec<SurfaceFormat>,
-}
-
-/// What an encoder offers besides.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct More {
-    /// `VA_ENC_INTRA_REFRESH_*`.
-    pub intra_refresh: u32,
-    /// Pictures can be said to be the same as the one before.
-    pub skips: bool,
-    /// Regions of interest in a picture.
-    pub regions: u32,
-    /// Regions say how far their quantizers are from those that the driver chooses.
-    pub regions_by_quantizer: bool,
-    /// Rectangles in a picture that can be said to have changed.
-    pub dirty_rectangles: u32,
-}
-
-impl More {
-    fn ask(display: &Display, of: (i32, i32)) -> Result<Self, Error> {
-        let kinds = [
-            config_attrib::ENC_INTRA_REFRESH,
-            config_attrib::ENC_SKIP_FRAME,
-            config_attrib::ENC_ROI,
-            config_attrib::ENC_DIRTY_RECT,
-        ];
-        let answers = display.attributes(of, kinds)?;
-        let [intra_refresh, skips, regions, dirty_rectangles] =
-            answers.map(|answer| answer.unwrap_or(0));
-        Ok(Self {
-            intra_refresh,
-            skips: skips != 0,
-            regions: regions & abi::ROI_REGIONS,
-            regions_by_quantizer: regions & abi::ROI_QP_DELTA != 0,
-            dirty_rectangles,
-        })
-    }
-}
-
-/// What an encoder is told of single pictures.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Hears {
-    /// So many rectangles that have changed.
-    pub dirty_rectangles: u8,
-    /// So many regions of interest, where there are no such rectangles.
-    pub regions: u8,
-    /// Pictures that did not come.
-    pub left_out: bool,
-}
-
-impl Hears {
-    /// What of `more` is used where quantizers are chosen so. Regions and pictures that did not come tell
-    /// the driver how to choose them; where they are ours it is not asked.
-    fn of(more: &More, rate_control: RateControl) -> Self {
-        let is_drivers = rate_control != RateControl::Constant;
-        let few = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
-        Self {
-            dirty_rectangles: few(more.dirty_rectangles),
-            regions: match is_drivers && more.regions_by_quantizer && more.dirty_rectangles == 0 {
-                true => few(more.regions),
-                false => 0,
-            },
-            left_out: is_drivers && more.skips,
-        }
-    }
-}
-
-impl fmt::Display for More {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let refreshes = [
-            (abi::INTRA_REFRESH_COLUMN, "columns"),
-            (abi::INTRA_REFRESH_ROW, "rows"),
-            (abi::INTRA_REFRESH_ADAPTIVE, "need"),
-            (abi::INTRA_REFRESH_CYCLIC, "turns"),
-        ];
-        write!(
-            f,
-            "intra refresh by {}",
-            words(self.intra_refresh, &refreshes)
-        )?;
-        write!(f, ", {} regions of interest", self.regions)?;
-        if self.regions > 0 && !self.regions_by_quantizer {
-            write!(f, " by priority")?;
-        }
-        write!(f, ", {} dirty rectangles", self.dirty_rectangles)?;
-        match self.skips {
-            true => write!(f, ", skipped pictures"),
-            false => write!(f, ", no skipped pictures"),
-        }
-    }
 }
 
 /// Conversions.
@@ -596,22 +510,7 @@ impl fmt::Display for EncodePath {
             Some(_) => write!(f, "; RGB by VideoProc, NV12 as it is"),
             None => write!(f, "; NV12 only, for RGB cannot be converted"),
         }?;
-        let Hears {
-            dirty_rectangles,
-            regions,
-            left_out,
-        } = self.hears;
-        let told = [
-            (dirty_rectangles > 0, "what has changed"),
-            (regions > 0, "what is of interest"),
-            (left_out, "what was left out"),
-        ];
-        let told: Vec<_> = told.iter().filter(|(is, _)| *is).collect();
-        let told: Vec<_> = told.into_iter().map(|(_, what)| *what).collect();
-        match told.is_empty() {
-            true => write!(f, "; the driver is told of nothing else"),
-            false => write!(f, "; the driver is told {}", told.join(", ")),
-        }
+        write!(f, "; {}", self.hears)
     }
 }
 
@@ -630,9 +529,14 @@ impl fmt::Display for DecodePath {
 mod tests {
     use super::*;
 
-    const SIZE: Size = Size { w: 1920, h: 1080 };
+    pub(super) const SIZE: Size = Size { w: 1920, h: 1080 };
 
-    fn codec(profile: Profile, way: Way, rate_controls: u32, packed_headers: u32) -> Codec {
+    pub(super) fn codec(
+        profile: Profile,
+        way: Way,
+        rate_controls: u32,
+        packed_headers: u32,
+    ) -> Codec {
         Codec {
             profile,
             way,
@@ -648,7 +552,7 @@ mod tests {
         }
     }
 
-    fn probe(codecs: Vec<Codec>) -> Probe {
+    pub(super) fn probe(codecs: Vec<Codec>) -> Probe {
         Probe {
             version: (1, 17),
             vendor: "a driver".to_owned(),
@@ -671,56 +575,6 @@ mod tests {
         assert_eq!(way(offered(abi::RC_CQP), false), Ok(Way::EncodeLowPower));
         // Without firmware Intel's circuits take constant quantizers only.
         assert_eq!(way(offered(abi::RC_CQP), true), Ok(Way::Encode));
-    }
-
-    #[test]
-    fn what_is_offered_besides_is_told() {
-        let mut one = codec(Profile::Main, Way::Encode, abi::RC_CQP, PACKED);
-        one.more = More {
-            intra_refresh: abi::INTRA_REFRESH_COLUMN | abi::INTRA_REFRESH_ROW | 0x10000,
-            skips: true,
-            regions: 8,
-            regions_by_quantizer: true,
-            dirty_rectangles: 4,
-        };
-        let said = probe(vec![one]).to_string();
-        let words = "intra refresh by columns, rows, 8 regions of interest, 4 dirty rectangles, \
-                     skipped pictures";
-        assert!(said.contains(words), "{said}");
-    }
-
-    #[test]
-    fn driver_is_told_what_it_offers_to_hear_and_is_worth_telling() {
-        let all = More {
-            skips: true,
-            regions: 8,
-            regions_by_quantizer: true,
-            dirty_rectangles: 4000,
-            ..More::default()
-        };
-        let no_rectangles = More {
-            dirty_rectangles: 0,
-            ..all
-        };
-        let by_priority = More {
-            regions_by_quantizer: false,
-            ..no_rectangles
-        };
-        let (by_us, by_driver) = (abi::RC_CQP, abi::RC_CQP | abi::RC_VBR);
-        for (more, rate_controls, expected) in [
-            (all, by_driver, (255, 0, true)),
-            (all, by_us, (255, 0, false)),
-            (no_rectangles, by_driver, (0, 8, true)),
-            (no_rectangles, by_us, (0, 0, false)),
-            (by_priority, by_driver, (0, 0, true)),
-            (More::default(), by_driver, (0, 0, false)),
-        ] {
-            let mut one = codec(Profile::Main, Way::Encode, rate_controls, PACKED);
-            one.more = more;
-            let hears = probe(vec![one]).plan_encoding(SIZE, true).unwrap().hears;
-            let found = (hears.dirty_rectangles, hears.regions, hears.left_out);
-            assert_eq!(found, expected, "{more:?}");
-        }
     }
 
     #[test]
