@@ -413,13 +413,15 @@ impl Attached {
 
 /// One rectangle around all where it is hardly larger than they are: what has moved is found when
 /// its old and its new place are looked at as one.
-fn together(rects: Vec<TileRect>) -> Vec<TileRect> {
+fn together(mut rects: Vec<TileRect>) -> Vec<TileRect> {
     let around = rects.iter().copied().reduce(TileRect::around);
     let all: usize = rects.iter().map(|rect| rect.area()).sum();
-    match around.filter(|around| around.area() * 4 <= all * 5) {
-        Some(around) => vec![around],
-        None => rects,
+    if let Some(around) = around.filter(|around| around.area() * 4 <= all * 5) {
+        // The list is used again: a film has one with each picture.
+        rects.truncate(1);
+        rects.fill(around);
     }
+    rects
 }
 
 /// Damage inside a buffer of `size`; clients send any numbers.
