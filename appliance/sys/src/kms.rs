@@ -74,7 +74,7 @@ pub fn commit(
     // SAFETY: the kernel reads as many objects and counts as `count_objs` says, and as many properties
     // and values as the counts sum up to, all of which was checked to be there; the lists are borrowed
     // until it returns. It writes to none of them, and elsewhere only for properties that `Commit` rules
-    // out, which have to be looked for by their names to be set at all. The structure is laid out as in
+    // out, which the client's look-up of properties by name leaves out. The structure is laid out as in
     // its header, and the descriptor open for as long as the borrow; of a file that is no display the
     // kernel refuses the request.
     unsafe { ioctl::mode_atomic(device.as_fd().as_raw_fd(), &raw mut atomic) }?;

@@ -56,6 +56,8 @@ const ACKS_OF_INPUT: u32 = 9;
 /// from below, takes eight kilobytes more of each link, which is as much as all else that a desktop
 /// needs that comes back.
 const MTU_STEP: u16 = 127;
+/// What Ethernet leaves of its 1500 bytes to UDP over IPv6.
+const LARGEST_MTU: u16 = 1452;
 /// Datagrams that wait to be sent, and to be read.
 pub(crate) const DATAGRAM_BUFFER: usize = 64 << 10;
 
@@ -63,7 +65,7 @@ fn common() -> TransportConfig {
     let mut cubic = CubicConfig::default();
     cubic.initial_window(INITIAL_WINDOW);
     let mut search = MtuDiscoveryConfig::default();
-    search.minimum_change(MTU_STEP);
+    search.upper_bound(LARGEST_MTU).minimum_change(MTU_STEP);
     let mut config = TransportConfig::default();
     config
         .mtu_discovery_config(Some(search))

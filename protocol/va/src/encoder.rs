@@ -171,6 +171,9 @@ impl Encoder {
         if picture.size != wanted {
             out.clear();
             let found = picture.size;
+            if let Some(stream) = &mut self.stream {
+                stream.changes.given(None);
+            }
             return Err(dmabuf::Refused::Size { found, wanted }.into());
         }
         let about = About {

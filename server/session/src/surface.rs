@@ -99,6 +99,8 @@ pub struct Surface {
     pub newest: Option<Newest>,
     /// A buffer could not be read: pixels may be of pictures before it.
     is_stale: bool,
+    /// By which scale its client's last damage was to be understood, and whether by nothing else.
+    measure: (i32, bool),
 }
 
 impl Surface {
@@ -110,6 +112,7 @@ impl Surface {
             offset: Point::default(),
             position: Point::default(),
             is_restacked: false,
+            measure: (1, true),
             content,
             direct: Direct::default(),
             newest: None,
@@ -213,10 +216,17 @@ impl Surfaces {
         match attributes.buffer.take() {
             Some(BufferAssignment::Removed) => changes.layout = self.remove(surface),
             Some(BufferAssignment::NewBuffer(buffer)) => {
+                let scale = attributes.buffer_scale;
+                let plain = is_plain(states, attributes) && shrunk == 1.0;
+                let known = self.surfaces.get_mut(&surface.id());
+                let measure =
+                    known.map(|known| std::mem::replace(&mut known.measure, (scale, plain)));
                 let attached = Attached {
                     damage,
-                    scale: attributes.buffer_scale,
-                    plain: is_plain(states, attributes) && shrunk == 1.0,
+                    scale,
+                    // Commits that were held back come as one, with the damage of all and the measure of
+                    // the last.
+                    plain: plain && measure.is_none_or(|measure| measure == (scale, plain)),
                 };
                 match self.take(surface, (&buffer, release), attached) {
                     Ok(reshaped) => {
@@ -226,7 +236,13 @@ impl Surfaces {
                     Err(refused) => refuse(surface, refused),
                 }
             }
-            None => {}
+            None => {
+                // What is drawn into a buffer that was committed before is in nobody's next damage.
+                let known = self.surfaces.get_mut(&surface.id());
+                if let Some(known) = known.filter(|_| !damage.is_empty()) {
+                    known.content.has_changed_unseen();
+                }
+            }
         }
         if let Some(known) = self.surfaces.get_mut(&surface.id()) {
             let view = View::of(states, attributes, known.content.size()).shrunk(shrunk);

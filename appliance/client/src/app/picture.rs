@@ -15,6 +15,7 @@ use crate::attached::{Attached, Plan};
 use crate::clock::monotonic_us;
 use crate::compose::{Hole, Target, compose_with_holes};
 use crate::cursor::CursorImage;
+use crate::display::kms::is_busy;
 use crate::display::{Caption, Films};
 use crate::geometry::{Damage, Rect};
 use crate::planes::{Arrangement, Layout, Use, Wanted, Way, Why};
@@ -214,7 +215,9 @@ impl App {
             attached.keep_plan(output, plan);
             return Ok(());
         }
-        if plan.arrangement.layout.uses.is_empty() {
+        // A commit that is under way still, though nothing is told of it, says nothing of planes.
+        let is_early = shown.as_ref().is_err_and(is_busy);
+        if plan.arrangement.layout.uses.is_empty() || is_early {
             return shown;
         }
         // What was allowed when it was tried can fail: by then everything is drawn. Where a picture is

@@ -25,6 +25,8 @@ mod request;
 mod screen;
 mod verdicts;
 
+pub use screen::is_busy;
+
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

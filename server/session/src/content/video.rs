@@ -195,6 +195,11 @@ impl Content {
         }
     }
 
+    /// The film's next picture may differ from the last one anywhere.
+    pub fn has_changed_unseen(&mut self) {
+        self.films.news = News::Anything;
+    }
+
     /// Whether the film's newest pixels are in no frame yet, where the encoder `is_free` or not.
     pub fn film_waits(&self, is_free: impl Fn(VideoId) -> bool) -> bool {
         let playing = self.films.playing.as_ref();

@@ -169,7 +169,9 @@ impl Output {
         let layer = standing
             .iter()
             .find(|layer| layer.content.layer() == placement.layer)?;
-        let loan = &layer.newest?.loan;
+        // What the content was to have read of it, and could not, is in no damage.
+        let newest = layer.newest.filter(|newest| newest.again.is_none())?;
+        let loan = &newest.loan;
         let opaque: Vec<_> = shape.opaque.iter().copied().map(Rect::from_wire).collect();
         let picture = Picture {
             size: shape.size,

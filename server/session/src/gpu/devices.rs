@@ -13,7 +13,7 @@ use smithay::backend::allocator::Format;
 
 use super::device::ANSWERS;
 use super::drawing::Ended;
-use super::fate::Fate;
+use super::fate::{Fate, rest_after};
 
 /// Tells the loop that there is something to look at.
 pub type Wake = Box<dyn FnOnce() + Send>;
@@ -166,6 +166,9 @@ fn said(answer: Option<Result<Vec<Format>, String>>) -> Result<Vec<Format>, Ende
     }
 }
 
+/// So many times a device that works is tried by somebody who cannot have of it what is wanted.
+const MOST_REFUSALS: u32 = 3;
+
 /// Somebody whose device was reset, until something is opened there again.
 ///
 /// ```text
@@ -178,6 +181,10 @@ fn said(answer: Option<Result<Vec<Format>, String>>) -> Result<Vec<Format>, Ende
 pub struct Away {
     lease: Lease,
     trial: Option<Trial>,
+    /// How often it was tried out, and what was wanted of it was not to be had all the same.
+    refused: u32,
+    /// Until when that is not tried again.
+    waits_until: Option<Instant>,
 }
 
 /// How it is with somebody who is away.
@@ -194,20 +201,26 @@ pub enum Return<T> {
 impl Away {
     /// From a device that rests, or is well again.
     pub fn from(lease: Lease) -> Self {
-        Self { lease, trial: None }
+        Self {
+            lease,
+            trial: None,
+            refused: 0,
+            waits_until: None,
+        }
     }
 
     /// When to look again; what is tried out wakes the loop besides.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.trial {
             Some(trial) => Some(trial.until),
-            None => self.lease.fate.borrow().rests_until(),
+            None => self.waits_until.max(self.lease.fate.borrow().rests_until()),
         }
     }
 
     /// Has the device tried out when it is time, which `start` begins, and opened where that goes well,
-    /// which `open` does by the lease that it is given, on that device and on no other. A device that
-    /// cannot be opened then is lost once more.
+    /// which `open` does by the lease that it is given, on that device and on no other. Where that fails
+    /// the device has shown that it works, and whoever else uses it goes on; it is tried here some times
+    /// more.
     pub fn tend<T>(
         &mut self,
         now: Instant,
@@ -226,10 +239,10 @@ impl Away {
                 tracing::warn!(
                     "the graphics device was tried out, and cannot be opened: {error:#}"
                 );
-                lease.has_ended(&Ended::Lost("and cannot be opened"));
-                let may_return = lease.may_return();
                 self.lease = lease;
-                match may_return {
+                self.waits_until = Some(now + rest_after(self.refused));
+                self.refused += 1;
+                match self.refused < MOST_REFUSALS && self.lease.may_return() {
                     true => Return::Later,
                     false => Return::Never,
                 }
@@ -245,6 +258,9 @@ impl Away {
         let mut fate = self.lease.fate.borrow_mut();
         if fate.is_given_up() {
             return Return::Never;
+        }
+        if self.waits_until.is_some_and(|until| until > now) {
+            return Return::Later;
         }
         let Some(trial) = &self.trial else {
             if fate.rests_until().is_none_or(|until| until <= now) {
@@ -282,6 +298,7 @@ impl Away {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::time::Duration;
 
     use super::*;
 
@@ -387,21 +404,30 @@ mod tests {
     }
 
     #[test]
-    fn device_that_was_tried_out_and_cannot_be_opened_is_lost_again_for_all_who_use_it() {
+    fn device_that_was_tried_out_and_cannot_be_opened_is_tried_again_and_no_harm_to_others() {
         let devices = Devices::default();
         let lease = devices.lease(DeviceId::default());
         lease.has_ended(&Ended::Lost("in a test"));
         let mut away = Away::from(lease);
         let refuse = |_: Lease, _: &[Format]| -> anyhow::Result<()> { anyhow::bail!("no memory") };
+        let mut before = Duration::ZERO;
         for is_left in [true, true, false] {
             try_out(&mut away);
             let other = devices.lease(DeviceId::default());
-            let refused = away.tend(Instant::now(), no_trial, refuse);
-            // It rests for longer each time, and is given up in the end.
+            let now = Instant::now();
+            let refused = away.tend(now, no_trial, refuse);
             assert_eq!(matches!(refused, Return::Later), is_left, "{refused:?}");
             assert_eq!(matches!(refused, Return::Never), !is_left, "{refused:?}");
-            assert_eq!(away.deadline().is_some(), is_left);
-            assert!(other.check().is_err());
+            assert!(other.check().is_ok(), "it works for somebody else");
+            // It waits for longer each time, and nothing is tried meanwhile.
+            let wait = away.deadline().expect("it waits") - now;
+            assert!(wait > before, "{wait:?} after {before:?}");
+            before = wait;
+            assert!(matches!(
+                away.tend(now, no_trial, not_opened),
+                Return::Later
+            ));
+            away.waits_until = None;
         }
     }
 

@@ -23,6 +23,11 @@ const WINDOW: Duration = Duration::from_secs(3600);
 /// One more within that, and it is given up.
 const MOST_RESETS: usize = 3;
 
+/// How long is waited after so many times that it went wrong before.
+pub fn rest_after(before: u32) -> Duration {
+    REST * LONGER.saturating_pow(before.min(MOST_RESETS as u32))
+}
+
 /// How a device is doing.
 #[derive(Debug, Default)]
 pub struct Fate {
@@ -108,7 +113,7 @@ impl Fate {
         self.resets.push(now);
         self.phase = match count < MOST_RESETS {
             true => Phase::Resting {
-                until: now + REST * LONGER.pow(count as u32),
+                until: now + rest_after(count as u32),
             },
             false => Phase::GivenUp { has_hung: false },
         };

@@ -216,7 +216,10 @@ impl<T: ResourceHandle + Copy> Properties<T> {
                 .name()
                 .to_string_lossy()
                 .into_owned();
-            names.push((name, *handle));
+            // What is set of these is an address that the kernel writes to: nobody gets to name them.
+            if !name.ends_with("OUT_FENCE_PTR") {
+                names.push((name, *handle));
+            }
         }
         Ok(Self { object, names })
     }

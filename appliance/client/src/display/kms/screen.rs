@@ -16,6 +16,8 @@ mod lost;
 mod pointer;
 mod power;
 
+pub use lost::is_busy;
+
 use anyhow::Context;
 use drm::buffer::DrmFourcc;
 use drm::control::{AtomicCommitFlags, Mode, ModeTypeFlags, PlaneType, connector, crtc};

@@ -143,7 +143,7 @@ impl Screen {
 }
 
 /// Whether the commit before is not done.
-fn is_busy(error: &anyhow::Error) -> bool {
+pub fn is_busy(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.and_then(io::Error::raw_os_error) == Some(EBUSY)
 }

@@ -157,7 +157,9 @@ fn display_that_never_tells_is_taken_at_its_commits() {
         }
         assert_eq!((shown, rig.screen.lost), (1, number + 1));
         assert!(rig.screen.event_left(now).is_none());
-        // What it was asked last is over with the retrace.
+        // What it was asked last is over with the retrace, and whoever is earlier is told so.
+        let early = rig.present(whole(), 3, Resolved::default()).unwrap_err();
+        assert!(is_busy(&early), "{early:#}");
         assert!(rig.retrace().is_none());
     }
     // The same of a pointer that was moved.
