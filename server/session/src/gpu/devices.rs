@@ -259,10 +259,10 @@ impl Away {
         if fate.is_given_up() {
             return Return::Never;
         }
-        if self.waits_until.is_some_and(|until| until > now) {
-            return Return::Later;
-        }
         let Some(trial) = &self.trial else {
+            if self.waits_until.is_some_and(|until| until > now) {
+                return Return::Later;
+            }
             if fate.rests_until().is_none_or(|until| until <= now) {
                 match start(&self.lease.id) {
                     Ok(trial) => self.trial = Some(trial),

@@ -235,7 +235,8 @@ fn gles_comes_back_when_its_device_was_tried_out_and_opened() {
     let (done, waits) = std::sync::mpsc::channel();
     for is_opened in [false, true] {
         lease.wake();
-        assert!(!composer.tend(Instant::now(), |_| trial(&done), not_opened));
+        let due = composer.deadline().expect("it is waited for");
+        assert!(!composer.tend(due.max(Instant::now()), |_| trial(&done), not_opened));
         waits.recv().expect("it is tried");
         let is_back = composer.tend(Instant::now(), no_trial, |lease| {
             anyhow::ensure!(is_opened, "no memory");
