@@ -9,7 +9,7 @@ mod table;
 
 use crate::h264::told::{Offers, Tally};
 use crate::h264::{decode, encode, rate::Rate};
-use crate::journal::{Counters, Faults, Log};
+use crate::journal::{Counters, Faults, Log, Stamps};
 use crate::refusal::{Done, refuse};
 use crate::va::{self, Id, entrypoint, status};
 
@@ -36,6 +36,7 @@ pub struct Driver {
     pub offers: Offers,
     /// What is counted.
     pub counters: Counters,
+    stamps: Stamps,
 }
 
 /// What runs for one configuration.
@@ -116,6 +117,7 @@ impl Driver {
             faults,
             offers,
             counters: Counters::from_environment(),
+            stamps: Stamps::from_environment(),
         }
     }
 

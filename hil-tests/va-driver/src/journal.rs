@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::refusal::{Done, refuse};
 use crate::sys::memory::Identity;
@@ -17,6 +17,9 @@ pub const HANGS: Status = status::TIMEDOUT;
 pub const LOG: &str = "HELIOSTAT_VA_LOG";
 /// Names a file that holds the counters; `%p` in it becomes the process's number.
 pub const COUNTERS: &str = "HELIOSTAT_VA_COUNTERS";
+/// Names a file that a line is appended to for each picture that was encoded: when its bytes were there,
+/// in nanoseconds of CLOCK_REALTIME.
+pub const TIMES: &str = "HELIOSTAT_VA_TIMES";
 /// Lists calls that fail, as `vaEndPicture:3,vaCreateContext:1`; that never end or as long as they may
 /// take, as `vaSyncSurface:2=hang`; or that the driver seems not to have, as `vaSyncSurface2:1=missing`.
 pub const FAULTS: &str = "HELIOSTAT_VA_FAULTS";
@@ -62,6 +65,28 @@ impl Log {
         if let Some(file) = &mut self.file {
             let _ = file.write_all(line.as_bytes());
         }
+    }
+}
+
+/// Writes down when pictures were encoded.
+#[derive(Debug)]
+pub struct Stamps(Option<File>);
+
+impl Stamps {
+    /// As the environment says.
+    pub fn from_environment() -> Self {
+        let path = std::env::var_os(TIMES);
+        let open = |path| File::options().append(true).create(true).open(path).ok();
+        Self(path.and_then(open))
+    }
+
+    /// The bytes of a picture are there now.
+    pub fn coded(&mut self) {
+        let Some(file) = &mut self.0 else { return };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let line = format!("{}\n", since.unwrap_or_default().as_nanos());
+        // As with the log: pictures matter more.
+        let _ = file.write_all(line.as_bytes());
     }
 }
 
@@ -232,6 +257,8 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Seek as _};
+
     use super::*;
 
     #[test]
@@ -244,6 +271,23 @@ mod tests {
         assert!(!fails(&mut faults, "vaEndPicture"));
         assert!(fails(&mut faults, "vaMapBuffer"));
         assert!(!fails(&mut faults, "vaMapBuffer"));
+    }
+
+    #[test]
+    fn picture_that_is_encoded_has_its_time() {
+        let mut file = tempfile::tempfile().unwrap();
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let before = now().as_nanos();
+        let mut stamps = Stamps(Some(file.try_clone().unwrap()));
+        stamps.coded();
+        stamps.coded();
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        let times = text.lines().map(|line| line.parse::<u128>().unwrap());
+        let times: Vec<_> = times.collect();
+        assert_eq!(times.len(), 2);
+        assert!(before <= times[0] && times[1] <= now().as_nanos(), "{text}");
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub struct FilmStats {
     pub commit_to_encoder_p50_us: Option<u32>,
     /// 99th percentile of the same.
     pub commit_to_encoder_p99_us: Option<u32>,
-    /// Median of the last times from the hardware's bytes to a frame on its way, in microseconds.
+    /// Median of the last times from the hardware's bytes until their frame was with the link, in microseconds.
     pub coded_to_link_p50_us: Option<u32>,
     /// 99th percentile of the same.
     pub coded_to_link_p99_us: Option<u32>,

@@ -123,6 +123,7 @@ impl App {
         let encoder = (&mut self.encoder, &self.squeeze);
         let sent = terminal.send_frame(now, out, encoder);
         terminal.pace.more_to_come(more);
+        self.counters.films.left(sent, &films.coded);
         let tiles = filled + dirty_before.saturating_sub(self.dirty_tiles());
         self.count_frame(sent, tiles, started.elapsed());
     }
@@ -201,7 +202,6 @@ impl App {
         room: u64,
     ) -> Part {
         let part = self.videos.part(is_playing, room);
-        self.counters.films.left(&part.coded);
         for surface in self.surfaces.all_mut().chain(self.flat.all_mut()) {
             let content = &mut surface.content;
             if content.playing().is_some_and(|film| part.shows(film.video)) {

@@ -63,6 +63,7 @@ impl App {
         let encoder = (&mut self.encoder, &self.squeeze);
         let sent = terminal.send_frame(now, out, encoder);
         terminal.pace.more_to_come(more);
+        self.counters.films.left(sent, &films.coded);
         self.count_frame(sent, 0, now.elapsed());
         true
     }

@@ -78,6 +78,8 @@ pub struct Done {
 pub struct Sent {
     /// Its content's bytes, or how many they will be by and large.
     pub bytes: usize,
+    /// Whether the link has it; otherwise other threads compress it first.
+    pub has_left: bool,
     /// From the commit until the link had it, where it has left.
     pub took: Option<Duration>,
 }
@@ -153,7 +155,11 @@ impl Squeeze {
             encoder.finish(&mut content);
             let bytes = content.len();
             let took = frame.leave(vec![content.into()]);
-            return Sent { bytes, took };
+            return Sent {
+                bytes,
+                has_left: true,
+                took,
+            };
         }
         let expected = Expected {
             packed: encoder.len(),
@@ -168,7 +174,11 @@ impl Squeeze {
         state.apart.let_go();
         drop(state);
         self.shared.see_to_it();
-        Sent { bytes, took: None }
+        Sent {
+            bytes,
+            has_left: false,
+            took: None,
+        }
     }
 
     /// Whether frames are being compressed.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use heliostat_control::stats::{ENCODE_BOUNDS_US, EncodeStats, FilmStats, SessionStats};
 
+use crate::squeeze::Sent;
 use crate::videos::Times;
 
 /// Samples that are remembered.
@@ -149,8 +150,12 @@ impl FilmCounters {
         self.failures += 1;
     }
 
-    /// Pictures that were encoded then go to the link.
-    pub fn left(&mut self, coded: &[Option<Instant>]) {
+    /// The frame of pictures that were encoded then was sent. Where other threads compress what is beside
+    /// them it has not left yet, and they have no time.
+    pub fn left(&mut self, sent: Sent, coded: &[Option<Instant>]) {
+        if !sent.has_left {
+            return;
+        }
         let waited = coded.iter().flatten().map(Instant::elapsed);
         waited.for_each(|waited| self.coded_to_link.add(micros(waited)));
     }

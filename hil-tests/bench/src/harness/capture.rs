@@ -15,6 +15,10 @@ use nix::sys::time::TimeSpec;
 /// Room for what comes while the reader does not run.
 const ROOM: usize = 32 << 20;
 const UDP: u8 = 17;
+/// Session links have these ports.
+const SESSIONS: std::ops::RangeInclusive<u16> = 4500..=4599;
+/// Acknowledgements are smaller, updates larger.
+const LEAST: usize = 64;
 
 /// A UDP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +29,13 @@ pub struct Packet {
     pub port: u16,
     /// Bytes of its payload.
     pub bytes: usize,
+}
+
+impl Packet {
+    /// Whether a session sent it, and it is no mere acknowledgement.
+    pub fn is_update(&self) -> bool {
+        SESSIONS.contains(&self.port) && self.bytes >= LEAST
+    }
 }
 
 /// Packets as they come; ends with the network namespace.

@@ -487,6 +487,7 @@ impl Driver {
         for id in [source, recon] {
             self.surfaces.get_mut(id)?.pending = Some(job);
         }
+        self.stamps.coded();
         self.count(source, Some(Use::Encoded))
     }
 

@@ -87,7 +87,7 @@ const SESSION: [Family<SessionStats>; 18] = [
         |stats| Some(stats.films.read_bytes as f64)),
     family("heliostat_session_film_commit_to_encoder_p50_seconds", Gauge, "Median of the last times from a program's commit to the hardware; absent without hardware.",
         |stats| Some(seconds(stats.films.commit_to_encoder_p50_us?.into()))),
-    family("heliostat_session_film_coded_to_link_p50_seconds", Gauge, "Median of the last times from the hardware's bytes to a frame; absent without hardware.",
+    family("heliostat_session_film_coded_to_link_p50_seconds", Gauge, "Median of the last times from the hardware's bytes to their frame with the link; absent without hardware.",
         |stats| Some(seconds(stats.films.coded_to_link_p50_us?.into()))),
 ];
 

@@ -10,10 +10,6 @@ use crate::harness::systems::System;
 use crate::link::{Link, Profile};
 use crate::workload::Workload;
 
-/// Session links have these ports.
-const PORTS: std::ops::RangeInclusive<u16> = 4500..=4599;
-/// Acknowledgements are smaller, updates larger.
-const LEAST: usize = 64;
 /// What belongs to a frame has been sent when this has passed since it was seen.
 const QUIET: Duration = Duration::from_millis(60);
 
@@ -48,9 +44,8 @@ pub fn measure(workload: Workload, frames: u32) -> anyhow::Result<(Vec<Commit>, 
         let quiet = Instant::now() + QUIET;
         while stage.viewer.next_shown(quiet).is_some() {}
         let packets = capture.take();
-        let own = packets.iter().filter(|packet| {
-            PORTS.contains(&packet.port) && packet.bytes >= LEAST && packet.at_ns >= since_ns
-        });
+        let own = packets.iter();
+        let own = own.filter(|packet| packet.is_update() && packet.at_ns >= since_ns);
         let own: Vec<_> = own.collect();
         ensure!(
             !own.is_empty(),
