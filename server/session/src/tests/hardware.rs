@@ -60,6 +60,13 @@ fn assert_told_rightly(log: &str) {
     }
 }
 
+/// One of the calls that were to fail has failed.
+fn assert_failed(ran: &Ran, call: &str, number: u32) {
+    let said = format!("{call} with OPERATION_FAILED: call {number} fails");
+    let is_said = ran.log.contains(&said);
+    assert!(is_said, "{call}:{number} never happens: {}", ran.log);
+}
+
 /// The render node of a process of its own.
 pub fn node() -> PathBuf {
     PathBuf::from(std::env::var_os(NODE).unwrap())
@@ -619,12 +626,7 @@ fn hardware_that_fails_costs_no_picture_no_buffer_and_no_file() {
                 player.end();
             });
             let Some(ran) = ran else { return };
-            let said = format!("{call} with OPERATION_FAILED: call {number} fails");
-            assert!(
-                ran.log.contains(&said),
-                "{fault} never happens: {}",
-                ran.log
-            );
+            assert_failed(&ran, call, *number);
         }
     }
 }

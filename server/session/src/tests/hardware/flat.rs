@@ -310,8 +310,14 @@ fn film_in_a_window_of_a_flat_output_is_composed_without_being_read() {
 #[test]
 fn hardware_that_fails_on_a_flat_output_costs_no_picture() {
     let name = "flat::hardware_that_fails_on_a_flat_output_costs_no_picture";
-    for fault in ["vaEndPicture:12", "vaCreateSurfaces:2", "vaMapBuffer:9"] {
-        alone(name, fault, || {
+    // Those before are of the probe.
+    let faults = [
+        ("vaEndPicture", 12),
+        ("vaCreateSurfaces2", 13),
+        ("vaMapBuffer", 9),
+    ];
+    for (call, number) in faults {
+        let ran = alone(name, &format!("{call}:{number}"), || {
             let mut player = Player::on_a_flat_output(XRGB, fake());
             let note = player.opens_a_note();
             for _ in 0..30 {
@@ -325,6 +331,8 @@ fn hardware_that_fails_on_a_flat_output_costs_no_picture() {
             player.fixture.assert_shows(&[player.window, note]);
             player.end();
         });
+        let Some(ran) = ran else { return };
+        assert_failed(&ran, call, number);
     }
 }
 

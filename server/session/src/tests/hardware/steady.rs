@@ -3,7 +3,7 @@
 use super::super::explicit::{Explicit, Line};
 use super::super::fixture::within;
 use super::super::lent::NV12;
-use super::{PICTURE, Player, SIZE, alone};
+use super::{PICTURE, Player, SIZE, alone, assert_failed};
 
 /// Allocations of the compositor's thread for a picture that plays, of all kinds. There are 23, of which
 /// smithay's of the commit are most; then there are the loan of its buffer, what is damaged, and the frame.
@@ -101,9 +101,16 @@ fn buffers_of_a_film_are_free_when_the_encoder_has_done_with_them() {
 #[test]
 fn buffers_of_a_film_are_free_when_its_device_is_given_up() {
     let name = "steady::buffers_of_a_film_are_free_when_its_device_is_given_up";
-    for call in ["vaEndPicture:9", "vaSyncBuffer:9", "vaCreateSurfaces2:11"] {
-        alone(name, call, || {
+    let faults = [
+        ("vaEndPicture", 9),
+        ("vaSyncBuffer", 9),
+        ("vaCreateSurfaces2", 11),
+    ];
+    for (call, number) in faults {
+        let ran = alone(name, &format!("{call}:{number}"), || {
             plays_by_points();
         });
+        let Some(ran) = ran else { return };
+        assert_failed(&ran, call, number);
     }
 }
