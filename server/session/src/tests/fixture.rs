@@ -680,6 +680,15 @@ impl Fixture {
     }
 
     pub fn window(&mut self, id: usize) -> crate::window::Rect {
+        self.known(id).rect
+    }
+
+    /// Whether a window is laid over the whole output.
+    pub fn is_fullscreen(&mut self, id: usize) -> bool {
+        self.known(id).mode == crate::window::Mode::Fullscreen
+    }
+
+    fn known(&mut self, id: usize) -> &crate::window::Window {
         // Windows are numbered as they are made; each client makes one.
         let nth = self
             .clients
@@ -692,7 +701,7 @@ impl Fixture {
             .keys()
             .nth(nth)
             .expect("each client has a window");
-        app.windows.get(*window).expect("known").rect
+        app.windows.get(*window).expect("known")
     }
 
     /// Pixels of the first screen.

@@ -9,6 +9,7 @@ mod flat;
 #[allow(dead_code, reason = "it has more than these tests need")]
 pub mod stage;
 mod steady;
+mod switched;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
