@@ -130,6 +130,8 @@ pub struct Surfaces {
     layers: u32,
     pixels: u64,
     hoarder: Option<ClientId>,
+    /// Memory for what a commit has damaged.
+    room: Vec<TileRect>,
 }
 
 /// What a commit did.
@@ -289,7 +291,8 @@ impl Surfaces {
             });
             return Ok(reshaped);
         }
-        sys::with_shm(buffer, |memory| {
+        let mut damage = std::mem::take(&mut self.room);
+        let read = sys::with_shm(buffer, |memory| {
             let alpha = match memory.data.format {
                 Format::Argb8888 => true,
                 Format::Xrgb8888 => false,
@@ -302,7 +305,8 @@ impl Surfaces {
             known.content.end_loan();
             known.newest = None;
             let mut whole_memory = true;
-            for rect in attached.rects(size, all) {
+            attached.list(&mut damage, size, all);
+            for rect in damage.drain(..) {
                 known.content.update(rect, |x, y, run| {
                     whole_memory = whole_memory && memory.read(x, y, run);
                     whole_memory
@@ -313,9 +317,10 @@ impl Surfaces {
                 true => Ok(reshaped),
                 false => Err(Refused::BadMemory),
             }
-        })
+        });
+        self.room = damage;
         // Where the map is bad, smithay has told the client already.
-        .unwrap_or(Err(Refused::BadFormat))
+        read.unwrap_or(Err(Refused::BadFormat))
     }
 
     /// A surface whose content is made to have this size and kind, and whether it had another.
@@ -405,12 +410,15 @@ struct Attached {
 }
 
 impl Attached {
-    fn rects(&self, size: Size, all: bool) -> Vec<TileRect> {
+    /// Puts what is damaged into `rects`, in place of what is there.
+    fn list(&self, rects: &mut Vec<TileRect>, size: Size, all: bool) {
+        rects.clear();
         let plain = |damage: &Damage| self.plain || matches!(damage, Damage::Buffer(_));
         if all || self.damage.len() > MAX_DAMAGE || !self.damage.iter().all(plain) {
-            return vec![whole(size)];
+            rects.push(whole(size));
+            return;
         }
-        let rects = self
+        let damaged = self
             .damage
             .iter()
             .map(|damage| match damage {
@@ -421,23 +429,21 @@ impl Attached {
             })
             .filter_map(|(x, y, w, h, scale)| {
                 clipped([x, y, w, h].map(i64::from), i64::from(scale), size)
-            })
-            .collect();
-        together(rects)
+            });
+        rects.extend(damaged);
+        together(rects);
     }
 }
 
 /// One rectangle around all where it is hardly larger than they are: what has moved is found when
 /// its old and its new place are looked at as one.
-fn together(mut rects: Vec<TileRect>) -> Vec<TileRect> {
+fn together(rects: &mut Vec<TileRect>) {
     let around = rects.iter().copied().reduce(TileRect::around);
     let all: usize = rects.iter().map(|rect| rect.area()).sum();
     if let Some(around) = around.filter(|around| around.area() * 4 <= all * 5) {
-        // The list is used again: a film has one with each picture.
         rects.truncate(1);
         rects.fill(around);
     }
-    rects
 }
 
 /// Damage inside a buffer of `size`; clients send any numbers.

@@ -58,25 +58,36 @@ impl Surfaces {
         attached: &Attached,
         now: Instant,
     ) -> Result<bool, Refused> {
+        let mut damage = std::mem::take(&mut self.room);
+        let taken = self.take_damaged(surface, loan, (attached, &mut damage), now);
+        self.room = damage;
+        taken
+    }
+
+    fn take_damaged(
+        &mut self,
+        surface: &WlSurface,
+        loan: Loan,
+        (attached, damage): (&Attached, &mut Vec<TileRect>),
+        now: Instant,
+    ) -> Result<bool, Refused> {
         let (w, h) = loan.sides();
         let size = size_of(w, h).ok_or(Refused::TooLarge(w, h))?;
         let (known, reshaped) = self.shaped(surface, size, loan.alpha())?;
         let all = reshaped || known.is_behind() || known.is_stale;
-        let damage = attached.rects(size, reshaped);
+        attached.list(damage, size, reshaped);
         if known.direct.is_composed() {
-            known.keep(loan, &damage, now);
+            known.keep(loan, damage, now);
             return Ok(reshaped);
         }
         let damaged = damage.iter().map(|rect| rect.area() as u64).sum();
         let lent = known.content.lent().filter(|_| known.direct.is_lending());
-        let rects = match lent {
-            Some(_) => known.content.note_damage(&damage),
-            None if all => vec![whole(size)],
-            None => damage,
-        };
+        let beside_it = lent.map(|_| known.content.note_damage(damage));
+        let (rects, all_of_it) = (beside_it.as_deref(), [whole(size)]);
+        let rects = rects.unwrap_or(if all { &all_of_it } else { damage });
         // What cannot be read stays as it was, until all of it can; that has been said. It may be all
         // that the client draws for a long time, so that it is tried again.
-        let is_read = read(&mut known.content, &loan, &rects);
+        let is_read = read(&mut known.content, &loan, rects);
         let again = (!is_read).then(|| Again::after(None, now)).flatten();
         known.is_stale = !is_read || known.is_stale && lent.is_some();
         let changed = known.content.take_changed();
