@@ -198,6 +198,9 @@ impl Watch {
         let with_it = self.beside.with_it();
         let as_films = with_it.filter(|(_, part)| outside(*part, known).all(&natural));
         let beside: BTreeMap<u32, Rect> = as_films.collect();
+        if beside.is_empty() {
+            return None;
+        }
         let film = |cell: u32| known.intersection(self.whole_cell(cell));
         let part = |cell: u32| either(film(cell), beside.get(&cell).copied());
         let cell_of = |part: Rect| part.y / TILE * self.columns + part.x / TILE;

@@ -9,9 +9,9 @@ use super::{PICTURE, Player, SIZE, alone, assert_failed};
 const FIRST: u64 = 30;
 /// Pictures that are counted then.
 const PICTURES: u64 = 60;
-/// Allocations of the compositor's thread for a picture that plays, of all kinds: three more than the 25 that
+/// Allocations of the compositor's thread for a picture that plays, of all kinds: three more than the 20 that
 /// there are (docs/hardware.md says whose they are), for turns of the loop that busy machines add.
-const FOR_A_PICTURE: u64 = 28;
+const FOR_A_PICTURE: u64 = 23;
 
 #[test]
 fn film_that_plays_allocates_nothing_but_what_is_handed_on() {
