@@ -9,23 +9,23 @@ use crate::encoding::{CONSTANT, settings};
 use crate::scene::{Buffer, NV12, Viewer, XRGB, pixels};
 use crate::sys::set_environment;
 
-const SIZE: Size = Size { w: 322, h: 241 };
-const BOUNDED: Rate = Rate::Bounded {
+pub const SIZE: Size = Size { w: 322, h: 241 };
+pub const BOUNDED: Rate = Rate::Bounded {
     bits_per_second: 4_000_000,
     finest: 20,
     coarsest: 40,
 };
 
 /// A desktop of which little changes.
-struct Desktop {
+pub struct Desktop {
     size: Size,
-    shown: Vec<u32>,
+    pub shown: Vec<u32>,
     buffers: [Buffer; 3],
     time: u32,
 }
 
 impl Desktop {
-    fn new(format: u32, size: Size) -> Self {
+    pub fn new(format: u32, size: Size) -> Self {
         Self {
             size,
             shown: pixels(size, 0),
@@ -35,7 +35,7 @@ impl Desktop {
     }
 
     /// Draws a small part anew, and all of that into the next buffer. Returns which part.
-    fn draw(&mut self) -> Area {
+    pub fn draw(&mut self) -> Area {
         self.time += 1;
         let part = Area {
             x: 7 + self.time * 13 % (self.size.w - 60),
@@ -53,7 +53,7 @@ impl Desktop {
         part
     }
 
-    fn buffer(&self) -> &Buffer {
+    pub fn buffer(&self) -> &Buffer {
         &self.buffers[self.time as usize % 3]
     }
 

@@ -58,6 +58,22 @@ pub fn likeness(frame: &Frame, size: Size, drawn: &[u32]) -> f64 {
     20.0 * 255f64.log10() - 10.0 * mean.max(1e-9).log10()
 }
 
+/// How alike a picture that was made RGB is to what was drawn, in dB.
+pub fn likeness_of_rgb(frame: &Frame, size: Size, drawn: &[u32]) -> f64 {
+    let memory = frame.memory();
+    let d = &memory.descriptor;
+    assert_eq!((frame.format().drm, d.num_layers), (XRGB, 1));
+    let layer = d.layers[0];
+    let (offset, pitch) = (layer.offset[0] as usize, layer.pitch[0] as usize);
+    let seen = bytes(&memory.fds[0], offset + pitch * size.h as usize);
+    let row = |y: usize| seen[offset + y * pitch..][..size.w as usize * 4].chunks_exact(4);
+    let seen = (0..size.h as usize).flat_map(row);
+    let seen: Vec<u32> = seen
+        .map(|p| u32::from_le_bytes(p.try_into().unwrap()))
+        .collect();
+    heliostat_video::oracle::psnr(drawn, &seen)
+}
+
 fn decoder(size: Size) -> Decoder {
     let display = display().unwrap();
     let probe = Probe::new(&display).unwrap();
@@ -365,17 +381,7 @@ fn picture_made_rgb_has_the_colours_that_were_drawn() {
             for (drawn, unit) in film(size, 6) {
                 let frame = decoder.decode(&unit).unwrap();
                 let rgb = converter.convert(&frame).unwrap();
-                let d = &rgb.memory().descriptor;
-                assert_eq!((rgb.format().drm, d.num_layers), (XRGB, 1));
-                let layer = d.layers[0];
-                let (offset, pitch) = (layer.offset[0] as usize, layer.pitch[0] as usize);
-                let seen = bytes(&rgb.memory().fds[0], offset + pitch * h as usize);
-                let row = |y: usize| seen[offset + y * pitch..][..w as usize * 4].chunks_exact(4);
-                let seen = (0..h as usize).flat_map(row);
-                let seen: Vec<u32> = seen
-                    .map(|p| u32::from_le_bytes(p.try_into().unwrap()))
-                    .collect();
-                let quality = heliostat_video::oracle::psnr(&drawn, &seen);
+                let quality = likeness_of_rgb(&rgb, size, &drawn);
                 assert!(quality >= 30.0, "{w}×{h}: {quality} dB");
                 // One is shown while the next is converted.
                 shown.push(rgb);
