@@ -179,7 +179,7 @@ impl Driver {
         }
         let engine = match config.entrypoint {
             entrypoint::VLD => Engine::Decode(Box::new(decode::Decoder::new()?)),
-            entrypoint::ENC_SLICE => Engine::Encode(Box::new(Encode {
+            entrypoint::ENC_SLICE | entrypoint::ENC_SLICE_LP => Engine::Encode(Box::new(Encode {
                 encoder: encode::Encoder::new()?,
                 sequence: None,
                 rate: Rate::new(config.rate_control),
@@ -204,7 +204,12 @@ impl Driver {
         let open = self.close(id);
         let ended = self.contexts.remove(id)?;
         if let Engine::Encode(engine) = &ended.engine {
-            self.log.line(&format!("context {id:#x}: {}", engine.tally));
+            let way = match ended.config.entrypoint {
+                entrypoint::ENC_SLICE_LP => " by EncSliceLP",
+                _ => "",
+            };
+            let line = format!("context {id:#x}: {}{way}", engine.tally);
+            self.log.line(&line);
         }
         for (_, surface) in self.surfaces.iter_mut() {
             surface.forget_context(id);

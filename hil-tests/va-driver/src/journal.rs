@@ -25,6 +25,8 @@ pub const TIMES: &str = "HELIOSTAT_VA_TIMES";
 pub const FAULTS: &str = "HELIOSTAT_VA_FAULTS";
 /// Lists what encoders are not told besides, as `regions,dirty-rectangles,skipped-pictures`.
 pub const LACKS: &str = "HELIOSTAT_VA_LACKS";
+/// Lists what is offered besides what drivers usually have: `low-power` or `low-power-constant`.
+pub const HAS: &str = "HELIOSTAT_VA_HAS";
 /// Names a pipe: calls that hang end when it is opened to be written to. Where there is none they do not.
 pub const RELEASE: &str = "HELIOSTAT_VA_RELEASE";
 

@@ -6,12 +6,16 @@
 //!   (next picture is a key)            (everything but the display is given back)
 //! ```
 //!
+//! Where the entry point for low power was planned and is refused before a picture has come out of it, the
+//! same picture goes by the other one, and so do all that follow.
+//!
 //! One picture builds on the one before and no other, in the order in which they are shown; keys come
 //! when they are asked for. All headers are ours where the driver takes them: some write none of their
 //! own, or others than the parameters say.
 
 mod changes;
 mod describe;
+mod error;
 mod imports;
 mod parameters;
 mod told;
@@ -19,15 +23,16 @@ mod told;
 use std::time::Instant;
 
 use heliostat_video::syntax::{PictureParameters, SequenceParameters};
-use heliostat_video::{Encoded, Refused as RefusedUnit, Size, inspect, is_possible};
+use heliostat_video::{Encoded, Size, inspect, is_possible};
 
 use crate::abi::{self, Rectangle, buffer, config_attrib, profile};
 use crate::dmabuf::{self, Dmabuf, Format, Identity, MAX_PLANES, NV12, Object};
 use crate::library::{Buffer, Config, Context, Display, Error, Surface};
-use crate::probe::{EncodePath, NoPath, Probe, va_profile};
+use crate::probe::{EncodePath, Probe, Way, va_profile};
 pub use changes::Area;
 use changes::Changes;
 use describe::{Picture, describe};
+pub use error::EncodeError;
 use imports::{Imports, Key};
 use parameters::Turn;
 use told::Told;
@@ -74,39 +79,14 @@ pub struct About<'a> {
     pub left_out: u8,
 }
 
-/// Why a picture was not encoded.
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    /// No video has this size.
-    #[error("no video has {}×{} pixels", .0.w, .0.h)]
-    Size(Size),
-    /// The device does not encode such videos.
-    #[error("the device is not used: {0}")]
-    NoPath(#[from] NoPath),
-    /// What is claimed of the buffer is not so, or not encoded. The video goes on.
-    #[error(transparent)]
-    Buffer(#[from] dmabuf::Refused),
-    /// The device reads all of an NV12 buffer only. The video goes on.
-    #[error("the device does not convert or cut {} for its encoder", dmabuf::name(*.0))]
-    NoConversion(u32),
-    /// The driver does not take the buffer. The video goes on.
-    #[error("the device does not take the buffer: {0}")]
-    Import(#[source] Error),
-    /// libva or the driver failed. The next picture begins anew.
-    #[error(transparent)]
-    Va(#[from] Error),
-    /// The coded picture was not whole. The next picture begins anew.
-    #[error("the driver has not written the whole picture (status {0:#x})")]
-    Incomplete(u32),
-    /// The driver wrote what no terminal takes. The next picture begins anew.
-    #[error("the driver wrote a bitstream that is refused: {0}")]
-    Bitstream(#[from] RefusedUnit),
-}
-
 /// Encodes one video. It waits for the device, and so belongs on a thread of its own.
 pub struct Encoder {
     display: Display,
     path: EncodePath,
+    /// By the other entry point, where that for low power was planned.
+    other: Option<EncodePath>,
+    /// Why the path is the other one.
+    refusal: Option<EncodeError>,
     settings: Settings,
     stream: Option<Stream>,
     times: Option<Times>,
@@ -129,9 +109,16 @@ impl Encoder {
             return Err(EncodeError::Size(settings.size));
         }
         let bounded = matches!(settings.rate, Rate::Bounded { .. });
+        let path = probe.plan_encoding(settings.size, bounded)?;
+        let other = match path.way {
+            Way::EncodeLowPower => probe.plan_without_low_power(settings.size, bounded).ok(),
+            Way::Encode | Way::Decode => None,
+        };
         Ok(Self {
             display: display.clone(),
-            path: probe.plan_encoding(settings.size, bounded)?,
+            path,
+            other,
+            refusal: None,
             settings,
             stream: None,
             times: None,
@@ -141,6 +128,11 @@ impl Encoder {
     /// How it encodes.
     pub fn path(&self) -> &EncodePath {
         &self.path
+    }
+
+    /// Why the entry point for low power was given up, once.
+    pub fn take_refusal(&mut self) -> Option<EncodeError> {
+        self.refusal.take()
     }
 
     /// When the last picture that came out well was worked on.
@@ -186,6 +178,32 @@ impl Encoder {
     /// Does the same with a part of a buffer: what has the video's size and begins at `corner`. NV12
     /// begins at even places. What is not all of a buffer the device cuts out, converted or not.
     pub fn encode_part(
+        &mut self,
+        picture: &Dmabuf<'_>,
+        corner: (u32, u32),
+        about: About<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
+        let is_first = !self.has_begun();
+        let error = match self.encode_by_path(picture, corner, about, out) {
+            Err(error) if is_first && error.is_refusal() => error,
+            done => return done,
+        };
+        let Some(other) = self.other.take() else {
+            return Err(error);
+        };
+        self.path = other;
+        self.refusal = Some(error);
+        self.encode_by_path(picture, corner, about, out)
+    }
+
+    /// Whether a picture has come out of the stream.
+    fn has_begun(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.turn.number > 0)
+    }
+
+    fn encode_by_path(
         &mut self,
         picture: &Dmabuf<'_>,
         corner: (u32, u32),

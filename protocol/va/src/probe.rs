@@ -329,7 +329,21 @@ impl Probe {
     /// other one shares processors with those who draw. RGB is converted by VideoProc and never given
     /// to the encoder, which would choose the colour matrix by itself.
     pub fn plan_encoding(&self, size: Size, bounded: bool) -> Result<EncodePath, NoPath> {
-        let codecs = self.usable(size, |way| way != Way::Decode)?;
+        self.plan_by(size, bounded, |way| way != Way::Decode)
+    }
+
+    /// The same where the low-power entry point has refused.
+    pub fn plan_without_low_power(&self, size: Size, bounded: bool) -> Result<EncodePath, NoPath> {
+        self.plan_by(size, bounded, |way| way == Way::Encode)
+    }
+
+    fn plan_by(
+        &self,
+        size: Size,
+        bounded: bool,
+        is_wanted: impl Fn(Way) -> bool,
+    ) -> Result<EncodePath, NoPath> {
+        let codecs = self.usable(size, is_wanted)?;
         let wishes: &[RateControl] = match bounded {
             true => &[
                 RateControl::Variable,

@@ -1,7 +1,7 @@
 //! What is offered, and configurations of it.
 
 use crate::format::{self, Format, MAX_SIDE};
-use crate::h264::told::{MAX_RECTANGLES, MAX_REGIONS, Offers};
+use crate::h264::told::{LowPower, MAX_RECTANGLES, MAX_REGIONS, Offers, RATES};
 use crate::refusal::{Done, refuse};
 use crate::va::{self, config_attrib, entrypoint, profile, status, surface_attrib};
 
@@ -22,22 +22,23 @@ pub struct Config {
     pub offers: Offers,
 }
 
-/// Profiles with their entry points. OpenH264 encodes without 8×8 transforms: High only decodes.
+const ENCODES: &[i32] = &[
+    entrypoint::VLD,
+    entrypoint::ENC_SLICE,
+    entrypoint::ENC_SLICE_LP,
+];
+
+/// Profiles with their entry points, that for low power last. OpenH264 encodes without 8×8 transforms:
+/// High only decodes.
 pub const OFFERED: [(i32, &[i32]); 4] = [
     (profile::NONE, &[entrypoint::VIDEO_PROC]),
-    (
-        profile::H264_CONSTRAINED_BASELINE,
-        &[entrypoint::VLD, entrypoint::ENC_SLICE],
-    ),
-    (
-        profile::H264_MAIN,
-        &[entrypoint::VLD, entrypoint::ENC_SLICE],
-    ),
+    (profile::H264_CONSTRAINED_BASELINE, ENCODES),
+    (profile::H264_MAIN, ENCODES),
     (profile::H264_HIGH, &[entrypoint::VLD]),
 ];
 
 /// The most entry points of a profile.
-pub const MAX_ENTRYPOINTS: i32 = 2;
+pub const MAX_ENTRYPOINTS: i32 = 3;
 /// The most attributes of a configuration.
 pub const MAX_ATTRIBUTES: i32 = 16;
 
@@ -47,9 +48,17 @@ const PACKED: u32 = va::PACKED_SEQUENCE
     | va::PACKED_MISC
     | va::PACKED_RAW_DATA;
 
+/// Whether an entry point encodes.
+pub fn encodes(entrypoint: i32) -> bool {
+    [entrypoint::ENC_SLICE, entrypoint::ENC_SLICE_LP].contains(&entrypoint)
+}
+
 /// Entry points of a profile.
-pub fn entrypoints(profile: i32) -> Done<&'static [i32]> {
+pub fn entrypoints(profile: i32, offers: Offers) -> Done<&'static [i32]> {
     match OFFERED.iter().find(|(offered, _)| *offered == profile) {
+        Some((_, [usual @ .., entrypoint::ENC_SLICE_LP])) if offers.low_power.is_none() => {
+            Ok(usual)
+        }
         Some((_, entrypoints)) => Ok(entrypoints),
         None => refuse(
             status::UNSUPPORTED_PROFILE,
@@ -58,8 +67,8 @@ pub fn entrypoints(profile: i32) -> Done<&'static [i32]> {
     }
 }
 
-fn check(profile: i32, entrypoint: i32) -> Done {
-    match entrypoints(profile)?.contains(&entrypoint) {
+fn check(profile: i32, entrypoint: i32, offers: Offers) -> Done {
+    match entrypoints(profile, offers)?.contains(&entrypoint) {
         true => Ok(()),
         false => refuse(
             status::UNSUPPORTED_ENTRYPOINT,
@@ -70,9 +79,13 @@ fn check(profile: i32, entrypoint: i32) -> Done {
 
 /// The value of an attribute, `VA_ATTRIB_NOT_SUPPORTED` for all that is not offered.
 pub fn attribute(profile: i32, entrypoint: i32, kind: i32, offers: Offers) -> Done<u32> {
-    check(profile, entrypoint)?;
+    check(profile, entrypoint, offers)?;
     let is_codec = entrypoint != entrypoint::VIDEO_PROC;
-    let encodes = entrypoint == entrypoint::ENC_SLICE;
+    let encodes = encodes(entrypoint);
+    let rates = match entrypoint {
+        entrypoint::ENC_SLICE_LP => offers.low_power.unwrap_or(LowPower::Whole).rates(),
+        _ => RATES,
+    };
     Ok(match kind {
         config_attrib::RT_FORMAT if is_codec => va::RT_FORMAT_YUV420,
         config_attrib::RT_FORMAT => va::RT_FORMAT_YUV420 | va::RT_FORMAT_RGB32,
@@ -80,7 +93,7 @@ pub fn attribute(profile: i32, entrypoint: i32, kind: i32, offers: Offers) -> Do
             super::MAX_CODED_SIDE
         }
         config_attrib::DEC_SLICE_MODE if is_codec && !encodes => va::DEC_SLICE_MODE_NORMAL,
-        config_attrib::RATE_CONTROL if encodes => va::RC_CQP | va::RC_CBR | va::RC_VBR,
+        config_attrib::RATE_CONTROL if encodes => rates,
         config_attrib::ENC_PACKED_HEADERS if encodes => PACKED,
         config_attrib::ENC_MAX_REF_FRAMES if encodes => 1,
         config_attrib::ENC_MAX_SLICES if encodes => 1,
@@ -117,7 +130,7 @@ impl Config {
         offers: Offers,
     ) -> Done<Self> {
         let offered = |kind| attribute(profile, entrypoint, kind, offers);
-        let encodes = entrypoint == entrypoint::ENC_SLICE;
+        let encodes = encodes(entrypoint);
         let mut config = Self {
             profile,
             entrypoint,

@@ -18,6 +18,28 @@ const QP_DELTAS: std::ops::RangeInclusive<i8> = -8..=7;
 /// only what has changed comes so near to what was there.
 const ALIKE: u8 = 2;
 
+/// Ways of choosing quantizers, `VA_RC_*`.
+pub const RATES: u32 = va::RC_CQP | va::RC_CBR | va::RC_VBR;
+
+/// What `VAEntrypointEncSliceLP` can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LowPower {
+    /// What the other entry point does as well.
+    Whole,
+    /// Constant quantizers only, as Intel's without firmware.
+    Constant,
+}
+
+impl LowPower {
+    /// Its ways of choosing quantizers.
+    pub fn rates(self) -> u32 {
+        match self {
+            Self::Whole => RATES,
+            Self::Constant => va::RC_CQP,
+        }
+    }
+}
+
 /// Which of that is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offers {
@@ -27,6 +49,8 @@ pub struct Offers {
     pub rectangles: bool,
     /// Pictures that were left out.
     pub left_out: bool,
+    /// An entry point for low power, where there is one.
+    pub low_power: Option<LowPower>,
 }
 
 impl Default for Offers {
@@ -35,6 +59,7 @@ impl Default for Offers {
             regions: true,
             rectangles: true,
             left_out: true,
+            low_power: None,
         }
     }
 }
@@ -54,6 +79,19 @@ impl Offers {
             }
         }
         Ok(offers)
+    }
+
+    /// These, and what a list has besides: `low-power` or `low-power-constant`.
+    pub fn with(mut self, list: &str) -> Result<Self, String> {
+        let items = list.split(',').map(str::trim);
+        for item in items.filter(|item| !item.is_empty()) {
+            self.low_power = Some(match item {
+                "low-power" => LowPower::Whole,
+                "low-power-constant" => LowPower::Constant,
+                _ => return Err(format!("{item:?} is nothing that can be had besides")),
+            });
+        }
+        Ok(self)
     }
 }
 

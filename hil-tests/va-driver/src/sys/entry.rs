@@ -17,7 +17,7 @@ use crate::driver::surfaces::Wish;
 use crate::driver::{Driver, capabilities};
 use crate::format::{self, MAX_SIDE};
 use crate::h264::told::{Offers, Pointers};
-use crate::journal::{FAULTS, Faults, HANGS, LACKS, Log, hang};
+use crate::journal::{FAULTS, Faults, HANGS, HAS, LACKS, Log, hang};
 use crate::refusal::{Done, refuse};
 use crate::va::{self, Id, Status, colour, status, status_name, surface_attrib};
 
@@ -219,10 +219,13 @@ fn initialize(context: ContextPointer) -> Status {
             return status::INVALID_PARAMETER;
         }
     };
-    let offers = match Offers::without(&std::env::var(LACKS).unwrap_or_default()) {
+    let told = |variable| std::env::var(variable).unwrap_or_default();
+    let offers = Offers::without(&told(LACKS)).map_err(|why| (LACKS, why));
+    let with = |offers: Offers| offers.with(&told(HAS)).map_err(|why| (HAS, why));
+    let offers = match offers.and_then(with) {
         Ok(offers) => offers,
-        Err(why) => {
-            log.line(&format!("refused vaInitialize: {LACKS}: {why}"));
+        Err((variable, why)) => {
+            log.line(&format!("refused vaInitialize: {variable}: {why}"));
             return status::INVALID_PARAMETER;
         }
     };
@@ -303,8 +306,9 @@ unsafe extern "C" fn query_config_entrypoints(
     entrypoints: *mut i32,
     count: *mut c_int,
 ) -> Status {
-    enter(context, "vaQueryConfigEntrypoints", |_| {
-        let offered = capabilities::entrypoints(profile)?.iter().copied();
+    enter(context, "vaQueryConfigEntrypoints", |driver| {
+        let offered = capabilities::entrypoints(profile, driver.offers)?;
+        let offered = offered.iter().copied();
         // SAFETY: see the head of this file.
         unsafe { put_all(entrypoints, count, offered) }
     })

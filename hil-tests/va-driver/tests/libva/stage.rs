@@ -142,11 +142,11 @@ pub struct Ran {
 /// fail: libva reads the environment, and what a driver counts must be one test's. Returns nothing
 /// where it is that process, or where there is no display.
 pub fn alone(name: &str, faults: &str, test: impl FnOnce()) -> Option<Ran> {
-    alone_with(name, ("HELIOSTAT_VA_FAULTS", faults), test)
+    alone_with(name, &[("HELIOSTAT_VA_FAULTS", faults)], test)
 }
 
-/// Does the same with another variable that the driver reads.
-pub fn alone_with(name: &str, told: (&str, &str), test: impl FnOnce()) -> Option<Ran> {
+/// Does the same with these variables that the driver reads.
+pub fn alone_with(name: &str, told: &[(&str, &str)], test: impl FnOnce()) -> Option<Ran> {
     if std::env::var(ALONE).is_ok_and(|alone| alone == name) {
         test();
         return None;
@@ -156,7 +156,7 @@ pub fn alone_with(name: &str, told: (&str, &str), test: impl FnOnce()) -> Option
         .command(&std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(ALONE, name)
-        .env(told.0, told.1)
+        .envs(told.iter().copied())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

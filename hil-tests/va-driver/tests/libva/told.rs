@@ -279,3 +279,25 @@ fn what_is_lacking_is_neither_offered_nor_taken() {
         assert!(Va::open(&crate::alone::Alone::node()).is_err());
     });
 }
+
+#[test]
+fn entry_point_for_low_power_is_offered_where_the_environment_has_it() {
+    let name = "told::entry_point_for_low_power_is_offered_where_the_environment_has_it";
+    alone(name, |alone| {
+        let low = (ENCODER.0, entrypoint::ENC_SLICE_LP);
+        let rates = |va: &Va| va.get_attribute(low.0, low.1, config_attrib::RATE_CONTROL);
+        let is_listed = |va: &Va| va.query_entrypoints(low.0).unwrap().contains(&low.1);
+        assert!(!is_listed(&alone.va) && rates(&alone.va).is_err());
+        for (has, expected) in [
+            ("low-power", va::RC_CQP | va::RC_CBR | va::RC_VBR),
+            ("low-power-constant", va::RC_CQP),
+        ] {
+            set_environment("HELIOSTAT_VA_HAS", has);
+            let va = Va::open(&crate::alone::Alone::node()).unwrap();
+            assert!(is_listed(&va));
+            assert_eq!(rates(&va), Ok(expected), "{has}");
+        }
+        set_environment("HELIOSTAT_VA_HAS", "anything");
+        assert!(Va::open(&crate::alone::Alone::node()).is_err());
+    });
+}

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use heliostat_va::{Display, Error};
 
-use crate::stage::{NODE, open};
 pub use crate::stage::alone;
+use crate::stage::{NODE, open};
 
 /// The display of a test that is alone in its process.
 pub fn display() -> Result<Display, Error> {

@@ -5,6 +5,7 @@
 
 mod changes;
 mod flat;
+mod low_power;
 #[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]
 #[allow(dead_code, reason = "it has more than these tests need")]
 pub mod stage;

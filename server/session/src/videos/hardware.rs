@@ -274,9 +274,14 @@ impl Film {
         unit: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         let (encoder, corner) = (&mut self.encoder, (picture.rect.x, picture.rect.y));
-        picture
+        let encoded = picture
             .memory
-            .with(|described| encoder.encode_part(described, corner, about, unit))
+            .with(|described| encoder.encode_part(described, corner, about, unit));
+        if let Some(why) = self.encoder.take_refusal() {
+            let way = self.encoder.path().way;
+            warn!("a film is encoded by {way}, for EncSliceLP is refused: {why}");
+        }
+        encoded
     }
 
     /// The rate for pictures as they come.

@@ -81,7 +81,7 @@ fn told(log: &str) -> [u32; 3] {
 
 fn plays(name: &str, lacks: &str) -> Option<[u32; 3]> {
     let name = format!("tests::hardware::changes::{name}");
-    let ran = alone_with(&name, ("HELIOSTAT_VA_LACKS", lacks), || {
+    let ran = alone_with(&name, &[("HELIOSTAT_VA_LACKS", lacks)], || {
         let mut player = Player::of_little_that_changes(WINDOW, |_| {});
         player.moves_on_by_hardware(40);
         player.is_seen();
