@@ -1,5 +1,7 @@
 //! A screen of a kernel that is made up, and that refuses what Linux refuses.
 
+#[path = "screen_tests/holed.rs"]
+mod holed;
 #[path = "screen_tests/lost.rs"]
 mod lost;
 
