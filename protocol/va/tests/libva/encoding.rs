@@ -3,7 +3,7 @@
 use heliostat_va::abi::PACKED_SLICE;
 use heliostat_va::encoder::{About, Area, EncodeError, Encoder, Rate, Settings};
 use heliostat_va::probe::{Probe, RateControl};
-use heliostat_video::syntax::{Colour, Kind, SequenceParameters, units};
+use heliostat_video::syntax::{Colour, Kind, Order, SequenceParameters, units};
 use heliostat_video::{Encoded, Size, inspect};
 
 use crate::alone::{alone, display};
@@ -167,6 +167,30 @@ fn key_says_what_colours_mean_and_that_nothing_is_held_back() {
         let sequence = SequenceParameters::read(units(&unit).unwrap().next().unwrap()).unwrap();
         assert_eq!(sequence.colour, Some(Colour::BT709));
         assert_eq!((sequence.references, sequence.held_back), (1, Some(0)));
+        // Pictures are shown as they are decoded: picture order count type 2.
+        assert_eq!(sequence.order, Order::Decoding);
+    });
+}
+
+#[test]
+fn key_never_comes_by_itself() {
+    let name = "encoding::key_never_comes_by_itself";
+    alone(name, "", || {
+        let size = Size { w: 64, h: 48 };
+        for rate in [CONSTANT, BOUNDED] {
+            let (mut encoder, mut unit) = (encoder(size, rate), Vec::new());
+            let buffer = Buffer::new(XRGB, size);
+            // More than drivers' usual distance between keys, and than a frame's number counts to.
+            for time in 0..1200 {
+                buffer.draw(time);
+                let encoded = buffer.with(|b| encoder.encode(b, false, &mut unit));
+                let kinds = units(&unit).unwrap().map(|nal| Kind::of(nal[0]));
+                let is_idr = kinds.into_iter().any(|kind| kind == Ok(Kind::Idr));
+                let expected = (Encoded::Difference, false);
+                let seen = (encoded.unwrap(), is_idr);
+                assert_eq!(seen == expected, time > 0, "{time}: {seen:?}");
+            }
+        }
     });
 }
 

@@ -4,7 +4,7 @@
 //! has made, what the VA driver says it has had (see its README), and what the kernel says it scans out have to be
 //! the same ones; and the product's own counters have to say that it read none of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -278,7 +278,8 @@ pub(super) fn no_copies_for_a_while(
     report: &mut Report,
 ) -> Result<()> {
     let before = Films::of(site)?;
-    let mut inodes = BTreeSet::new();
+    // Each surface has one framebuffer, made once.
+    let mut framebuffers = BTreeMap::new();
     for _ in 0..PICTURES {
         let event = terminal.wait_named("video", STEP)?;
         ensure!(
@@ -297,8 +298,22 @@ pub(super) fn no_copies_for_a_while(
             "pixels were copied: {}",
             event.value
         );
-        inodes.extend(shown);
+        let by = event.number("framebuffer");
+        if let (Some(surface), Some(by)) = (shown, by) {
+            let known = *framebuffers.entry(surface).or_insert(by);
+            ensure!(
+                known == by,
+                "surface {surface} was shown by framebuffer {known}, and is by {by}"
+            );
+        }
+        ensure!(by.is_some(), "no framebuffer is told: {}", event.value);
     }
+    let inodes: BTreeSet<u64> = framebuffers.keys().copied().collect();
+    let by: BTreeSet<u64> = framebuffers.values().copied().collect();
+    ensure!(
+        by.len() == inodes.len() && inodes.len() < PICTURES,
+        "{PICTURES} pictures, surfaces by framebuffers: {framebuffers:?}"
+    );
     let after = Films::of(site)?;
     report.note(format!(
         "session: {before:?}, {PICTURES} pictures later {after:?}"
