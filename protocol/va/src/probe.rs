@@ -5,6 +5,7 @@
 //! does.
 
 mod besides;
+mod choice;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use crate::abi::{self, config_attrib, entrypoint, profile, surface_attrib};
 use crate::dmabuf::{FORMATS, Format, LINEAR, NV12, name};
 use crate::library::{Config, Context, Display, Error};
 pub use besides::{Hears, More};
+pub use choice::Choice;
 
 /// What is done with a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,6 +254,8 @@ pub struct EncodePath {
     pub profile: Profile,
     /// The entry point.
     pub way: Way,
+    /// Why that one.
+    pub choice: Choice,
     /// How quantizers are chosen.
     pub rate_control: RateControl,
     /// `VA_ENC_PACKED_HEADER_*` that are given.
@@ -329,21 +333,25 @@ impl Probe {
     /// other one shares processors with those who draw. RGB is converted by VideoProc and never given
     /// to the encoder, which would choose the colour matrix by itself.
     pub fn plan_encoding(&self, size: Size, bounded: bool) -> Result<EncodePath, NoPath> {
-        self.plan_by(size, bounded, |way| way != Way::Decode)
+        self.plan_by(size, bounded, true)
     }
 
     /// The same where the low-power entry point has refused.
     pub fn plan_without_low_power(&self, size: Size, bounded: bool) -> Result<EncodePath, NoPath> {
-        self.plan_by(size, bounded, |way| way == Way::Encode)
+        self.plan_by(size, bounded, false)
     }
 
     fn plan_by(
         &self,
         size: Size,
         bounded: bool,
-        is_wanted: impl Fn(Way) -> bool,
+        with_low_power: bool,
     ) -> Result<EncodePath, NoPath> {
-        let codecs = self.usable(size, is_wanted)?;
+        let codecs = self.usable(size, |way| match way {
+            Way::Encode => true,
+            Way::EncodeLowPower => with_low_power,
+            Way::Decode => false,
+        })?;
         let wishes: &[RateControl] = match bounded {
             true => &[
                 RateControl::Variable,
@@ -366,14 +374,26 @@ impl Probe {
             Some((wish, missing, shared, profile))
         };
         let ranked = codecs
-            .into_iter()
-            .filter_map(|codec| Some((rank(codec)?, codec)));
-        let ((wish, ..), codec) = ranked
+            .iter()
+            .filter_map(|codec| Some((rank(codec)?, *codec)));
+        let ((wish, missing, ..), codec) = ranked
             .min_by_key(|(rank, _)| *rank)
             .ok_or(NoPath::NoRateControl)?;
+        let choice = match codec.way {
+            Way::EncodeLowPower => Choice::LowPower,
+            Way::Encode | Way::Decode if !with_low_power => Choice::Refused,
+            Way::Encode | Way::Decode => {
+                let is_low = |codec: &Codec| codec.way == Way::EncodeLowPower;
+                let usable = codecs.iter().filter(|codec| is_low(codec));
+                let ranks =
+                    usable.map(|codec| rank(codec).map(|(wish, missing, ..)| (wish, missing)));
+                Choice::without(self.codecs.iter().any(is_low), ranks, (wish, missing))
+            }
+        };
         Ok(EncodePath {
             profile: codec.profile,
             way: codec.way,
+            choice,
             rate_control: wishes[wish],
             packed_headers: codec.packed_headers & PACKED,
             converts_from: self.standard(),
@@ -511,7 +531,8 @@ impl fmt::Display for Probe {
 impl fmt::Display for EncodePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rate = rate_controls(self.rate_control.flag());
-        write!(f, "H.264 {:?} by {}, {rate}", self.profile, self.way)?;
+        let (profile, way) = (self.profile, self.way);
+        write!(f, "H.264 {profile:?} by {way} ({}), {rate}", self.choice)?;
         match self.packed_headers == PACKED {
             true => write!(f, ", all headers ours")?,
             false => write!(
@@ -521,7 +542,10 @@ impl fmt::Display for EncodePath {
             )?,
         }
         match self.converts_from {
-            Some(_) => write!(f, "; RGB by VideoProc, NV12 as it is"),
+            Some(_) => write!(
+                f,
+                "; RGB by VideoProc, which is told the colours, NV12 as it is"
+            ),
             None => write!(f, "; NV12 only, for RGB cannot be converted"),
         }?;
         write!(f, "; {}", self.hears)

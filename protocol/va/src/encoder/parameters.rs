@@ -381,12 +381,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::probe::{Hears, Way};
+    use crate::probe::{Choice, Hears, Way};
 
     fn path(profile: Profile, rate_control: RateControl) -> EncodePath {
         EncodePath {
             profile,
             way: Way::Encode,
+            choice: Choice::NotOffered,
             rate_control,
             packed_headers: 7,
             converts_from: None,

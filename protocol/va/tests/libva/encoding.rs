@@ -472,8 +472,9 @@ fn probe_reads_as_what_the_driver_offers() {
             let path = probe.plan_encoding(size, true).unwrap().to_string();
             assert_eq!(
                 path,
-                "H.264 Main by EncSlice, bounded rate, all headers ours; RGB by VideoProc, NV12 as it is; the \
-                 driver is told what has changed, what was left out"
+                "H.264 Main by EncSlice (EncSliceLP is not offered), bounded rate, all headers ours; RGB by \
+                 VideoProc, which is told the colours, NV12 as it is; the driver is told what has changed, \
+                 what was left out"
             );
             let path = probe.plan_decoding(size).unwrap().to_string();
             assert_eq!(path, "H.264 up to High by VLD into NV12, linear");
