@@ -13,10 +13,23 @@ const PLACES: [Place; 4] = [
     (260, 170, 96, 64),
 ];
 
+/// The same on a flat output, where a film of which little changes for a second is over, however long a
+/// machine takes for its pictures: two of them are two thirds of it.
+const LARGE_PLACES: [Place; 4] = [
+    (20, 20, 380, 250),
+    (240, 20, 380, 250),
+    (20, 200, 380, 250),
+    (240, 200, 380, 250),
+];
+
 impl Player {
     /// A client that says that it shows a film, and has drawn all of it until its buffers are lent.
     fn of_little_that_changes(size: (u32, u32), prepare: impl FnOnce(&mut Self)) -> Self {
-        let mut player = Self::in_a_part(size, PLACES[0]);
+        let places = match size == super::flat::SCREEN {
+            true => LARGE_PLACES,
+            false => PLACES,
+        };
+        let mut player = Self::in_a_part(size, places[0]);
         player.say_film();
         prepare(&mut player);
         within("all of it is a film", || {
@@ -29,8 +42,12 @@ impl Player {
 
     /// Moves what changes to another place, and commits both.
     fn move_on(&mut self) {
-        let next = PLACES[self.time as usize % PLACES.len()];
         let (place, _) = self.part.as_mut().expect("a part");
+        let places = match place.2 == LARGE_PLACES[0].2 {
+            true => LARGE_PLACES,
+            false => PLACES,
+        };
+        let next = places[self.time as usize % places.len()];
         let before = std::mem::replace(place, next);
         let both = [before, next].map(|(x, y, w, h)| [x, y, w, h].map(|side| side as i32));
         self.show_with(&both.map(|[x, y, w, h]| (x, y, w, h)));
