@@ -313,9 +313,9 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
             "va_to_link_us",
             "coded_to_link",
             100.0,
-            "from the time that we have taken the driver's bytes until the frame is with the link's \
-             thread, with the way back from the hardware's thread, what it waits for a terminal of 60 \
-             Hz, and the making of the frame",
+            "from the time that we have taken the driver's bytes until the link's thread is given the \
+             frame, with the way back from the hardware's thread, what it waits for a terminal of 60 \
+             Hz, and the making of the frame; that thread's wake-up is in va_to_packet_us",
         )?,
         Figure {
             name: "va_to_packet_us",

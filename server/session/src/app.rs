@@ -524,6 +524,7 @@ impl App {
     fn settle(&mut self) {
         let now = Instant::now();
         self.send_few(now);
+        self.send_ready_films(now);
         self.popups.cleanup();
         if self.input.release_at().is_some_and(|at| at <= now) {
             warn!("keys are held and the terminal is silent: they are released");

@@ -13,6 +13,19 @@ use crate::few::is_placed;
 use crate::presentation::Feedback;
 
 impl App {
+    /// Sends pictures that have just been encoded before anything else is looked at, if a frame may go
+    /// now and they are all that there is. Otherwise nothing has happened.
+    pub(crate) fn send_ready_films(&mut self, now: Instant) {
+        let may_go = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        // Answers to input go first, when everything is settled.
+        if self.videos.is_ready()
+            && !may_go(self.answer_deadline(now))
+            && may_go(self.frame_deadline(now))
+        {
+            self.send_films(now);
+        }
+    }
+
     /// Sends what is ready of films, if nothing else of a scene has changed that the terminal knows, and
     /// says to whom what was committed looks the same as before. Returns whether that was all; otherwise
     /// nothing has happened.

@@ -78,9 +78,9 @@ pub struct Done {
 pub struct Sent {
     /// Its content's bytes, or how many they will be by and large.
     pub bytes: usize,
-    /// Whether the link has it; otherwise other threads compress it first.
-    pub has_left: bool,
-    /// From the commit until the link had it, where it has left.
+    /// When the link got it; nothing where other threads compress it first.
+    pub left: Option<Instant>,
+    /// From the commit until then, where it has left.
     pub took: Option<Duration>,
 }
 
@@ -154,10 +154,10 @@ impl Squeeze {
             let mut content = std::mem::take(&mut frame.units);
             encoder.finish(&mut content);
             let bytes = content.len();
-            let took = frame.leave(vec![content.into()]);
+            let (left, took) = frame.leave(vec![content.into()]);
             return Sent {
                 bytes,
-                has_left: true,
+                left: Some(left),
                 took,
             };
         }
@@ -176,7 +176,7 @@ impl Squeeze {
         self.shared.see_to_it();
         Sent {
             bytes,
-            has_left: false,
+            left: None,
             took: None,
         }
     }
@@ -295,7 +295,7 @@ impl Shared {
             packed: expected.packed,
             squeezed,
             expected: expected.squeezed,
-            took: frame.leave(content),
+            took: frame.leave(content).1,
         };
         self.under_way.fetch_sub(1, Ordering::Release);
         let _ = self.done.send(finished);
@@ -303,14 +303,17 @@ impl Shared {
 }
 
 impl Frame {
-    /// Gives it to the link. Returns how long that was after the commit.
-    fn leave(self, content: Vec<Bytes>) -> Option<Duration> {
+    /// Gives it to the link. Returns when, and how long that was after the commit.
+    fn leave(self, content: Vec<Bytes>) -> (Instant, Option<Duration>) {
         // Where the link is gone, its end is on its way.
         let task = ToTerminalTask::Frame(self.header, content);
         // Sending wakes the link's thread, which may take this processor.
-        let took = self.since.map(|since| since.elapsed());
+        let left = Instant::now();
+        let took = self
+            .since
+            .map(|since| left.saturating_duration_since(since));
         let _ = self.to.send(task);
-        took
+        (left, took)
     }
 }
 

@@ -153,11 +153,13 @@ impl FilmCounters {
     /// The frame of pictures that were encoded then was sent. Where other threads compress what is beside
     /// them it has not left yet, and they have no time.
     pub fn left(&mut self, sent: Sent, coded: &[Option<Instant>]) {
-        if !sent.has_left {
+        let Some(left) = sent.left else {
             return;
+        };
+        for coded in coded.iter().flatten() {
+            let waited = left.saturating_duration_since(*coded);
+            self.coded_to_link.add(micros(waited));
         }
-        let waited = coded.iter().flatten().map(Instant::elapsed);
-        waited.for_each(|waited| self.coded_to_link.add(micros(waited)));
     }
 
     /// As the broker wants it.
