@@ -27,7 +27,7 @@ mod watch;
 use std::time::{Duration, Instant};
 
 use heliostat_compose::geometry::Damage;
-use heliostat_tiles::motion::{Motion, Moved};
+use heliostat_tiles::motion::Motion;
 use heliostat_tiles::{Chain, Encoder, PixelsRef, Rect, TILE, diff};
 use heliostat_wire::id::LayerId;
 use heliostat_wire::output::Size;
@@ -288,7 +288,8 @@ impl Content {
         let start = self.place(x, y);
         self.pixels[start..start + run.len()].copy_from_slice(run);
         self.note_film(x, y, run.len() as u32);
-        if self.dirty == 0 {
+        let is_known = |base: &Base| matches!(base, Base::Known(_));
+        if self.dirty == 0 || !self.bases(x, y, run.len()).iter().any(is_known) {
             return;
         }
         let cells = Rect {
@@ -445,6 +446,13 @@ impl Content {
         &self.pixels[self.place(x, y)..][..length]
     }
 
+    /// What the terminal holds of the cells that so many pixels from (x, y) on are of.
+    fn bases(&self, x: u32, y: u32, length: usize) -> &[Base] {
+        let (first, row) = (x / TILE, y / TILE * self.columns());
+        let end = (x + length as u32).div_ceil(TILE);
+        &self.cells[(row + first) as usize..(row + end) as usize]
+    }
+
     fn cell_count(&self) -> usize {
         self.columns() as usize * self.size.h.div_ceil(TILE) as usize
     }
@@ -497,44 +505,6 @@ impl Content {
                 self.cells[cell].keep_all(newest.expect("cells are inside"));
             }
         }
-    }
-}
-
-/// Rows of what the terminal will hold when it has done the copies that wait.
-#[derive(Debug, Default)]
-struct Held(Vec<u32>);
-
-impl Held {
-    /// The pixels that would be at the columns of `moved` in the row `y`; nothing where they come
-    /// from outside, or nobody knows what the terminal holds there.
-    fn row<'a>(&'a mut self, content: &'a Content, moved: &Moved, y: u32) -> Option<&'a [u32]> {
-        let from = |place: u32, by: i32| u32::try_from(i64::from(place) - i64::from(by)).ok();
-        let (x, y) = (from(moved.left, moved.by.x)?, from(y, moved.by.y)?);
-        let w = moved.right - moved.left;
-        if y >= content.size.h || x + w > content.size.w {
-            return None;
-        }
-        let newest = content.row(x, y, w as usize);
-        if content.dirty == 0 && content.playing().is_none() {
-            return Some(newest);
-        }
-        self.0.clear();
-        for part in heliostat_tiles::cells(Rect { x, y, w, h: 1 }) {
-            let number = y / TILE * content.columns() + part.x / TILE;
-            let part_of =
-                |pixels: &'a [u32], start: u32| &pixels[start as usize..][..part.w as usize];
-            self.0
-                .extend_from_slice(match &content.cells[number as usize] {
-                    Base::Same => part_of(newest, part.x - x),
-                    // Parts were made whole before this pass.
-                    Base::Unknown | Base::Wrong | Base::Film | Base::Part(..) => return None,
-                    Base::Known(base) => {
-                        let cell = content.cell_rect(number);
-                        part_of(base, (y - cell.y) * cell.w + part.x - cell.x)
-                    }
-                });
-        }
-        Some(&self.0)
     }
 }
 

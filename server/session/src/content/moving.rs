@@ -9,7 +9,8 @@
 use heliostat_tiles::motion::{Moved, Samples, Track};
 use heliostat_tiles::{Copy, Rect, TILE};
 
-use super::{Content, Held};
+use super::Content;
+use super::base::Base;
 
 /// Smaller areas are not looked at.
 const SMALLEST: (u32, u32) = (64, 32);
@@ -246,5 +247,45 @@ impl Pass {
     pub(super) fn end(mut self) -> Vec<Copy> {
         (0..self.strips.len()).for_each(|n| self.close(n));
         self.found
+    }
+}
+
+/// Rows of what the terminal will hold when it has done the copies that wait.
+#[derive(Debug, Default)]
+struct Held(Vec<u32>);
+
+impl Held {
+    /// The pixels that would be at the columns of `moved` in the row `y`; nothing where they come
+    /// from outside, or nobody knows what the terminal holds there.
+    fn row<'a>(&'a mut self, content: &'a Content, moved: &Moved, y: u32) -> Option<&'a [u32]> {
+        let from = |place: u32, by: i32| u32::try_from(i64::from(place) - i64::from(by)).ok();
+        let (x, y) = (from(moved.left, moved.by.x)?, from(y, moved.by.y)?);
+        let w = moved.right - moved.left;
+        if y >= content.size.h || x + w > content.size.w {
+            return None;
+        }
+        let newest = content.row(x, y, w as usize);
+        let is_same = |base: &Base| matches!(base, Base::Same);
+        // Most of what scrolls has no changes that wait.
+        if content.bases(x, y, newest.len()).iter().all(is_same) {
+            return Some(newest);
+        }
+        self.0.clear();
+        for part in heliostat_tiles::cells(Rect { x, y, w, h: 1 }) {
+            let number = y / TILE * content.columns() + part.x / TILE;
+            let part_of =
+                |pixels: &'a [u32], start: u32| &pixels[start as usize..][..part.w as usize];
+            self.0
+                .extend_from_slice(match &content.cells[number as usize] {
+                    Base::Same => part_of(newest, part.x - x),
+                    // Parts were made whole before this pass.
+                    Base::Unknown | Base::Wrong | Base::Film | Base::Part(..) => return None,
+                    Base::Known(base) => {
+                        let cell = content.cell_rect(number);
+                        part_of(base, (y - cell.y) * cell.w + part.x - cell.x)
+                    }
+                });
+        }
+        Some(&self.0)
     }
 }
