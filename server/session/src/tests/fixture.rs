@@ -1,5 +1,9 @@
 //! The compositor, its clients and a terminal, turned by hand.
 
+#[cfg(feature = "gpu")]
+mod gpu;
+mod windows;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -14,8 +18,6 @@ use heliostat_wire::limits::MAX_CELL_HASHES;
 use heliostat_wire::output::{Output, Size};
 use heliostat_wire::scene::FrameHeader;
 use heliostat_wire::session::{Capabilities, Cursor, Kept, ToSession, ToTerminal};
-#[cfg(feature = "gpu")]
-use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::client::{Client, Painting};
@@ -297,71 +299,6 @@ impl Fixture {
     /// As with `always_exact` in session.toml.
     pub fn be_always_exact(&mut self) {
         self.session.app().config.always_exact = true;
-    }
-
-    /// Buffers of GPUs that clients have, and those of them that are not given back.
-    #[cfg(feature = "gpu")]
-    pub fn buffers(&mut self) -> (usize, usize) {
-        self.session.app().surfaces.buffers.count()
-    }
-
-    /// What reads clients' buffers beside the processor.
-    #[cfg(feature = "gpu")]
-    pub fn reader(&mut self) -> std::cell::RefMut<'_, crate::gpu::Reader> {
-        self.session.app().surfaces.buffers.reader()
-    }
-
-    /// Commits that wait, and descriptors that they wait for.
-    #[cfg(feature = "gpu")]
-    pub fn held_commits(&mut self) -> (usize, usize) {
-        self.session.app().fences.count()
-    }
-
-    /// The timelines that clients are offered.
-    #[cfg(feature = "gpu")]
-    pub fn timelines(&mut self) -> crate::gpu::Timelines {
-        let app = self.session.app();
-        app.protocols.syncobj.timelines().expect("offered").clone()
-    }
-
-    /// Commits of a client's window wait until this can be read, as for a fence.
-    #[cfg(feature = "gpu")]
-    pub fn fence_commits(&mut self, id: usize, fence: std::os::fd::BorrowedFd<'_>) {
-        let surface = self.surface(id);
-        Self::fence(&surface, fence);
-    }
-
-    /// The same with those of the window's only subsurface.
-    #[cfg(feature = "gpu")]
-    pub fn fence_commits_of_part(&mut self, id: usize, fence: std::os::fd::BorrowedFd<'_>) {
-        let children = smithay::wayland::compositor::get_children(&self.surface(id));
-        Self::fence(&children[0], fence);
-    }
-
-    #[cfg(feature = "gpu")]
-    fn surface(&mut self, id: usize) -> WlSurface {
-        let nth = self.clients.keys().position(|key| *key == id);
-        let mut toplevels = self.session.app().toplevels.values();
-        let toplevel = toplevels.nth(nth.expect("open"));
-        let surface = toplevel.expect("each has a window").surface();
-        surface.expect("of Wayland")
-    }
-
-    #[cfg(feature = "gpu")]
-    fn fence(surface: &WlSurface, fence: std::os::fd::BorrowedFd<'_>) {
-        let fence = fence.try_clone_to_owned().unwrap();
-        smithay::wayland::compositor::add_pre_commit_hook::<crate::app::App, _>(
-            surface,
-            move |app, _, surface| {
-                app.hold_commit(surface, vec![fence.try_clone().unwrap()]);
-            },
-        );
-    }
-
-    /// Fences that are waited for.
-    #[cfg(feature = "gpu")]
-    pub fn fences(&mut self) -> usize {
-        self.session.app().fences.count().1
     }
 
     /// How long the session would wait for something to happen.
@@ -677,125 +614,5 @@ impl Fixture {
 
     pub fn stats(&mut self) -> SessionStats {
         self.session.app().stats(Instant::now())
-    }
-
-    pub fn window(&mut self, id: usize) -> crate::window::Rect {
-        self.known(id).rect
-    }
-
-    /// Whether a window is laid over the whole output.
-    pub fn is_fullscreen(&mut self, id: usize) -> bool {
-        self.known(id).mode == crate::window::Mode::Fullscreen
-    }
-
-    fn known(&mut self, id: usize) -> &crate::window::Window {
-        // Windows are numbered as they are made; each client makes one.
-        let nth = self
-            .clients
-            .keys()
-            .position(|key| *key == id)
-            .expect("open");
-        let app = self.session.app();
-        let window = app
-            .toplevels
-            .keys()
-            .nth(nth)
-            .expect("each client has a window");
-        app.windows.get(*window).expect("known")
-    }
-
-    /// Pixels of the first screen.
-    pub fn first_screen(&mut self) -> Size {
-        self.session.app().desk.screens()[0].size
-    }
-
-    /// Where the only window is to be.
-    pub fn only_window(&mut self) -> crate::window::Rect {
-        let mut shown = self.session.app().windows.shown();
-        shown.next_back().expect("there is one").1.rect
-    }
-
-    pub fn corner(&mut self, id: usize) -> (i32, i32) {
-        let rect = self.window(id);
-        (rect.x, rect.y)
-    }
-
-    /// Moves a window's corner, as the mouse would.
-    pub fn drag(&mut self, id: usize, x: i32, y: i32) {
-        self.turn();
-        let (corner_x, corner_y) = self.corner(id);
-        let nth = self
-            .clients
-            .keys()
-            .position(|key| *key == id)
-            .expect("open");
-        let app = self.session.app();
-        let window = *app
-            .toplevels
-            .keys()
-            .nth(nth)
-            .expect("each client has a window");
-        app.windows.begin_move(
-            window,
-            crate::window::Point {
-                x: corner_x,
-                y: corner_y,
-            },
-        );
-        app.windows.drag_to(crate::window::Point { x, y });
-        app.windows
-            .end_drag(crate::window::Point { x: 100, y: 100 });
-        app.dirty.layout = true;
-    }
-
-    /// Whether the terminal shows the desk and on it these windows, each pixel as its client drew
-    /// it.
-    pub fn assert_shows(&mut self, windows: &[usize]) {
-        let (w, h) = {
-            let screen = &self.session.app().desk.screens()[0];
-            (screen.size.w as i32, screen.size.h as i32)
-        };
-        let background = self.session.app().config.background;
-        let mut stack: Vec<_> = self
-            .session
-            .app()
-            .windows
-            .shown()
-            .map(|(id, _)| id)
-            .collect();
-        let order: Vec<_> = self.session.app().toplevels.keys().copied().collect();
-        stack.reverse();
-        let ids: Vec<_> = self.clients.keys().copied().collect();
-        assert_eq!(ids, windows, "all windows are looked for");
-        let top: Vec<_> = stack
-            .iter()
-            .map(|window| {
-                let nth = order
-                    .iter()
-                    .position(|other| other == window)
-                    .expect("known");
-                // A client that was asked for a size and draws no more keeps the one that it has.
-                let mut rect = self.session.app().windows.get(*window).expect("known").rect;
-                let (w, h) = self.clients[&ids[nth]].size();
-                (rect.w, rect.h) = (w as i32, h as i32);
-                (ids[nth], rect)
-            })
-            .collect();
-        let model = &self.terminal.as_ref().expect("attached").model;
-        for y in (0..h).step_by(3) {
-            for x in 0..w {
-                let on_it = top
-                    .iter()
-                    .find(|(_, rect)| rect.contains(crate::window::Point { x, y }));
-                let expected = on_it.map_or(background, |(id, rect)| {
-                    self.clients[id].at((x - rect.x) as u32, (y - rect.y) as u32)
-                });
-                let shown = model.pixel(OutputId(0), x, y);
-                assert_eq!(
-                    shown, expected,
-                    "at ({x}, {y}): {shown:06x} for {expected:06x}"
-                );
-            }
-        }
     }
 }
