@@ -99,6 +99,15 @@ pub struct Codec {
     pub formats: Vec<SurfaceFormat>,
 }
 
+/// The entry point for low power of a profile, where a driver lists it and refuses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The profile.
+    pub profile: Profile,
+    /// What it says.
+    pub why: String,
+}
+
 /// Conversions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Converter {
@@ -121,6 +130,8 @@ pub struct Probe {
     pub vendor: String,
     /// What it does with H.264.
     pub codecs: Vec<Codec>,
+    /// What it lists and refuses when it is asked for it.
+    pub refused: Vec<Refused>,
     /// What it converts.
     pub converter: Option<Converter>,
 }
@@ -132,7 +143,7 @@ impl Probe {
     /// Asks a device. It takes some milliseconds.
     pub fn new(display: &Display) -> Result<Self, Error> {
         let offered = display.profiles()?;
-        let mut codecs = Vec::new();
+        let (mut codecs, mut refused) = (Vec::new(), Vec::new());
         for profile in PROFILES {
             let number = va_profile(profile);
             if !offered.contains(&number) {
@@ -140,7 +151,15 @@ impl Probe {
             }
             let ways = display.entrypoints(number)?;
             for way in ways.into_iter().filter_map(Way::of) {
-                codecs.push(codec(display, profile, way)?);
+                match codec(display, profile, way) {
+                    Ok(codec) => codecs.push(codec),
+                    // It is a second way of what there is another for.
+                    Err(error) if way == Way::EncodeLowPower && !matches!(error, Error::Lost) => {
+                        let why = error.to_string();
+                        refused.push(Refused { profile, why });
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         let converts = offered.contains(&profile::NONE)
@@ -155,6 +174,7 @@ impl Probe {
             version: display.version(),
             vendor: display.vendor(),
             codecs,
+            refused,
             converter,
         })
     }
@@ -387,7 +407,10 @@ impl Probe {
                 let usable = codecs.iter().filter(|codec| is_low(codec));
                 let ranks =
                     usable.map(|codec| rank(codec).map(|(wish, missing, ..)| (wish, missing)));
-                Choice::without(self.codecs.iter().any(is_low), ranks, (wish, missing))
+                match self.codecs.iter().any(is_low) {
+                    false if !self.refused.is_empty() => Choice::Refused,
+                    is_offered => Choice::without(is_offered, ranks, (wish, missing)),
+                }
             }
         };
         Ok(EncodePath {
@@ -521,6 +544,10 @@ impl fmt::Display for Probe {
             }
             writeln!(f, "  surfaces: {}", listed(&codec.formats))?;
         }
+        for Refused { profile, why } in &self.refused {
+            let way = Way::EncodeLowPower;
+            writeln!(f, "H.264 {profile:?}, {way}: listed, and refused: {why}")?;
+        }
         match &self.converter {
             None => writeln!(f, "conversions: none"),
             Some(converter) => writeln!(f, "conversions: {}", listed(&converter.formats)),
@@ -595,6 +622,7 @@ mod tests {
             version: (1, 17),
             vendor: "a driver".to_owned(),
             codecs,
+            refused: Vec::new(),
             converter: None,
         }
     }

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::abi;
     use crate::probe::tests::{SIZE, codec, probe};
-    use crate::probe::{PACKED, Way};
+    use crate::probe::{PACKED, Refused, Way};
 
     #[test]
     fn why_the_entry_point_for_low_power_is_left_alone_is_said() {
@@ -90,6 +90,13 @@ mod tests {
             let said = path.to_string();
             assert!(said.contains(&format!("({expected}), ")), "{said}");
         }
+        let mut refused = probe(vec![usual.clone()]);
+        refused.refused.push(Refused {
+            profile: Profile::Main,
+            why: "it does not want to".to_owned(),
+        });
+        let path = refused.plan_encoding(SIZE, true).unwrap();
+        assert_eq!((path.way, path.choice), (Way::Encode, Choice::Refused));
         let both = probe(vec![usual, low(all, PACKED)]);
         let path = both.plan_without_low_power(SIZE, true).unwrap();
         assert_eq!((path.way, path.choice), (Way::Encode, Choice::Refused));

@@ -9,8 +9,7 @@ use heliostat_video::{Encoded, Size, inspect};
 use crate::alone::{alone, display};
 use crate::changes::BOUNDED;
 use crate::scene::{Buffer, NV12, Viewer, XRGB};
-use crate::stage::Ran;
-use crate::sys::{allocations, set_environment};
+use crate::sys::allocations;
 
 pub const CONSTANT: Rate = Rate::Constant { quantizer: 20 };
 
@@ -22,13 +21,13 @@ pub fn settings(size: Size, rate: Rate) -> Settings {
     }
 }
 
-fn encoder(size: Size, rate: Rate) -> Encoder {
+pub fn encoder(size: Size, rate: Rate) -> Encoder {
     let display = display().unwrap();
     let probe = Probe::new(&display).unwrap();
     Encoder::new(&display, &probe, settings(size, rate)).unwrap()
 }
 
-fn nothing_is_left(log: &str) {
+pub fn nothing_is_left(log: &str) {
     assert!(!log.contains("left behind"), "{log}");
     assert!(!log.contains("refused"), "{log}");
 }
@@ -377,77 +376,6 @@ fn video_of_no_possible_size_is_refused() {
             );
         }
     });
-}
-
-/// What is said to be encoded of a bounded film, and how often the driver encodes it for low power.
-fn film_where_there_is(name: &str, low_power: &str, fault: &str) -> Option<(String, Ran)> {
-    let name = format!("encoding::{name}");
-    let ran = alone(&name, fault, || {
-        set_environment("HELIOSTAT_VA_HAS", low_power);
-        let size = Size { w: 320, h: 208 };
-        let mut encoder = encoder(size, BOUNDED);
-        let (buffer, mut unit) = (Buffer::new(XRGB, size), Vec::new());
-        let mut viewer = Viewer::new(size);
-        for time in 0..20 {
-            let drawn = buffer.draw(time);
-            let encoded = buffer.with(|b| encoder.encode(b, false, &mut unit));
-            let is_key = encoded.unwrap() == Encoded::Key;
-            assert_eq!(is_key, time == 0, "{time}");
-            assert!(viewer.compare(&unit, &drawn) >= 30.0, "{time}");
-        }
-        let said = match encoder.take_refusal() {
-            Some(why) => format!("{}, for {why}", encoder.path().way),
-            None => encoder.path().way.to_string(),
-        };
-        assert!(encoder.take_refusal().is_none());
-        std::fs::write(std::env::var("HELIOSTAT_VA_LOG").unwrap() + "-errors", said).unwrap();
-    })?;
-    assert!(!ran.log.contains("left behind"), "{}", ran.log);
-    Some((ran.errors.clone(), ran))
-}
-
-fn by_low_power(log: &str) -> usize {
-    let lines = log.lines();
-    let lines = lines.filter(|line| line.contains(": 20 pictures encoded"));
-    lines.filter(|line| line.ends_with("by EncSliceLP")).count()
-}
-
-#[test]
-fn film_is_encoded_for_low_power_where_that_can_do_all_that_is_wanted() {
-    let name = "film_is_encoded_for_low_power_where_that_can_do_all_that_is_wanted";
-    let Some((said, ran)) = film_where_there_is(name, "low-power", "") else {
-        return;
-    };
-    nothing_is_left(&ran.log);
-    assert_eq!((said.as_str(), by_low_power(&ran.log)), ("EncSliceLP", 1));
-}
-
-#[test]
-fn low_power_that_bounds_no_rate_is_left_alone() {
-    let name = "low_power_that_bounds_no_rate_is_left_alone";
-    let Some((said, ran)) = film_where_there_is(name, "low-power-constant", "") else {
-        return;
-    };
-    nothing_is_left(&ran.log);
-    assert_eq!((said.as_str(), by_low_power(&ran.log)), ("EncSlice", 0));
-}
-
-#[test]
-fn film_that_low_power_refuses_goes_by_the_other_entry_point_at_once() {
-    let name = "film_that_low_power_refuses_goes_by_the_other_entry_point_at_once";
-    // The second context of conversions is made for the film, then comes that of its encoder; and the
-    // second picture that is ended is the first one encoded.
-    for fault in ["vaCreateContext:3", "vaEndPicture:2", "vaSyncBuffer:1"] {
-        let Some((said, ran)) = film_where_there_is(name, "low-power", fault) else {
-            return;
-        };
-        let call = fault.split(':').next().unwrap();
-        let expected = format!("EncSlice, for {call} fails with");
-        assert!(said.starts_with(&expected), "{fault}: {said}");
-        assert_eq!(by_low_power(&ran.log), 0, "{fault}: {}", ran.log);
-        let by_other = ran.log.lines().filter(|l| l.contains(": 20 pictures"));
-        assert_eq!(by_other.count(), 1, "{fault}: {}", ran.log);
-    }
 }
 
 #[test]

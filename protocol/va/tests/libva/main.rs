@@ -8,6 +8,7 @@ mod decoding;
 mod encoding;
 mod faults;
 mod hostile;
+mod low_power;
 mod scene;
 #[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]
 #[allow(dead_code, reason = "it has more than these tests need")]
