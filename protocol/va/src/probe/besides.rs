@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{RateControl, words};
+use super::RateControl;
+use super::said::words;
 use crate::abi::{self, config_attrib};
 use crate::library::{Display, Error};
 
