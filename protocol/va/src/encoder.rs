@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Where the entry point for low power was planned and is refused before a picture has come out of it, the
-//! same picture goes by the other one, and so do all that follow.
+//! same picture goes by the other one, and so do all that follow. Whoever makes the device's next encoder
+//! is told, and need not try again.
 //!
 //! One picture builds on the one before and no other, in the order in which they are shown; keys come
 //! when they are asked for. All headers are ours where the driver takes them: some write none of their
@@ -28,7 +29,7 @@ use heliostat_video::{Encoded, Size, inspect, is_possible};
 use crate::abi::{self, Rectangle, buffer, config_attrib, profile};
 use crate::dmabuf::{self, Dmabuf, Format, Identity, MAX_PLANES, NV12, Object};
 use crate::library::{Buffer, Config, Context, Display, Error, Surface};
-use crate::probe::{EncodePath, Probe, Way, va_profile};
+use crate::probe::{EncodePath, NoPath, Probe, Way, va_profile};
 pub use changes::Area;
 use changes::Changes;
 use describe::{Picture, describe};
@@ -105,16 +106,36 @@ impl Encoder {
     /// An encoder on a device that offers what `probe` has found. Nothing is made before the first
     /// picture.
     pub fn new(display: &Display, probe: &Probe, settings: Settings) -> Result<Self, EncodeError> {
-        if !is_possible(settings.size) {
-            return Err(EncodeError::Size(settings.size));
-        }
-        let bounded = matches!(settings.rate, Rate::Bounded { .. });
-        let path = probe.plan_encoding(settings.size, bounded)?;
+        let path = plan(settings, |size, bounded| probe.plan_encoding(size, bounded))?;
         let other = match path.way {
-            Way::EncodeLowPower => probe.plan_without_low_power(settings.size, bounded).ok(),
+            Way::EncodeLowPower => plan(settings, |size, bounded| {
+                probe.plan_without_low_power(size, bounded)
+            })
+            .ok(),
             Way::Encode | Way::Decode => None,
         };
-        Ok(Self {
+        Ok(Self::by(display, path, other, settings))
+    }
+
+    /// The same on a device whose entry point for low power has refused.
+    pub fn without_low_power(
+        display: &Display,
+        probe: &Probe,
+        settings: Settings,
+    ) -> Result<Self, EncodeError> {
+        let path = plan(settings, |size, bounded| {
+            probe.plan_without_low_power(size, bounded)
+        })?;
+        Ok(Self::by(display, path, None, settings))
+    }
+
+    fn by(
+        display: &Display,
+        path: EncodePath,
+        other: Option<EncodePath>,
+        settings: Settings,
+    ) -> Self {
+        Self {
             display: display.clone(),
             path,
             other,
@@ -122,7 +143,7 @@ impl Encoder {
             settings,
             stream: None,
             times: None,
-        })
+        }
     }
 
     /// How it encodes.
@@ -257,6 +278,17 @@ impl Encoder {
             stream.imports.forget(buffer);
         }
     }
+}
+
+fn plan(
+    settings: Settings,
+    by: impl FnOnce(Size, bool) -> Result<EncodePath, NoPath>,
+) -> Result<EncodePath, EncodeError> {
+    if !is_possible(settings.size) {
+        return Err(EncodeError::Size(settings.size));
+    }
+    let bounded = matches!(settings.rate, Rate::Bounded { .. });
+    Ok(by(settings.size, bounded)?)
 }
 
 /// What does not change while a picture is encoded.

@@ -53,7 +53,7 @@ pub use self::readers::pretended;
 pub use self::{
     buffers::{Buffers, Loan, Memory, Refused},
     check::check,
-    device::{Device, Gpu},
+    device::{Device, Gpu, LowPower},
     devices::{Away, DeviceId, Lease, Return, Trial, Wake},
     drawing::{Drawing, Ended, part_with},
     offers::Offers,

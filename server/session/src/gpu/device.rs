@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use heliostat_va::dmabuf::{FORMATS, Format};
@@ -42,8 +43,27 @@ pub struct Device {
     pub probe: Probe,
     /// How it encodes.
     pub path: EncodePath,
+    /// Its entry point for low power, as far as it was tried.
+    pub low_power: LowPower,
     /// Its timelines, or why clients are offered none.
     pub timelines: Result<Timelines, NoTimelines>,
+}
+
+/// Whether a device's entry point for low power has refused what the other one did: all who encode there
+/// know it.
+#[derive(Debug, Clone, Default)]
+pub struct LowPower(Arc<AtomicBool>);
+
+impl LowPower {
+    /// It has.
+    pub fn refuse(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn is_refused(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Why a device is not used.
@@ -110,6 +130,7 @@ impl Device {
                 display,
                 probe,
                 path,
+                low_power: LowPower::default(),
                 timelines: Timelines::open(node),
             }),
             Err(why) => Err(NoDevice::NoPath {

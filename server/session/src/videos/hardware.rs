@@ -23,7 +23,7 @@ use tracing::{trace, warn};
 
 use super::quantizer::{COARSEST, FINEST, Quantizer};
 use super::{Failure, Promise, Times, size_of};
-use crate::gpu::{Device, Memory};
+use crate::gpu::{Device, LowPower, Memory};
 
 /// Pictures a second that drivers are told to expect.
 const PICTURES_PER_SECOND: u16 = 60;
@@ -76,9 +76,9 @@ impl Worker {
     /// Starts it; what it has done comes as events.
     pub fn start(device: &Device) -> Self {
         let (jobs, receiver) = mpsc::channel();
-        let (display, probe) = (device.display.clone(), device.probe.clone());
+        let studio = Studio::new(device);
         let thread = std::thread::Builder::new().name("films by hardware".to_owned());
-        let started = thread.spawn(move || run(&receiver, Studio::new(display, probe)));
+        let started = thread.spawn(move || run(&receiver, studio));
         let thread = started.inspect_err(|error| warn!("no thread for films by hardware: {error}"));
         Self {
             jobs,
@@ -134,6 +134,7 @@ fn run(jobs: &mpsc::Receiver<Job>, mut studio: Studio) {
 struct Studio {
     display: Display,
     probe: Probe,
+    low_power: LowPower,
     films: BTreeMap<VideoId, Film>,
 }
 
@@ -147,10 +148,11 @@ struct Film {
 }
 
 impl Studio {
-    fn new(display: Display, probe: Probe) -> Self {
+    fn new(device: &Device) -> Self {
         Self {
-            display,
-            probe,
+            display: device.display.clone(),
+            probe: device.probe.clone(),
+            low_power: device.low_power.clone(),
             films: BTreeMap::new(),
         }
     }
@@ -198,16 +200,32 @@ impl Studio {
         let film = match self.films.entry(picture.promise.video()) {
             std::collections::btree_map::Entry::Occupied(film) => film.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                let film = Film::new(&self.display, &self.probe, picture)?;
-                place.insert(film)
+                let new = match self.low_power.is_refused() {
+                    true => Encoder::without_low_power,
+                    false => Encoder::new,
+                };
+                let encoder = |settings| new(&self.display, &self.probe, settings);
+                place.insert(Film::new(picture, encoder)?)
             }
         };
-        film.encode(picture, unit)
+        let encoded = film.encode(picture, unit);
+        if let Some(why) = film.encoder.take_refusal() {
+            let way = film.encoder.path().way;
+            warn!("films are encoded by {way}, for EncSliceLP is refused: {why}");
+            // Where the other one fails as well it may have been the picture.
+            if encoded.is_ok() {
+                self.low_power.refuse();
+            }
+        }
+        encoded
     }
 }
 
 impl Film {
-    fn new(display: &Display, probe: &Probe, picture: &Picture) -> Result<Self, EncodeError> {
+    fn new(
+        picture: &Picture,
+        encoder: impl FnOnce(Settings) -> Result<Encoder, EncodeError>,
+    ) -> Result<Self, EncodeError> {
         let quantizer = Quantizer::new(picture.bits_per_second, PICTURES_PER_SECOND);
         let rate = bounded(picture.bits_per_second, FINEST);
         let settings = Settings {
@@ -216,7 +234,7 @@ impl Film {
             rate,
         };
         Ok(Self {
-            encoder: Encoder::new(display, probe, settings)?,
+            encoder: encoder(settings)?,
             quantizer,
             rate,
             last: None,
@@ -274,14 +292,9 @@ impl Film {
         unit: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         let (encoder, corner) = (&mut self.encoder, (picture.rect.x, picture.rect.y));
-        let encoded = picture
+        picture
             .memory
-            .with(|described| encoder.encode_part(described, corner, about, unit));
-        if let Some(why) = self.encoder.take_refusal() {
-            let way = self.encoder.path().way;
-            warn!("a film is encoded by {way}, for EncSliceLP is refused: {why}");
-        }
-        encoded
+            .with(|described| encoder.encode_part(described, corner, about, unit))
     }
 
     /// The rate for pictures as they come.
@@ -387,7 +400,7 @@ mod tests {
         let name = "videos::hardware::tests::key_has_no_more_bytes_than_a_slow_link_carries_in_half_a_second";
         alone_at(name, "", || {
             let device = Device::open(&node()).unwrap();
-            let mut studio = Studio::new(device.display.clone(), device.probe.clone());
+            let mut studio = Studio::new(&device);
             let memory = noise();
             let (events, _heard) = channel::channel();
             let mut coded = |video: u32, bits_per_second, key| {
