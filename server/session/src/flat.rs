@@ -145,9 +145,14 @@ impl Flat {
     }
 
     /// Has GLES compose again where its device was reset and has come back: it is tried out first, and the
-    /// loop woken when that is done.
+    /// loop woken when that is done. Where nothing is flat nobody needs it before something is: then it is
+    /// looked for anew.
     #[cfg(feature = "gpu")]
     fn return_gles(&mut self, now: Instant, wish: impl Fn() -> Wish, wake: impl FnOnce() -> Wake) {
+        if !self.is_on() {
+            // A trial that has begun is heard: a device that hangs in it must not be tried twice.
+            self.composer.take_if(|composer| composer.is_resting());
+        }
         let Some(composer) = &mut self.composer else {
             return;
         };

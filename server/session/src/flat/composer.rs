@@ -139,6 +139,12 @@ impl Composer {
         }
     }
 
+    /// Whether its device was reset, and is not being tried out.
+    #[cfg(feature = "gpu")]
+    pub fn is_resting(&self) -> bool {
+        matches!(self, Self::Away(away) if !away.is_being_tried())
+    }
+
     /// GLES on a device that has come back, and on no other.
     #[cfg(feature = "gpu")]
     pub fn reopen(wish: &Wish, lease: Lease) -> anyhow::Result<Self> {

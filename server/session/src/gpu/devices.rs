@@ -209,6 +209,11 @@ impl Away {
         }
     }
 
+    /// Whether a thread tries the device out.
+    pub fn is_being_tried(&self) -> bool {
+        self.trial.is_some()
+    }
+
     /// When to look again; what is tried out wakes the loop besides.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.trial {

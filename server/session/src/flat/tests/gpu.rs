@@ -6,7 +6,7 @@ use super::super::composer::{Job, Wish};
 use super::super::fake::Fake;
 use super::super::gles::Gles;
 use super::*;
-use crate::gpu::{DeviceId, Ended, Gpu, Lease, Reading, RenderNode, Trial};
+use crate::gpu::{Away, DeviceId, Ended, Gpu, Lease, Reading, RenderNode, Trial, Wake};
 use crate::tests::hardware::stage::Lack;
 
 /// Where there is no driver at all, the reason is printed, and there is nothing to compare.
@@ -386,4 +386,44 @@ fn gles_goes_on_after_a_picture_that_it_has_refused() {
         assert_eq!(gles.composes(OUT), seed % 2 == 1, "at {seed}");
     }
     assert_eq!(desk.buffers.gles_ends(), 0);
+}
+
+#[test]
+fn gles_that_was_lost_is_opened_again_only_where_an_output_is_flat() {
+    let lost = || {
+        let lease = Lease::default();
+        lease.has_ended(&Ended::Lost("in a test"));
+        lease.wake();
+        Composer::Away(Box::new(Away::from(lease)))
+    };
+    let asked = std::cell::Cell::new(0);
+    let wish = || {
+        asked.set(asked.get() + 1);
+        Wish {
+            render_node: RenderNode::Off,
+            flat_node: Some("/nowhere".into()),
+            encoder: None,
+        }
+    };
+    let mut flat = super::super::Flat::default();
+    flat.compose_with(lost());
+    flat.return_gles(Instant::now(), wish, || panic!("nothing is tried"));
+    assert!(flat.composer().is_none() && flat.return_deadline().is_none());
+    assert_eq!(asked.get(), 0);
+
+    flat.outputs.insert(OUT, Output::default());
+    flat.compose_with(lost());
+    let (woken, waits) = std::sync::mpsc::channel();
+    let wake = || -> Wake { Box::new(move || woken.send(()).expect("it is waited for")) };
+    flat.return_gles(Instant::now(), wish, wake);
+    assert!(matches!(flat.composer(), Some(Composer::Away(_))));
+    assert_eq!(asked.get(), 1);
+    // What comes of a trial that has begun is heard, whatever the output is by now.
+    flat.outputs.clear();
+    waits.recv().unwrap();
+    flat.return_gles(Instant::now(), wish, || panic!("nothing is tried"));
+    assert_eq!(asked.get(), 1);
+    assert!(flat.composer().is_some() && flat.return_deadline().is_some());
+    flat.return_gles(Instant::now(), wish, || panic!("nothing is tried"));
+    assert!(flat.composer().is_none());
 }
