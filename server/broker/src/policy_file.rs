@@ -1,19 +1,30 @@
 //! The policy file on the disk: read at the start, and again whenever it has changed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tokio::io::unix::AsyncFd;
 use tracing::{info, warn};
 
 use crate::config::ConfigError;
 use crate::directory::Event;
 use crate::hub::{Incoming, ToHub};
 use crate::policy::{Here, Policy};
+use crate::sys;
 
-/// How often the file is looked at. Two looks have to find it alike.
+/// How soon a file that has changed is looked at again: two looks have to find it alike. Where nobody
+/// says that it has, it is looked at as often.
 const LOOK: Duration = Duration::from_millis(500);
+/// How soon it is looked at when something has changed beside it, which may be a log.
+const SOON: Duration = Duration::from_millis(100);
+/// How often it is looked at where the kernel would say: not all file systems tell everything.
+const SELDOM: Duration = Duration::from_secs(10);
 /// Bytes of a policy that are worth reading.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -81,13 +92,81 @@ pub async fn watch(path: PathBuf, loaded: Option<Stamp>, here: Here, hub: ToHub)
         judged: loaded,
         before: loaded,
     };
+    let changes = Changes::new().inspect_err(|error| {
+        info!("the kernel does not say when the policy changes, so it is looked at: {error}");
+    });
     loop {
-        tokio::time::sleep(LOOK).await;
-        let Some(event) = watched.look() else {
-            continue;
-        };
-        if hub.send(Incoming::Event(event)).await.is_err() {
+        // In this order: what changes after the look is said.
+        let is_told = changes.as_ref().ok().filter(|it| it.of(&watched.path));
+        if let Some(event) = watched.look()
+            && hub.send(Incoming::Event(event)).await.is_err()
+        {
             return;
+        }
+        match is_told {
+            Some(changes) if watched.is_settled() => {
+                let _ = tokio::time::timeout(SELDOM, changes.came()).await;
+                tokio::time::sleep(SOON).await;
+            }
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
+/// The kernel's word of files that change.
+#[derive(Debug)]
+struct Changes(AsyncFd<OwnedFd>);
+
+impl Changes {
+    fn new() -> io::Result<Self> {
+        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        Ok(Self(sys::watch(inotify)?))
+    }
+
+    /// Has it say from now on when something changes in the folders of a file, where its name is and
+    /// where a link leads to. False where it cannot. Folders are others when they were made anew, so
+    /// this is asked before each look.
+    fn of(&self, path: &Path) -> bool {
+        let changes = WatchFlags::CREATE
+            | WatchFlags::MODIFY
+            | WatchFlags::ATTRIB
+            | WatchFlags::MOVE
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let real = fs::canonicalize(path).ok();
+        let files = [Some(path), real.as_deref()];
+        let folders = files.into_iter().flatten().filter_map(Path::parent);
+        let folders: BTreeSet<&Path> = folders
+            .map(|folder| match folder.as_os_str().is_empty() {
+                true => Path::new("."),
+                false => folder,
+            })
+            .collect();
+        let mut watched = folders
+            .into_iter()
+            .map(|folder| inotify::add_watch(self.0.get_ref(), folder, changes));
+        watched.all(|watched| watched.is_ok())
+    }
+
+    /// Something has changed. Cancel-safe.
+    async fn came(&self) {
+        let mut room = [MaybeUninit::uninit(); 4096];
+        loop {
+            let Ok(mut ready) = self.0.readable().await else {
+                // A descriptor that tokio has given up says nothing any more.
+                return std::future::pending().await;
+            };
+            let mut reader = inotify::Reader::new(self.0.get_ref(), &mut room);
+            let mut has_changed = false;
+            while reader.next().is_ok() {
+                has_changed = true;
+            }
+            ready.clear_ready();
+            if has_changed {
+                return;
+            }
         }
     }
 }
@@ -103,6 +182,11 @@ struct Watched {
 }
 
 impl Watched {
+    /// Whether what the last look has found was loaded or refused.
+    fn is_settled(&self) -> bool {
+        self.before == self.judged
+    }
+
     /// What there is to say about the file now. One in the middle of being written may read as a
     /// policy that says less, so only what two looks find alike is taken.
     fn look(&mut self) -> Option<Event> {
@@ -166,6 +250,28 @@ mod tests {
         assert!(why.contains("line 1"), "{why}");
         watching.abort();
     }
+
+    #[tokio::test]
+    async fn kernel_says_when_a_file_changes_and_what_a_link_leads_to() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("policy.toml");
+        let target = elsewhere.path().join("site.toml");
+        let changes = Changes::new().unwrap();
+        assert!(changes.of(&path), "the file need not be there yet");
+        fs::write(&target, "").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        changes.came().await;
+        assert!(changes.of(&path));
+        fs::write(&target, "default.grace = \"1h\"\n").unwrap();
+        changes.came().await;
+        let nothing = tokio::time::timeout(Duration::ZERO, changes.came()).await;
+        assert!(nothing.is_err(), "all of it was read");
+        fs::remove_file(&path).unwrap();
+        changes.came().await;
+        let nowhere = folder.path().join("none/policy.toml");
+        assert!(!changes.of(&nowhere), "nobody would say");
+    }
+
     fn here() -> Here {
         Here {
             server: "srv1".to_owned(),
