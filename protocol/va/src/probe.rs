@@ -472,6 +472,7 @@ impl Probe {
         let converted = self.converter.iter().flat_map(|c| &c.formats);
         let found = codec.formats.iter().chain(converted);
         let mut modifiers: Vec<u64> = found.filter_map(|format| format.modifier).collect();
+        // No driver says so: whoever offers it to others tries it first.
         modifiers.push(LINEAR);
         modifiers.sort_unstable();
         modifiers.dedup();

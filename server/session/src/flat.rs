@@ -47,7 +47,7 @@ pub fn describe(config: &Config, gpu: &Gpu) -> String {
 }
 
 fn wish(config: &Config, gpu: &Gpu) -> Wish {
-    let encoder = |node: &Path| (node.to_owned(), gpu.encodes(false));
+    let encoder = |node: &Path| (node.to_owned(), gpu.encodes_composed());
     Wish {
         render_node: config.render_node.clone(),
         flat_node: config.flat_node.clone(),

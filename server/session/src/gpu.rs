@@ -8,7 +8,7 @@
 //!
 //! [`offers`] says in which formats and layouts clients may make buffers. What is in [`buffers`] is judged
 //! before anything reads it: the processor, as [`reading`] does, or the device, by [`readers`].
-//! [`device`] chooses one and says why; [`health`] decides when a device that has failed is asked again, and
+//! [`device`] chooses one and says why, and [`trial`] what its encoder takes; [`health`] decides when a device that has failed is asked again, and
 //! [`drawing`] when GLES has ended; what becomes then of its device, for whoever uses it, is in [`devices`] and
 //! [`fate`]. [`timelines`] has points of clients'
 //! and devices' that say when a buffer is drawn, and when it is free again.
@@ -29,6 +29,8 @@ mod fate;
 #[cfg(feature = "gpu")]
 mod health;
 #[cfg(feature = "gpu")]
+mod low_power;
+#[cfg(feature = "gpu")]
 mod offers;
 #[cfg(feature = "gpu")]
 mod readers;
@@ -40,6 +42,8 @@ mod returning;
 mod speed;
 #[cfg(feature = "gpu")]
 mod timelines;
+#[cfg(feature = "gpu")]
+mod trial;
 #[cfg(not(feature = "gpu"))]
 mod without;
 
@@ -53,9 +57,10 @@ pub use self::readers::pretended;
 pub use self::{
     buffers::{Buffers, Loan, Memory, Refused},
     check::check,
-    device::{Device, Gpu, LowPower},
+    device::{Device, Gpu},
     devices::{Away, DeviceId, Lease, Return, Trial, Wake},
     drawing::{Drawing, Ended, part_with},
+    low_power::LowPower,
     offers::Offers,
     readers::Reader,
     timelines::{NoTimelines, Point, Queued, Release, Timeline, Timelines},
@@ -93,6 +98,9 @@ pub enum RenderNode {
     ReadByFake,
     /// This one.
     Path(PathBuf),
+    /// This one, which is tried out with memory that stands in for its own.
+    #[cfg(all(test, feature = "gpu"))]
+    Tried(PathBuf),
 }
 
 impl From<String> for RenderNode {

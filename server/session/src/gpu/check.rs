@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::io::ErrorKind;
 
 use heliostat_va::Error;
-use heliostat_va::dmabuf::name;
+use heliostat_va::dmabuf::{LINEAR, name};
 
 use super::RenderNode;
 use super::device::{Device, NoDevice};
@@ -20,8 +20,7 @@ pub fn check(wanted: &RenderNode) -> (String, bool) {
         }
         #[cfg(test)]
         RenderNode::ReadByFake => return (way(None), false),
-        RenderNode::Auto => Device::find(None),
-        RenderNode::Path(node) => Device::find(Some(node)),
+        wanted => Device::find(wanted),
     };
     match found {
         Ok(device) => (describe(&device), true),
@@ -40,14 +39,26 @@ pub fn check(wanted: &RenderNode) -> (String, bool) {
 }
 
 fn describe(device: &Device) -> String {
+    // What is not linear may be encoded all the same.
+    let has_others = device
+        .path
+        .modifiers
+        .iter()
+        .any(|modifier| *modifier != LINEAR);
     let formats = device.formats().into_iter();
-    let formats: Vec<_> = formats.map(|format| name(format.drm)).collect();
+    let formats = formats.filter(|(_, linear)| *linear || has_others);
+    let formats: Vec<_> = formats.map(|(format, _)| name(format.drm)).collect();
+    let formats = match formats.is_empty() {
+        true => "nothing".to_owned(),
+        false => formats.join(", "),
+    };
     let (major, minor) = (device.number >> 8 & 0xfff, device.number & 0xff);
     format!(
-        "render node: {} ({major}:{minor})\n{}encoded without a copy: {}\n{}{}",
+        "render node: {} ({major}:{minor})\n{}encoded without a copy: {}\n{}{}{}",
         device.node.display(),
         device.probe,
-        formats.join(", "),
+        formats,
+        device.linear,
         explicit(&device.timelines),
         way(Some(device)),
     )

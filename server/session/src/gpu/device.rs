@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use heliostat_va::dmabuf::{FORMATS, Format};
@@ -12,20 +11,26 @@ use heliostat_va::probe::{EncodePath, NoPath, Probe};
 use heliostat_va::{Display, Error};
 use heliostat_video::Size;
 use rustix::fs::fstat;
+use smithay::backend::allocator::Fourcc;
 use smithay::reexports::wayland_server::backend::ClientId;
 use tracing::{info, warn};
 
 use super::devices::Devices;
 use super::health::Healths;
+use super::low_power::LowPower;
 use super::offers::Offers;
 use super::readers::Reader;
 use super::timelines::{NoTimelines, Timelines};
+use super::trial::{Source, Trials};
 use super::{Reading, RenderNode};
 
 /// Render nodes have these numbers.
 const NODES: std::ops::Range<u32> = 128..192;
 /// What a device has to encode to be worth using.
 const TRIAL: Size = Size { w: 1920, h: 1080 };
+
+/// What flat outputs are composed in.
+const COMPOSED: Fourcc = Fourcc::Xrgb8888;
 
 /// How long a device and its driver have to be loaded, and to say what they offer.
 pub(super) const ANSWERS: Duration = Duration::from_secs(10);
@@ -45,25 +50,10 @@ pub struct Device {
     pub path: EncodePath,
     /// Its entry point for low power, as far as it was tried.
     pub low_power: LowPower,
+    /// Which linear buffers its encoder takes, as far as that was tried.
+    pub linear: Trials,
     /// Its timelines, or why clients are offered none.
     pub timelines: Result<Timelines, NoTimelines>,
-}
-
-/// Whether a device's entry point for low power has refused what the other one did: all who encode there
-/// know it.
-#[derive(Debug, Clone, Default)]
-pub struct LowPower(Arc<AtomicBool>);
-
-impl LowPower {
-    /// It has.
-    pub fn refuse(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it has.
-    pub fn is_refused(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// Why a device is not used.
@@ -104,8 +94,9 @@ pub enum NoDevice {
 }
 
 impl Device {
-    /// Opens a render node and asks what it offers. It takes as long as the driver takes to be loaded.
-    pub(crate) fn open(node: &Path) -> Result<Self, NoDevice> {
+    /// Opens a render node, asks what it offers and tries it out with linear buffers. It takes as long as the
+    /// driver takes to be loaded, and to encode a picture of each format.
+    pub(super) fn open(node: &Path, source: Source) -> Result<Self, NoDevice> {
         let named = || node.to_owned();
         let open = || {
             let file = File::options().read(true).write(true).open(node)?;
@@ -123,29 +114,48 @@ impl Device {
             node: named(),
             error,
         })?;
-        match probe.plan_encoding(TRIAL, true) {
-            Ok(path) => Ok(Self {
-                node: named(),
-                number,
-                display,
-                probe,
-                path,
-                low_power: LowPower::default(),
-                timelines: Timelines::open(node),
-            }),
-            Err(why) => Err(NoDevice::NoPath {
-                node: named(),
-                why,
-                probe: Box::new(probe),
-            }),
+        let mut path = match probe.plan_encoding(TRIAL, true) {
+            Ok(path) => path,
+            Err(why) => {
+                return Err(NoDevice::NoPath {
+                    node: named(),
+                    why,
+                    probe: Box::new(probe),
+                });
+            }
+        };
+        let low_power = LowPower::default();
+        let formats = probe.takes(&path);
+        let linear = Trials::run((&display, &probe), &formats, &low_power, (source, node));
+        if low_power.is_refused() {
+            path = probe.plan_without_low_power(TRIAL, true).unwrap_or(path);
         }
+        Ok(Self {
+            node: named(),
+            number,
+            display,
+            probe,
+            path,
+            low_power,
+            linear,
+            timelines: Timelines::open(node),
+        })
     }
 
-    /// This one, or the first that does what is wanted; or why it does not. A driver that does not
-    /// answer is left to its thread.
-    pub fn find(node: Option<&Path>) -> Result<Self, Vec<NoDevice>> {
-        let find = match node.map(Path::to_owned) {
-            Some(node) => Box::new(move || Self::open(&node).map_err(|why| vec![why])),
+    /// The one that is wanted, or the first that does what is wanted; or why it does not. A driver that does
+    /// not answer is left to its thread.
+    pub fn find(wanted: &RenderNode) -> Result<Self, Vec<NoDevice>> {
+        let (node, source) = match wanted {
+            #[cfg(test)]
+            RenderNode::Tried(node) => (Some(node.clone()), Source::Memory),
+            #[cfg(test)]
+            RenderNode::Path(node) => (Some(node.clone()), Source::Nowhere),
+            #[cfg(not(test))]
+            RenderNode::Path(node) => (Some(node.clone()), Source::Device),
+            _ => (None, Source::Device),
+        };
+        let find = match node {
+            Some(node) => Box::new(move || Self::open(&node, source).map_err(|why| vec![why])),
             None => Box::new(Self::first) as Box<dyn FnOnce() -> _ + Send>,
         };
         let (sender, found) = mpsc::channel();
@@ -162,7 +172,7 @@ impl Device {
         let nodes = NODES.map(|number| PathBuf::from(format!("/dev/dri/renderD{number}")));
         let mut why = Vec::new();
         for node in nodes.filter(|node| node.exists()) {
-            match Self::open(&node) {
+            match Self::open(&node, Source::Device) {
                 Ok(device) => return Ok(device),
                 Err(error) => why.push(error),
             }
@@ -173,9 +183,12 @@ impl Device {
         Err(why)
     }
 
-    /// Formats of buffers that it encodes.
-    pub fn formats(&self) -> Vec<Format> {
-        self.probe.takes(&self.path)
+    /// Formats of buffers that it encodes, and whether it does so where they are linear.
+    pub fn formats(&self) -> Vec<(Format, bool)> {
+        let formats = self.probe.takes(&self.path).into_iter();
+        formats
+            .map(|format| (format, !self.linear.is_refused(format)))
+            .collect()
     }
 }
 
@@ -222,13 +235,17 @@ impl Gpu {
                 gpu.reader = Ok(Reader::Fake(Box::new(fake)));
                 return gpu;
             }
-            RenderNode::Auto => Device::find(None),
-            RenderNode::Path(node) => Device::find(Some(node)),
+            wanted => Device::find(wanted),
         };
         match found {
             Ok(device) => {
                 let (node, driver) = (device.node.display(), &device.probe.vendor);
                 info!("films are encoded by {node} ({driver}): {}", device.path);
+                if let Some(refused) = device.linear.refusals() {
+                    warn!(
+                        "linear buffers are not offered for the encoder, which refuses: {refused}"
+                    );
+                }
                 if let Err(why) = &device.timelines {
                     info!("clients synchronise implicitly: {why}");
                 }
@@ -352,6 +369,15 @@ impl Gpu {
         self.device()?.timelines.as_ref().ok().cloned()
     }
 
+    /// Whether the device encodes what GLES composes here: linear buffers of RGB.
+    pub fn encodes_composed(&self) -> bool {
+        let takes = |device: &Device| {
+            let mut formats = device.formats().into_iter();
+            formats.any(|(format, linear)| format.drm == COMPOSED as u32 && linear)
+        };
+        self.device().is_some_and(takes)
+    }
+
     /// Whether the device encodes such buffers.
     pub fn encodes(&self, is_nv12: bool) -> bool {
         self.device()
@@ -365,10 +391,10 @@ mod tests {
 
     #[test]
     fn node_that_is_none_says_what_is_wrong_and_nothing_breaks() {
-        let missing = Device::open(Path::new("/nowhere/renderD128")).unwrap_err();
+        let missing = Device::open(Path::new("/nowhere/renderD128"), Source::Device).unwrap_err();
         assert!(matches!(missing, NoDevice::Closed { .. }), "{missing}");
         let file = tempfile::NamedTempFile::new().unwrap();
-        let plain = Device::open(file.path()).unwrap_err();
+        let plain = Device::open(file.path(), Source::Device).unwrap_err();
         assert!(matches!(plain, NoDevice::NoDriver { .. }), "{plain}");
         let gpu = Gpu::open(&RenderNode::Path(file.path().into()), Reading::Auto);
         assert!(gpu.device().is_none() && gpu.offered().is_none());

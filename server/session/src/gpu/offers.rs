@@ -18,11 +18,11 @@ pub struct Offers {
 }
 
 impl Offers {
-    /// Of `encoded` formats the encoder reads the layouts `encoder`; the processor reads formats that are
-    /// `linear`, and the device whatever it `reads`. What is encoded is among them: when it is a film no
-    /// more, it is read.
+    /// Of `encoded` formats the encoder reads the layouts `encoder`, and linear buffers where that is said of
+    /// the format; the processor reads formats that are `linear`, and the device whatever it `reads`. What is
+    /// encoded is among them: when it is a film no more, it is read.
     pub fn new(
-        encoded: &[dmabuf::Format],
+        encoded: &[(dmabuf::Format, bool)],
         encoder: &[u64],
         linear: &[dmabuf::Format],
         reads: &[Format],
@@ -33,8 +33,9 @@ impl Offers {
             modifier: Modifier::from(LINEAR),
         };
         let mut offers = Self::default();
-        for code in encoded.iter().filter_map(code) {
-            offers.encoded.push(plain(code));
+        for (format, is_taken_linear) in encoded {
+            let Some(code) = code(format) else { continue };
+            offers.encoded.extend(is_taken_linear.then(|| plain(code)));
             let is_encoded = |read: &&Format| {
                 read.code == code && encoder.contains(&read.modifier.into()) && !is_linear(read)
             };
@@ -71,9 +72,8 @@ impl Offers {
     /// Layouts in which a format is taken.
     pub fn modifiers_of(&self, format: Fourcc) -> Vec<u64> {
         let all = self.encoded.iter().chain(&self.others);
-        let its = all.filter(|offered| offered.code == format && !is_linear(offered));
-        let its = its.map(|offered| offered.modifier.into());
-        [LINEAR].into_iter().chain(its).collect()
+        let its = all.filter(|offered| offered.code == format);
+        its.map(|offered| offered.modifier.into()).collect()
     }
 
     /// Whether such a buffer goes to the encoder as it is.
@@ -146,7 +146,7 @@ mod tests {
         let rgb = [FORMATS[1], FORMATS[2]];
         let reads = [Fourcc::Xrgb8888, Fourcc::Argb8888, Fourcc::Xbgr8888]
             .map(|code| [TILED, COMPRESSED].map(|modifier| format(code, modifier)));
-        let encoded = [NV12, FORMATS[1]];
+        let encoded = [NV12, FORMATS[1]].map(|format| (format, true));
         Offers::new(&encoded, &[LINEAR, TILED], &rgb, reads.as_flattened())
     }
 
@@ -172,14 +172,35 @@ mod tests {
     #[test]
     fn rgb_can_always_be_drawn() {
         let rgb = [FORMATS[1], FORMATS[2]];
-        let offers = Offers::new(&[NV12], &[LINEAR, TILED], &rgb, &[]);
+        let offers = Offers::new(&[(NV12, true)], &[LINEAR, TILED], &rgb, &[]);
         let codes: Vec<_> = offers.others.iter().map(|format| format.code).collect();
         assert_eq!(codes, [Fourcc::Xrgb8888, Fourcc::Argb8888]);
-        let offers = Offers::new(&FORMATS, &[LINEAR, TILED], &rgb, &[]);
+        let offers = Offers::new(
+            &FORMATS.map(|format| (format, true)),
+            &[LINEAR, TILED],
+            &rgb,
+            &[],
+        );
         assert_eq!(
             (offers.encoded.len(), offers.others.len()),
             (FORMATS.len(), 0)
         );
+    }
+
+    #[test]
+    fn linear_buffers_that_the_encoder_refuses_are_read_or_not_offered() {
+        let rgb = [FORMATS[1], FORMATS[2]];
+        let reads = [format(Fourcc::Xrgb8888, TILED)];
+        let encoded = FORMATS.map(|format| (format, format == FORMATS[4]));
+        let offers = Offers::new(&encoded, &[LINEAR, TILED], &rgb, &reads);
+        let abgr = format(Fourcc::Abgr8888, LINEAR);
+        assert_eq!(offers.encoded, [reads[0], abgr]);
+        let plain = [Fourcc::Xrgb8888, Fourcc::Argb8888].map(|code| format(code, LINEAR));
+        assert_eq!(offers.others, plain);
+        // What nobody was offered is not taken either.
+        assert_eq!(offers.modifiers_of(Fourcc::Nv12), [0; 0]);
+        assert_eq!(offers.modifiers_of(Fourcc::Xbgr8888), [0; 0]);
+        assert_eq!(offers.modifiers_of(Fourcc::Xrgb8888), [TILED, LINEAR]);
     }
 
     #[test]

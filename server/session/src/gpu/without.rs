@@ -112,8 +112,8 @@ impl Gpu {
         None
     }
 
-    /// Whether the device encodes such buffers.
-    pub fn encodes(&self, _is_nv12: bool) -> bool {
+    /// Whether the device encodes what is composed here.
+    pub fn encodes_composed(&self) -> bool {
         false
     }
 }

@@ -16,7 +16,9 @@ use smithay::backend::egl::native::{EGLNativeDisplay, EGLPlatform};
 
 /// `GBM_BO_USE_RENDERING` and `GBM_BO_USE_LINEAR`: rows one after the other, as encoders and other
 /// devices read them without being told more.
-const USES: u32 = 1 << 2 | 1 << 4;
+const USES: u32 = 1 << 2 | LINEAR;
+/// `GBM_BO_USE_LINEAR` alone: of what nobody draws into.
+const LINEAR: u32 = 1 << 4;
 /// `EGL_NONE`.
 const NO_MORE: i32 = 0x3038;
 
@@ -147,6 +149,18 @@ impl Gbm {
         device.in_layout(size, fourcc, modifiers)
     }
 
+    /// A linear buffer as programs make them. One of luma and chroma (`NV12`, of even sides) is made of bytes
+    /// where the device has no such format: rows of luma, and half as many of chroma behind them.
+    pub fn linear(&self, size: (u32, u32), fourcc: Fourcc) -> anyhow::Result<Dmabuf> {
+        let device = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match fourcc {
+            Fourcc::Nv12 => device
+                .planes(size, fourcc)
+                .or_else(|_| device.planes_of_bytes(size, fourcc)),
+            _ => device.buffer(size.0, size.1, fourcc),
+        }
+    }
+
     fn raw(&self) -> *mut c_void {
         let device = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         device.raw.as_ptr()
@@ -201,10 +215,40 @@ impl Device {
             )
         };
         let buffer = NonNull::new(buffer).context("the device makes no buffer in its layouts")?;
-        let described = self.describe(&layouts, buffer, (w, h), fourcc);
+        // SAFETY: the buffer is alive.
+        let modifier = unsafe { (layouts.modifier_of)(buffer.as_ptr()) };
+        let described = self.describe(&layouts, buffer, (w, h), (fourcc, modifier.into()));
         // SAFETY: it is ours, and nobody uses it after this. Its memory lives on in the descriptors.
         unsafe { (self.destroy_buffer)(buffer.as_ptr()) };
         described
+    }
+
+    /// A linear buffer with planes.
+    fn planes(&self, (w, h): (u32, u32), fourcc: Fourcc) -> anyhow::Result<Dmabuf> {
+        let layouts = self.layouts.context("libgbm is too old for planes")?;
+        let code = fourcc as u32;
+        // SAFETY: the device lives, and the rest are numbers.
+        let buffer = unsafe { (self.create_buffer)(self.raw.as_ptr(), w, h, code, LINEAR) };
+        let buffer = NonNull::new(buffer).context("the device has no such buffer")?;
+        let described = self.describe(&layouts, buffer, (w, h), (fourcc, Modifier::Linear));
+        // SAFETY: it is ours, and nobody uses it after this. Its memory lives on in the descriptors.
+        unsafe { (self.destroy_buffer)(buffer.as_ptr()) };
+        described
+    }
+
+    /// The same of luma and chroma in a buffer of bytes.
+    fn planes_of_bytes(&self, (w, h): (u32, u32), fourcc: Fourcc) -> anyhow::Result<Dmabuf> {
+        let bytes = self.buffer(w, h + h / 2, Fourcc::R8)?;
+        let fd = bytes.handles().next().context("a buffer has a plane")?;
+        let pitch = bytes.strides().next().context("a buffer has a plane")?;
+        let size = (i32::try_from(w)?, i32::try_from(h)?);
+        let flags = DmabufFlags::empty();
+        let mut builder = Dmabuf::builder(size, fourcc, Modifier::Linear, flags);
+        let chroma = pitch.checked_mul(h).context("its rows are too long")?;
+        for (plane, offset) in [(0, 0), (1, chroma)] {
+            builder.add_plane(fd.try_clone_to_owned()?, plane, offset, pitch);
+        }
+        builder.build().context("a buffer has planes")
     }
 
     /// A buffer, which is alive, as it is handed on.
@@ -213,19 +257,14 @@ impl Device {
         layouts: &Layouts,
         buffer: NonNull<c_void>,
         (w, h): (u32, u32),
-        fourcc: Fourcc,
+        (fourcc, modifier): (Fourcc, Modifier),
     ) -> anyhow::Result<Dmabuf> {
         let buffer = buffer.as_ptr();
         // SAFETY: the buffer is alive.
-        let (modifier, planes) = unsafe {
-            (
-                (layouts.modifier_of)(buffer),
-                (layouts.count_planes)(buffer),
-            )
-        };
+        let planes = unsafe { (layouts.count_planes)(buffer) };
         let size = (i32::try_from(w)?, i32::try_from(h)?);
         let flags = DmabufFlags::empty();
-        let mut builder = Dmabuf::builder(size, fourcc, Modifier::from(modifier), flags);
+        let mut builder = Dmabuf::builder(size, fourcc, modifier, flags);
         for plane in 0..planes {
             // SAFETY: the buffer is alive, and has this plane.
             let (fd, stride, offset) = unsafe {

@@ -5,6 +5,7 @@
 
 mod changes;
 mod flat;
+mod linear;
 mod low_power;
 #[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]
 #[allow(dead_code, reason = "it has more than these tests need")]
@@ -88,7 +89,12 @@ struct Player {
 
 impl Player {
     fn new(format: u32, size: (u32, u32)) -> Self {
-        let (mut fixture, window) = with_window(RenderNode::Path(node()));
+        Self::on(RenderNode::Path(node()), format, size)
+    }
+
+    /// One in a session with this device.
+    fn on(node: RenderNode, format: u32, size: (u32, u32)) -> Self {
+        let (mut fixture, window) = with_window(node);
         let canvases = [0; 3].map(|_| Canvas::new(format, size));
         let client = fixture.client(window);
         let buffers = canvases

@@ -200,23 +200,13 @@ impl Studio {
         let film = match self.films.entry(picture.promise.video()) {
             std::collections::btree_map::Entry::Occupied(film) => film.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                let new = match self.low_power.is_refused() {
-                    true => Encoder::without_low_power,
-                    false => Encoder::new,
-                };
-                let encoder = |settings| new(&self.display, &self.probe, settings);
+                let of = (&self.display, &self.probe);
+                let encoder = |settings| self.low_power.encoder(of.0, of.1, settings);
                 place.insert(Film::new(picture, encoder)?)
             }
         };
         let encoded = film.encode(picture, unit);
-        if let Some(why) = film.encoder.take_refusal() {
-            let way = film.encoder.path().way;
-            warn!("films are encoded by {way}, for EncSliceLP is refused: {why}");
-            // Where the other one fails as well it may have been the picture.
-            if encoded.is_ok() {
-                self.low_power.refuse();
-            }
-        }
+        self.low_power.heed(&mut film.encoder, encoded.is_ok());
         encoded
     }
 }
@@ -358,6 +348,7 @@ mod tests {
 
     use super::super::Coder;
     use super::*;
+    use crate::gpu::RenderNode;
     use crate::tests::hardware::{alone_at, node};
 
     const SIZE: Size = Size { w: 640, h: 400 };
@@ -399,7 +390,7 @@ mod tests {
     fn key_has_no_more_bytes_than_a_slow_link_carries_in_half_a_second() {
         let name = "videos::hardware::tests::key_has_no_more_bytes_than_a_slow_link_carries_in_half_a_second";
         alone_at(name, "", || {
-            let device = Device::open(&node()).unwrap();
+            let device = Device::find(&RenderNode::Path(node())).unwrap();
             let mut studio = Studio::new(&device);
             let memory = noise();
             let (events, _heard) = channel::channel();
