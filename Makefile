@@ -45,7 +45,7 @@ check:
 	@$(SETUP) build desktop cards image rig
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy -p heliostat-session --no-default-features -- -D warnings
+	$(CARGO) clippy -p heliostat-session --no-default-features --all-targets -- -D warnings
 	$(CARGO) run -q -p xtask -- check
 
 .PHONY: unit

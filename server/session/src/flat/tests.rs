@@ -118,7 +118,7 @@ impl Desk {
         Self {
             looks: Vec::new(),
             surfaces: BTreeMap::new(),
-            buffers: Buffers::default(),
+            buffers: Default::default(),
             background: 0x20_3040,
             next: 0,
         }
