@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use heliostat_video::oracle::psnr;
 use heliostat_wire::id::OutputId;
 
 use super::*;
