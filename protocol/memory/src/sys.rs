@@ -7,6 +7,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 /// Pieces from this size on come from the kernel.
 pub(crate) const LARGE: usize = 1 << 20;
+/// Pieces from this size on are pictures, and come in huge pages. Smaller ones are buffers, of which
+/// most is room: in huge pages all of it is there with the first byte.
+const PICTURE: usize = 3 << 20;
 /// Bytes of a huge page, on all machines that are booted: where its size is another one, the advice
 /// is in vain and nothing else.
 const HUGE: usize = 2 << 20;
@@ -15,7 +18,8 @@ const PAGE: usize = 4 << 10;
 /// A piece is made whole huge pages where that wastes at most such a part of it.
 const WASTE: usize = 8;
 
-/// Gives large pieces out of the kernel's huge pages, and leaves all others to the system's allocator.
+/// Gives large pieces straight from the kernel, the largest in huge pages, and leaves all others to the
+/// system's allocator.
 ///
 /// ```
 /// #[global_allocator]
@@ -28,10 +32,14 @@ pub struct Pages;
 /// Bytes that are mapped for a piece of `size`.
 fn mapped(size: usize) -> Option<usize> {
     let huge = size.checked_next_multiple_of(HUGE)?;
-    if huge - size <= size / WASTE {
+    if is_picture(size) && huge - size <= size / WASTE {
         return Some(huge);
     }
     size.checked_next_multiple_of(PAGE)
+}
+
+fn is_picture(size: usize) -> bool {
+    size >= PICTURE
 }
 
 /// Whether pieces of this kind come from the kernel. It depends on nothing but the layout, so that a
@@ -72,8 +80,12 @@ fn take(layout: &Layout) -> Option<NonNull<u8>> {
         if behind > 0 {
             let _ = munmap(piece.wrapping_add(length).cast(), behind);
         }
+        let pages = match is_picture(layout.size()) {
+            true => Advice::LinuxHugepage,
+            false => Advice::LinuxNoHugepage,
+        };
         // Kernels without huge pages say no, and give small ones.
-        let _ = madvise(piece.cast(), length, Advice::LinuxHugepage);
+        let _ = madvise(piece.cast(), length, pages);
     }
     NonNull::new(piece)
 }
@@ -210,6 +222,7 @@ mod tests {
             near(HUGE),
             near(2 * HUGE),
             near(LARGE + PAGE),
+            near(PICTURE),
             LARGE..5 * HUGE,
         ]
     }
