@@ -73,7 +73,17 @@ impl Picture {
     /// Takes `pixels` (0xAARRGGBB, rows without gaps), whose alpha does not count. False where
     /// they are not as many as `size` says.
     pub fn take(&mut self, size: Size, pixels: &[u32]) -> bool {
-        if pixels.len() != size.area() || size.area() == 0 {
+        pixels.len() == size.area() && self.take_rows(size, pixels, size.w as usize)
+    }
+
+    /// Takes `pixels` as [`Self::take`] does, whose rows are `stride` pixels apart. False where there
+    /// are too few of them, or rows overlap.
+    pub fn take_rows(&mut self, size: Size, pixels: &[u32], stride: usize) -> bool {
+        let (w, h) = (size.w as usize, size.h as usize);
+        let last = h.checked_sub(1).and_then(|rows| rows.checked_mul(stride));
+        let end = last.and_then(|last| last.checked_add(w));
+        let is_whole = end.is_some_and(|end| end <= pixels.len());
+        if w == 0 || stride < w || !is_whole {
             return false;
         }
         let even = size.even();
@@ -81,15 +91,26 @@ impl Picture {
         self.y.resize(even.area(), 0);
         self.u.resize(even.area() / 4, 0);
         self.v.resize(even.area() / 4, 0);
-        let source = if even == size {
-            pixels
+        let (source, stride) = if even == size {
+            (pixels, stride)
         } else {
-            pad(size, pixels, &mut self.padded);
-            &self.padded
+            pad(size, pixels, stride, &mut self.padded);
+            (&self.padded[..], even.w as usize)
         };
         let planes = &mut [&mut self.y[..], &mut self.u[..], &mut self.v[..]];
-        let source = &[bytemuck::cast_slice(source)];
-        convert_image(even.w, even.h, &RGB, None, source, &PLANES, None, planes).is_ok()
+        let (source, strides) = (&[bytemuck::cast_slice(source)], &[stride * 4]);
+        let (rgb, i420) = (&RGB, &PLANES);
+        convert_image(
+            even.w,
+            even.h,
+            rgb,
+            Some(strides),
+            source,
+            i420,
+            None,
+            planes,
+        )
+        .is_ok()
     }
 
     /// Its even size; absent before anything was taken.
@@ -106,11 +127,12 @@ impl Picture {
     }
 }
 
-fn pad(size: Size, pixels: &[u32], padded: &mut Vec<u32>) {
+fn pad(size: Size, pixels: &[u32], stride: usize, padded: &mut Vec<u32>) {
     let even = size.even();
     padded.clear();
     padded.reserve(even.area());
-    for row in pixels.chunks_exact(size.w as usize) {
+    for row in pixels.chunks(stride).take(size.h as usize) {
+        let row = &row[..size.w as usize];
         padded.extend_from_slice(row);
         padded.extend(row.last().filter(|_| even.w > size.w));
     }
@@ -295,6 +317,35 @@ mod tests {
         assert!(!picture.take(Size { w: 4, h: 4 }, &[0; 15]));
         assert!(!picture.take(Size { w: 0, h: 4 }, &[]));
         assert_eq!(picture.size(), None);
+    }
+
+    #[test]
+    fn part_of_a_larger_picture_is_taken_as_it_would_be_by_itself() {
+        let (stride, rows) = (70, 50);
+        let all: Vec<u32> = (0..stride * rows)
+            .map(|n: u32| n.wrapping_mul(0x9e_3779))
+            .collect();
+        // The last of them ends with the last pixel of the larger picture.
+        for (x, y, w, h) in [
+            (0, 0, 64, 48),
+            (3, 5, 33, 21),
+            (6, 2, 64, 48),
+            (37, 29, 33, 21),
+        ] {
+            let row = |y: u32| &all[(y * stride + x) as usize..][..w as usize];
+            let alone: Vec<u32> = (y..y + h).flat_map(row).copied().collect();
+            let size = Size { w, h };
+            let (mut one, mut other) = (Picture::default(), Picture::default());
+            assert!(one.take(size, &alone));
+            let part = &all[(y * stride + x) as usize..];
+            assert!(other.take_rows(size, part, stride as usize));
+            assert_eq!(one.planes().planes, other.planes().planes);
+            assert_eq!(one.size(), other.size());
+            let last = ((h - 1) * stride + w) as usize;
+            assert!(!other.take_rows(size, &part[..last - 1], stride as usize));
+            assert!(!other.take_rows(size, part, w as usize - 1));
+            assert!(!other.take_rows(size, part, usize::MAX));
+        }
     }
 
     proptest! {

@@ -267,6 +267,9 @@ impl Videos {
             }
             stays
         });
+        if let Some(worker) = self.worker.as_mut().filter(|_| self.open.is_empty()) {
+            worker.let_go();
+        }
         let mut room = usize::try_from(room).unwrap_or(usize::MAX);
         let ready = self.open.values().map(|open| match &open.stage {
             Stage::Ready(unit, from, _) => unit.len() - from,
@@ -375,13 +378,13 @@ impl App {
             }
             let worker = &mut self.videos.worker;
             let worker = worker.get_or_insert_with(Worker::start);
-            let mut pixels = worker.spare();
-            match content.take_picture(&mut pixels, now) {
+            let mut picture = worker.spare();
+            match content.take_picture(&mut picture, now) {
                 Some(Playing { video, rect, .. }) => {
                     worker.send(Job::Picture {
                         promise: Promise::new(video, Coder::Processor, &self.events),
                         size: size_of(rect),
-                        pixels,
+                        picture,
                         quality: quality(rect, rate),
                     });
                     if let Some(open) = self.videos.open.get_mut(&video) {
@@ -389,7 +392,7 @@ impl App {
                     }
                 }
                 None => {
-                    worker.give_back(pixels);
+                    worker.give_back(picture);
                     self.dirty.pixels |= content.playing().is_none();
                 }
             }
@@ -432,9 +435,10 @@ impl App {
     pub(crate) fn film_encoded(&mut self, done: Done) {
         #[cfg(feature = "gpu")]
         let client = self.videos.hardware.take_back(done.buffer);
-        let pixels = done.pixels.zip(self.videos.worker.as_mut());
-        if let Some((pixels, worker)) = pixels {
-            worker.give_back(pixels);
+        let is_wanted = !self.videos.are_none();
+        let worker = self.videos.worker.as_mut().filter(|_| is_wanted);
+        if let Some((picture, worker)) = done.picture.zip(worker) {
+            worker.give_back(picture);
         }
         let (video, times) = (done.video, done.times);
         let failure = match done.unit {

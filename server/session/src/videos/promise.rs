@@ -1,5 +1,6 @@
 //! What becomes of a picture that was given to a thread.
 
+use heliostat_video::Picture;
 use heliostat_wire::id::VideoId;
 use smithay::reexports::calloop::channel;
 
@@ -13,8 +14,8 @@ pub struct Done {
     pub video: VideoId,
     /// Its access unit, empty where the picture was left out; or why there is none.
     pub unit: Result<Vec<u8>, Failure>,
-    /// The memory of its pixels, where it is ours.
-    pub pixels: Option<Vec<u32>>,
+    /// What it was encoded from, where that is ours.
+    pub picture: Option<Picture>,
     /// How long it took, where that is of interest.
     pub times: Option<Times>,
     /// The client's buffer that nobody looks at any more, by its number.
@@ -59,22 +60,22 @@ impl Promise {
     pub fn keep(
         mut self,
         unit: Result<Vec<u8>, Failure>,
-        pixels: Option<Vec<u32>>,
+        picture: Option<Picture>,
         times: Option<Times>,
     ) -> bool {
-        self.say(unit, pixels, times)
+        self.say(unit, picture, times)
     }
 
     fn say(
         &mut self,
         unit: Result<Vec<u8>, Failure>,
-        pixels: Option<Vec<u32>>,
+        picture: Option<Picture>,
         times: Option<Times>,
     ) -> bool {
         let done = Done {
             video: self.video,
             unit,
-            pixels,
+            picture,
             times,
             buffer: self.buffer,
         };

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::{Failure, Promise};
 
-/// Buffers kept for the next pictures.
+/// Pictures whose memory is kept for the next ones.
 const MAX_SPARE: usize = 2;
 
 /// What the thread is to do.
@@ -19,10 +19,10 @@ pub enum Job {
     Picture {
         /// What is said when it is done.
         promise: Promise,
-        /// Its size.
+        /// Its size, whose sides may be odd.
         size: Size,
-        /// Its pixels, rows without gaps.
-        pixels: Vec<u32>,
+        /// The picture.
+        picture: Picture,
         /// How good it is to be.
         quality: Quality,
     },
@@ -34,7 +34,7 @@ pub enum Job {
 #[derive(Debug)]
 pub struct Worker {
     jobs: mpsc::Sender<Job>,
-    spare: Vec<Vec<u32>>,
+    spare: Vec<Picture>,
 }
 
 impl Worker {
@@ -59,15 +59,20 @@ impl Worker {
     }
 
     /// Memory for a picture.
-    pub fn spare(&mut self) -> Vec<u32> {
+    pub fn spare(&mut self) -> Picture {
         self.spare.pop().unwrap_or_default()
     }
 
     /// Takes memory back.
-    pub fn give_back(&mut self, pixels: Vec<u32>) {
+    pub fn give_back(&mut self, picture: Picture) {
         if self.spare.len() < MAX_SPARE {
-            self.spare.push(pixels);
+            self.spare.push(picture);
         }
+    }
+
+    /// No film is open: the next one may have another size, or be a long time off.
+    pub fn let_go(&mut self) {
+        self.spare = Vec::new();
     }
 }
 
@@ -79,12 +84,12 @@ fn run(jobs: &mpsc::Receiver<Job>) {
             Job::Picture {
                 promise,
                 size,
-                pixels,
+                picture,
                 quality,
             } => {
-                let unit = studio.encode(promise.video(), size, &pixels, quality);
+                let unit = studio.encode(promise.video(), size, &picture, quality);
                 let unit = unit.map_err(|error| Failure::Processor(error.to_string()));
-                if !promise.keep(unit, Some(pixels), None) {
+                if !promise.keep(unit, Some(picture), None) {
                     return;
                 }
             }
@@ -96,20 +101,18 @@ fn run(jobs: &mpsc::Receiver<Job>) {
 #[derive(Debug, Default)]
 struct Studio {
     encoders: BTreeMap<VideoId, (Encoder, Quality)>,
-    picture: Picture,
 }
 
 impl Studio {
     fn end(&mut self, video: VideoId) {
         self.encoders.remove(&video);
-        self.picture = Picture::default();
     }
 
     fn encode(
         &mut self,
         video: VideoId,
         size: Size,
-        pixels: &[u32],
+        picture: &Picture,
         quality: Quality,
     ) -> Result<Vec<u8>, EncodeError> {
         let known = self.encoders.get(&video).map(|(_, quality)| quality);
@@ -120,11 +123,8 @@ impl Studio {
         let Some((encoder, _)) = self.encoders.get_mut(&video) else {
             return Ok(Vec::new());
         };
-        if !self.picture.take(size, pixels) {
-            return Err(EncodeError::WrongPicture);
-        }
         let mut unit = Vec::new();
-        let encoded = encoder.encode(&self.picture, false, &mut unit)?;
+        let encoded = encoder.encode(picture, false, &mut unit)?;
         if encoded == Encoded::LeftOut {
             unit.clear();
         }
