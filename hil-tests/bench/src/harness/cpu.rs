@@ -1,10 +1,15 @@
 //! Processor time and memory of processes, found by their names in a namespace of our own.
 
 use std::collections::HashMap;
+use std::iter::Sum;
+use std::ops::Add;
 use std::path::Path;
 
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
+use serde::Serialize;
+
+use super::figures::round;
 
 /// The kernel keeps this many bytes of a name.
 const NAME_LENGTH: usize = 15;
@@ -30,14 +35,81 @@ pub fn between(before: &Times, after: &Times) -> u64 {
     after.iter().map(used).sum()
 }
 
-/// Resident memory in MiB, of all processes of these names.
-pub fn rss_mib(names: &[&str]) -> f64 {
-    let rss = |pid| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = text.lines().find(|line| line.starts_with("VmRSS"))?;
-        line.split_whitespace().nth(1)?.parse::<f64>().ok()
+/// Resident memory in MiB, by what it is of: `rss` is the sum of the three others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Memory {
+    /// All of it.
+    pub rss: f64,
+    /// What is a process's own, whatever it shares with those it was forked from.
+    pub private: f64,
+    /// Programs and libraries, which all processes that run them have together.
+    pub files: f64,
+    /// Memory that processes share: in a server of Wayland what applications draw into.
+    pub shared: f64,
+}
+
+impl Memory {
+    /// Of what the kernel says of a process in `/proc/PID/status`.
+    fn of_status(status: &str) -> Option<Self> {
+        let mib = |field: &str| {
+            let mut lines = status.lines();
+            let rest = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+            let kib: f64 = rest.split_whitespace().next()?.parse().ok()?;
+            Some(round(kib / 1024.0))
+        };
+        Some(Self {
+            rss: mib("VmRSS")?,
+            private: mib("RssAnon")?,
+            files: mib("RssFile")?,
+            shared: mib("RssShmem")?,
+        })
+    }
+}
+
+impl Add for Memory {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            rss: round(self.rss + other.rss),
+            private: round(self.private + other.private),
+            files: round(self.files + other.files),
+            shared: round(self.shared + other.shared),
+        }
+    }
+}
+
+impl Sum for Memory {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Self::add)
+    }
+}
+
+/// One process's memory.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Process {
+    /// The first 15 bytes of its name.
+    pub name: String,
+    /// In MiB.
+    #[serde(flatten)]
+    pub memory: Memory,
+}
+
+/// The memory of each process of these names.
+pub fn memory(names: &[&str]) -> Vec<Process> {
+    let of = |pid| {
+        let read = |file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+        Some(Process {
+            name: read("comm")?.trim_end().to_owned(),
+            memory: Memory::of_status(&read("status")?)?,
+        })
     };
-    pids(names).into_iter().filter_map(rss).sum::<f64>() / 1024.0
+    pids(names).into_iter().filter_map(of).collect()
+}
+
+/// That of all of these together.
+pub fn in_all(processes: &[Process]) -> Memory {
+    processes.iter().map(|process| process.memory).sum()
 }
 
 /// How many processes wanted a processor, over the last minute.
@@ -67,6 +139,37 @@ fn pids(names: &[&str]) -> Vec<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_told_apart_and_summed_up() {
+        let status = "Name:\tx\nVmHWM:\t 9999 kB\nVmRSS:\t 8192 kB\nRssAnon:\t 1024 kB\n\
+                      RssFile:\t 4096 kB\nRssShmem:\t 3072 kB\n";
+        let memory = Memory::of_status(status).unwrap();
+        assert_eq!((memory.rss, memory.private), (8.0, 1.0));
+        assert_eq!((memory.files, memory.shared), (4.0, 3.0));
+        let process = |name: &str| Process {
+            name: name.to_owned(),
+            memory,
+        };
+        let both = in_all(&[process("one"), process("other")]);
+        assert_eq!((both.rss, both.private), (16.0, 2.0));
+        assert_eq!(Memory::of_status("VmRSS:\t 1 kB\n"), None);
+    }
+
+    #[test]
+    fn this_process_is_found_with_its_memory() {
+        let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+        let found = memory(&[name.trim_end()]);
+        assert!(found.iter().any(|process| {
+            let Memory {
+                rss,
+                private,
+                files,
+                shared,
+            } = process.memory;
+            private > 0.0 && (rss - private - files - shared).abs() < 1.0
+        }));
+    }
 
     #[test]
     fn process_that_has_ended_takes_nothing_from_the_others() {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::cpu::{Process, in_all};
 use super::pin::Pins;
 use crate::workload::Workload;
 
@@ -85,8 +86,14 @@ pub struct Figures {
     pub client_ms_per_s: Option<f64>,
     /// Resident memory of the server's processes at the end.
     pub server_rss_mib: f64,
+    /// What of it is their own.
+    pub server_private_mib: f64,
+    /// Each of them.
+    pub server_memory_mib: Vec<Process>,
     /// Resident memory of the viewer's processes at the end.
     pub client_rss_mib: f64,
+    /// What of it is their own.
+    pub client_private_mib: f64,
     /// From the last frame drawn until the picture was exactly right; none where it never was.
     pub exact_after_ms: Option<f64>,
     /// PSNR of the picture at rest where it was not exactly right.
@@ -122,13 +129,24 @@ impl Figures {
             client_ms_per_frame: None,
             client_ms_per_s: None,
             server_rss_mib: 0.0,
+            server_private_mib: 0.0,
+            server_memory_mib: Vec::new(),
             client_rss_mib: 0.0,
+            client_private_mib: 0.0,
             exact_after_ms: None,
             psnr_db: None,
             film: None,
             load: super::cpu::load(),
             error: None,
         }
+    }
+
+    /// Takes down the memory of both ends.
+    pub fn note_memory(&mut self, servers: Vec<Process>, clients: &[Process]) {
+        let (server, client) = (in_all(&servers), in_all(clients));
+        (self.server_rss_mib, self.server_private_mib) = (server.rss, server.private);
+        (self.client_rss_mib, self.client_private_mib) = (client.rss, client.private);
+        self.server_memory_mib = servers;
     }
 
     /// Fills in what follows from the rest.

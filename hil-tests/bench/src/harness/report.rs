@@ -68,7 +68,7 @@ fn seen_row(figures: &Figures) -> String {
 
 fn costs<'a>(rows: impl Iterator<Item = &'a Figures>) -> String {
     let head = "| workload | system | server ms / frame | client ms / frame | server ms / s | \
-         client ms / s | server RSS MiB | client RSS MiB |\n\
+         client ms / s | server RSS (private) MiB | client RSS (private) MiB |\n\
          |---|---|---|---|---|---|---|---|\n";
     let measured = rows.filter(|figures| figures.error.is_none());
     measured.fold(head.to_owned(), |text, figures| text + &costs_row(figures))
@@ -77,7 +77,7 @@ fn costs<'a>(rows: impl Iterator<Item = &'a Figures>) -> String {
 fn costs_row(figures: &Figures) -> String {
     let per_second = |ms: Option<f64>| ms.map_or(String::from("–"), |ms| format!("{ms:.1}"));
     format!(
-        "| {} | {} | {} | {} | {} | {} | {:.0} | {:.0} |\n",
+        "| {} | {} | {} | {} | {} | {} | {:.0} ({:.0}) | {:.0} ({:.0}) |\n",
         figures.workload,
         figures.system,
         cost(figures.server_ms_per_frame, figures.server_ms),
@@ -85,7 +85,9 @@ fn costs_row(figures: &Figures) -> String {
         per_second(figures.server_ms_per_s),
         per_second(figures.client_ms_per_s),
         figures.server_rss_mib,
+        figures.server_private_mib,
         figures.client_rss_mib,
+        figures.client_private_mib,
     )
 }
 
@@ -116,6 +118,7 @@ mod tests {
         let mut run = Figures::empty("heliostat", "loopback", "scroll");
         run.late_ms = Times::of((1..=200).map(f64::from).collect());
         (run.server_ms_per_s, run.client_rss_mib) = (Some(21.04), 37.6);
+        run.client_private_mib = 21.5;
         let failed = Figures {
             error: Some("Xvnc is not installed".to_owned()),
             ..Figures::empty("tigervnc", "loopback", "scroll")
@@ -146,7 +149,11 @@ mod tests {
         }
         assert!(seen[2].contains("| 100.0 / 190.0 / 198.0 |"), "{}", seen[2]);
         assert!(seen[3].contains("Xvnc is not installed"), "{}", seen[3]);
-        assert!(costs[2].contains("| 21.0 | – | 0 | 38 |"), "{}", costs[2]);
+        assert!(
+            costs[2].contains("| 21.0 | – | 0 (0) | 38 (22) |"),
+            "{}",
+            costs[2]
+        );
         assert_eq!(costs.len(), 3);
     }
 

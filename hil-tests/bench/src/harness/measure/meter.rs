@@ -73,8 +73,7 @@ impl Meter {
         figures.server_ms = round(figures.server_ms + spent.server_ms);
         figures.client_ms = round(figures.client_ms + spent.client_ms);
         figures.seconds = round(figures.seconds + spent.seconds);
-        figures.server_rss_mib = round(cpu::rss_mib(running.servers));
-        figures.client_rss_mib = round(cpu::rss_mib(running.clients));
+        figures.note_memory(cpu::memory(running.servers), &cpu::memory(running.clients));
         Ok(())
     }
 }
