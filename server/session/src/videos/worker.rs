@@ -117,6 +117,8 @@ impl Studio {
     ) -> Result<Vec<u8>, EncodeError> {
         let known = self.encoders.get(&video).map(|(_, quality)| quality);
         if known.is_none_or(|known| is_another(known, &quality)) {
+            // Two at once would need twice the memory, which the allocator then keeps.
+            self.encoders.remove(&video);
             let encoder = Encoder::new(size, quality)?;
             self.encoders.insert(video, (encoder, quality));
         }
