@@ -547,6 +547,11 @@ impl Session {
     }
 
     /// Whether it says that the link to its terminal is gone.
+    fn is_offered(&self) -> bool {
+        let phase = self.holder.as_ref().map(|holder| holder.phase);
+        matches!(phase, Some(Phase::Offered { .. }))
+    }
+
     fn is_lost(&self) -> bool {
         let phase = self.holder.as_ref().map(|holder| holder.phase);
         matches!(phase, Some(Phase::Lost { .. }))

@@ -218,7 +218,9 @@ impl Directory {
             Slot::Resumable(join) if same(&join.edge) && good => {
                 let (session, join) = (join.session, join.clone());
                 terminal.slot = Slot::Joined(join);
-                if self.sessions[&session].is_lost() {
+                // What was offered on the former link may have been lost with it.
+                let known = &self.sessions[&session];
+                if known.is_lost() || known.is_offered() {
                     self.mend(now, id);
                 }
                 return;
