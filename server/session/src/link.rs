@@ -201,6 +201,7 @@ async fn serve(
         person: options.person.as_str().into(),
         tickets: tickets.clone(),
         post: post.clone(),
+        newest: tokio::sync::watch::Sender::new(None),
     });
     tokio::spawn(signals(post.clone()));
     tokio::spawn(person::serve(options.wayland_display.clone(), post.clone()));

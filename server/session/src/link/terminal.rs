@@ -17,7 +17,7 @@ use heliostat_wire::limits::{MAX_KEEP_S, MAX_NAME};
 use heliostat_wire::scene::FrameHeader;
 use heliostat_wire::session::{ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
@@ -35,6 +35,11 @@ const MAX_UNHEARD: usize = 256;
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// A terminal that takes no message for this long is gone, whatever its keep-alives say.
 const STUCK: Duration = Duration::from_secs(10);
+
+/// A terminal that changes to another link comes by that within this time.
+const CHANGE: Duration = Duration::from_secs(2);
+/// It is heard of meanwhile as often as one that holds a key down.
+const HEARTBEAT: Duration = Duration::from_millis(100);
 
 /// The tickets, and word of new ones.
 #[derive(Debug, Default, Clone)]
@@ -83,6 +88,8 @@ pub(super) struct Door {
     pub(super) person: Text<MAX_NAME>,
     pub(super) tickets: SharedTickets,
     pub(super) post: Post,
+    /// The attach that the compositor has heard of last.
+    pub(super) newest: watch::Sender<Option<AttachId>>,
     /// Closes when the last task at this door has ended.
     pub(super) _open: tokio::sync::mpsc::Sender<()>,
 }
@@ -167,6 +174,7 @@ impl Door {
         if !(self.post)(LinkEvent::Attached(Box::new(attach))) {
             return Err(LinkError::Ended(Ended::ByUs).into());
         }
+        self.newest.send_replace(Some(attach_id));
         Ok((attach_id, main, words, delivered))
     }
 
@@ -196,18 +204,44 @@ impl Door {
             frame_queue,
             delivered,
         ));
-        let reason = tokio::select! {
+        let (reason, changes) = tokio::select! {
             reason = talk(sender, words, frames) => {
                 // Said goodbye: the terminal closes, and is closed where it does not.
                 let _ = timeout(GOODBYE, connection.closed()).await;
                 connection.close(CloseCode::Done, "");
-                reason
+                (reason, false)
             }
-            reason = self.listen(id, &connection, receiver) => reason,
+            heard = self.listen(id, &connection, receiver) => match heard {
+                Heard::Bye(reason) => {
+                    let changes = reason == DetachReason::LinkLost;
+                    (reason, changes)
+                }
+                Heard::Broken(reason) => (reason, false),
+            },
         };
         sending.abort();
+        if changes {
+            self.await_next(id).await;
+        }
         info!(attach = %id, ?reason, "detached");
         (self.post)(LinkEvent::Ended(id, reason));
+    }
+
+    /// Waits until a terminal that has left a link, which is not broken, has come by its next one.
+    /// To the compositor it has been there all the time: what it holds down stays down.
+    async fn await_next(&self, id: AttachId) {
+        let mut newest = self.newest.subscribe();
+        let next = newest.wait_for(|newest| *newest != Some(id));
+        let beats = async {
+            loop {
+                (self.post)(LinkEvent::Said(id, ToSession::Heartbeat, None));
+                tokio::time::sleep(HEARTBEAT).await;
+            }
+        };
+        tokio::select! {
+            _ = timeout(CHANGE, next) => {}
+            () = beats => {}
+        }
     }
 
     async fn listen(
@@ -215,19 +249,19 @@ impl Door {
         id: AttachId,
         connection: &Connection,
         mut receiver: Receiver<ToSession>,
-    ) -> DetachReason {
+    ) -> Heard {
         let unheard = Arc::new(Semaphore::new(MAX_UNHEARD));
         let mut refreshed: Option<tokio::time::Instant> = None;
         loop {
             match receiver.recv().await {
                 Ok(ToSession::Bye(reason)) => {
                     connection.close(CloseCode::Done, "");
-                    return reason;
+                    return Heard::Bye(reason);
                 }
                 Ok(ToSession::Attach { .. }) => {
                     let error = LinkError::Protocol("a second attach on one link");
                     connection.close_for(&error);
-                    return DetachReason::ProtocolViolation;
+                    return Heard::Broken(DetachReason::ProtocolViolation);
                 }
                 Ok(message) => {
                     if matches!(message, ToSession::Refresh) {
@@ -238,18 +272,18 @@ impl Door {
                     }
                     let permit = unheard.clone().acquire_owned().await.ok();
                     if !(self.post)(LinkEvent::Said(id, message, permit)) {
-                        return DetachReason::SessionEnded;
+                        return Heard::Broken(DetachReason::SessionEnded);
                     }
                 }
                 Err(error) => {
                     debug!(attach = %id, "the session link is over: {error}");
                     connection.close_for(&error);
-                    return match error {
+                    return Heard::Broken(match error {
                         LinkError::Wire(_) | LinkError::Protocol(_) | LinkError::Version(_) => {
                             DetachReason::ProtocolViolation
                         }
                         _ => DetachReason::LinkLost,
-                    };
+                    });
                 }
             }
         }
@@ -263,6 +297,14 @@ type Admitted = (
     UnboundedReceiver<ToTerminalTask>,
     Arc<AtomicU64>,
 );
+
+/// How a terminal has ended.
+enum Heard {
+    /// With these words, after all others.
+    Bye(DetachReason),
+    /// Without any, or in a way that it may not.
+    Broken(DetachReason),
+}
 
 enum Refusal {
     Ticket(TicketError),
