@@ -76,6 +76,8 @@ pub struct App {
     kiosk_at_ns: Option<u64>,
     ended: bool,
     screen_shown: bool,
+    /// While another link takes the place of one: until when its last picture may stay.
+    held_until_ns: Option<u64>,
     /// Pictures that have been scanned out, while that is told.
     shown: Vec<Shown>,
     /// The frame that is being applied and shown.
@@ -131,6 +133,7 @@ impl App {
             kiosk_at_ns: None,
             ended: false,
             screen_shown: false,
+            held_until_ns: None,
             decoder: None,
         };
         app.outputs_changed();
@@ -181,9 +184,10 @@ impl App {
             .retries
             .left(Self::now_ns(), |output| self.display.is_free(output));
         let own = self.own.left(Self::now_ns());
+        let held = self.held_left(Self::now_ns());
         let event = self.display.event_left(Self::now_ns());
         let others = kept.into_iter().chain(kiosk).chain(picture);
-        let others = others.chain(own).chain(event);
+        let others = others.chain(own).chain(held).chain(event);
         regular.into_iter().chain(others).min()
     }
 
@@ -209,6 +213,7 @@ impl App {
             NetEvent::Linked => self.timeline.mark(ReceiptStage::LinkUp, monotonic_us()),
             NetEvent::FromSession(id, message) => self.handle_session(id, message),
             NetEvent::Frame(id, frame, at_ns) => self.frame(id, &frame, at_ns),
+            NetEvent::QuicPasses(id) => self.quic_passes(id),
             NetEvent::SessionEnded(id, reason, why) => self.session_ended(id, reason, &why),
         }
     }
@@ -236,6 +241,7 @@ impl App {
         match action {
             Action::Send(message) => self.net.command(NetCommand::ToBroker(message)),
             Action::Join(attach) => self.join(*attach),
+            Action::Change(attach) => self.change(*attach),
             Action::Leave(reason) => self.leave(reason),
             Action::Forget => self.keeper.forget(),
             Action::Mark(stage) => self.timeline.mark(stage, monotonic_us()),
@@ -284,7 +290,7 @@ impl App {
             self.redraw();
             self.mind_stuck();
         }
-        if self.own.left(Self::now_ns()) == Some(Duration::ZERO) {
+        if self.own.left(Self::now_ns()) == Some(Duration::ZERO) || self.is_held_too_long() {
             self.redraw();
         }
         self.retry_pictures();

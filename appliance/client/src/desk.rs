@@ -10,6 +10,8 @@
 //!   Empty ── login ──▶ Asked, as a person without a card ── given up, left ──▶ Empty
 //! ```
 //!
+//! A desktop stays Attached where a better link takes the place of its first one.
+//!
 //! The control link comes and goes beside all this: a desktop stays on the screen while the broker
 //! restarts. Pulling the card blanks the screen in the same step, whatever the network does.
 
@@ -48,6 +50,8 @@ pub enum DeskEvent {
     SessionAttached(AttachId),
     /// The session link is over.
     SessionEnded(AttachId, DetachReason),
+    /// A better link to the session of this attach could be had.
+    BetterLink(AttachId),
     /// The person asks to try again.
     Retry,
     /// The person asks to log in without a card.
@@ -83,6 +87,8 @@ pub enum Action {
     Send(ToBroker),
     /// Open the session link.
     Join(Box<Attach>),
+    /// Open another session link in place of the present one. The screen stays as it is.
+    Change(Box<Attach>),
     /// Leave the session at once, blank the screen, forget the pixels or put them away.
     Leave(DetachReason),
     /// Forget pixels that were put away.
@@ -203,6 +209,8 @@ pub struct Desk {
     control: Result<(), String>,
     /// Card edges so far.
     seq: u32,
+    /// The attach in whose place another one was asked for.
+    changing: Option<AttachId>,
 }
 
 impl Default for Desk {
@@ -213,6 +221,7 @@ impl Default for Desk {
             proofs: 0,
             control: Err(String::new()),
             seq: 0,
+            changing: None,
         }
     }
 }
@@ -248,6 +257,7 @@ impl Desk {
             DeskEvent::FromBroker(message) => self.handle_broker(*message, actions),
             DeskEvent::SessionAttached(attach) => self.session_attached(attach, actions),
             DeskEvent::SessionEnded(attach, reason) => self.session_ended(attach, reason, actions),
+            DeskEvent::BetterLink(attach) => self.better_link(attach, actions),
             DeskEvent::Retry => self.retry(actions),
             DeskEvent::Login => self.login(actions),
             DeskEvent::GiveUp => self.give_up(actions),
@@ -450,6 +460,10 @@ impl Desk {
         let Some(present) = self.present().cloned() else {
             return;
         };
+        let changing = self.changing.take();
+        if changing.is_some() && changing == self.attach() {
+            return self.change(present, attach, actions);
+        }
         if self.attach().is_some() {
             // The broker has learnt sooner than we that the link is broken.
             self.leave(DetachReason::LinkLost, actions);
@@ -464,6 +478,30 @@ impl Desk {
         };
         actions.push(Action::Mark(ReceiptStage::AttachReceived));
         actions.push(Action::Join(Box::new(attach)));
+    }
+
+    /// The desktop stays where it is, on another link.
+    fn change(&mut self, present: Present, attach: Attach, actions: &mut Vec<Action>) {
+        self.stop_proof(actions);
+        self.stage = Stage::Attached {
+            present,
+            attach: attach.attach_id,
+            person: attach.person.to_string(),
+        };
+        actions.push(Action::MendReceipt);
+        actions.push(Action::Mark(ReceiptStage::AttachReceived));
+        actions.push(Action::Change(Box::new(attach)));
+    }
+
+    /// Asks for the attach that another link needs. To the broker that is a link that has broken.
+    fn better_link(&mut self, id: AttachId, actions: &mut Vec<Action>) {
+        let is_here = matches!(&self.stage, Stage::Attached { attach, .. } if *attach == id);
+        if !is_here || self.control.is_err() || self.proving != Proving::No {
+            return;
+        }
+        self.changing = Some(id);
+        let (attach_id, reason) = (id, DetachReason::LinkLost);
+        self.send(ToBroker::LinkEnded { attach_id, reason }, actions);
     }
 
     fn refused(&mut self, reason: CardRefusal, text: &str, actions: &mut Vec<Action>) {
@@ -482,6 +520,11 @@ impl Desk {
 
     fn session_attached(&mut self, id: AttachId, actions: &mut Vec<Action>) {
         if let Stage::Attaching {
+            present,
+            attach,
+            person,
+        }
+        | Stage::Attached {
             present,
             attach,
             person,

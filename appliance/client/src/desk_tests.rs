@@ -435,6 +435,62 @@ fn desktop_that_its_person_left_comes_back_when_they_ask() {
     ));
 }
 
+#[test]
+fn desktop_goes_over_to_a_better_link_without_leaving_the_screen() {
+    let mut desk = attached();
+    let (attach_id, reason) = (AttachId(7), DetachReason::LinkLost);
+    let ask = Action::Send(ToBroker::LinkEnded { attach_id, reason });
+    assert_eq!(handle(&mut desk, DeskEvent::BetterLink(AttachId(6))), []);
+    assert_eq!(handle(&mut desk, DeskEvent::BetterLink(AttachId(7))), [ask]);
+    let another = || DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, 8))));
+    let actions = handle(&mut desk, another());
+    assert_eq!(
+        actions,
+        [
+            Action::MendReceipt,
+            Action::Mark(ReceiptStage::AttachReceived),
+            Action::Change(Box::new(attach(1, 8))),
+        ]
+    );
+    // Keys go on being the session's, whatever the new link is doing.
+    assert!(matches!(desk.stage(), Stage::Attached { .. }));
+    assert_eq!(desk.attach(), Some(AttachId(8)));
+    assert_eq!(
+        handle(&mut desk, DeskEvent::SessionAttached(AttachId(8))),
+        [Action::Mark(ReceiptStage::Attached)]
+    );
+    // The end of the former link is nobody's business, that of the new one is.
+    let ended = |id| DeskEvent::SessionEnded(AttachId(id), DetachReason::LinkLost);
+    assert_eq!(handle(&mut desk, ended(7)), []);
+    assert!(handle(&mut desk, ended(8)).contains(&Action::Leave(DetachReason::LinkLost)));
+}
+
+#[test]
+fn attach_that_was_asked_for_a_better_link_is_an_ordinary_one_where_the_first_has_broken() {
+    let mut desk = attached();
+    handle(&mut desk, DeskEvent::BetterLink(AttachId(7)));
+    let ended = DeskEvent::SessionEnded(AttachId(7), DetachReason::LinkLost);
+    assert!(handle(&mut desk, ended).contains(&Action::Leave(DetachReason::LinkLost)));
+    let another = |id| DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, id))));
+    let joins = |actions: &[Action]| matches!(actions.last(), Some(Action::Join(_)));
+    assert!(joins(&handle(&mut desk, another(8))));
+    handle(&mut desk, DeskEvent::SessionAttached(AttachId(8)));
+    // That wish is of the past.
+    let actions = handle(&mut desk, another(9));
+    assert!(joins(&actions) && actions.contains(&Action::Leave(DetachReason::LinkLost)));
+}
+
+#[test]
+fn better_link_waits_for_the_broker_and_for_a_proof() {
+    let mut desk = attached();
+    handle(&mut desk, DeskEvent::ControlDown("gone".to_owned()));
+    assert_eq!(handle(&mut desk, DeskEvent::BetterLink(AttachId(7))), []);
+    handle(&mut desk, DeskEvent::ControlUp);
+    let prove = DeskEvent::FromBroker(Box::new(ToTerminal::Prove(challenge(1))));
+    handle(&mut desk, prove);
+    assert_eq!(handle(&mut desk, DeskEvent::BetterLink(AttachId(7))), []);
+}
+
 fn any_event() -> impl Strategy<Value = DeskEvent> {
     let reason = prop_oneof![
         Just(DetachReason::LinkLost),
@@ -466,6 +522,7 @@ fn any_event() -> impl Strategy<Value = DeskEvent> {
             })
         }),
         (0u64..5).prop_map(|id| DeskEvent::SessionAttached(AttachId(id))),
+        (0u64..5).prop_map(|id| DeskEvent::BetterLink(AttachId(id))),
         (0u64..5, reason).prop_map(|(id, reason)| DeskEvent::SessionEnded(AttachId(id), reason)),
         Just(DeskEvent::Retry),
         Just(DeskEvent::Login),
@@ -505,6 +562,7 @@ proptest! {
                         prop_assert!(!joined, "a second session beside the first");
                         joined = true;
                     }
+                    Action::Change(_) => prop_assert!(joined, "nothing to change"),
                     Action::Leave(_) => {
                         prop_assert!(joined, "nothing to leave");
                         joined = false;

@@ -65,6 +65,8 @@ pub enum NetEvent {
     FromBroker(control::ToTerminal),
     /// The session link's handshake is complete.
     Linked,
+    /// QUIC reaches the session of this attach, whose link is over TCP.
+    QuicPasses(AttachId),
     /// The session said something.
     FromSession(AttachId, session::ToTerminal),
     /// The session sent a frame, whose last byte came at this time (CLOCK_MONOTONIC, nanoseconds).

@@ -77,6 +77,11 @@ impl Keeper {
         (pin == attach.pin).then_some(kept)
     }
 
+    /// Whether the present attach is of the session with this key.
+    pub fn is_of(&self, pin: KeyPin) -> bool {
+        self.terms.is_some_and(|terms| terms.pin == pin)
+    }
+
     /// The present attach, which has applied the frames up to `serial`, is over.
     pub fn end(
         &mut self,

@@ -1,7 +1,9 @@
 //! Both links, on a thread of their own: commands in, events out.
 
 mod control;
+mod returning;
 mod session;
+mod spare;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +25,13 @@ pub enum NetCommand {
     ToBroker(ToBroker),
     /// Open a session link.
     Join {
+        /// Where and with which ticket.
+        attach: Box<Attach>,
+        /// The message that shows the ticket.
+        first: Box<ToSession>,
+    },
+    /// Open the session link of an attach that takes the place of the present one, unseen.
+    Change {
         /// Where and with which ticket.
         attach: Box<Attach>,
         /// The message that shows the ticket.
@@ -87,6 +96,9 @@ async fn run(identity: Identity, mut commands: UnboundedReceiver<NetCommand>, po
             NetCommand::ToBroker(message) => control.send(message),
             NetCommand::Join { attach, first } => {
                 sessions.join(*attach, *first, control.broker_address());
+            }
+            NetCommand::Change { attach, first } => {
+                sessions.change(*attach, *first, control.broker_address());
             }
             NetCommand::ToSession(attach, message) => sessions.send(attach, message),
             NetCommand::Leave(attach, reason) => sessions.leave(attach, reason),

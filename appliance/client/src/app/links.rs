@@ -79,6 +79,44 @@ impl App {
     }
 
     pub(super) fn join(&mut self, attach: Attach) {
+        let (attach, first) = self.begin(attach);
+        self.net.command(NetCommand::Join { attach, first });
+    }
+
+    /// Whatever is seen on a screen that takes no pictures would be of an attach that has gone.
+    pub(super) fn quic_passes(&mut self, id: AttachId) {
+        if self.display.stuck().is_empty() {
+            self.desk(DeskEvent::BetterLink(id));
+        }
+    }
+
+    /// Goes over to another attach of the same session: its last picture stays until the first one
+    /// of the new attach is there.
+    pub(super) fn change(&mut self, attach: Attach) {
+        let is_same = self.keeper.is_of(attach.pin);
+        let Some(attached) = self.attached.take_if(|_| is_same) else {
+            self.leave(DetachReason::LinkLost);
+            return self.join(attach);
+        };
+        let (from, had_picture) = (attached.id, attached.has_picture());
+        let left = attached.into_scene();
+        let lost = DetachReason::LinkLost;
+        self.keeper.end(from, left, &lost, Self::now_ns());
+        let event = json!({
+            "from": from.0,
+            "attach": attach.attach_id.0,
+            "at_us": monotonic_us(),
+        });
+        self.announcer.say("changed", event);
+        let (attach, first) = self.begin(attach);
+        if had_picture {
+            self.hold_picture();
+        }
+        self.net.command(NetCommand::Change { attach, first });
+    }
+
+    /// An attach begins. What its link needs.
+    fn begin(&mut self, attach: Attach) -> (Box<Attach>, Box<ToSession>) {
         let outputs = self.display.outputs();
         let budget = self.budget();
         let kept = self.keeper.begin(&attach, Self::now_ns());
@@ -109,8 +147,7 @@ impl App {
             layout: self.layout.as_str().into(),
             kept: told,
         };
-        let (attach, first) = (Box::new(attach), Box::new(first));
-        self.net.command(NetCommand::Join { attach, first });
+        (Box::new(attach), Box::new(first))
     }
 
     /// The picture goes first; the pixels are wiped, not only forgotten, or kept for a while where

@@ -22,6 +22,10 @@ use crate::planes::{Arrangement, Layout, Use, Wanted, Way, Why};
 use crate::retry::Then;
 use crate::screens::{self, Patience, Screen};
 
+/// How long a picture stays that is not of the present attach, though of its session. The session
+/// answers within a few round trips.
+const HELD: Duration = Duration::from_secs(3);
+
 /// The terminal's own screen, painted once for each output.
 #[derive(Default)]
 pub struct OwnScreens {
@@ -51,24 +55,59 @@ impl OwnScreens {
 impl App {
     /// Draws whatever is out of date and may be drawn now.
     pub(super) fn redraw(&mut self) {
-        let picture = self
-            .attached
-            .as_ref()
-            .is_some_and(|attached| attached.has_picture());
+        let picture = self.has_picture();
         // A PIN is asked for on the terminal's own screen, whatever the session shows.
         let scene = picture && self.desk.proving().pin().is_none();
+        let held = !scene && self.holds_picture();
         if scene {
+            self.held_until_ns = None;
             self.leave_own_screens();
-        } else {
+        } else if !held {
+            self.held_until_ns = None;
             self.plan_own_screen();
         }
         for at in 0..self.outputs.len() {
-            self.present_output(at, scene);
+            if !held {
+                self.present_output(at, scene);
+            }
         }
         if self.place_cursor() {
             return self.redraw();
         }
         self.settle();
+    }
+
+    fn has_picture(&self) -> bool {
+        let attached = self.attached.as_ref();
+        attached.is_some_and(Attached::has_picture)
+    }
+
+    /// Leaves the picture of an attach on the screens until there is one of the attach that has just
+    /// taken its place.
+    pub(super) fn hold_picture(&mut self) {
+        self.held_until_ns = Some(Self::now_ns().saturating_add(HELD.as_nanos() as u64));
+        if let Some(attached) = &mut self.attached {
+            attached.damage_all();
+        }
+    }
+
+    /// Whether the picture of an earlier attach stays: not over a PIN, and never without an attach.
+    fn holds_picture(&self) -> bool {
+        let is_early = self
+            .held_until_ns
+            .is_some_and(|until| Self::now_ns() < until);
+        is_early && self.attached.is_some() && self.desk.proving().pin().is_none()
+    }
+
+    /// How long it may still stay.
+    pub(super) fn held_left(&self, now_ns: u64) -> Option<Duration> {
+        let until_ns = self.held_until_ns?;
+        Some(Duration::from_nanos(until_ns.saturating_sub(now_ns)))
+    }
+
+    /// Whether it has stayed for too long.
+    pub(super) fn is_held_too_long(&self) -> bool {
+        self.held_left(Self::now_ns()) == Some(Duration::ZERO)
     }
 
     /// Shows what is out of date on one of the outputs: the scene, or a screen of our own.
@@ -398,6 +437,9 @@ impl App {
 
     /// Puts the hardware's pointer where it belongs. Whether it has to be drawn from now on.
     fn place_cursor(&mut self) -> bool {
+        if self.holds_picture() && !self.has_picture() {
+            return false;
+        }
         let Some((output, x, y)) = self.seat.pointer() else {
             return false;
         };

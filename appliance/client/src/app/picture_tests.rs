@@ -3,7 +3,8 @@
 use heliostat_link::Frame;
 use heliostat_va::decoder::converter::RGB;
 use heliostat_wire::List;
-use heliostat_wire::id::{AttachId, LayerId, VideoId};
+use heliostat_wire::control::Attach;
+use heliostat_wire::id::{AttachId, KeyPin, LayerId, Ticket, VideoId};
 use heliostat_wire::scene::{Crop, FrameHeader, Placement, Rect as WireRect, SceneOp, Transform};
 use heliostat_wire::session::ToSession;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -190,6 +191,99 @@ fn what_is_due_after_a_detach_waits_for_no_turn() {
     app.leave(heliostat_wire::control::DetachReason::CardRemoved);
     assert!(!screen(&mut app).pixels().contains(&RED));
     assert!(app.retries.left(App::now_ns(), |_| true).is_none());
+}
+
+/// An attach of the session with this key.
+fn attach(id: AttachId, key: u8) -> Attach {
+    Attach {
+        seq: 1,
+        attach_id: id,
+        addresses: List::default(),
+        pin: KeyPin([key; 32]),
+        ticket: Ticket([0; 32]),
+        person: "alice".into(),
+        keep_pixels_s: 60,
+    }
+}
+
+/// A red screen of an attach that gives way to another one of the session with this key.
+fn changed(key: u8) -> (App, UnboundedReceiver<NetCommand>) {
+    let (mut app, mut commands) = app();
+    app.attached = None;
+    app.join(attach(ATTACH, 1));
+    app.handle(frame(1));
+    assert!(screen(&mut app).pixels().iter().all(|pixel| *pixel == RED));
+    while commands.try_recv().is_ok() {}
+    app.change(attach(NEXT, key));
+    app.redraw();
+    (app, commands)
+}
+
+const NEXT: AttachId = AttachId(8);
+
+#[test]
+fn picture_stays_until_the_attach_that_takes_over_has_one_and_what_it_holds_is_told() {
+    let (mut app, mut commands) = changed(1);
+    let all_red = |app: &mut App| screen(app).pixels().iter().all(|pixel| *pixel == RED);
+    assert!(all_red(&mut app));
+    let Ok(NetCommand::Change { first, .. }) = commands.try_recv() else {
+        panic!("another link is opened, and the first is not left before");
+    };
+    let ToSession::Attach { kept, .. } = *first else {
+        panic!("{first:?}");
+    };
+    assert_eq!(
+        kept.map(|kept| (kept.attach_id, kept.serial)),
+        Some((ATTACH, 1))
+    );
+    // The former attach has nothing to say any more.
+    app.handle(frame(2));
+    assert!(all_red(&mut app));
+    let background = SceneOp::Background {
+        output: OutputId(0),
+        rgb: 0x00ff,
+    };
+    let header = FrameHeader {
+        serial: 1,
+        last_input: 0,
+        overtakes: 0,
+        ops: List::truncated(vec![background]),
+    };
+    let content = vec![0, 0, 0].into();
+    app.handle(AppEvent::Net(NetEvent::Frame(
+        NEXT,
+        Frame { header, content },
+        0,
+    )));
+    assert!(
+        screen(&mut app)
+            .pixels()
+            .iter()
+            .all(|pixel| *pixel == 0x00ff)
+    );
+    assert!(app.held_until_ns.is_none());
+}
+
+#[test]
+fn picture_does_not_stay_for_long_nor_without_an_attach_nor_for_another_session() {
+    let is_red = |app: &mut App| screen(app).pixels().contains(&RED);
+    let (mut app, _commands) = changed(1);
+    assert!(app.next_tick().is_some_and(|left| left <= HELD));
+    app.held_until_ns = Some(App::now_ns());
+    app.handle(AppEvent::Tick);
+    assert!(!is_red(&mut app) && app.held_until_ns.is_none());
+
+    let (mut app, _commands) = changed(1);
+    app.leave(heliostat_wire::control::DetachReason::CardRemoved);
+    assert!(!is_red(&mut app));
+
+    let (mut app, mut commands) = changed(2);
+    assert!(!is_red(&mut app));
+    assert!(matches!(
+        commands.try_recv(),
+        Ok(NetCommand::Leave(ATTACH, _))
+    ));
+    assert!(matches!(commands.try_recv(), Ok(NetCommand::Join { .. })));
 }
 
 #[test]

@@ -1,18 +1,26 @@
 //! Session links: one at a time matters, an older one may still be saying goodbye.
+//!
+//! ```text
+//!   dialling ─► served ─► over
+//!                 │ over TCP, and QUIC has reached the session: a spare connection, another attach
+//!                 └─► hands over: says goodbye, is heard to its last word ─► the other one begins
+//! ```
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use heliostat_link::{
-    CloseCode, Connection, Dialer, Ended, FrameReceiver, Link, LinkError, Receiver, Sender,
+    Carrier, CloseCode, Connection, Dialer, Ended, FrameReceiver, Link, LinkError, Receiver, Sender,
 };
 use heliostat_wire::control::{Address, Attach, DetachReason, Host};
 use heliostat_wire::id::AttachId;
 use heliostat_wire::session::{ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use super::spare::{Spare, look_for_quic};
 use super::{Attached, Attachment};
 use crate::clock::monotonic_ns;
 use crate::events::{AppEvent, NetEvent, Post};
@@ -21,6 +29,9 @@ use crate::events::{AppEvent, NetEvent, Post};
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long last words may take.
 const GOODBYE: Duration = Duration::from_millis(500);
+/// How long a session may take to hear what was said on a link that is handed over: what is said on
+/// the other one comes after it.
+const HEARING: Duration = Duration::from_secs(2);
 
 /// How long an acknowledgement may wait for company: input that follows saves a packet of its own.
 /// Well under the time of a frame, of which the session sends three before it waits for one.
@@ -35,13 +46,22 @@ pub struct Sessions {
     dialer: Arc<Dialer>,
     post: Post,
     attached: Attached,
+    spare: Spare,
     current: Option<(AttachId, UnboundedSender<Word>)>,
 }
 
 /// What goes to a session.
 enum Word {
     Message(ToSession),
+    Part(Parting),
+}
+
+/// How a link is left.
+enum Parting {
+    /// For this reason.
     Leave(DetachReason),
+    /// For another one, which begins when this is dropped.
+    HandOver(oneshot::Sender<()>),
 }
 
 impl Sessions {
@@ -51,17 +71,31 @@ impl Sessions {
             dialer,
             post,
             attached,
+            spare: Spare::default(),
             current: None,
         }
     }
 
     /// Opens the link of an attach.
     pub fn join(&mut self, attach: Attach, first: ToSession, broker: Option<IpAddr>) {
+        self.current = None;
+        self.begin(attach, first, broker);
+    }
+
+    /// Opens the link of an attach that takes the place of the present one, which is served until
+    /// then; that one is then heard to its last word first.
+    pub fn change(&mut self, attach: Attach, first: ToSession, broker: Option<IpAddr>) {
+        self.begin(attach, first, broker);
+    }
+
+    fn begin(&mut self, attach: Attach, first: ToSession, broker: Option<IpAddr>) {
         let (sender, words) = unbounded_channel();
-        self.current = Some((attach.attach_id, sender));
+        let before = self.current.replace((attach.attach_id, sender));
         let task = Task {
             dialer: self.dialer.clone(),
             post: self.post.clone(),
+            spare: self.spare.clone(),
+            before: before.map(|(_, words)| words),
             words,
             held: None,
             input: None,
@@ -77,7 +111,7 @@ impl Sessions {
 
     /// Says goodbye.
     pub fn leave(&mut self, attach: AttachId, reason: DetachReason) {
-        self.word(attach, Word::Leave(reason));
+        self.word(attach, Word::Part(Parting::Leave(reason)));
         self.current.take_if(|(current, _)| *current == attach);
     }
 
@@ -93,6 +127,9 @@ impl Sessions {
 struct Task {
     dialer: Arc<Dialer>,
     post: Post,
+    spare: Spare,
+    /// The way to the link whose place this one takes.
+    before: Option<UnboundedSender<Word>>,
     words: UnboundedReceiver<Word>,
     /// An acknowledgement that waits for company, and until when.
     held: Option<(ToSession, Instant)>,
@@ -115,12 +152,22 @@ enum End {
 impl Task {
     async fn run(mut self, attach: Attach, first: ToSession, broker: Option<IpAddr>) {
         let id = attach.attach_id;
+        let goes_back = self.before.is_some();
         let end = match self.open(&attach, &first, broker).await {
             Ok((connection, sender, receiver)) => {
                 (self.post)(AppEvent::Net(NetEvent::Linked));
+                let carrier = connection.carrier();
+                if goes_back && carrier == Carrier::Quic {
+                    let now = Instant::now().into_std();
+                    self.spare.returning(|known| known.went_back(now));
+                }
                 let end = self.serve(id, &connection, sender, receiver).await;
                 if let End::Failed(error) = &end {
                     connection.close_for(error);
+                }
+                if carrier == Carrier::Quic {
+                    let (now, broke) = (Instant::now().into_std(), matches!(end, End::Failed(_)));
+                    self.spare.returning(|known| known.ended(now, broke));
                 }
                 end
             }
@@ -135,11 +182,34 @@ impl Task {
     }
 
     async fn open(
-        &self,
+        &mut self,
         attach: &Attach,
         first: &ToSession,
         broker: Option<IpAddr>,
     ) -> Result<(Connection, Sender<ToSession>, Receiver<ToTerminal>), LinkError> {
+        let connection = match self
+            .before
+            .as_ref()
+            .and_then(|_| self.spare.take(attach.pin))
+        {
+            Some(connection) => connection,
+            None => self.dial(attach, broker).await?,
+        };
+        let carrier = connection.carrier().as_str();
+        tracing::info!(attach = %attach.attach_id, carrier, "the session link is up");
+        if let Some(before) = self.before.take() {
+            let (parting, heard) = oneshot::channel();
+            let _ = before.send(Word::Part(Parting::HandOver(parting)));
+            // It answers by dropping its end, whatever has become of it; where it is stuck, it never
+            // will.
+            let _ = timeout(2 * HEARING, heard).await;
+        }
+        let main = connection.open_main(Link::Session, first).await?;
+        let (sender, receiver) = main.split();
+        Ok((connection, sender, receiver))
+    }
+
+    async fn dial(&self, attach: &Attach, broker: Option<IpAddr>) -> Result<Connection, LinkError> {
         let mut last = LinkError::Protocol("the attach names no address");
         for address in attach
             .addresses
@@ -149,13 +219,7 @@ impl Task {
             let pins = [attach.pin];
             let dialled = timeout(PATIENCE, self.dialer.dial(address, Link::Session, &pins));
             match dialled.await.unwrap_or(Err(Ended::Silent.into())) {
-                Ok(connection) => {
-                    let carrier = connection.carrier().as_str();
-                    tracing::info!(attach = %attach.attach_id, carrier, "the session link is up");
-                    let main = connection.open_main(Link::Session, first).await?;
-                    let (sender, receiver) = main.split();
-                    return Ok((connection, sender, receiver));
-                }
+                Ok(connection) => return Ok(connection),
                 Err(error) => last = error,
             }
         }
@@ -171,13 +235,19 @@ impl Task {
     ) -> End {
         let mut frames = FrameReceiver::new(connection);
         let post = self.post.clone();
+        let passes = || post(AppEvent::Net(NetEvent::QuicPasses(id)));
+        let look = look_for_quic(&self.dialer, connection, &self.spare, passes);
+        let mut look = std::pin::pin!(look);
         loop {
             let step = tokio::select! {
                 biased;
                 word = self.words.recv() => match word {
                     Some(Word::Message(message)) => self.send_all(&mut sender, message).await,
-                    Some(Word::Leave(reason)) => return goodbye(connection, sender, reason).await,
-                    None => return goodbye(connection, sender, DetachReason::LinkLost).await,
+                    Some(Word::Part(parting)) => return goodbye(connection, sender, parting).await,
+                    None => {
+                        let parting = Parting::Leave(DetachReason::LinkLost);
+                        return goodbye(connection, sender, parting).await;
+                    }
                 },
                 message = receiver.recv() => match message {
                     Ok(ToTerminal::Bye(reason)) => {
@@ -197,28 +267,29 @@ impl Task {
                     post(AppEvent::Net(NetEvent::Frame(id, frame, monotonic_ns())));
                     None
                 }),
+                never = &mut look => match never {},
             };
             match step {
                 Ok(None) => {}
-                Ok(Some(reason)) => return goodbye(connection, sender, reason).await,
+                Ok(Some(parting)) => return goodbye(connection, sender, parting).await,
                 Err(error) => return End::Failed(error),
             }
         }
     }
 
-    /// Sends what waits, together. Returns the reason if a goodbye was among it.
+    /// Sends what waits, together. Returns the parting if one was among it.
     async fn send_all(
         &mut self,
         sender: &mut Sender<ToSession>,
         first: ToSession,
-    ) -> Result<Option<DetachReason>, LinkError> {
+    ) -> Result<Option<Parting>, LinkError> {
         let mut goodbye = None;
         let mut next = Some(Word::Message(first));
         while let Some(word) = next {
             match word {
                 Word::Message(message) => self.queue(sender, message)?,
-                Word::Leave(reason) => {
-                    goodbye = Some(reason);
+                Word::Part(parting) => {
+                    goodbye = Some(parting);
                     break;
                 }
             }
@@ -277,21 +348,30 @@ async fn until(then: Option<Instant>) {
     }
 }
 
-async fn goodbye(
-    connection: &Connection,
-    mut sender: Sender<ToSession>,
-    reason: DetachReason,
-) -> End {
+async fn goodbye(connection: &Connection, mut sender: Sender<ToSession>, parting: Parting) -> End {
+    let (reason, heard) = match parting {
+        Parting::Leave(reason) => (reason, None),
+        Parting::HandOver(heard) => (DetachReason::LinkLost, Some(heard)),
+    };
     let code = match &reason {
         DetachReason::ProtocolViolation => CloseCode::ProtocolViolation,
         _ => CloseCode::Done,
     };
+    let limit = match heard {
+        Some(_) => HEARING,
+        None => GOODBYE,
+    };
     let words = async {
         sender.queue(&ToSession::Bye(reason))?;
-        sender.finish().await
+        let finished = sender.finish().await;
+        if heard.is_some() {
+            // The session closes when it has read the last word, and not before.
+            connection.closed().await;
+        }
+        finished
     };
     // A link that cannot take last words is closed without them.
-    let _ = timeout(GOODBYE, words).await;
+    let _ = timeout(limit, words).await;
     connection.close(code, "");
     End::Left
 }
