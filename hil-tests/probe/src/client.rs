@@ -1,5 +1,8 @@
 //! The Wayland side: one window, drawn anew when there is a reason to.
 
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -48,6 +51,8 @@ pub enum Drawing {
 /// The window.
 struct Window {
     drawing: Drawing,
+    /// Where keys are told of.
+    tell: Option<File>,
     memory: Memory,
     buffers: [WlBuffer; 2],
     surface: WlSurface,
@@ -57,8 +62,10 @@ struct Window {
     closed: bool,
 }
 
-/// Opens the window and draws until it is closed.
-pub fn run(drawing: Drawing) -> anyhow::Result<()> {
+/// Opens the window and draws until it is closed. Keys are told of to `tell`, a file or a pipe.
+pub fn run(drawing: Drawing, tell: Option<&Path>) -> anyhow::Result<()> {
+    let open = |path| OpenOptions::new().append(true).open(path);
+    let tell = tell.map(open).transpose().context("where keys are told")?;
     let connection = Connection::connect_to_env().context("connect to the compositor")?;
     let (globals, mut queue) = registry_queue_init::<Window>(&connection)?;
     let handle = queue.handle();
@@ -79,6 +86,7 @@ pub fn run(drawing: Drawing) -> anyhow::Result<()> {
     let (count, configured, closed) = (0, false, false);
     let mut window = Window {
         drawing,
+        tell,
         memory,
         buffers,
         surface,
@@ -249,12 +257,20 @@ impl Dispatch<WlKeyboard, ()> for Window {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        if let wl_keyboard::Event::Key {
-            state: WEnum::Value(KeyState::Pressed),
+        let wl_keyboard::Event::Key {
+            key,
+            state: WEnum::Value(state),
             ..
         } = event
-            && window.drawing == Drawing::Keys
-        {
+        else {
+            return;
+        };
+        let is_down = state == KeyState::Pressed;
+        if let Some(tell) = &mut window.tell {
+            // Who does not listen any more misses nothing.
+            let _ = writeln!(tell, "{key} {}", u8::from(is_down));
+        }
+        if is_down && window.drawing == Drawing::Keys {
             window.draw();
         }
     }

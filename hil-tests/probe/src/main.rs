@@ -6,6 +6,8 @@ mod client;
 mod film;
 mod sys;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 use crate::client::{Drawing, run};
@@ -18,10 +20,15 @@ struct Args {
     command: Command,
 }
 
-#[derive(Subcommand, Clone, Copy)]
+#[derive(Subcommand, Clone)]
 enum Command {
     /// A window that changes a block of its pixels at every key press
-    Keys,
+    Keys {
+        /// Where each key is told of as it comes: a line of its code in Linux, and of 1 where it went
+        /// down
+        #[arg(long)]
+        tell: Option<PathBuf>,
+    },
     /// A window in which a cell of 9×18 pixels blinks twice a second
     Blink,
     /// A window of 800×600 pixels that looks like a photo
@@ -39,12 +46,13 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    run(match Args::parse().command {
-        Command::Keys => Drawing::Keys,
+    let drawing = match Args::parse().command {
+        Command::Keys { tell } => return run(Drawing::Keys, tell.as_deref()),
         Command::Blink => Drawing::Blink,
         Command::Photo => Drawing::Photo,
         Command::Static => Drawing::Static,
         Command::Storm => Drawing::Storm,
         Command::Film { rate } => return film::play(rate),
-    })
+    };
+    run(drawing, None)
 }
