@@ -19,9 +19,10 @@ mod x11;
 use std::time::{Duration, Instant};
 
 use client::Painting;
+use heliostat_control::session::FromSession;
 use heliostat_link::CloseCode;
 use heliostat_wire::control::DetachReason;
-use heliostat_wire::id::{OutputId, Ticket};
+use heliostat_wire::id::{AttachId, OutputId, Ticket};
 use heliostat_wire::input::InputEvent;
 use relay::{Relay, Weather};
 use support::{Desktop, Runtime, foot_is_installed, size};
@@ -449,6 +450,33 @@ fn broker_that_comes_back_learns_who_is_attached() {
         let attached = desktop.reconnect_broker().await;
         assert_eq!(attached.expect("somebody is attached").terminal, "a");
         drop(terminal);
+    });
+}
+
+#[test]
+fn terminal_that_goes_to_another_link_has_not_gone_unless_it_does_not_come() {
+    run("autostart = []\n", async |desktop| {
+        let first = desktop.attach("a", size(800, 600)).await;
+        let (attach, ticket) = desktop.expect("a").await;
+        first.leave_for_another().await;
+        let mut second = desktop.dial(attach, &ticket).await;
+        second.attached().await;
+        let over = |word: &FromSession| matches!(word, FromSession::Detached { .. });
+        // The second one takes its place, as if both had been there.
+        let moved = DetachReason::MovedElsewhere {
+            terminal: "a".into(),
+        };
+        let word = desktop.next_word(over).await;
+        let FromSession::Detached { attach_id, reason } = word else {
+            panic!("{word:?}");
+        };
+        assert_eq!((attach_id, reason), (AttachId(1), moved));
+        second.leave_for_another().await;
+        let word = desktop.next_word(over).await;
+        let FromSession::Detached { attach_id, reason } = word else {
+            panic!("{word:?}");
+        };
+        assert_eq!((attach_id, reason), (attach, DetachReason::LinkLost));
     });
 }
 

@@ -473,6 +473,13 @@ impl Terminal {
         within("the session says goodbye", words).await
     }
 
+    /// Leaves the link for another one, as its last word says. All has been heard then.
+    pub async fn leave_for_another(mut self) {
+        let last = ToSession::Bye(DetachReason::LinkLost);
+        self.main.send(&last).await.unwrap();
+        assert_eq!(self.refusal().await, CloseCode::Done);
+    }
+
     /// Takes and acknowledges one frame; the session's words are passed over.
     async fn step(&mut self) -> Result<(), LinkError> {
         loop {
