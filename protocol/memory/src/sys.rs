@@ -7,8 +7,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 /// Pieces from this size on come from the kernel.
 pub(crate) const LARGE: usize = 1 << 20;
-/// Pieces from this size on are pictures, and come in huge pages. Smaller ones are buffers, of which
-/// most is room: in huge pages all of it is there with the first byte.
+/// Pieces from this size on are pictures, and come in huge pages, as those do that are made to fill
+/// whole ones. Other smaller ones are buffers, of which most is room: in huge pages all of it is there
+/// with the first byte.
 const PICTURE: usize = 3 << 20;
 /// Bytes of a huge page, on all machines that are booted: where its size is another one, the advice
 /// is in vain and nothing else.
@@ -39,7 +40,7 @@ fn mapped(size: usize) -> Option<usize> {
 }
 
 fn is_picture(size: usize) -> bool {
-    size >= PICTURE
+    size >= PICTURE || size.is_multiple_of(HUGE)
 }
 
 /// Whether pieces of this kind come from the kernel. It depends on nothing but the layout, so that a
