@@ -182,7 +182,8 @@ impl App {
         let kiosk = self.kiosk_wait(Self::now_ns());
         let picture = self
             .retries
-            .left(Self::now_ns(), |output| self.display.is_free(output));
+            .left(Self::now_ns(), |output| self.display.is_free(output))
+            .filter(|_| !self.waits_for_picture());
         let own = self.own.left(Self::now_ns());
         let held = self.held_left(Self::now_ns());
         let event = self.display.event_left(Self::now_ns());

@@ -135,6 +135,11 @@ impl Changes {
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF
             | WatchFlags::ONLYDIR;
+        let named = path.parent().filter(|named| !named.as_os_str().is_empty());
+        // Of a folder that a link leads to, the links on the way may be changed unseen.
+        if named.is_some_and(|named| !fs::canonicalize(named).is_ok_and(|real| real == named)) {
+            return false;
+        }
         let real = fs::canonicalize(path).ok();
         let files = [Some(path), real.as_deref()];
         let folders = files.into_iter().flatten().filter_map(Path::parent);

@@ -42,6 +42,11 @@ impl Idle {
         self.since = now;
     }
 
+    /// The terminal goes on by another attach, whoever is at it.
+    pub fn go_on(&mut self, after: Option<Duration>) {
+        self.after = after.filter(|after| !after.is_zero());
+    }
+
     /// Somebody is there.
     pub fn input(&mut self, now: Instant) {
         self.since = now;
@@ -103,6 +108,13 @@ impl Locking {
         });
     }
 
+    /// The terminal goes on by another attach, which is to end or to be hidden in the place of the first.
+    pub fn go_on(&mut self, from: AttachId, to: AttachId) {
+        if let Some(awaited) = self.0.as_mut().filter(|awaited| awaited.attach == from) {
+            awaited.attach = to;
+        }
+    }
+
     /// The locker is started in the broker's place.
     pub fn locker_started(&mut self, attach: AttachId, now: Instant) {
         self.0 = Some(Awaited {
@@ -153,11 +165,12 @@ mod tests {
             Input,
             Inhibit(bool),
             Attach(u64),
+            GoOn(u64),
         }
         use Step::*;
         // Seconds, what happens then, and when absence is told up to the 100th second.
         type Story = (&'static [(u64, Step)], &'static [u64]);
-        let table: [Story; 7] = [
+        let table: [Story; 8] = [
             (&[(0, Attach(30))], &[30, 60, 90]),
             (&[(0, Attach(0))], &[]),
             (&[], &[]),
@@ -173,6 +186,7 @@ mod tests {
                 &[95],
             ),
             (&[(0, Attach(30)), (25, Attach(60))], &[85]),
+            (&[(0, Attach(30)), (25, GoOn(40))], &[40, 80]),
         ];
         for (number, (steps, expected)) in table.into_iter().enumerate() {
             let start = Instant::now();
@@ -185,6 +199,7 @@ mod tests {
                         Input => idle.input(now),
                         Inhibit(on) => idle.inhibit(*on, now),
                         Attach(after) => idle.begin(Some(Duration::from_secs(*after)), now),
+                        GoOn(after) => idle.go_on(Some(Duration::from_secs(*after))),
                     }
                 }
                 let expected = idle.deadline().is_some_and(|at| at <= now);
@@ -212,6 +227,14 @@ mod tests {
         locking.asked(AttachId(1), now);
         assert_eq!(locking.overdue(Some(AttachId(2)), later), None);
         assert_eq!(locking.deadline(), None);
+        // The same desk by another link is to be locked all the same.
+        locking.asked(AttachId(1), now);
+        locking.go_on(AttachId(1), AttachId(2));
+        locking.go_on(AttachId(1), AttachId(3));
+        assert_eq!(
+            locking.overdue(Some(AttachId(2)), later),
+            Some(Locks::Broker)
+        );
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl App {
         is_early && self.attached.is_some() && self.desk.proving().pin().is_none()
     }
 
+    /// Whether nothing is drawn, as the first picture of another attach is waited for.
+    pub(super) fn waits_for_picture(&self) -> bool {
+        self.holds_picture() && !self.has_picture()
+    }
+
     /// How long it may still stay.
     pub(super) fn held_left(&self, now_ns: u64) -> Option<Duration> {
         let until_ns = self.held_until_ns?;
@@ -161,7 +166,7 @@ impl App {
         let left = self
             .retries
             .left(Self::now_ns(), |output| self.display.is_free(output));
-        if left == Some(Duration::ZERO) {
+        if left == Some(Duration::ZERO) && !self.waits_for_picture() {
             self.redraw();
         }
     }
@@ -437,7 +442,7 @@ impl App {
 
     /// Puts the hardware's pointer where it belongs. Whether it has to be drawn from now on.
     fn place_cursor(&mut self) -> bool {
-        if self.holds_picture() && !self.has_picture() {
+        if self.waits_for_picture() {
             return false;
         }
         let Some((output, x, y)) = self.seat.pointer() else {

@@ -16,7 +16,9 @@ use heliostat_link::{
 use heliostat_wire::control::{Address, Attach, DetachReason, Host};
 use heliostat_wire::id::AttachId;
 use heliostat_wire::session::{ToSession, ToTerminal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{
+    UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel,
+};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -48,6 +50,8 @@ pub struct Sessions {
     attached: Attached,
     spare: Spare,
     current: Option<(AttachId, UnboundedSender<Word>)>,
+    /// The way to the link whose place the present one takes, until it has.
+    before: Option<WeakUnboundedSender<Word>>,
 }
 
 /// What goes to a session.
@@ -73,6 +77,7 @@ impl Sessions {
             attached,
             spare: Spare::default(),
             current: None,
+            before: None,
         }
     }
 
@@ -91,6 +96,7 @@ impl Sessions {
     fn begin(&mut self, attach: Attach, first: ToSession, broker: Option<IpAddr>) {
         let (sender, words) = unbounded_channel();
         let before = self.current.replace((attach.attach_id, sender));
+        self.before = before.as_ref().map(|(_, words)| words.downgrade());
         let task = Task {
             dialer: self.dialer.clone(),
             post: self.post.clone(),
@@ -109,8 +115,13 @@ impl Sessions {
         self.word(attach, Word::Message(message));
     }
 
-    /// Says goodbye.
+    /// Says goodbye, also on the link whose place that of the attach has not taken yet.
     pub fn leave(&mut self, attach: AttachId, reason: DetachReason) {
+        let is_present = self.current.as_ref().is_some_and(|it| it.0 == attach);
+        let before = self.before.take_if(|_| is_present);
+        if let Some(before) = before.and_then(|before| before.upgrade()) {
+            let _ = before.send(Word::Part(Parting::Leave(reason.clone())));
+        }
         self.word(attach, Word::Part(Parting::Leave(reason)));
         self.current.take_if(|(current, _)| *current == attach);
     }
@@ -141,8 +152,8 @@ struct Task {
 
 /// How a session link ends.
 enum End {
-    /// The main loop asked for it and needs no telling.
-    Left,
+    /// The main loop asked for it, for this reason, and needs no telling.
+    Left(DetachReason),
     /// The session said goodbye.
     Told(DetachReason),
     /// It failed.
@@ -166,7 +177,13 @@ impl Task {
                     connection.close_for(error);
                 }
                 if carrier == Carrier::Quic {
-                    let (now, broke) = (Instant::now().into_std(), matches!(end, End::Failed(_)));
+                    let now = Instant::now().into_std();
+                    // The broker may know sooner than we that nothing passes.
+                    let broke = match &end {
+                        End::Failed(_) => true,
+                        End::Left(reason) => *reason == DetachReason::LinkLost,
+                        End::Told(_) => false,
+                    };
                     self.spare.returning(|known| known.ended(now, broke));
                 }
                 end
@@ -174,7 +191,7 @@ impl Task {
             Err(error) => End::Failed(error),
         };
         let (reason, why) = match end {
-            End::Left => return,
+            End::Left(_) => return,
             End::Told(reason) => (reason, "the session said goodbye".to_owned()),
             End::Failed(error) => (reason_of(&error), error.to_string()),
         };
@@ -362,7 +379,7 @@ async fn goodbye(connection: &Connection, mut sender: Sender<ToSession>, parting
         None => GOODBYE,
     };
     let words = async {
-        sender.queue(&ToSession::Bye(reason))?;
+        sender.queue(&ToSession::Bye(reason.clone()))?;
         let finished = sender.finish().await;
         if heard.is_some() {
             // The session closes when it has read the last word, and not before.
@@ -373,7 +390,7 @@ async fn goodbye(connection: &Connection, mut sender: Sender<ToSession>, parting
     // A link that cannot take last words is closed without them.
     let _ = timeout(limit, words).await;
     connection.close(code, "");
-    End::Left
+    End::Left(reason)
 }
 
 fn resolve(address: Address, broker: Option<IpAddr>) -> Option<SocketAddr> {

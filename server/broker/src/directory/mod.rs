@@ -546,12 +546,13 @@ impl Session {
         }
     }
 
-    /// Whether it says that the link to its terminal is gone.
+    /// Whether an attach was given for it that has not begun.
     fn is_offered(&self) -> bool {
         let phase = self.holder.as_ref().map(|holder| holder.phase);
         matches!(phase, Some(Phase::Offered { .. }))
     }
 
+    /// Whether it says that the link to its terminal is gone.
     fn is_lost(&self) -> bool {
         let phase = self.holder.as_ref().map(|holder| holder.phase);
         matches!(phase, Some(Phase::Lost { .. }))

@@ -14,7 +14,19 @@ use crate::link::NewAttach;
 
 impl App {
     pub(super) fn attach(&mut self, attach: NewAttach) {
-        if let Some(old) = self.terminal.take() {
+        let before = self.terminal.take();
+        match before
+            .as_ref()
+            .filter(|old| old.terminal == attach.terminal)
+        {
+            // The same desk by another link, which takes nobody to be at it.
+            Some(old) => {
+                self.idle.go_on(attach.idle);
+                self.locking.go_on(old.id, attach.id);
+            }
+            None => self.idle.begin(attach.idle, Instant::now()),
+        }
+        if let Some(old) = before {
             let terminal = attach.terminal.as_str().into();
             old.bye(DetachReason::MovedElsewhere { terminal });
             let terminal = attach.terminal.as_str().into();
@@ -24,7 +36,6 @@ impl App {
             attach_id: attach.id,
             terminal: attach.terminal.clone(),
         }));
-        self.idle.begin(attach.idle, Instant::now());
         let start = self.begin(&attach);
         if start.told.layers.is_empty() {
             self.flat.reset();
@@ -119,8 +130,10 @@ impl App {
         }
     }
 
+    /// Parts from the terminal: from whichever there is, or from that of an attach. One that was there
+    /// before it is meant as well, for it may have asked for that attach and not taken it up.
     pub(super) fn detach(&mut self, id: Option<AttachId>, reason: DetachReason) {
-        let meant = |terminal: &mut Attachment| id.is_none_or(|id| id == terminal.id);
+        let meant = |terminal: &mut Attachment| id.is_none_or(|id| terminal.id <= id);
         if let Some(terminal) = self.terminal.take_if(meant) {
             terminal.bye(reason.clone());
             self.parted(terminal, reason);

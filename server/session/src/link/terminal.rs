@@ -40,6 +40,8 @@ const STUCK: Duration = Duration::from_secs(10);
 const CHANGE: Duration = Duration::from_secs(2);
 /// It is heard of meanwhile as often as one that holds a key down.
 const HEARTBEAT: Duration = Duration::from_millis(100);
+/// But no longer than a quick change takes: a key that was let go meanwhile would repeat.
+const HEARTBEATS: usize = 4;
 
 /// The tickets, and word of new ones.
 #[derive(Debug, Default, Clone)]
@@ -228,15 +230,17 @@ impl Door {
     }
 
     /// Waits until a terminal that has left a link, which is not broken, has come by its next one.
-    /// To the compositor it has been there all the time: what it holds down stays down.
+    /// To the compositor it has been there all the time: what it holds down stays down, unless the change
+    /// takes long.
     async fn await_next(&self, id: AttachId) {
         let mut newest = self.newest.subscribe();
         let next = newest.wait_for(|newest| *newest != Some(id));
         let beats = async {
-            loop {
+            for _ in 0..HEARTBEATS {
                 (self.post)(LinkEvent::Said(id, ToSession::Heartbeat, None));
                 tokio::time::sleep(HEARTBEAT).await;
             }
+            std::future::pending().await
         };
         tokio::select! {
             _ = timeout(CHANGE, next) => {}

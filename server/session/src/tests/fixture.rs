@@ -348,6 +348,19 @@ impl Fixture {
         }
     }
 
+    /// The broker has the session part from an attach: the present one, or one so many before or after.
+    pub fn part_from(&mut self, after: i64) {
+        let id = AttachId(self.attach.saturating_add_signed(after));
+        let reason = DetachReason::CardRemoved;
+        self.tell(LinkEvent::Detach(Some(id), reason));
+        self.turn_for(Duration::ZERO);
+    }
+
+    /// Whether there is a terminal, to the session.
+    pub fn is_attached(&mut self) -> bool {
+        self.session.app().terminal.is_some()
+    }
+
     pub fn acknowledge(&mut self, acknowledges: bool) {
         self.acknowledges = acknowledges;
     }

@@ -236,3 +236,16 @@ fn terminal_that_lies_about_what_it_holds_harms_nobody() {
     fixture.settle();
     fixture.assert_shows(&[window]);
 }
+
+#[test]
+fn terminal_is_parted_from_also_by_the_attach_that_it_asked_for_and_never_took_up() {
+    let (mut fixture, ..) = open();
+    // One that is over says nothing of the present one.
+    fixture.part_from(-1);
+    assert!(fixture.is_attached());
+    fixture.part_from(1);
+    assert!(!fixture.is_attached());
+    fixture.attach("a", SCREEN);
+    fixture.part_from(0);
+    assert!(!fixture.is_attached());
+}
