@@ -234,12 +234,22 @@ pub(super) fn end(terminal: &mut Terminal, report: &mut Report) -> Result<()> {
         .filter(|c| c.role == "exported")
         .map(|c| c.inode)
         .collect();
-    let mut left = look::scanned_out(&Card::vkms()?)?;
-    left.retain(|plane| exported.contains(&plane.inode));
-    ensure!(
-        left.is_empty(),
-        "the film is over, and planes show {left:?}"
-    );
+    let films = || -> Result<Vec<_>> {
+        let mut shown = look::scanned_out(&Card::vkms()?)?;
+        shown.retain(|plane| exported.contains(&plane.inode));
+        Ok(shown)
+    };
+    let mut left = films()?;
+    if !left.is_empty() {
+        // What stands still and looks exact may be a film's for a second more.
+        let are_gone = |_: &_| {
+            left = films().unwrap_or_default();
+            left.is_empty()
+        };
+        let waited = wait_for_picture(terminal, report, "end of the film on its plane", are_gone);
+        waited.with_context(|| format!("the film is over, and planes show {left:?}"))?;
+        ensure!(films()?.is_empty(), "a film is on a plane again");
+    }
     terminal.pull_card()?;
     let gone = |shot: &_| pictures::find(shot).is_none();
     wait_for_picture(terminal, report, "idle screen", gone)?;
