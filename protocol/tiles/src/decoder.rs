@@ -3,7 +3,7 @@
 use zstd::bulk::Decompressor;
 
 use crate::copy;
-use crate::geometry::{Rect, TILE};
+use crate::geometry::{PixelsRef, Rect, TILE};
 use crate::header::{Header, HeaderError, Kind, Previous};
 use crate::kept::Cells;
 use crate::opened::{Opened, Sealed, decompress};
@@ -89,7 +89,7 @@ pub enum DecodeError {
     /// Too many pixels.
     #[error("batch of tiles exceeds the limit of {0} pixels")]
     TooManyPixels(usize),
-    /// A cell is recalled that was never kept, or kept where none are.
+    /// A cell is recalled that was never kept, or of another size, or kept where none are.
     #[error("a cell that is not kept in a batch of tiles")]
     NotKept,
     /// A rectangle for a layer that does not exist.
@@ -345,7 +345,8 @@ impl Decoder {
             }
             Kind::Recall => {
                 let slot = headers.varint().ok_or(DecodeError::Truncated)?;
-                let cell = self.cells.get(slot).ok_or(DecodeError::NotKept)?;
+                let cell = self.cells.get(slot, (header.rect.w, header.rect.h));
+                let cell = cell.ok_or(DecodeError::NotKept)?;
                 self.pixels.extend_from_slice(cell);
             }
         }
@@ -353,15 +354,18 @@ impl Decoder {
     }
 
     fn keep(&mut self, header: &Header, sink: &mut impl TileSink) -> Result<(), DecodeError> {
-        let cell = Rect {
-            x: header.rect.x / TILE * TILE,
-            y: header.rect.y / TILE * TILE,
-            w: TILE,
-            h: TILE,
-        };
         let outside = DecodeError::OutsideLayer(header.layer);
+        let size = sink.layer_size(header.layer).ok_or(outside)?;
+        let (x, y) = (header.rect.x / TILE * TILE, header.rect.y / TILE * TILE);
+        let cell = Rect {
+            x,
+            y,
+            w: TILE.min(size.0 - x),
+            h: TILE.min(size.1 - y),
+        };
         let (pixels, stride) = sink.pixels_mut(header.layer, cell).ok_or(outside)?;
-        match self.cells.keep(pixels, stride) {
+        let cell = PixelsRef::new(pixels, stride, cell.w, cell.h).ok_or(outside)?;
+        match self.cells.keep(cell) {
             true => Ok(()),
             false => Err(DecodeError::NotKept),
         }

@@ -154,10 +154,9 @@ impl Header {
                 h: h + 1,
             };
         }
-        // Only whole cells inside their layer are kept and recalled.
-        let inner = x + TILE <= size.0 && y + TILE <= size.1;
+        // A cell is recalled as a whole, and is kept already.
         let (keep, recall) = (flags & KEEP != 0, kind == Kind::Recall);
-        if (keep || recall) && !inner || recall && (keep || flags & WHOLE_CELL == 0) {
+        if recall && (keep || flags & WHOLE_CELL == 0) {
             return Err(HeaderError::UnknownKind);
         }
         *previous = Some((layer, column, row));

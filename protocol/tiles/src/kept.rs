@@ -32,12 +32,14 @@ impl Ledger {
         }
     }
 
-    /// What names a cell; nothing where none are kept, or for a cell at the edge of its layer.
+    /// What names a cell, at most 64×64, with its size; nothing where none are kept.
     pub(crate) fn name(&self, cell: PixelsRef<'_>) -> Option<u128> {
-        if self.capacity == 0 || (cell.width(), cell.height()) != (TILE, TILE) {
+        if self.capacity == 0 {
             return None;
         }
-        Some(diff::hash(self.seed, cell))
+        // The same pixels in rows of another length are another cell.
+        let size = u64::from(cell.width()) << 32 | u64::from(cell.height());
+        Some(diff::hash(self.seed ^ size, cell))
     }
 
     /// Where the terminal has it.
@@ -59,7 +61,7 @@ impl Ledger {
     }
 }
 
-/// Pixels of a whole cell.
+/// Pixels of a whole cell, for which each slot has room.
 const AREA: usize = TILE as usize * TILE as usize;
 /// Cells for which memory is taken at once: 2 MiB, a huge page where the kernel has them.
 const SLAB: usize = 128;
@@ -69,10 +71,10 @@ const SLAB: usize = 128;
 pub(crate) struct Cells {
     capacity: usize,
     next: usize,
-    /// Slots that have been filled.
-    filled: usize,
     /// `SLAB` cells each; the last one may have fewer.
     slabs: Vec<Vec<u32>>,
+    /// Width and height of the cell in each slot that has been filled: a layer's edge cuts some.
+    sizes: Vec<[u8; 2]>,
 }
 
 impl Cells {
@@ -80,18 +82,15 @@ impl Cells {
         Self {
             capacity: capacity.min(MAX_KEPT) as usize,
             next: 0,
-            filled: 0,
             slabs: Vec::new(),
+            sizes: Vec::new(),
         }
     }
 
-    /// Keeps the cell whose first pixel is the first of `pixels`, in rows `stride` pixels apart.
-    /// Returns false where none are kept, or it is no whole cell.
-    pub(crate) fn keep(&mut self, pixels: &[u32], stride: usize) -> bool {
-        let Some(cell) = PixelsRef::new(pixels, stride, TILE, TILE) else {
-            return false;
-        };
-        if self.capacity == 0 {
+    /// Keeps a cell. Returns false where none are kept, or it is larger than a cell is.
+    pub(crate) fn keep(&mut self, cell: PixelsRef<'_>) -> bool {
+        let (w, h) = (cell.width(), cell.height());
+        if self.capacity == 0 || w > TILE || h > TILE {
             return false;
         }
         let slot = self.next;
@@ -100,29 +99,34 @@ impl Cells {
             self.slabs.push(vec![0; cells * AREA]);
         }
         let kept = &mut self.slabs[slot / SLAB][slot % SLAB * AREA..][..AREA];
-        let rows = kept.chunks_exact_mut(TILE as usize).zip(cell.rows());
+        let rows = kept.chunks_exact_mut(w as usize).zip(cell.rows());
         rows.for_each(|(kept, row)| kept.copy_from_slice(row));
-        self.filled = self.filled.max(slot + 1);
+        let size = [w as u8, h as u8];
+        match self.sizes.get_mut(slot) {
+            Some(before) => *before = size,
+            None => self.sizes.push(size),
+        }
         self.next = (slot + 1) % self.capacity;
         true
     }
 
-    pub(crate) fn get(&self, slot: u32) -> Option<&[u32]> {
+    /// The pixels in `slot`, rows without gaps, if a cell of `w`×`h` is kept there.
+    pub(crate) fn get(&self, slot: u32, (w, h): (u32, u32)) -> Option<&[u32]> {
         let slot = slot as usize;
-        if slot >= self.filled {
+        if self.sizes.get(slot)?.map(u32::from) != [w, h] {
             return None;
         }
         self.slabs
             .get(slot / SLAB)?
             .get(slot % SLAB * AREA..)?
-            .get(..AREA)
+            .get(..(w * h) as usize)
     }
 }
 
 impl Drop for Cells {
     /// Overwrites the pixels: what a person had on the screen does not stay in memory.
     fn drop(&mut self) {
-        let mut left = self.filled * AREA;
+        let mut left = self.sizes.len() * AREA;
         for slab in &mut self.slabs {
             let used = left.min(slab.len());
             slab[..used].fill(0);
@@ -137,31 +141,66 @@ impl Drop for Cells {
 mod tests {
     use super::*;
 
+    const WHOLE: (u32, u32) = (TILE, TILE);
+
+    fn keep(cells: &mut Cells, pixels: &[u32], (w, h): (u32, u32)) -> bool {
+        cells.keep(PixelsRef::new(pixels, w as usize, w, h).unwrap())
+    }
+
     #[test]
     fn cells_are_kept_over_several_slabs_and_the_oldest_goes() {
         let capacity = SLAB as u32 * 2 + 3;
         let mut cells = Cells::new(capacity);
-        assert_eq!(cells.get(0), None);
-        let keep = |cells: &mut Cells, n: u32| {
-            let pixels = vec![n; AREA];
-            assert!(cells.keep(&pixels, TILE as usize));
-        };
+        assert_eq!(cells.get(0, WHOLE), None);
         for n in 0..capacity {
-            assert_eq!(cells.get(n), None);
-            keep(&mut cells, n);
-            assert!(cells.get(n).is_some_and(|cell| *cell == [n; AREA]));
+            assert_eq!(cells.get(n, WHOLE), None);
+            assert!(keep(&mut cells, &[n; AREA], WHOLE));
+            let held = cells.get(n, WHOLE);
+            assert!(held.is_some_and(|cell| *cell == [n; AREA]));
         }
-        assert_eq!(cells.get(capacity), None);
-        keep(&mut cells, 7777);
+        assert_eq!(cells.get(capacity, WHOLE), None);
+        assert!(keep(&mut cells, &[7777; AREA], WHOLE));
         for n in 0..capacity {
             let held = if n == 0 { 7777 } else { n };
-            assert!(
-                cells.get(n).is_some_and(|cell| *cell == [held; AREA]),
-                "{n}"
-            );
+            let cell = cells.get(n, WHOLE);
+            assert!(cell.is_some_and(|cell| *cell == [held; AREA]), "{n}");
         }
         let memory: usize = cells.slabs.iter().map(Vec::len).sum();
         assert_eq!(memory, capacity as usize * AREA);
-        assert!(!Cells::new(0).keep(&[0; AREA], TILE as usize));
+        assert!(!keep(&mut Cells::new(0), &[0; AREA], WHOLE));
+    }
+
+    #[test]
+    fn cells_that_an_edge_cuts_are_kept_with_their_size() {
+        let pixels: Vec<u32> = (0..AREA as u32 + 8).collect();
+        let sizes = [(48, 64), (64, 48), (1, 1), WHOLE, (64, 1)];
+        let mut cells = Cells::new(2);
+        for (n, &(w, h)) in sizes.iter().enumerate() {
+            let drawn = &pixels[n..][..(w * h) as usize];
+            assert!(keep(&mut cells, drawn, (w, h)));
+            let slot = n as u32 % 2;
+            assert_eq!(cells.get(slot, (w, h)), Some(drawn));
+            let others = sizes.iter().filter(|&&size| size != (w, h));
+            for &size in others {
+                assert_eq!(cells.get(slot, size), None);
+            }
+        }
+        let larger = vec![0; AREA + TILE as usize];
+        assert!(!keep(&mut cells, &larger, (TILE + 1, TILE)));
+        assert!(!keep(&mut cells, &larger, (TILE, TILE + 1)));
+    }
+
+    #[test]
+    fn same_pixels_in_rows_of_another_length_have_another_name() {
+        let ledger = Ledger::new(1, 7);
+        let pixels = [5; 64];
+        let shapes = [(64, 1), (32, 2), (8, 8), (2, 32), (1, 64)];
+        let names = shapes.map(|(w, h)| {
+            let cell = PixelsRef::new(&pixels, w as usize, w, h).unwrap();
+            assert_eq!(ledger.name(cell), ledger.name(cell));
+            ledger.name(cell).unwrap()
+        });
+        let distinct: std::collections::HashSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), shapes.len());
     }
 }

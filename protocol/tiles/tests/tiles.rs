@@ -517,6 +517,14 @@ fn picture_that_comes_back_is_recalled_for_a_few_bytes_a_cell() {
 }
 
 #[test]
+fn cells_that_an_edge_cuts_are_recalled_as_well() {
+    let [a, b] = [0, 1000].map(|by| drawn(240, 400, |x, y| OPAQUE | noise(x + by, y) & 0xff_ff_ff));
+    let sizes = sequence(256, &[a.clone(), b.clone(), a, b]);
+    assert!(sizes[..2].iter().all(|size| *size > 100_000), "{sizes:?}");
+    assert!(sizes[2..].iter().all(|size| *size < 28 * 5), "{sizes:?}");
+}
+
+#[test]
 fn oldest_cells_make_room_and_none_are_kept_where_none_are_offered() {
     let pictures: Vec<_> = (0..6)
         .map(|by| {
@@ -565,12 +573,16 @@ fn cell_that_was_never_kept_is_refused() {
     assert_eq!(recalled, Err(DecodeError::NotKept));
     let kept = Decoder::new().decode(&batches[0], &Limits::default(), &mut layers());
     assert_eq!(kept, Err(DecodeError::NotKept));
-    let small = keeps.decode(
-        &batches[0],
-        &Limits::default(),
-        &mut Layers(vec![Layer::new(63, 64)]),
-    );
+    let smaller = || Layers(vec![Layer::new(63, 64)]);
+    let small = keeps.decode(&batches[0], &Limits::default(), &mut smaller());
     assert!(small.is_err());
+    let mut keeps = Decoder::keeping(4);
+    let filled = keeps.decode(&batches[0], &Limits::default(), &mut layers());
+    assert_eq!(filled, Ok(()));
+    let recalled = keeps.decode(&batches[1], &Limits::default(), &mut smaller());
+    assert_eq!(recalled, Err(DecodeError::NotKept));
+    let recalled = keeps.decode(&batches[1], &Limits::default(), &mut layers());
+    assert_eq!(recalled, Ok(()));
 }
 
 proptest! {
