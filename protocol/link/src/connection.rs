@@ -18,6 +18,7 @@ use crate::copies::Copies;
 use crate::error::{Ended, LinkError};
 use crate::identity::pin_of_certificate;
 use crate::main_stream::Main;
+use crate::mtu::{Note, Remembered};
 use crate::path::Path;
 use crate::serve::HalfOpen;
 use crate::tcp;
@@ -30,6 +31,8 @@ pub struct Connection {
     peer: KeyPin,
     half_open: Option<Arc<HalfOpen>>,
     meters: Arc<Meters>,
+    /// Over QUIC, what is remembered of the way when the last handle goes.
+    _note: Option<Arc<Note>>,
 }
 
 /// What carries a link.
@@ -71,12 +74,15 @@ pub struct Stats {
     pub lost_packets: u64,
     /// Bytes that may be under way unacknowledged.
     pub congestion_window: u64,
+    /// Bytes of UDP payload that a packet may have; over TCP 0.
+    pub mtu: u16,
 }
 
 impl Connection {
     pub(crate) fn over_quic(
         quic: quinn::Connection,
         half_open: Option<Arc<HalfOpen>>,
+        mtus: &Remembered,
     ) -> Result<Self, LinkError> {
         let shown = quic
             .peer_identity()
@@ -85,6 +91,7 @@ impl Connection {
             .and_then(|chain| pin_of_certificate(chain.first()?))
             .ok_or(LinkError::Protocol("the peer showed no certificate"))?;
         Ok(Self {
+            _note: Some(Arc::new(mtus.of(&quic))),
             streams: Streams::Quic(quic.clone(), Copies::new(quic)),
             peer,
             half_open,
@@ -94,6 +101,7 @@ impl Connection {
 
     pub(crate) fn over_tcp(tcp: tcp::Connection, half_open: Option<Arc<HalfOpen>>) -> Self {
         Self {
+            _note: None,
             peer: tcp.peer(),
             streams: Streams::Tcp(tcp),
             half_open,
@@ -235,5 +243,6 @@ fn stats_of_quic(quic: &quinn::Connection) -> Stats {
         received_datagrams: stats.udp_rx.datagrams,
         lost_packets: stats.path.lost_packets,
         congestion_window: stats.path.cwnd,
+        mtu: stats.path.current_mtu,
     }
 }

@@ -22,6 +22,7 @@ mod error;
 mod frames;
 mod identity;
 mod main_stream;
+mod mtu;
 mod mux;
 mod path;
 mod serve;

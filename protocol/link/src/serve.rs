@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use crate::connection::Connection;
 use crate::error::{Ended, LinkError};
 use crate::identity::Identity;
+use crate::mtu::Remembered;
 use crate::tcp::{Links, Listener};
 use crate::throttle::{Budget, Throttle, Verdict};
 use crate::transport::HANDSHAKE_TIMEOUT;
@@ -29,6 +30,9 @@ pub struct Server {
     /// The same for those whom UDP does not reach; none where the port was taken.
     tcp: Option<Tcp>,
     throttle: Arc<Mutex<Throttle>>,
+    /// What the endpoint has as well, for those of whose way something is known.
+    config: quinn::ServerConfig,
+    mtus: Remembered,
 }
 
 #[derive(Debug)]
@@ -53,14 +57,14 @@ impl Server {
             .map_err(|error| LinkError::Setup(error.to_string()))?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config
-            .transport_config(Arc::new(transport::server()))
+            .transport_config(Arc::new(transport::server(None)))
             .max_incoming(MAX_INCOMING)
             .incoming_buffer_size(INCOMING_BUFFER)
             .incoming_buffer_size_total(INCOMING_BUFFER * MAX_INCOMING as u64);
         transport::make_room(&socket);
         let endpoint = quinn::Endpoint::new(
             transport::endpoint(identity, transport::SERVER_CONNECTION_ID),
-            Some(config),
+            Some(config.clone()),
             socket,
             Arc::new(quinn::TokioRuntime),
         )
@@ -69,6 +73,8 @@ impl Server {
             endpoint,
             tcp,
             throttle: Arc::new(Mutex::new(Throttle::new(budget))),
+            config,
+            mtus: Remembered::default(),
         })
     }
 
@@ -100,8 +106,8 @@ impl Server {
         let (verdict, half_open) = self.arrive(remote, incoming.remote_address_validated());
         match verdict {
             Verdict::Accept => {
-                let connecting = incoming.accept().ok()?;
-                let kind = Kind::Quic(connecting);
+                let connecting = self.take(incoming)?;
+                let kind = Kind::Quic(connecting, self.mtus.clone());
                 return Some(Handshake {
                     remote,
                     kind,
@@ -113,6 +119,17 @@ impl Server {
             Verdict::Ignore => incoming.ignore(),
         }
         None
+    }
+
+    fn take(&self, incoming: quinn::Incoming) -> Option<quinn::Connecting> {
+        let address = incoming.remote_address().ip();
+        let known = self.mtus.with(|mtus| mtus.known(Instant::now(), address));
+        let Some(mtu) = known else {
+            return incoming.accept().ok();
+        };
+        let mut config = self.config.clone();
+        config.transport_config(Arc::new(transport::server(Some(mtu))));
+        incoming.accept_with(Arc::new(config)).ok()
     }
 
     /// TCP has proven the address already, so there is no Retry. Who is not accepted is closed
@@ -198,7 +215,7 @@ pub struct Handshake {
 
 #[derive(Debug)]
 enum Kind {
-    Quic(quinn::Connecting),
+    Quic(quinn::Connecting, Remembered),
     Tcp {
         socket: TcpStream,
         config: Arc<rustls::ServerConfig>,
@@ -216,10 +233,15 @@ impl Handshake {
     /// Waits for the handshake, a few seconds at most. The caller then hears the peer out and calls
     /// [`Connection::authenticated`] when it has shown what it must.
     pub async fn complete(self) -> Result<Connection, LinkError> {
-        let half_open = Some(self.half_open);
+        let (half_open, address) = (Some(self.half_open), self.remote.ip());
         let shaking = async {
             match self.kind {
-                Kind::Quic(connecting) => Connection::over_quic(connecting.await?, half_open),
+                Kind::Quic(connecting, mtus) => {
+                    let quic = connecting
+                        .await
+                        .inspect_err(|_| mtus.with(|mtus| mtus.forget(address)))?;
+                    Connection::over_quic(quic, half_open, &mtus)
+                }
                 Kind::Tcp {
                     socket,
                     config,

@@ -61,12 +61,13 @@ const LARGEST_MTU: u16 = 1452;
 /// Datagrams that wait to be sent, and to be read.
 pub(crate) const DATAGRAM_BUFFER: usize = 64 << 10;
 
-fn common() -> TransportConfig {
+fn common(mtu: Option<u16>) -> TransportConfig {
     let mut cubic = CubicConfig::default();
     cubic.initial_window(INITIAL_WINDOW);
     let mut search = MtuDiscoveryConfig::default();
     search.upper_bound(LARGEST_MTU).minimum_change(MTU_STEP);
     let mut config = TransportConfig::default();
+    config.initial_mtu(mtu.unwrap_or(0).min(LARGEST_MTU));
     config
         .mtu_discovery_config(Some(search))
         .max_idle_timeout(Some(
@@ -84,9 +85,10 @@ fn common() -> TransportConfig {
     config
 }
 
-/// For the broker and sessions: the peer opens the main stream and nothing else.
-pub(crate) fn server() -> TransportConfig {
-    let mut config = common();
+/// For the broker and sessions: the peer opens the main stream and nothing else. `mtu` is what the way
+/// is known to carry ([`crate::mtu`]).
+pub(crate) fn server(mtu: Option<u16>) -> TransportConfig {
+    let mut config = common(mtu);
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
@@ -97,12 +99,12 @@ pub(crate) fn server() -> TransportConfig {
 
 /// For terminals: the peer opens frame streams. The window of the connection is not limited beyond
 /// that of its streams, so that frames waiting for their turn cannot starve the one that is due.
-pub(crate) fn terminal() -> TransportConfig {
+pub(crate) fn terminal(mtu: Option<u16>) -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(ACKS_OF_INPUT - 1));
     // A packet that is missing is told of at once, since there is no answer to what comes behind it.
     acks.reordering_threshold(VarInt::from_u32(1));
-    let mut config = common();
+    let mut config = common(mtu);
     config
         .ack_frequency_config(Some(acks))
         .keep_alive_interval(Some(KEEP_ALIVE))

@@ -18,6 +18,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use crate::connection::{Carrier, Connection};
 use crate::error::{Ended, LinkError};
 use crate::identity::Identity;
+use crate::mtu::Remembered;
 use crate::transport::HANDSHAKE_TIMEOUT;
 use crate::{tcp, tls, transport};
 use blocked::{Blocked, HEAD_START};
@@ -27,10 +28,10 @@ use blocked::{Blocked, HEAD_START};
 #[derive(Debug)]
 pub struct Dialer {
     identity: Identity,
-    transport: Arc<quinn::TransportConfig>,
     v4: OnceLock<quinn::Endpoint>,
     v6: OnceLock<quinn::Endpoint>,
     blocked: Mutex<Blocked>,
+    mtus: Remembered,
 }
 
 impl Dialer {
@@ -38,10 +39,10 @@ impl Dialer {
     pub fn new(identity: Identity) -> Self {
         Self {
             identity,
-            transport: Arc::new(transport::terminal()),
             v4: OnceLock::new(),
             v6: OnceLock::new(),
             blocked: Mutex::default(),
+            mtus: Remembered::default(),
         }
     }
 
@@ -110,14 +111,20 @@ impl Dialer {
         let crypto = QuicClientConfig::try_from(crypto)
             .map_err(|error| LinkError::Setup(error.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(self.transport.clone());
+        let mtu = self
+            .mtus
+            .with(|mtus| mtus.known(Instant::now(), server.ip()));
+        config.transport_config(Arc::new(transport::terminal(mtu)));
         let connecting = self
             .endpoint(server)?
             .connect_with(config, server, tls::SERVER_NAME)
             .map_err(|error| LinkError::Setup(format!("connecting to {server}: {error}")))?;
         match connecting.await {
-            Ok(quic) => Connection::over_quic(quic, None),
-            Err(error) => Err(seen.or(error.into())),
+            Ok(quic) => Connection::over_quic(quic, None, &self.mtus),
+            Err(error) => {
+                self.mtus.with(|mtus| mtus.forget(server.ip()));
+                Err(seen.or(error.into()))
+            }
         }
     }
 

@@ -167,5 +167,6 @@ fn stats(tls: &TlsStream<TcpStream>) -> Stats {
         received_datagrams: info.received_segments,
         lost_packets: info.retransmitted,
         congestion_window: info.congestion_window,
+        mtu: 0,
     }
 }

@@ -9,6 +9,7 @@ mod fault;
 mod frames;
 mod loss;
 mod messages;
+mod mtu;
 mod race;
 mod tcp;
 mod trust;

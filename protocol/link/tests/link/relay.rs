@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 const TIMER: Duration = Duration::from_micros(1500);
 /// UDP and IPv4 headers.
 const HEADERS: usize = 28;
+/// UDP payload of an Ethernet packet over IPv6.
+pub const LARGEST: usize = 1452;
 
 /// What the network does to each packet.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +58,8 @@ pub struct Seen {
     pub down: AtomicU64,
     /// Packets for which the queue had no room.
     pub overflowed: AtomicU64,
+    /// Packets as large as Ethernet takes.
+    pub largest: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -63,6 +67,8 @@ pub struct Relay {
     pub address: SocketAddr,
     pub seen: Arc<Seen>,
     cut: Arc<AtomicBool>,
+    /// Bytes of UDP payload that pass at most.
+    widest: Arc<AtomicUsize>,
     weather: Arc<Mutex<Weather>>,
     /// Ends the thread when it is dropped.
     _running: oneshot::Sender<()>,
@@ -82,9 +88,15 @@ impl Relay {
         let address = near.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
         let cut = Arc::new(AtomicBool::new(false));
+        let widest = Arc::new(AtomicUsize::new(usize::MAX));
         let now = Arc::new(Mutex::new(weather));
         let (running, ended) = oneshot::channel::<()>();
-        let relay = relay(near, far, now.clone(), seen.clone(), cut.clone());
+        let relay = relay(
+            (near, far),
+            now.clone(),
+            seen.clone(),
+            (cut.clone(), widest.clone()),
+        );
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -101,6 +113,7 @@ impl Relay {
             address,
             seen,
             cut,
+            widest,
             weather: now,
             _running: running,
         }
@@ -109,6 +122,11 @@ impl Relay {
     /// Pulls the cable, or plugs it in again.
     pub fn cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::SeqCst);
+    }
+
+    /// What is larger than so many bytes of UDP payload does not pass any more.
+    pub fn narrow(&self, bytes: usize) {
+        self.widest.store(bytes, Ordering::SeqCst);
     }
 
     /// The weather changes, for packets that come from now on. The seed stays.
@@ -128,11 +146,10 @@ impl Relay {
 type UnderWay = (Instant, u64, bool, Vec<u8>);
 
 async fn relay(
-    near: UdpSocket,
-    far: UdpSocket,
+    (near, far): (UdpSocket, UdpSocket),
     weather: Arc<Mutex<Weather>>,
     seen: Arc<Seen>,
-    cut: Arc<AtomicBool>,
+    (cut, widest): (Arc<AtomicBool>, Arc<AtomicUsize>),
 ) {
     let asynchronous = |socket: UdpSocket| {
         socket.set_nonblocking(true).unwrap();
@@ -176,6 +193,12 @@ async fn relay(
         seen.bytes.fetch_add(packet.len() as u64, Ordering::SeqCst);
         if !to_server {
             seen.down.fetch_add(packet.len() as u64, Ordering::SeqCst);
+        }
+        if packet.len() >= LARGEST {
+            seen.largest.fetch_add(1, Ordering::SeqCst);
+        }
+        if packet.len() > widest.load(Ordering::SeqCst) {
+            continue;
         }
         if cut.load(Ordering::SeqCst) || die.throw(1000) < weather.loss {
             continue;

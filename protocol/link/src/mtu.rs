@@ -1,0 +1,133 @@
+//! How large packets may be on the way to an address: what the last QUIC link to it has found out.
+//! Time is given.
+//!
+//! A link searches with a packet of the largest size ([`crate::transport`]), at each end. A terminal
+//! whose person comes back a minute later need not search again, and neither need the server: those
+//! two packets are a third of what a desktop needs that comes back. If the way has become narrower
+//! since, QUIC finds out by what it loses, and a link that does not come about is forgotten at once.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What every way carries, as QUIC wants it (RFC 9000, section 14).
+const SMALLEST: u16 = 1200;
+/// How long it is remembered: networks change.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+/// Addresses remembered at most.
+const MAX_ADDRESSES: usize = 64;
+
+/// Bytes of UDP payload that the ways to addresses have carried, and until when that was so.
+#[derive(Debug, Default)]
+pub(crate) struct Mtus(HashMap<IpAddr, (u16, Instant)>);
+
+impl Mtus {
+    /// Bytes with which a link to `address` may begin, if that is known.
+    pub(crate) fn known(&self, now: Instant, address: IpAddr) -> Option<u16> {
+        let (mtu, since) = self.0.get(&address)?;
+        (now.saturating_duration_since(*since) < REMEMBERED).then_some(*mtu)
+    }
+
+    /// A link to `address` ended that carried packets of `mtu` bytes.
+    pub(crate) fn carried(&mut self, now: Instant, address: IpAddr, mtu: u16) {
+        if mtu <= SMALLEST {
+            return self.forget(address);
+        }
+        self.0
+            .retain(|_, (_, since)| now.saturating_duration_since(*since) < REMEMBERED);
+        if self.0.len() >= MAX_ADDRESSES && !self.0.contains_key(&address) {
+            let oldest = self.0.iter().min_by_key(|(_, (_, since))| *since);
+            let oldest = oldest.map(|(address, _)| *address);
+            self.0.retain(|address, _| Some(*address) != oldest);
+        }
+        self.0.insert(address, (mtu, now));
+    }
+
+    /// No link to `address` came about.
+    pub(crate) fn forget(&mut self, address: IpAddr) {
+        self.0.remove(&address);
+    }
+}
+
+/// The memory of one endpoint.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Remembered(Arc<Mutex<Mtus>>);
+
+impl Remembered {
+    /// Does something with it.
+    pub(crate) fn with<T>(&self, action: impl FnOnce(&mut Mtus) -> T) -> T {
+        action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Remembers what `quic` has found out, when what is returned is dropped.
+    pub(crate) fn of(&self, quic: &quinn::Connection) -> Note {
+        Note {
+            quic: quic.clone(),
+            remembered: self.clone(),
+        }
+    }
+}
+
+/// A live link, of which there will be something to remember.
+#[derive(Debug)]
+pub(crate) struct Note {
+    quic: quinn::Connection,
+    remembered: Remembered,
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        let mtu = self.quic.stats().path.current_mtu;
+        let address = self.quic.remote_address().ip();
+        self.remembered
+            .with(|mtus| mtus.carried(Instant::now(), address, mtu));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(n: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, n])
+    }
+
+    #[test]
+    fn what_a_link_has_carried_is_known_for_an_hour_and_the_newest_counts() {
+        let (mut mtus, now) = (Mtus::default(), Instant::now());
+        assert_eq!(mtus.known(now, address(1)), None);
+        mtus.carried(now, address(1), 1452);
+        mtus.carried(now, address(1), 1400);
+        assert_eq!(mtus.known(now, address(1)), Some(1400));
+        assert_eq!(mtus.known(now, address(2)), None);
+        assert_eq!(mtus.known(now + REMEMBERED, address(1)), None);
+    }
+
+    #[test]
+    fn way_that_carried_no_more_than_every_way_or_nothing_is_searched_again() {
+        let (mut mtus, now) = (Mtus::default(), Instant::now());
+        mtus.carried(now, address(1), 1452);
+        mtus.carried(now, address(1), SMALLEST);
+        assert_eq!(mtus.known(now, address(1)), None);
+        mtus.carried(now, address(1), 1452);
+        mtus.forget(address(1));
+        assert_eq!(mtus.known(now, address(1)), None);
+        mtus.carried(now, address(2), SMALLEST);
+        assert_eq!(mtus.known(now, address(2)), None);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_keeps_the_newest() {
+        let (mut mtus, mut now) = (Mtus::default(), Instant::now());
+        for n in 0..200 {
+            now += Duration::from_millis(1);
+            mtus.carried(now, address(n), 1452);
+        }
+        assert_eq!(mtus.0.len(), MAX_ADDRESSES);
+        assert_eq!(mtus.known(now, address(199)), Some(1452));
+        assert_eq!(mtus.known(now, address(100)), None);
+        mtus.carried(now, address(199), 1300);
+        assert_eq!(mtus.0.len(), MAX_ADDRESSES);
+    }
+}
