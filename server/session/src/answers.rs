@@ -13,7 +13,7 @@ impl App {
     /// When a frame with nothing but an answer may go; none where none is due.
     pub(crate) fn answer_deadline(&self, now: Instant) -> Option<Instant> {
         let may = self.dirty.answer && !self.dirty.layout;
-        self.terminal.as_ref().filter(|_| may)?.pace.answer_at(now)
+        self.terminal.as_ref().filter(|_| may)?.answer_at(now)
     }
 
     /// Sends the few cells that have just changed, unless they are all that there is to send and

@@ -507,6 +507,7 @@ impl App {
             self.gone_deadline(),
             self.frame_deadline(now),
             self.callbacks_deadline(now),
+            self.cursor_deadline(now),
             self.film_deadline(now),
             self.flat_deadline(),
             self.surfaces.buffers.reader_deadline(),
@@ -541,7 +542,7 @@ impl App {
             self.tell_lists();
         }
         self.check_lock();
-        self.tell_cursor();
+        self.tell_cursor_if_due(now);
         self.tend_films(now);
         self.mind_flat(now);
         #[cfg(feature = "gpu")]

@@ -5,9 +5,10 @@
 //!   detached ──────────────────────► attached ────────────────────────────────────────► detached
 //! ```
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use heliostat_control::stats::LinkStats;
@@ -23,7 +24,7 @@ use heliostat_wire::session::{Capabilities, ToTerminal};
 use crate::allowance::Allowance;
 use crate::desk::Announced;
 use crate::healing::Healing;
-use crate::link::{NewAttach, ToTerminalTask};
+use crate::link::{Delivered, NewAttach, ToTerminalTask};
 use crate::offset::Offset;
 use crate::pace::{Due, Pace};
 use crate::presentation::{Feedback, Retraces, supersede};
@@ -46,6 +47,9 @@ const NEAR: Duration = Duration::from_millis(1);
 const SLOW: u64 = 2_000_000;
 const SLOW_LEVEL: i32 = 3;
 const FAST_LEVEL: i32 = 1;
+/// Frames that the link has not delivered, of which a terminal that tells the truth cannot have seen so
+/// many: it queues 32 at most, and what is lost on the way is sent again within a few round trips.
+const MOST_UNDELIVERED: u64 = 128;
 /// An answer to input that comes later is no answer to it.
 const LATEST_ANSWER_US: u64 = 1_000_000;
 
@@ -102,8 +106,11 @@ pub struct Attachment {
 #[derive(Debug)]
 struct NewLink {
     sender: tokio::sync::mpsc::UnboundedSender<ToTerminalTask>,
-    /// Bytes of frames that have been delivered.
-    delivered: Arc<AtomicU64>,
+    delivered: Arc<Delivered>,
+    /// Messages so far.
+    said: Cell<u64>,
+    /// Frames so far.
+    frames: u64,
     connection: Option<heliostat_link::Connection>,
 }
 
@@ -174,6 +181,8 @@ impl Attachment {
             link: NewLink {
                 sender: attach.sender,
                 delivered: attach.delivered,
+                said: Cell::new(0),
+                frames: 0,
                 connection: attach.connection,
             },
             allowance: Allowance::default(),
@@ -214,8 +223,21 @@ impl Attachment {
 
     /// Sends a message.
     pub fn say(&self, message: ToTerminal) {
+        self.link.said.set(self.link.said.get() + 1);
         // Where the link is gone, its end is on its way.
         let _ = self.link.sender.send(ToTerminalTask::Message(message));
+    }
+
+    /// Whether the link has taken every message.
+    pub fn has_said_all(&self) -> bool {
+        self.link.delivered.messages.load(Ordering::Relaxed) >= self.link.said.get()
+    }
+
+    /// Whether so many frames have not been delivered that the terminal must have acknowledged some
+    /// that it does not have.
+    fn is_behind_its_word(&self) -> bool {
+        let delivered = self.link.delivered.frames.load(Ordering::Relaxed);
+        self.link.frames.saturating_sub(delivered) >= MOST_UNDELIVERED
     }
 
     /// Says goodbye.
@@ -225,6 +247,9 @@ impl Attachment {
 
     /// When the next frame may go.
     pub fn due(&self, now: Instant, interval: Duration) -> Due {
+        if self.is_behind_its_word() {
+            return Due::OnAck;
+        }
         let due = self.pace.due(now, self.rtt(), interval);
         let last = match due {
             Due::At(_) => self.pace.last_of_its_rate(now),
@@ -236,6 +261,12 @@ impl Attachment {
             Some(at) => Due::At(at),
             None => due,
         }
+    }
+
+    /// When a frame with nothing but an answer to input may go.
+    pub fn answer_at(&self, now: Instant) -> Option<Instant> {
+        let at = self.pace.answer_at(now);
+        at.filter(|_| !self.is_behind_its_word())
     }
 
     /// When a frame from `earliest` on would be just in time for a retrace, and for which.
@@ -263,7 +294,7 @@ impl Attachment {
 
     /// Bytes that a frame may have now; nothing where the way is full.
     pub fn allowance(&mut self, now: Instant) -> Option<u64> {
-        let delivered = self.link.delivered.load(Ordering::Relaxed);
+        let delivered = self.link.delivered.bytes.load(Ordering::Relaxed);
         self.allowance.leave_room(self.pace.is_at_work(now));
         match &self.link.connection {
             Some(connection) => self.allowance.bytes(&connection.path(), delivered, now),
@@ -367,6 +398,7 @@ impl Attachment {
             to: self.link.sender.clone(),
         };
         let sent = squeeze.send(frame, encoder);
+        self.link.frames += 1;
         self.allowance.sent(sent.bytes as u64);
         Sent {
             bytes: sent.bytes + ops_bytes,

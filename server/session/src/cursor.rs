@@ -2,12 +2,15 @@
 //!
 //! The terminal moves the cursor by itself; it is only told which image to show.
 
+mod turns;
+
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use heliostat_tiles::{Encoder, PixelsRef, Rect};
 use heliostat_wire::bounded::List;
 use heliostat_wire::id::CursorId;
-use heliostat_wire::limits::{MAX_CURSOR_SIDE, MAX_CURSORS};
+use heliostat_wire::limits::{MAX_CURSOR_SIDE, MAX_CURSORS, MAX_MESSAGE};
 use heliostat_wire::output::Size;
 use heliostat_wire::session::{Cursor as WireCursor, ToTerminal};
 use smithay::input::pointer::{CursorIcon, CursorImageStatus, CursorImageSurfaceData};
@@ -21,6 +24,7 @@ use xcursor::parser::parse_xcursor;
 
 use crate::app::App;
 use crate::config::Config;
+use turns::Turns;
 
 /// Size of named cursors, in logical pixels.
 const SIZE: u32 = 24;
@@ -42,6 +46,7 @@ pub struct Cursors {
     /// What the terminal knows, least recently used first.
     known: VecDeque<(CursorId, Image)>,
     shown: Option<WireCursor>,
+    turns: Turns,
     /// The session wants this shape, whatever the client under the pointer wants.
     own: Option<CursorIcon>,
     /// A client holds the pointer where it is.
@@ -78,6 +83,7 @@ impl Cursors {
             size: u32::from(config.cursor.size.unwrap_or(SIZE as u8)).max(8),
             known: VecDeque::new(),
             shown: None,
+            turns: Turns::default(),
             own: None,
             locked: false,
             hint: None,
@@ -88,6 +94,7 @@ impl Cursors {
     pub fn forget(&mut self) {
         self.known.clear();
         self.shown = None;
+        self.turns = Turns::default();
     }
 
     fn named(&self, icon: CursorIcon, scale: f64) -> Image {
@@ -107,25 +114,28 @@ impl Cursors {
         (bytes.collect(), image.size, image.hotspot)
     }
 
-    /// The id of an image, and how it is made known where the terminal does not know it.
-    fn id_of(&mut self, image: Image) -> (CursorId, Option<ToTerminal>) {
-        if let Some(at) = self.known.iter().position(|(_, known)| *known == image) {
-            let known = self.known.remove(at).expect("just found");
-            let id = known.0;
-            self.known.push_back(known);
-            return (id, None);
-        }
+    /// The id of an image that the terminal knows.
+    fn known_id(&mut self, image: &Image) -> Option<CursorId> {
+        let at = self.known.iter().position(|(_, known)| known == image)?;
+        let known = self.known.remove(at)?;
+        let id = known.0;
+        self.known.push_back(known);
+        Some(id)
+    }
+
+    /// An id for an image that the terminal does not know.
+    fn new_id(&mut self, image: Image) -> CursorId {
         let id = match self.known.len() < MAX_CURSORS {
             true => CursorId(self.known.len() as u8),
             false => self.known.pop_front().expect("there are some").0,
         };
-        let define = define(id, &image);
         self.known.push_back((id, image));
-        (id, define)
+        id
     }
 }
 
-fn define(id: CursorId, image: &Image) -> Option<ToTerminal> {
+/// An image as messages have it.
+fn encode(image: &Image) -> Option<List<u8, MAX_MESSAGE>> {
     let Size { w, h } = image.size;
     let pixels = PixelsRef::new(&image.pixels, w as usize, w, h)?;
     let mut encoder = Encoder::new(3);
@@ -134,12 +144,7 @@ fn define(id: CursorId, image: &Image) -> Option<ToTerminal> {
     }
     let mut batch = Vec::new();
     encoder.finish(&mut batch);
-    Some(ToTerminal::DefineCursor {
-        id,
-        size: image.size,
-        hotspot: image.hotspot,
-        image: List::new(batch).ok()?,
-    })
+    List::new(batch).ok()
 }
 
 fn load(theme: &CursorTheme, name: &str, side: u32) -> Option<Image> {
@@ -246,27 +251,61 @@ impl App {
         self.dirty.cursor = true;
     }
 
-    /// Tells the terminal what to show, if that is something else.
-    pub(crate) fn tell_cursor(&mut self) {
-        if self.terminal.is_none() || !std::mem::take(&mut self.dirty.cursor) {
+    /// When the terminal is to be told what to show.
+    pub(crate) fn cursor_deadline(&self, now: Instant) -> Option<Instant> {
+        let has_news = self.terminal.is_some() && self.dirty.cursor;
+        has_news.then(|| self.cursors.turns.next(now))
+    }
+
+    /// Tells the terminal what to show, if that is something else and it is its turn.
+    pub(crate) fn tell_cursor_if_due(&mut self, now: Instant) {
+        if self.cursor_deadline(now).is_none_or(|at| at > now) {
             return;
         }
-        let cursor = match (self.cursors.locked, self.cursor_image()) {
-            (true, _) => WireCursor::Locked,
-            (false, None) => WireCursor::Hidden,
-            (false, Some(image)) => {
-                let (id, define) = self.cursors.id_of(image);
-                if let Some(define) = define {
-                    self.say(define);
-                    self.cursors.shown = None;
-                }
-                WireCursor::Image(id)
-            }
+        self.dirty.cursor = false;
+        self.cursors.turns.looked(now, self.desk.interval());
+        let image = match self.cursors.locked {
+            true => None,
+            false => self.cursor_image(),
+        };
+        let cursor = match image {
+            None if self.cursors.locked => WireCursor::Locked,
+            None => WireCursor::Hidden,
+            Some(image) => match self.cursors.known_id(&image) {
+                Some(id) => WireCursor::Image(id),
+                None => match self.define_cursor(image, now) {
+                    Some(id) => WireCursor::Image(id),
+                    // What is shown until then is the one before.
+                    None => return self.show_cursor(),
+                },
+            },
         };
         if self.cursors.shown != Some(cursor) {
             self.cursors.shown = Some(cursor);
             self.say(ToTerminal::SetCursor(cursor));
         }
+    }
+
+    /// Tells the terminal of an image that it does not know; nothing where that has to wait.
+    fn define_cursor(&mut self, image: Image, now: Instant) -> Option<CursorId> {
+        let terminal = self.terminal.as_ref()?;
+        let (said, rate) = (terminal.has_said_all(), terminal.rate());
+        if !self.cursors.turns.may_define(now, said) {
+            return None;
+        }
+        let batch = encode(&image)?;
+        self.cursors.turns.defined(now, batch.len(), rate);
+        let (size, hotspot) = (image.size, image.hotspot);
+        let id = self.cursors.new_id(image);
+        self.say(ToTerminal::DefineCursor {
+            id,
+            size,
+            hotspot,
+            image: batch,
+        });
+        // It may have the id of the one that is shown.
+        self.cursors.shown = None;
+        Some(id)
     }
 
     fn cursor_image(&self) -> Option<Image> {
@@ -345,6 +384,7 @@ mod tests {
             size: SIZE,
             known: VecDeque::new(),
             shown: None,
+            turns: Turns::default(),
             own: None,
             locked: false,
             hint: None,
@@ -355,14 +395,13 @@ mod tests {
     fn image_is_defined_once_and_the_least_recent_one_makes_room() {
         let mut cursors = cursors();
         for n in 0..MAX_CURSORS as u32 {
-            let (id, define) = cursors.id_of(plain(n));
-            assert_eq!(u32::from(id.0), n);
-            assert!(define.is_some());
+            assert_eq!(cursors.known_id(&plain(n)), None);
+            assert_eq!(u32::from(cursors.new_id(plain(n)).0), n);
         }
-        assert_eq!(cursors.id_of(plain(0)), (CursorId(0), None));
-        let (id, define) = cursors.id_of(plain(1000));
+        assert_eq!(cursors.known_id(&plain(0)), Some(CursorId(0)));
+        let id = cursors.new_id(plain(1000));
         assert_eq!(id, CursorId(1), "the first one was used since");
-        assert!(define.is_some());
+        assert_eq!(cursors.known_id(&plain(1)), None);
     }
 
     #[test]
@@ -372,10 +411,7 @@ mod tests {
             assert_eq!(arrow.hotspot, (0, 0));
             assert!(arrow.pixels.contains(&0xffff_ffff));
             assert_eq!(arrow.pixels[arrow.size.w as usize - 1], 0);
-            assert!(matches!(
-                define(CursorId(0), &arrow),
-                Some(ToTerminal::DefineCursor { .. })
-            ));
+            assert!(encode(&arrow).is_some());
         }
     }
 }

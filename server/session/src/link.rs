@@ -78,12 +78,23 @@ pub struct NewAttach {
     pub keep: Duration,
     /// After how long without input the broker wants to know of it.
     pub idle: Option<Duration>,
-    /// Bytes of its frames that have been delivered.
-    pub delivered: Arc<AtomicU64>,
+    /// What has become of what was sent to it.
+    pub delivered: Arc<Delivered>,
     /// Where messages and frames for it go.
     pub sender: UnboundedSender<ToTerminalTask>,
     /// The link itself, for what it measures; absent in tests without a network.
     pub connection: Option<Connection>,
+}
+
+/// What has become of what was sent to a terminal: the link's thread counts it for the compositor's.
+#[derive(Debug, Default)]
+pub struct Delivered {
+    /// Bytes of frames that have been delivered.
+    pub bytes: AtomicU64,
+    /// Frames that have.
+    pub frames: AtomicU64,
+    /// Messages that the link has taken.
+    pub messages: AtomicU64,
 }
 
 /// What goes to a terminal.

@@ -3,6 +3,7 @@
 mod answers;
 mod apart;
 mod client;
+mod cursor;
 #[cfg(feature = "gpu")]
 mod explicit;
 mod films;

@@ -1,6 +1,6 @@
 //! Links of terminals: the ticket at the door, then messages and frames both ways.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use super::{GOODBYE, LinkEvent, NewAttach, Post, Presented, TicketError, Tickets, ToTerminalTask};
+use super::{
+    Delivered, GOODBYE, LinkEvent, NewAttach, Post, Presented, TicketError, Tickets, ToTerminalTask,
+};
 
 /// A terminal says what it wants by then.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -157,7 +159,7 @@ impl Door {
         let carrier = connection.carrier().as_str();
         info!(attach = %attach_id, terminal, carrier, "attached");
         let (sender, words) = unbounded_channel();
-        let delivered = Arc::new(AtomicU64::new(0));
+        let delivered = Arc::new(Delivered::default());
         let attach = NewAttach {
             id: attach_id,
             terminal,
@@ -204,10 +206,10 @@ impl Door {
         let sending = tokio::spawn(send_frames(
             FrameSender::new(&connection),
             frame_queue,
-            delivered,
+            delivered.clone(),
         ));
         let (reason, changes) = tokio::select! {
-            reason = talk(sender, words, frames) => {
+            reason = talk(sender, words, (frames, delivered)) => {
                 // Said goodbye: the terminal closes, and is closed where it does not.
                 let _ = timeout(GOODBYE, connection.closed()).await;
                 connection.close(CloseCode::Done, "");
@@ -294,12 +296,12 @@ impl Door {
     }
 }
 
-/// The attach, its main stream, what it is to be sent, and the count of what it has received.
+/// The attach, its main stream, what it is to be sent, and what has become of that.
 type Admitted = (
     AttachId,
     Streams,
     UnboundedReceiver<ToTerminalTask>,
-    Arc<AtomicU64>,
+    Arc<Delivered>,
 );
 
 /// How a terminal has ended.
@@ -325,7 +327,7 @@ impl From<LinkError> for Refusal {
 async fn talk(
     mut sender: Sender<ToTerminal>,
     mut words: UnboundedReceiver<ToTerminalTask>,
-    frames: UnboundedSender<(FrameHeader, Vec<Bytes>)>,
+    (frames, delivered): (UnboundedSender<(FrameHeader, Vec<Bytes>)>, Arc<Delivered>),
 ) -> DetachReason {
     // A compositor that goes without last words has failed.
     let mut last = DetachReason::SessionCrashed;
@@ -335,9 +337,11 @@ async fn talk(
                 let _ = frames.send((header, content));
                 Ok(())
             }
-            ToTerminalTask::Message(message) => timeout(STUCK, sender.send(&message))
-                .await
-                .unwrap_or(Err(Ended::Silent.into())),
+            ToTerminalTask::Message(message) => {
+                let sent = timeout(STUCK, sender.send(&message)).await;
+                delivered.messages.fetch_add(1, Ordering::Relaxed);
+                sent.unwrap_or(Err(Ended::Silent.into()))
+            }
             ToTerminalTask::Bye(reason) => {
                 last = reason;
                 break;
@@ -359,7 +363,7 @@ async fn talk(
 async fn send_frames(
     mut sender: FrameSender,
     mut queue: UnboundedReceiver<(FrameHeader, Vec<Bytes>)>,
-    delivered: Arc<AtomicU64>,
+    delivered: Arc<Delivered>,
 ) {
     while let Some((header, content)) = queue.recv().await {
         let bytes = content.iter().map(|piece| piece.len() as u64).sum();
@@ -368,7 +372,8 @@ async fn send_frames(
                 let delivered = delivered.clone();
                 tokio::spawn(async move {
                     sent.arrived().await;
-                    delivered.fetch_add(bytes, Ordering::Relaxed);
+                    delivered.bytes.fetch_add(bytes, Ordering::Relaxed);
+                    delivered.frames.fetch_add(1, Ordering::Relaxed);
                 });
             }
             Err(error) => return debug!("a frame was not sent: {error}"),

@@ -6,6 +6,8 @@ mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,7 +26,7 @@ use super::client::{Client, Painting};
 use crate::app::{Event, Session};
 use crate::config::Config;
 use crate::gpu::RenderNode;
-use crate::link::{LinkEvent, NewAttach, ToTerminalTask};
+use crate::link::{Delivered, LinkEvent, NewAttach, ToTerminalTask};
 use crate::outputs::before_any_terminal;
 use crate::scene::model::Model;
 
@@ -80,6 +82,12 @@ pub struct Fixture {
 struct Terminal {
     id: AttachId,
     words: UnboundedReceiver<ToTerminalTask>,
+    /// What the link has done, as the session sees it.
+    delivered: Arc<Delivered>,
+    /// Its link takes nothing.
+    stuck: bool,
+    /// It reads no frames, whatever it says.
+    lies: bool,
     model: Model,
     /// What it was told beside frames.
     heard: Vec<ToTerminal>,
@@ -213,8 +221,9 @@ impl Fixture {
         self.is_cut_off = false;
         self.attach += 1;
         let (sender, words) = unbounded_channel();
+        let delivered = Arc::<Delivered>::default();
         let attach = NewAttach {
-            delivered: std::sync::Arc::default(),
+            delivered: delivered.clone(),
             id: AttachId(self.attach),
             terminal: name.to_owned(),
             outputs: List::new(outputs).unwrap(),
@@ -239,6 +248,9 @@ impl Fixture {
         self.terminal = Some(Terminal {
             id: AttachId(self.attach),
             words,
+            delivered,
+            stuck: false,
+            lies: false,
             model,
             heard: Vec::new(),
             said: VecDeque::new(),
@@ -284,6 +296,21 @@ impl Fixture {
     /// From now on this looks at what the terminal holds after each frame.
     pub fn watch_frames(&mut self, watcher: impl FnMut(&Model) + 'static) {
         self.watcher = Some(Box::new(watcher));
+    }
+
+    /// The terminal's link takes nothing any more, or does again.
+    pub fn get_stuck(&mut self, stuck: bool) {
+        self.terminal.as_mut().expect("attached").stuck = stuck;
+    }
+
+    /// The terminal acknowledges frames that have not been delivered, or it has them all now.
+    pub fn lie(&mut self, lies: bool) {
+        let sent = self.session.app().counters.frames;
+        let terminal = self.terminal.as_mut().expect("attached");
+        terminal.lies = lies;
+        if !lies {
+            terminal.delivered.frames.store(sent, Ordering::Relaxed);
+        }
     }
 
     /// The next frame in turn is lost on the way to the terminal, or comes at last.
@@ -553,8 +580,16 @@ impl Fixture {
         let Some(terminal) = &mut self.terminal else {
             return false;
         };
+        if terminal.stuck {
+            return false;
+        }
         let mut news = false;
         while let Ok(word) = terminal.words.try_recv() {
+            let (delivered, done) = (&terminal.delivered, u64::from(!terminal.lies));
+            match word {
+                ToTerminalTask::Frame(..) => delivered.frames.fetch_add(done, Ordering::Relaxed),
+                _ => delivered.messages.fetch_add(1, Ordering::Relaxed),
+            };
             match word {
                 ToTerminalTask::Frame(..) if self.is_cut_off => {}
                 ToTerminalTask::Frame(header, content) => {

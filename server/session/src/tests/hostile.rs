@@ -431,6 +431,36 @@ fn terminal_that_acknowledges_what_was_never_sent_is_sent_away_and_the_next_one_
 }
 
 #[test]
+fn terminal_that_acknowledges_what_it_does_not_take_gets_no_more_than_so_much() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    let good = fixture.open(GOOD);
+    fixture.settle();
+    fixture.lie(true);
+    let (before, mut seed) = (fixture.frames(), 0);
+    let start = Instant::now();
+    // Answers to input are held up by nothing else.
+    while fixture.frames() < before + 100 || seed < 2000 {
+        assert!(start.elapsed() < Duration::from_secs(60), "{seed} commits");
+        seed += 1;
+        fixture.motion(10 + seed as i32 % 50, 10);
+        fixture.client(good).commit(Painting {
+            seed: seed % 9,
+            ..GOOD
+        });
+        fixture.turn();
+    }
+    let frames = fixture.frames() - before;
+    assert!(frames <= 160, "{frames} frames for {seed} commits");
+    fixture.lie(false);
+    fixture.client(good).commit(Painting { seed: 3, ..GOOD });
+    let serial = fixture.model().serial;
+    fixture.say(shown(serial, 1));
+    fixture.settle();
+    fixture.assert_shows(&[good]);
+}
+
+#[test]
 fn terminal_that_never_acknowledges_makes_nothing_grow() {
     let (mut fixture, good) = with_bad_terminal();
     fixture.acknowledge(false);
