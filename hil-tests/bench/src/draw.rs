@@ -1,6 +1,7 @@
 //! The drawing client: one drawing core, driven by the clock, by keys and by the harness, with a
 //! front end for each window system.
 
+mod ahead;
 mod control;
 mod driver;
 mod sheet;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::canvas::Rect;
 use crate::play::Play;
 use crate::workload::{Over, Pace, Workload};
+use ahead::Ahead;
 use control::{Control, Order};
 use driver::Driver;
 pub(crate) use wayland::timespec;
@@ -65,6 +67,7 @@ pub fn run(workload: Workload, socket: &Path, x11: bool) -> anyhow::Result<()> {
 
 fn draw(mut play: Play, mut front: impl Front, control: &mut Control) -> anyhow::Result<()> {
     let mut driver = Driver::default();
+    let ahead = Ahead::start(&play);
     loop {
         let limit = driver
             .deadline()
@@ -99,6 +102,9 @@ fn draw(mut play: Play, mut front: impl Front, control: &mut Control) -> anyhow:
         if front.is_ready()
             && let Some(n) = driver.due(now)
         {
+            if let Some(ahead) = &ahead {
+                ahead.bring(&mut play, n);
+            }
             step(&mut play, &mut front, n)?;
             driver.drew(n);
         }

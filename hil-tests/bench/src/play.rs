@@ -26,6 +26,18 @@ pub struct Play {
     pub over: Option<Canvas>,
     over_n: u32,
     dragged: Option<Dragged>,
+    /// The frame whose picture has been brought.
+    brought: Option<u32>,
+}
+
+/// Paints the picture that a workload's clock has painted anew for frame `n`.
+pub fn paint(workload: Workload, n: u32, picture: &mut Canvas) {
+    if let Over::Film(_) = workload.over() {
+        photo::paint_film(picture, n);
+        marker::draw(picture, (0, 0), n);
+    } else {
+        photo::paint(picture, n.into());
+    }
 }
 
 /// A photo inside the surface, and what is under it.
@@ -71,6 +83,7 @@ impl Play {
             over,
             over_n: 0,
             dragged,
+            brought: None,
         })
     }
 
@@ -92,7 +105,7 @@ impl Play {
             Workload::Scroll => self.scroll(before, n),
             Workload::Drag => self.drag(before, n),
             Workload::Photo => {
-                photo::paint(&mut self.base, n.into());
+                self.paint_unless_brought(n);
                 vec![self.base.bounds()]
             }
             _ => Vec::new(),
@@ -104,17 +117,48 @@ impl Play {
     /// Draws a later frame of what lies over and returns what it changed.
     pub fn go_over(&mut self, n: u32) -> Vec<Rect> {
         self.over_n = n;
-        match (&mut self.over, self.workload.over()) {
-            (Some(film), Over::Film(_)) => {
-                photo::paint_film(film, n);
-                marker::draw(film, (0, 0), n);
-                vec![film.bounds()]
-            }
-            (Some(photo), Over::Photos(_)) => {
-                photo::paint(photo, n.into());
-                vec![photo.bounds()]
+        match (&self.over, self.workload.over()) {
+            (Some(over), Over::Film(_) | Over::Photos(_)) => {
+                let damage = vec![over.bounds()];
+                self.paint_unless_brought(n);
+                damage
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// The picture that the clock has painted anew in each frame, where there is one.
+    pub fn painted(&self) -> Option<&Canvas> {
+        match (self.workload, self.workload.over()) {
+            (Workload::Photo, _) => Some(&self.base),
+            (_, Over::Film(_) | Over::Photos(_)) => self.over.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Takes the picture of frame `n` as [`paint`] has painted it, and returns the one before.
+    pub fn bring(&mut self, n: u32, picture: Canvas) -> Canvas {
+        self.brought = Some(n);
+        match self.painted_mut() {
+            Some(before) => std::mem::replace(before, picture),
+            None => picture,
+        }
+    }
+
+    fn painted_mut(&mut self) -> Option<&mut Canvas> {
+        match (self.workload, self.workload.over()) {
+            (Workload::Photo, _) => Some(&mut self.base),
+            (_, Over::Film(_) | Over::Photos(_)) => self.over.as_mut(),
+            _ => None,
+        }
+    }
+
+    fn paint_unless_brought(&mut self, n: u32) {
+        let workload = self.workload;
+        if self.brought.take() != Some(n)
+            && let Some(picture) = self.painted_mut()
+        {
+            paint(workload, n, picture);
         }
     }
 
