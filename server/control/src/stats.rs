@@ -5,7 +5,7 @@
 //! [`SessionStats`] from the session's start, those of [`LinkStats`] from the attach. Whoever wants
 //! a rate takes the difference of two answers.
 
-use heliostat_wire::id::AttachId;
+use heliostat_wire::id::{AttachId, LayerId};
 use serde::{Deserialize, Serialize};
 
 /// Upper bounds of the buckets of [`EncodeStats::counts`], in microseconds. The frame interval of a
@@ -14,6 +14,13 @@ use serde::{Deserialize, Serialize};
 pub const ENCODE_BOUNDS_US: [u32; 10] = [
     250, 500, 1_000, 2_000, 4_000, 8_000, 16_667, 33_333, 66_667, 133_333,
 ];
+
+/// Layers of which a session says how each does: a desktop has fewer, and a client may make any
+/// number.
+pub const MAX_LAYERS: usize = 64;
+
+/// Bytes of a carrier's name.
+const MAX_CARRIER: usize = 16;
 
 /// What a session has been doing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -55,6 +62,23 @@ pub struct SessionStats {
     pub private_bytes: u64,
     /// The present attach, if there is one.
     pub link: Option<LinkStats>,
+}
+
+impl SessionStats {
+    /// The same, with no more in any list than an honest session says: those of all sessions go into
+    /// one answer.
+    pub fn bounded(mut self) -> Self {
+        for times in [&mut self.encode, &mut self.commit_to_link] {
+            times.counts.truncate(ENCODE_BOUNDS_US.len() + 1);
+        }
+        if let Some(link) = &mut self.link {
+            if link.carrier.len() > MAX_CARRIER {
+                link.carrier.clear();
+            }
+            link.layers = link.layers.take().map(ShownLayers::bounded);
+        }
+        self
+    }
 }
 
 /// How long frames took from the first look at their tiles to the bytes that are sent.
@@ -126,6 +150,8 @@ pub struct LinkStats {
     pub input_to_photon_sum_us: u64,
     /// How far the terminal is behind; absent in sessions that do not say.
     pub behind: Option<Behind>,
+    /// Each of the layers that it shows; absent in sessions that do not say.
+    pub layers: Option<ShownLayers>,
 }
 
 /// How far a terminal is from holding exactly the newest pixels of every layer that it shows.
@@ -150,9 +176,142 @@ pub struct Behind {
     pub behind_for_ms: Option<u64>,
 }
 
+/// The layers that a terminal shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ShownLayers {
+    /// Those with the most pixels, the largest first; at most [`MAX_LAYERS`].
+    pub largest: Vec<LayerStats>,
+    /// How many more there are.
+    pub left_out: u32,
+}
+
+impl ShownLayers {
+    /// Of all that are shown, in any order.
+    pub fn new(mut all: Vec<LayerStats>) -> Self {
+        let area = |layer: &LayerStats| u64::from(layer.w) * u64::from(layer.h);
+        all.sort_unstable_by_key(|layer| (std::cmp::Reverse(area(layer)), layer.layer));
+        let all = Self {
+            largest: all,
+            left_out: 0,
+        };
+        all.bounded()
+    }
+
+    fn bounded(mut self) -> Self {
+        let more = self.largest.len().saturating_sub(MAX_LAYERS);
+        self.largest.truncate(MAX_LAYERS);
+        self.left_out = self.left_out.saturating_add(more as u32);
+        self
+    }
+}
+
+/// How a layer is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerStats {
+    /// Its id on the session link.
+    pub layer: LayerId,
+    /// Pixels across.
+    pub w: u32,
+    /// Pixels down.
+    pub h: u32,
+    /// How its pixels are sent.
+    pub kind: LayerKind,
+    /// Seconds since which the terminal is known to show exactly its newest pixels. None while some
+    /// of it is dirty, goes as a film, or is not acknowledged.
+    #[serde(default)]
+    pub lossless_since_s: Option<u64>,
+}
+
+/// How a layer's pixels are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerKind {
+    /// All of them as they are.
+    Tiles,
+    /// Some of them, or all, as a video.
+    Film,
+    /// In a way that only newer versions know.
+    #[serde(other)]
+    Other,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn layer(id: u32, w: u32, h: u32) -> LayerStats {
+        LayerStats {
+            layer: LayerId(id),
+            w,
+            h,
+            kind: LayerKind::Tiles,
+            lossless_since_s: Some(3),
+        }
+    }
+
+    #[test]
+    fn the_largest_layers_are_listed_and_the_rest_are_counted() {
+        let shown = ShownLayers::new(vec![layer(1, 10, 10), layer(3, 50, 4), layer(2, 4, 50)]);
+        let ids = |shown: &ShownLayers| shown.largest.iter().map(|l| l.layer.0).collect::<Vec<_>>();
+        assert_eq!((ids(&shown), shown.left_out), (vec![2, 3, 1], 0));
+        let many: Vec<_> = (0..MAX_LAYERS as u32 + 7)
+            .map(|id| layer(id, id + 1, u32::MAX))
+            .collect();
+        let shown = ShownLayers::new(many);
+        assert_eq!((shown.largest.len(), shown.left_out), (MAX_LAYERS, 7));
+        assert_eq!((ids(&shown)[0], ids(&shown)[MAX_LAYERS - 1]), (70, 7));
+    }
+
+    #[test]
+    fn no_session_says_more_than_an_honest_one() {
+        let honest = SessionStats {
+            encode: EncodeStats {
+                counts: vec![1; ENCODE_BOUNDS_US.len() + 1],
+                ..EncodeStats::default()
+            },
+            link: Some(LinkStats {
+                carrier: "QUIC".to_owned(),
+                layers: Some(ShownLayers::new(vec![layer(1, 2, 3)])),
+                ..LinkStats::default()
+            }),
+            ..SessionStats::default()
+        };
+        assert_eq!(honest.clone().bounded(), honest);
+        let mut liar = honest.clone();
+        liar.encode.counts.push(1);
+        liar.commit_to_link.counts = vec![1; 9000];
+        let link = liar.link.as_mut().unwrap();
+        link.carrier = "q".repeat(MAX_CARRIER + 1);
+        link.layers = Some(ShownLayers {
+            largest: vec![layer(1, 2, 3); MAX_LAYERS + 2],
+            left_out: u32::MAX - 1,
+        });
+        let bounded = liar.bounded();
+        assert_eq!(bounded.encode, honest.encode);
+        assert_eq!(
+            bounded.commit_to_link.counts.len(),
+            honest.encode.counts.len()
+        );
+        let link = bounded.link.unwrap();
+        assert_eq!(link.carrier, "");
+        let layers = link.layers.unwrap();
+        assert_eq!(
+            (layers.largest.len(), layers.left_out),
+            (MAX_LAYERS, u32::MAX)
+        );
+    }
+
+    #[test]
+    fn a_layer_of_a_kind_that_only_a_newer_session_knows_is_listed() {
+        let newer = r#"{"layer":7,"w":64,"h":32,"kind":"hologram","depth":3}"#;
+        let read: LayerStats = serde_json::from_str(newer).unwrap();
+        assert_eq!((read.layer, read.kind), (LayerId(7), LayerKind::Other));
+        assert_eq!(read.lossless_since_s, None);
+        let said = serde_json::to_string(&layer(7, 64, 32)).unwrap();
+        let form = r#"{"layer":7,"w":64,"h":32,"kind":"tiles","lossless_since_s":3}"#;
+        assert_eq!(said, form);
+    }
 
     #[test]
     fn stats_of_an_older_session_lack_fields_and_are_still_read() {
@@ -164,6 +323,7 @@ mod tests {
         let link = stats.link.unwrap();
         assert_eq!((link.rtt_us, link.sent_bytes), (5, 7));
         assert_eq!((link.attach_id, link.behind), (None, None));
+        assert_eq!(link.layers, None);
         assert_eq!(stats.encode, EncodeStats::default());
     }
 

@@ -517,7 +517,7 @@ impl Attachment {
         self.shown_any && self.waiting.is_empty()
     }
 
-    /// How the link is doing, but for how far it is behind.
+    /// How the link is doing, but for how far it is behind, and each layer.
     pub fn stats(&self) -> LinkStats {
         let link = self
             .link
@@ -540,6 +540,7 @@ impl Attachment {
             input_to_photon_count: self.to_photon_count,
             input_to_photon_sum_us: self.to_photon_sum_us,
             behind: None,
+            layers: None,
         }
     }
 }

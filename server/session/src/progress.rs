@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use heliostat_control::session::FromSession;
-use heliostat_control::stats::{Behind, SessionStats};
+use heliostat_control::stats::{Behind, LayerKind, LayerStats, SessionStats, ShownLayers};
 use heliostat_wire::id::LayerId;
 
 use crate::app::App;
@@ -96,8 +96,7 @@ impl Layers {
     }
 
     /// For how long a layer has been exact; none where it is not, or is not shown.
-    #[cfg(test)]
-    fn exact_for(&self, layer: LayerId, now: Instant) -> Option<Duration> {
+    pub fn exact_for(&self, layer: LayerId, now: Instant) -> Option<Duration> {
         match self.0.get(&layer)?.state {
             State::Exact(since) => Some(now.saturating_duration_since(since)),
             State::Behind(_) => None,
@@ -172,6 +171,33 @@ impl App {
         }
     }
 
+    /// How each layer does that is shown.
+    fn layer_stats(&mut self, now: Instant) -> ShownLayers {
+        let Some(terminal) = &mut self.terminal else {
+            return ShownLayers::default();
+        };
+        let known = std::mem::take(&mut terminal.layers);
+        let layers = self.shown_contents().map(|content| {
+            let (layer, size) = (content.layer(), content.size());
+            let kind = match content.playing() {
+                Some(_) => LayerKind::Film,
+                None => LayerKind::Tiles,
+            };
+            LayerStats {
+                layer,
+                w: size.w,
+                h: size.h,
+                kind,
+                lossless_since_s: known.exact_for(layer, now).map(|time| time.as_secs()),
+            }
+        });
+        let layers = ShownLayers::new(layers.collect());
+        if let Some(terminal) = &mut self.terminal {
+            terminal.layers = known;
+        }
+        layers
+    }
+
     /// Answers the broker, which asks how things are.
     pub(crate) fn report_stats(&mut self) {
         self.hear_squeezed();
@@ -188,6 +214,7 @@ impl App {
         stats.windows = self.windows.mapped() as u32;
         stats.clients = self.client_count();
         let dirty_tiles = self.dirty_tiles();
+        let layers = self.layer_stats(now);
         stats.link = self.terminal.as_ref().map(|terminal| {
             let mut link = terminal.stats();
             let (frames_in_flight, tiles_in_flight) = terminal.in_flight();
@@ -201,6 +228,7 @@ impl App {
                 layers_behind,
                 behind_for_ms: oldest.map(|time| time.as_millis() as u64),
             });
+            link.layers = Some(layers);
             link
         });
         stats

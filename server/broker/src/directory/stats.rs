@@ -28,7 +28,7 @@ impl Answers {
     /// It has said something.
     pub(super) fn said(&mut self, now_ms: u64, stats: SessionStats) {
         self.owes_since_ms = None;
-        self.last = Some((now_ms, stats));
+        self.last = Some((now_ms, stats.bounded()));
     }
 
     /// A new connection: what was asked on the old one is not answered.
@@ -86,6 +86,15 @@ mod tests {
         answers.said(OWES_MS + 1, SessionStats::default());
         assert!(answers.ask(OWES_MS + 2));
         assert_eq!(answers.age_ms(OWES_MS + 11), Some(10));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_an_honest_session_says() {
+        let mut liar = SessionStats::default();
+        liar.encode.counts = vec![0; 9000];
+        let mut answers = Answers::default();
+        answers.said(1, liar.clone());
+        assert_eq!(answers.stats(), Some(&liar.bounded()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use heliostat_control::admin::{SessionRow, Status};
-use heliostat_control::stats::{LinkStats, SessionStats};
+use heliostat_control::stats::{LayerStats, LinkStats, SessionStats};
 use serde::Serialize;
 
 /// What the broker said at one moment.
@@ -92,6 +92,10 @@ pub struct Line {
     pub tiles_mended: Option<u64>,
     /// Seconds since which the terminal is lossless.
     pub lossless_since_s: Option<u64>,
+    /// The layers that the terminal shows, the largest first; so many at most as sessions say of.
+    pub layers: Option<Vec<LayerStats>>,
+    /// How many more it shows.
+    pub layers_left_out: Option<u32>,
     /// Median time from input to the frame that shows it, in microseconds.
     pub input_to_photon_p50_us: Option<u32>,
     /// 99th percentile of the same.
@@ -165,6 +169,7 @@ impl Line {
             per_second(counter(old), counter(link?), s)
         };
         let behind = link.and_then(|link| link.behind);
+        let layers = link.and_then(|link| link.layers.as_ref());
         Self {
             fps: rate(|stats| stats.frames),
             tiles_per_s: rate(|stats| stats.tiles),
@@ -185,6 +190,8 @@ impl Line {
             behind_for_ms: behind.and_then(|behind| behind.behind_for_ms),
             tiles_mended: Some(stats.cells_wrong),
             lossless_since_s: behind.and_then(|behind| behind.lossless_since_s),
+            layers: layers.map(|layers| layers.largest.clone()),
+            layers_left_out: layers.map(|layers| layers.left_out),
             input_to_photon_p50_us: link.and_then(|link| link.input_to_photon_p50_us),
             input_to_photon_p99_us: link.and_then(|link| link.input_to_photon_p99_us),
             flat_outputs: Some(stats.flat_outputs),
@@ -224,8 +231,10 @@ fn per_second(old: u64, new: u64, seconds: f64) -> Option<f64> {
 pub(super) mod tests {
     use std::time::Duration;
 
-    use heliostat_control::stats::Behind;
-    use heliostat_wire::id::AttachId;
+    use heliostat_control::stats::{Behind, LayerKind, ShownLayers};
+    use heliostat_wire::id::{AttachId, LayerId};
+
+    use serde_json::json;
 
     use super::*;
 
@@ -306,6 +315,36 @@ pub(super) mod tests {
         assert_eq!(line.tiles_behind, Some(5));
         assert_eq!(line.layers_behind, Some(2));
         assert_eq!(line.tiles_mended, Some(0));
+    }
+
+    #[test]
+    fn each_layer_is_listed_with_since_when_it_is_lossless() {
+        let layer = |id, (w, h), kind, lossless_since_s| LayerStats {
+            layer: LayerId(id),
+            w,
+            h,
+            kind,
+            lossless_since_s,
+        };
+        let mut shows = row("a", 3000, 130, 25_000);
+        link(&mut shows).layers = Some(ShownLayers {
+            left_out: 2,
+            ..ShownLayers::new(vec![
+                layer(9, (640, 360), LayerKind::Film, None),
+                layer(4, (1920, 1080), LayerKind::Tiles, Some(12)),
+            ])
+        });
+        let older = row("b", 1, 1, 1);
+        let round = Round::new(None, &sample(Instant::now(), vec![shows, older]));
+        let json = serde_json::to_value(&round).unwrap();
+        let expected = json!([
+            {"layer": 4, "w": 1920, "h": 1080, "kind": "tiles", "lossless_since_s": 12},
+            {"layer": 9, "w": 640, "h": 360, "kind": "film", "lossless_since_s": null},
+        ]);
+        assert_eq!(json["sessions"][0]["layers"], expected);
+        assert_eq!(json["sessions"][0]["layers_left_out"], 2);
+        assert_eq!(json["sessions"][1]["layers"], json!(null));
+        assert_eq!(json["sessions"][1]["layers_left_out"], json!(null));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use heliostat_control::stats::LayerKind;
 use heliostat_wire::id::VideoId;
 use heliostat_wire::session::ToSession;
 use wayland_client::delegate_noop;
@@ -99,6 +100,31 @@ fn film_goes_as_a_video_and_settles_to_the_exact_pixels_when_it_stops() {
     fixture.assert_shows(&[window]);
     let behind = fixture.stats().link.and_then(|link| link.behind);
     assert!(behind.is_some_and(|behind| behind.lossless_since_s.is_some()));
+}
+
+#[test]
+fn layer_beside_one_with_a_film_is_known_to_be_lossless_while_it_plays() {
+    let (mut fixture, window) = with_window();
+    fixture.open(Painting { w: 200, ..WINDOW });
+    fixture.settle();
+    let states = |fixture: &mut Fixture| -> Vec<(u32, LayerKind, bool)> {
+        let link = fixture.stats().link.expect("attached");
+        let layers = link.layers.expect("this session says it").largest;
+        let state =
+            |l: heliostat_control::stats::LayerStats| (l.w, l.kind, l.lossless_since_s.is_some());
+        layers.into_iter().map(state).collect()
+    };
+    let at_rest = [(500, LayerKind::Tiles, true), (200, LayerKind::Tiles, true)];
+    assert_eq!(states(&mut fixture), at_rest);
+    play_until(&mut fixture, window, 1);
+    let playing = [(500, LayerKind::Film, false), at_rest[1]];
+    assert_eq!(states(&mut fixture), playing);
+    within("the film is over", || {
+        fixture.turn();
+        fixture.films() == 0
+    });
+    fixture.settle();
+    assert_eq!(states(&mut fixture), at_rest);
 }
 
 #[test]

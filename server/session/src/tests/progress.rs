@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heliostat_control::stats::Behind;
+use heliostat_control::stats::{Behind, LayerKind, LayerStats};
 
 use super::client::Painting;
 use super::fixture::Fixture;
@@ -67,6 +67,64 @@ fn terminal_is_lossless_once_everything_is_acknowledged_and_not_before() {
     fixture.acknowledge(true);
     fixture.settle();
     assert_eq!(behind(&mut fixture), all);
+}
+
+/// How each layer does, the largest first.
+fn layers(fixture: &mut Fixture) -> Vec<LayerStats> {
+    let link = fixture.stats().link.expect("attached");
+    let layers = link.layers.expect("this session says it");
+    assert_eq!(layers.left_out, 0);
+    layers.largest
+}
+
+/// Their sizes, kinds, and whether each is lossless.
+fn states(fixture: &mut Fixture) -> Vec<((u32, u32), LayerKind, bool)> {
+    let layers = layers(fixture).into_iter();
+    layers
+        .map(|l| ((l.w, l.h), l.kind, l.lossless_since_s.is_some()))
+        .collect()
+}
+
+#[test]
+fn each_layer_is_lossless_by_itself() {
+    const LARGER: Painting = Painting { w: 210, ..WINDOW };
+    let (larger, smaller) = ((210, 100), (200, 100));
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    fixture.acknowledge(false);
+    let window = fixture.open(WINDOW);
+    fixture.settle();
+    let unknown = [(smaller, LayerKind::Tiles, false)];
+    assert_eq!(states(&mut fixture), unknown, "nothing is acknowledged");
+
+    fixture.acknowledge(true);
+    let other = fixture.open(LARGER);
+    fixture.settle();
+    let both = [
+        (larger, LayerKind::Tiles, true),
+        (smaller, LayerKind::Tiles, true),
+    ];
+    assert_eq!(states(&mut fixture), both);
+    let ids = |layers: Vec<LayerStats>| layers.iter().map(|l| l.layer).collect::<Vec<_>>();
+    let before = ids(layers(&mut fixture));
+    assert_ne!(before[0], before[1]);
+
+    fixture.acknowledge(false);
+    fixture.client(window).invert(0, 0, 5, 5);
+    fixture.settle();
+    let one = [
+        (larger, LayerKind::Tiles, true),
+        (smaller, LayerKind::Tiles, false),
+    ];
+    assert_eq!(states(&mut fixture), one);
+    assert_eq!(ids(layers(&mut fixture)), before);
+
+    fixture.acknowledge(true);
+    fixture.settle();
+    assert_eq!(states(&mut fixture), both);
+    fixture.close(other);
+    fixture.settle();
+    assert_eq!(states(&mut fixture), both[1..]);
 }
 
 #[test]
