@@ -7,8 +7,6 @@ use heliostat_wire::limits::MAX_KEEP_S;
 use super::*;
 use crate::policy::{Enrol, Given, Outcome, Proof};
 
-/// How long a terminal has to show its ticket; a little longer than the ticket lives.
-const OFFER_MS: u64 = 20_000;
 /// How long the name service has to say which groups somebody is in.
 const LOOK_UP_MS: u64 = 15_000;
 
@@ -446,7 +444,8 @@ impl Directory {
             terminal: terminal.to_owned(),
             attach,
             phase: Phase::Offered {
-                until_ms: now.ms + OFFER_MS,
+                since_ms: now.ms,
+                is_in_doubt: false,
             },
         });
         let record = AttachRecord {

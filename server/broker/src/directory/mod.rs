@@ -21,6 +21,7 @@ mod admin;
 mod cards;
 mod explain;
 mod greeting;
+mod offers;
 mod places;
 mod proving;
 mod sessions;
@@ -538,18 +539,9 @@ impl Session {
                 | State::Ending { until_ms, .. },
                 _,
             ) => Some(*until_ms),
-            (State::Running(_), Some(Phase::Lost { until_ms } | Phase::Offered { until_ms })) => {
-                Some(until_ms)
-            }
+            (State::Running(_), Some(phase)) => phase.until(),
             (State::Running(_), None) => self.vacant.until(),
-            _ => None,
         }
-    }
-
-    /// Whether an attach was given for it that has not begun.
-    fn is_offered(&self) -> bool {
-        let phase = self.holder.as_ref().map(|holder| holder.phase);
-        matches!(phase, Some(Phase::Offered { .. }))
     }
 
     /// Whether it says that the link to its terminal is gone.

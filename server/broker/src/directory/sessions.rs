@@ -6,10 +6,9 @@ use heliostat_wire::control::{CardRefusal, DetachReason, ToTerminal};
 use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 
 use super::cards::Entry;
+use super::offers::SAY_MS;
 use super::*;
 
-/// How long a terminal has to say what it makes of a link that its session lost.
-pub(super) const SAY_MS: u64 = 1_500;
 /// A session that dies within this time has not really started.
 const YOUNG_MS: u64 = 5_000;
 
@@ -340,6 +339,9 @@ impl Directory {
         if matches!(session.state, State::Running(_)) {
             return match session.holder.as_ref().map(|holder| holder.phase) {
                 None => self.vacant_too_long(now, id),
+                Some(Phase::Offered {
+                    is_in_doubt: true, ..
+                }) => self.still_in_doubt(now, id),
                 Some(Phase::Offered { .. }) => self.never_came(now, id),
                 Some(Phase::Lost { .. } | Phase::Live) => self.still_lost(now, id),
             };
@@ -353,30 +355,6 @@ impl Directory {
             *until_ms = far;
         }
         self.act(Action::Kill(id));
-    }
-
-    /// A terminal was sent a ticket and has not shown it.
-    fn never_came(&mut self, now: Moment, id: SessionId) {
-        let holder = self.sessions[&id].holder.clone().expect("it was offered");
-        match self.terminals[&holder.terminal].online {
-            None => self.vacate(&holder.terminal, DetachReason::LinkLost),
-            Some(_) => {
-                self.vacate_parked(&holder.terminal, DetachReason::LinkLost);
-                let text = "Your desktop cannot be reached from here. Try again.";
-                self.refuse(now, &holder.terminal, CardRefusal::SessionFailed, text);
-            }
-        }
-    }
-
-    /// The terminal has not said anything of a link that its session lost, as where it lost that
-    /// link while its control link was down.
-    fn still_lost(&mut self, now: Moment, id: SessionId) {
-        let holder = self.sessions[&id].holder.clone().expect("lost by a holder");
-        let terminal = &self.terminals[&holder.terminal];
-        match (&terminal.slot, terminal.online) {
-            (Slot::Joined(_), Some(_)) => self.mend(now, &holder.terminal),
-            _ => self.vacate(&holder.terminal, DetachReason::LinkLost),
-        }
     }
 
     pub(super) fn gone(&mut self, now: Moment, id: SessionId, how: Gone) {

@@ -6,7 +6,7 @@ use heliostat_wire::id::{AttachId, KeyPin};
 use heliostat_wire::receipt::Receipt;
 
 use super::cards::Entry;
-use super::sessions::SAY_MS;
+use super::offers::SAY_MS;
 use super::*;
 use crate::policy::Proof;
 
@@ -218,12 +218,7 @@ impl Directory {
             Slot::Resumable(join) if same(&join.edge) && good => {
                 let (session, join) = (join.session, join.clone());
                 terminal.slot = Slot::Joined(join);
-                // What was offered on the former link may have been lost with it.
-                let known = &self.sessions[&session];
-                if known.is_lost() || known.is_offered() {
-                    self.mend(now, id);
-                }
-                return;
+                return self.said_again(now, id, session);
             }
             _ => {}
         }

@@ -2,6 +2,7 @@
 
 mod any_order;
 mod greeters;
+mod offers;
 mod proofs;
 
 use std::collections::BTreeSet;
@@ -648,28 +649,6 @@ fn a_session_link_that_broke_unsaid_is_offered_again() {
     let offer = offer_of(&site.event(Event::Tick)).expect("an offer");
     assert_eq!((offer.link, offer.seq), (a, 1));
     site.attached_says(session, offer.attach);
-    assert_eq!(site.directory.next_deadline(), None);
-}
-
-#[test]
-fn an_offer_that_was_lost_with_its_control_link_is_made_again() {
-    let mut site = Site::new();
-    let (a, session, attach) = site.attached("a", 1, "c-alice");
-    // The terminal wants another link to a desktop that it goes on showing.
-    let actions = site.says(a, link_ended(attach, DetachReason::LinkLost));
-    let lost = offer_of(&actions).expect("an offer");
-    site.event(Event::LinkDown { link: a });
-    let (a, _) = site.online("a", 1);
-    let offer = offer_of(&site.insert(a, 1, "c-alice")).expect("another offer");
-    assert!(offer.attach > lost.attach);
-    assert_eq!((offer.link, offer.session), (a, session));
-    site.attached_says(session, offer.attach);
-    // What the session says of the link before says nothing of the desktop.
-    let message = FromSession::Detached {
-        attach_id: attach,
-        reason: DetachReason::LinkLost,
-    };
-    site.event(Event::Session { session, message });
     assert_eq!(site.directory.next_deadline(), None);
 }
 

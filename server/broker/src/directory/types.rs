@@ -366,12 +366,22 @@ pub struct Holder {
 }
 
 /// How far an attach is.
+///
+/// ```text
+/// Offered ──ticket shown──► Live ──link gone──► Lost ──said so, or not for a while──► (another)
+///    │  ▲ card said again over another control link, and it is young
+///    │  └─► the same in doubt ──not taken up for a while──► (another)
+///    └── not taken up at all ──► (over)
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The terminal has been sent its ticket.
     Offered {
-        /// When the ticket is void.
-        until_ms: u64,
+        /// When, in milliseconds of the clock that never goes back.
+        since_ms: u64,
+        /// It may have been lost with the control link that it was made on. The terminal may as well
+        /// be taking it up just now, and would part from it for another.
+        is_in_doubt: bool,
     },
     /// The session has seen the ticket.
     Live,
