@@ -4,10 +4,11 @@ use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use heliostat_control::admin::Request;
 use heliostat_link::{CloseCode, Dialer, Ended, Identity, Link, Main};
-use heliostat_wire::control::{CardRefusal, DetachReason, ToBroker, ToTerminal};
+use heliostat_wire::control::{Attach, CardRefusal, DetachReason, ToBroker, ToTerminal};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -127,6 +128,54 @@ async fn a_broken_session_link_is_offered_again() {
     assert_ne!(attach.attach_id, attach_id);
     within(terminal.join(&attach)).await.unwrap();
     assert_eq!(broker.sessions().len(), 1);
+}
+
+/// Says again on another control link that the card is there, as soon as a desktop was offered on the
+/// first. Returns the offer.
+async fn offered_and_said_again(terminal: &mut Terminal) -> Attach {
+    let desktop = terminal.desktop("c1").await;
+    desktop.connection.close(CloseCode::Done, "");
+    let mut attach_id = desktop.attach_id;
+    // A broker takes an offer for lost that is old: no fault where this machine was busy elsewhere.
+    let young = Duration::from_millis(1_500);
+    loop {
+        let asked = Instant::now();
+        let reason = DetachReason::LinkLost;
+        terminal
+            .send(ToBroker::LinkEnded { attach_id, reason })
+            .await;
+        let attach = terminal.attach().await;
+        terminal.connect().await;
+        terminal.repeat("c1").await;
+        terminal.send(ToBroker::Ping(1)).await;
+        match terminal.recv().await {
+            ToTerminal::Pong(1) => return attach,
+            ToTerminal::Attach(other) if asked.elapsed() >= young => attach_id = other.attach_id,
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(terminal.recv().await, ToTerminal::Pong(1)));
+    }
+}
+
+#[tokio::test]
+async fn an_offer_that_is_being_taken_up_while_the_control_link_breaks_is_not_made_again() {
+    let broker = Broker::start();
+    broker.add_card("c1", &people()[0]);
+    let mut terminal = broker.terminal("a").await;
+    let attach = offered_and_said_again(&mut terminal).await;
+    within(terminal.join(&attach)).await.unwrap();
+    assert_eq!(broker.sessions()[0].terminal.as_deref(), Some("desk a"));
+}
+
+#[tokio::test]
+async fn an_offer_that_was_lost_with_the_control_link_is_made_again_in_a_while() {
+    let broker = Broker::start();
+    broker.add_card("c1", &people()[0]);
+    let mut terminal = broker.terminal("a").await;
+    let lost = offered_and_said_again(&mut terminal).await;
+    let attach = terminal.attach().await;
+    assert!(attach.attach_id > lost.attach_id);
+    within(terminal.join(&attach)).await.unwrap();
 }
 
 #[tokio::test]
