@@ -32,11 +32,19 @@ pub struct OutputId(pub u8);
 )]
 pub struct CursorId(pub u8);
 
-/// One attach of one session to one terminal; chosen by the broker, unique in its store.
+/// One attach of one session to one terminal; chosen by the broker, unique in its store. It numbers
+/// them upwards, over all its runs, and their order is that of the numbers.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Schema,
 )]
 pub struct AttachId(pub u64);
+
+impl AttachId {
+    /// Whether the broker has made this one after `other`.
+    pub const fn is_later_than(self, other: Self) -> bool {
+        self.0 > other.0
+    }
+}
 
 impl fmt::Display for AttachId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

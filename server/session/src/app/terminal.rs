@@ -132,9 +132,8 @@ impl App {
 
     /// Parts from the terminal: from whichever there is, or from that of an attach. One that was there
     /// before it is meant as well, for it may have asked for that attach and not taken it up.
-    /// Brokers number attaches upwards, over all their runs.
     pub(super) fn detach(&mut self, id: Option<AttachId>, reason: DetachReason) {
-        let meant = |terminal: &mut Attachment| id.is_none_or(|id| terminal.id <= id);
+        let meant = |terminal: &mut Attachment| id.is_none_or(|id| !terminal.id.is_later_than(id));
         if let Some(terminal) = self.terminal.take_if(meant) {
             terminal.bye(reason.clone());
             self.parted(terminal, reason);
