@@ -39,7 +39,7 @@ use crate::content::MotionRoom;
 use crate::cursor::Cursors;
 use crate::flat::Flat;
 use crate::gpu::Gpu;
-use crate::idle::{Idle, Locking};
+use crate::idle::Absence;
 use crate::input::InputState;
 use crate::layouts::LayoutFile;
 use crate::link::LinkEvent;
@@ -139,9 +139,8 @@ pub struct App {
     pub(crate) lock: Lock,
     pub(crate) parts: Parts,
     pub(crate) callbacks: Callbacks,
-    pub(crate) idle: Idle,
+    pub(crate) absence: Absence,
     pub(crate) inhibitors: Vec<WlSurface>,
-    pub(crate) locking: Locking,
     ending: Option<(DetachReason, Instant)>,
     /// Why the session cannot go on.
     failure: Option<String>,
@@ -367,9 +366,8 @@ impl App {
             lock: Lock::default(),
             parts: Parts::default(),
             callbacks: Callbacks::default(),
-            idle: Idle::new(Instant::now()),
+            absence: Absence::new(Instant::now()),
             inhibitors: Vec::new(),
-            locking: Locking::default(),
             ending: None,
             failure: None,
         };
@@ -512,8 +510,11 @@ impl App {
             self.flat_deadline(),
             self.surfaces.buffers.reader_deadline(),
             self.parts.deadline().filter(|_| self.ending.is_none()),
-            self.idle.deadline().filter(|_| self.terminal.is_some()),
-            self.locking.deadline(),
+            self.absence
+                .idle
+                .deadline()
+                .filter(|_| self.terminal.is_some()),
+            self.absence.locking.deadline(),
             self.memory.deadline(),
         ]
         .into_iter()

@@ -17,6 +17,37 @@ use heliostat_wire::id::AttachId;
 /// locker to lock.
 const LOCKING: Duration = Duration::from_secs(2);
 
+/// Whether anybody is at the present terminal, over all of its links.
+#[derive(Debug)]
+pub struct Absence {
+    /// How long nobody has been.
+    pub idle: Idle,
+    /// What was asked for since.
+    pub locking: Locking,
+}
+
+impl Absence {
+    /// Nobody is expected yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            idle: Idle::new(now),
+            locking: Locking::default(),
+        }
+    }
+
+    /// A terminal has come, with somebody at it: whoever that is, they are there now. A lock that was
+    /// asked for at another one is not awaited here.
+    pub fn begin(&mut self, after: Option<Duration>, now: Instant) {
+        self.idle.begin(after, now);
+    }
+
+    /// The terminal goes on by another attach, whoever is at it.
+    pub fn go_on(&mut self, (from, to): (AttachId, AttachId), after: Option<Duration>) {
+        self.idle.go_on(after);
+        self.locking.go_on(from, to);
+    }
+}
+
 /// How long nobody has typed at the present terminal.
 #[derive(Debug)]
 pub struct Idle {
@@ -36,14 +67,12 @@ impl Idle {
         }
     }
 
-    /// A terminal has come, with somebody at it.
-    pub fn begin(&mut self, after: Option<Duration>, now: Instant) {
+    fn begin(&mut self, after: Option<Duration>, now: Instant) {
         self.after = after.filter(|after| !after.is_zero());
         self.since = now;
     }
 
-    /// The terminal goes on by another attach, whoever is at it.
-    pub fn go_on(&mut self, after: Option<Duration>) {
+    fn go_on(&mut self, after: Option<Duration>) {
         self.after = after.filter(|after| !after.is_zero());
     }
 
@@ -108,8 +137,8 @@ impl Locking {
         });
     }
 
-    /// The terminal goes on by another attach, which is to end or to be hidden in the place of the first.
-    pub fn go_on(&mut self, from: AttachId, to: AttachId) {
+    /// The other attach is to end or to be hidden in the place of the first.
+    fn go_on(&mut self, from: AttachId, to: AttachId) {
         if let Some(awaited) = self.0.as_mut().filter(|awaited| awaited.attach == from) {
             awaited.attach = to;
         }
@@ -209,6 +238,22 @@ mod tests {
             }
             assert_eq!(told, expected, "row {number}");
         }
+    }
+
+    #[test]
+    fn what_was_awaited_at_one_link_of_a_desk_is_awaited_at_the_next() {
+        let start = Instant::now();
+        let mut absence = Absence::new(start);
+        absence.begin(Some(Duration::from_secs(30)), start);
+        absence.locking.asked(AttachId(1), start);
+        let later = start + Duration::from_secs(1);
+        absence.go_on((AttachId(1), AttachId(2)), Some(Duration::from_secs(40)));
+        let due = start + Duration::from_secs(40);
+        assert_eq!(absence.idle.deadline(), Some(due), "nobody has typed");
+        let here = Some(AttachId(2));
+        assert_eq!(absence.locking.overdue(here, later), None);
+        let late = absence.locking.overdue(here, start + LOCKING);
+        assert_eq!(late, Some(Locks::Broker));
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl App {
     pub(crate) fn input(&mut self, batch: &InputBatch) {
         let now = Instant::now();
         self.input.heard = now;
-        self.idle.input(now);
+        self.absence.idle.input(now);
         let Some(terminal) = &mut self.terminal else {
             return;
         };

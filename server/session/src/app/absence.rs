@@ -13,7 +13,7 @@ impl App {
     pub(super) fn child_ended(&mut self, name: &str, how: &str) {
         if name == LOCKER && !self.lock.is_locked() {
             self.parts.forget(LOCKER);
-            if let Some(attach) = self.locking.locker_ended() {
+            if let Some(attach) = self.absence.locking.locker_ended() {
                 warn!("the locker has ended without having locked");
                 self.detach(Some(attach), DetachReason::Locked);
             }
@@ -35,7 +35,7 @@ impl App {
     pub(crate) fn ask(&mut self, ask: Ask) {
         info!(?ask, "the person asks");
         if let (Ask::Lock | Ask::Idle, Some(terminal)) = (ask, &self.terminal) {
-            self.locking.asked(terminal.id, Instant::now());
+            self.absence.locking.asked(terminal.id, Instant::now());
         }
         self.tell_broker(FromSession::Asks(ask));
     }
@@ -43,12 +43,12 @@ impl App {
     /// Asks for what a long silence asks for, and does itself what the broker ought to have done.
     pub(super) fn mind_absence(&mut self, now: Instant) {
         let inhibited = self.is_idle_inhibited();
-        self.idle.inhibit(inhibited, now);
-        if self.terminal.is_some() && self.idle.is_due(now) {
+        self.absence.idle.inhibit(inhibited, now);
+        if self.terminal.is_some() && self.absence.idle.is_due(now) {
             self.ask(Ask::Idle);
         }
         let attach = self.terminal.as_ref().map(|terminal| terminal.id);
-        let late = self.locking.overdue(attach, now);
+        let late = self.absence.locking.overdue(attach, now);
         match late.filter(|_| !self.lock.is_locked()) {
             Some(Locks::Broker) => self.lock_without_broker(now),
             Some(Locks::Locker) => {
@@ -65,7 +65,7 @@ impl App {
             (Some(locker), Some(terminal)) => {
                 info!("the broker does not lock, the locker does");
                 self.parts.want(LOCKER, locker, now);
-                self.locking.locker_started(terminal.id, now);
+                self.absence.locking.locker_started(terminal.id, now);
             }
             _ => self.detach(None, DetachReason::Locked),
         }

@@ -15,16 +15,11 @@ use crate::link::NewAttach;
 impl App {
     pub(super) fn attach(&mut self, attach: NewAttach) {
         let before = self.terminal.take();
-        match before
-            .as_ref()
-            .filter(|old| old.terminal == attach.terminal)
-        {
-            // The same desk by another link, which takes nobody to be at it.
-            Some(old) => {
-                self.idle.go_on(attach.idle);
-                self.locking.go_on(old.id, attach.id);
-            }
-            None => self.idle.begin(attach.idle, Instant::now()),
+        let same_desk = |old: &&Attachment| old.terminal == attach.terminal;
+        match before.as_ref().filter(same_desk) {
+            // By another link, which takes nobody to be at it.
+            Some(old) => self.absence.go_on((old.id, attach.id), attach.idle),
+            None => self.absence.begin(attach.idle, Instant::now()),
         }
         if let Some(old) = before {
             let terminal = attach.terminal.as_str().into();

@@ -75,7 +75,7 @@ impl SessionLockHandler for App {
             return;
         }
         info!("the session is locked");
-        self.locking.locked();
+        self.absence.locking.locked();
         self.lock = Lock::Locked(Locked {
             locker: confirmation.ext_session_lock().clone(),
             confirmation: Some(confirmation),
