@@ -28,12 +28,8 @@ pub struct Broker {
 /// Each broker has a port and session ports of its own.
 static PORTS: AtomicU16 = AtomicU16::new(0);
 
-pub fn small_session() -> PathBuf {
-    let exe = std::env::current_exe().unwrap();
-    let profile = exe.ancestors().nth(2).unwrap();
-    let path = profile.join("examples/small_session");
-    assert!(path.exists(), "{} is built by cargo test", path.display());
-    path
+pub fn small_session() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_small-session"))
 }
 
 /// The same where everybody may run it: the checkout may lie below a home that is its owner's alone.
