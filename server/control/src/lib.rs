@@ -14,5 +14,6 @@ pub mod hex;
 pub mod lines;
 pub mod receipts;
 pub mod session;
+pub mod span;
 pub mod stats;
 pub mod worker;

@@ -169,7 +169,7 @@ enum Policy {
 
 #[derive(Debug, Args)]
 struct Receipts {
-    /// Only those of the last such time, as `90s`, `15m`, `2h` or `3d`.
+    /// Only those of the last such time, as `90s`, `15min`, `2h` or `3d`.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// At most so many, the newest.
@@ -201,7 +201,7 @@ pub struct ReceiptsView<'a> {
 /// Which audit lines.
 #[derive(Debug, Args)]
 pub struct Audit {
-    /// Only those of the last such time, as `90s`, `15m`, `2h` or `3d`.
+    /// Only those of the last such time, as `90s`, `15min`, `2h` or `3d`.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// At most so many, the newest.

