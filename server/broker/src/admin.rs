@@ -20,7 +20,7 @@ use crate::directory::{Action, Changed, Event, Keys, Standing};
 use crate::hub::{Hub, Incoming, ToHub};
 use crate::proof::EnrolledKey;
 use crate::survey::Form;
-use crate::{accounts, groups};
+use crate::{accounts, card_ids, groups};
 
 /// Bytes of a request.
 const MAX_REQUEST: usize = 64 << 10;
@@ -169,10 +169,11 @@ impl Hub {
     /// answers it then. What is asked of the rest is answered at once.
     pub(crate) fn inform(
         &mut self,
-        request: Request,
+        mut request: Request,
         asker: String,
         answer: oneshot::Sender<Reply>,
     ) {
+        card_ids::as_terminals_write(&mut request, |card| self.directory.knows_card(card));
         let unknown = match &request {
             Request::CardShow { card } => self.directory.ungrouped(Some(card), None),
             Request::PolicyExplain { card, person, .. } => {
@@ -192,6 +193,7 @@ impl Hub {
             let _ = to_hub.blocking_send(informed);
         });
     }
+
     /// Answers an administrator. What takes the disk or the name service is answered from a task.
     pub(crate) fn admin(&mut self, request: Request, asker: &str, answer: oneshot::Sender<Reply>) {
         match request {

@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod admin;
 mod allowance;
 pub mod audit;
+mod card_ids;
 pub mod check;
 pub mod config;
 pub mod control_group;

@@ -103,6 +103,12 @@ fn cards_come_and_go() {
         taken.contains("alice") && taken.contains("revoke"),
         "{taken}"
     );
+    broker.says(&["card", "add", "PIV:00AB", "--person", "alice"]);
+    assert_eq!(
+        broker.json(&["card", "show", "piv:00aB"])["card"]["card"],
+        "piv:00ab"
+    );
+    broker.says(&["card", "revoke", "Piv:00Ab"]);
     let done = broker.json(&["card", "revoke", "piv:00"]);
     assert!(done["done"].as_str().unwrap().contains("revoked"));
     broker.says(&["card", "add", "piv:00", "--person", "bob"]);
@@ -119,6 +125,8 @@ fn cards_come_and_go() {
     let expected = [
         "card_added",
         "admin_refused",
+        "card_added",
+        "card_revoked",
         "card_revoked",
         "card_added",
         "admin_refused",

@@ -37,7 +37,7 @@ impl Directory {
         let named = self
             .terminals
             .iter()
-            .find(|(id, known)| *id == wanted || known.name == wanted);
+            .find(|(id, known)| id.eq_ignore_ascii_case(wanted) || known.name == wanted);
         let (id, name) = match named {
             Some((id, known)) => (id.as_str(), known.name.as_str()),
             None => (wanted, wanted),

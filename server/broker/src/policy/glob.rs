@@ -2,49 +2,66 @@
 
 use std::fmt;
 
-/// A pattern; letters are compared as they are.
+/// A pattern.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Glob(String);
+pub struct Glob {
+    written: String,
+    /// The same in small letters.
+    small: String,
+}
 
 impl Glob {
     /// The pattern of a word.
     pub fn new(word: &str) -> Self {
-        Self(word.to_owned())
+        Self {
+            written: word.to_owned(),
+            small: word.to_ascii_lowercase(),
+        }
     }
 
     /// As it was written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.written
     }
 
-    /// Whether `text` is of this form.
+    /// Whether `text` is of this form, letters as they are.
     pub fn matches(&self, text: &str) -> bool {
-        let mut pieces = self.0.split('*');
-        let first = pieces.next().unwrap_or_default();
-        let Some(mut rest) = text.strip_prefix(first) else {
-            return false;
-        };
-        let mut last = None;
-        for piece in pieces {
-            // Each piece at its first place leaves the most for those behind it; the last one
-            // must stand at the end.
-            if let Some(piece) = last.replace(piece) {
-                match rest.find(piece) {
-                    Some(at) => rest = &rest[at + piece.len()..],
-                    None => return false,
-                }
+        fits(&self.written, text)
+    }
+
+    /// Whether an id is of this form, whose digits are hexadecimal and mean the same in letters of
+    /// either size. It is given in small ones.
+    pub fn matches_id(&self, id: &str) -> bool {
+        fits(&self.small, id)
+    }
+}
+
+fn fits(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let mut last = None;
+    for piece in pieces {
+        // Each piece at its first place leaves the most for those behind it; the last one must stand
+        // at the end.
+        if let Some(piece) = last.replace(piece) {
+            match rest.find(piece) {
+                Some(at) => rest = &rest[at + piece.len()..],
+                None => return false,
             }
         }
-        match last {
-            None => rest.is_empty(),
-            Some(last) => rest.ends_with(last),
-        }
+    }
+    match last {
+        None => rest.is_empty(),
+        Some(last) => rest.ends_with(last),
     }
 }
 
 impl fmt::Debug for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.written.fmt(f)
     }
 }
 

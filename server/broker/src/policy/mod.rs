@@ -59,9 +59,13 @@ impl Policy {
     pub fn decide(&self, given: &Given<'_>) -> Outcome {
         let mut outcome = Outcome::default();
         outcome.overlay(&self.default, &Origin::Default);
-        let places = self.places_of(given.terminal, given.terminal_name);
+        let ids = Ids {
+            card: given.card.map(str::to_ascii_lowercase),
+            terminal: given.terminal.to_ascii_lowercase(),
+            places: self.places_of(given.terminal, given.terminal_name),
+        };
         for rule in &self.rules {
-            if rule.holds(given, &places) {
+            if rule.holds(given, &ids) {
                 outcome.overlay(&rule.settings, &rule.origin);
             }
         }
@@ -70,10 +74,11 @@ impl Policy {
 
     /// The places that a terminal, by its id or its name, is in.
     pub fn places_of(&self, id: &str, name: &str) -> Vec<&str> {
+        let id = id.to_ascii_lowercase();
         let inside = |terminals: &[Glob]| {
             terminals
                 .iter()
-                .any(|terminal| terminal.matches(id) || terminal.matches(name))
+                .any(|terminal| terminal.matches_id(&id) || terminal.matches(name))
         };
         self.places
             .iter()
@@ -88,22 +93,39 @@ impl Policy {
     }
 }
 
+/// What is given, as rules look at it.
+struct Ids<'a> {
+    /// The card's id in small letters.
+    card: Option<String>,
+    /// The terminal's id in small letters.
+    terminal: String,
+    /// The places that the terminal is in.
+    places: Vec<&'a str>,
+}
+
 impl Rule {
-    fn holds(&self, given: &Given<'_>, places: &[&str]) -> bool {
-        let when = &self.when;
-        when.person.admits(given.person)
-            && when.card.admits(given.card)
-            && when.terminal.admits([given.terminal, given.terminal_name])
-            && when.place.admits(places.iter().copied())
-            && when.group.admits(given.groups.iter().map(String::as_str))
+    fn holds(&self, given: &Given<'_>, ids: &Ids<'_>) -> bool {
+        let When {
+            person,
+            group,
+            card,
+            terminal,
+            place,
+        } = &self.when;
+        let at = |glob: &Glob| glob.matches_id(&ids.terminal) || glob.matches(given.terminal_name);
+        let is_card = |glob: &Glob| ids.card.as_ref().is_some_and(|id| glob.matches_id(id));
+        person.admits(|glob| given.person.is_some_and(|person| glob.matches(person)))
+            && card.admits(is_card)
+            && terminal.admits(at)
+            && place.admits(|glob| ids.places.iter().any(|place| glob.matches(place)))
+            && group.admits(|glob| given.groups.iter().any(|group| glob.matches(group)))
     }
 }
 
 impl OneOrMore {
-    /// Whether one of `words` is of one of the forms; a condition that is not there always holds.
-    fn admits<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> bool {
-        let mut words = words.into_iter();
-        self.0.is_empty() || words.any(|word| self.0.iter().any(|glob| glob.matches(word)))
+    /// Whether one of the forms is so; a condition that is not there always holds.
+    fn admits(&self, is_so: impl Fn(&Glob) -> bool) -> bool {
+        self.0.is_empty() || self.0.iter().any(is_so)
     }
 }
 

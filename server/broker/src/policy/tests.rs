@@ -81,6 +81,28 @@ fn terminals_are_named_by_id_or_name_and_places_hold_both() {
 }
 
 #[test]
+fn ids_are_the_same_in_large_and_small_letters_and_names_are_not() {
+    let text = "place.ward = \"52:54:00:AB:*\"\n\
+                [[rule]]\nwhen.card = \"PIV:00AB*\"\nusb = true\n\
+                [[rule]]\nwhen.terminal = [\"52:54:00:CD:00:01\", \"Desk\"]\nkeyless = true\n\
+                [[rule]]\nwhen.place = \"ward\"\nlogin = false";
+    let policy = Policy::parse("p", text).unwrap();
+    let at = |card, terminal, terminal_name| {
+        let outcome = policy.decide(&Given {
+            card: Some(card),
+            terminal,
+            terminal_name,
+            ..Given::default()
+        });
+        (outcome.usb, outcome.keyless, outcome.login)
+    };
+    assert_eq!(at("piv:00abcd", "x", "desk"), (true, false, true));
+    assert_eq!(at("PIV:00abCD", "x", "Desk"), (true, true, true));
+    assert_eq!(at("piv:01", "52:54:00:cd:00:01", ""), (false, true, true));
+    assert_eq!(at("piv:01", "52:54:00:Ab:00:01", ""), (false, false, false));
+}
+
+#[test]
 fn cards_without_a_key_need_a_password_whatever_is_asked_for_and_only_where_allowed() {
     let at = |terminal_name| {
         clinic().decide(&Given {
