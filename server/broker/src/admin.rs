@@ -239,9 +239,7 @@ impl Hub {
                 let explained = self.directory.explain(card, person, terminal.as_deref());
                 let _ = answer.send(Reply::Policy(explained));
             }
-            Request::PolicyCheck => {
-                let _ = answer.send(Reply::Warnings(self.directory.policy_warnings()));
-            }
+            Request::PolicyCheck => self.check_policy(answer),
             change => self.change(change, asker, answer),
         }
     }
@@ -330,6 +328,16 @@ impl Hub {
             detail: format!("{word}: {}", short(text)),
             ..AuditRow::default()
         }
+    }
+
+    /// Whom the policy names is looked up apart as well.
+    fn check_policy(&self, answer: oneshot::Sender<Reply>) {
+        let mut warnings = self.directory.policy_warnings();
+        let policy = self.directory.policy().clone();
+        tokio::task::spawn_blocking(move || {
+            warnings.extend(policy.strangers(&groups::unknown(policy.named())));
+            let _ = answer.send(Reply::Warnings(warnings));
+        });
     }
 
     /// Accounts are looked up apart, since the name service may be slow.

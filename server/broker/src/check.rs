@@ -36,8 +36,15 @@ pub fn policy(file: &Path, config: Option<&Config>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What nobody can have meant, for the people whom the broker of this configuration knows.
+/// What nobody can have meant, on this machine and for the people whom the broker of this
+/// configuration knows.
 fn warnings(policy: Policy, config: Option<&Config>) -> Vec<String> {
+    let mut warnings = policy.strangers(&groups::unknown(policy.named()));
+    warnings.extend(shut_out(policy, config));
+    warnings
+}
+
+fn shut_out(policy: Policy, config: Option<&Config>) -> Vec<String> {
     let Some(config) = config else {
         let mut warnings = policy.warnings(&[], &[]);
         warnings.push(

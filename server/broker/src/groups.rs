@@ -6,6 +6,8 @@ use std::ffi::CString;
 use nix::unistd::{Group, User, getgrouplist};
 use tracing::debug;
 
+use crate::policy::Named;
+
 /// The names of the groups of each person; none for who has no account, nothing for those of whom the
 /// name service cannot say it now. May take long where it asks another machine.
 pub fn of(people: &[String]) -> BTreeMap<String, Option<Vec<String>>> {
@@ -41,9 +43,33 @@ pub fn of_one(person: &str) -> Option<Vec<String>> {
     }
 }
 
+/// Which of these there are not. Whom the name service cannot look up now is taken for known. May
+/// take long.
+pub fn unknown(mut named: Named) -> Named {
+    let no_user = |name: &String| matches!(User::from_name(name), Ok(None));
+    let no_group = |name: &String| matches!(Group::from_name(name), Ok(None));
+    named.people.retain(no_user);
+    named.groups.retain(no_group);
+    named
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_whom_the_machine_knows_are_not_unknown() {
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let left = unknown(Named {
+            people: named(&["root", "no-such-person-here"]),
+            groups: named(&["root", "no-such-group-here"]),
+        });
+        let expected = Named {
+            people: named(&["no-such-person-here"]),
+            groups: named(&["no-such-group-here"]),
+        };
+        assert_eq!(left, expected);
+    }
 
     #[test]
     fn root_is_in_root_and_nobody_unknown_is_in_anything() {

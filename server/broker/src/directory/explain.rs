@@ -104,6 +104,11 @@ impl Directory {
         .to_owned()
     }
 
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// What the policy does that nobody can have meant.
     pub fn policy_warnings(&self) -> Vec<String> {
         let people = self.people.iter().map(|person| {

@@ -1,5 +1,7 @@
 //! What a policy would do that nobody can have meant.
 
+use std::collections::BTreeSet;
+
 use heliostat_wire::limits::MAX_KEEP_S;
 
 use super::values::{Command, Enrol};
@@ -156,6 +158,43 @@ impl Policy {
         warnings
     }
 
+    /// The people and groups that rules name, apart from patterns.
+    pub fn named(&self) -> Named {
+        let words = |of: fn(&When) -> &OneOrMore| {
+            let globs = self.rules.iter().flat_map(move |rule| &of(&rule.when).0);
+            globs.filter_map(Glob::word).map(str::to_owned).collect()
+        };
+        Named {
+            people: words(|when| &when.person),
+            groups: words(|when| &when.group),
+        }
+    }
+
+    /// Rules that name somebody whom the machine does not know: most likely a slip.
+    pub fn strangers(&self, unknown: &Named) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for rule in &self.rules {
+            for (sort, named, unknown) in [
+                ("group", &rule.when.group, &unknown.groups),
+                ("person", &rule.when.person, &unknown.people),
+            ] {
+                let is_unknown = |glob: &&Glob| glob.word().is_some_and(|it| unknown.contains(it));
+                let strangers: Vec<&Glob> = named.0.iter().filter(is_unknown).collect();
+                let so = match strangers.len() == named.0.len() {
+                    true => ": this rule is about nobody",
+                    false => "",
+                };
+                for stranger in strangers {
+                    let origin = &rule.origin;
+                    warnings.push(format!(
+                        "{origin}: no {sort} {stranger:?} on this machine{so}"
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+
     /// What one table does that is seldom meant.
     fn warn_of(&self, origin: &Origin, settings: &Settings, warnings: &mut Vec<String>) {
         match settings.proof {
@@ -214,6 +253,15 @@ impl Policy {
         let by_name = decide(None);
         by_card || by_name.login && self.has_greeter() && is_here(&by_name)
     }
+}
+
+/// People and groups by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// People: users of the machine.
+    pub people: BTreeSet<String>,
+    /// Groups.
+    pub groups: BTreeSet<String>,
 }
 
 /// A person as a check sees them.

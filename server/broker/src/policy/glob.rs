@@ -24,6 +24,11 @@ impl Glob {
         &self.written
     }
 
+    /// The word that it is, where it is no more than that.
+    pub fn word(&self) -> Option<&str> {
+        (!self.written.contains('*')).then_some(&self.written)
+    }
+
     /// Whether `text` is of this form, letters as they are.
     pub fn matches(&self, text: &str) -> bool {
         fits(&self.written, text)

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use heliostat_wire::card::CardKind;
 
-pub use check::{Here, Somebody};
+pub use check::{Here, Named, Somebody};
 use file::{OneOrMore, When};
 use glob::Glob;
 pub use settings::{Explained, Origin, Outcome, Settings};

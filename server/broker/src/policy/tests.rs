@@ -216,6 +216,31 @@ fn slips_are_refused_with_their_line() {
 }
 
 #[test]
+fn a_rule_about_somebody_unknown_is_warned_of_and_patterns_are_not() {
+    let text = "[[rule]]\nwhen.group = [\"nurses\", \"nruses\"]\nusb = true\n\
+                [[rule]]\nname = \"guests\"\nwhen.person = \"gast\"\nwhen.group = \"g*\"\nusb = true\n\
+                [[rule]]\nwhen.person = [\"gast\", \"gast-*\"]\nusb = true";
+    let policy = Policy::parse("p", text).unwrap();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let named = Named {
+        people: names(&["gast"]),
+        groups: names(&["nurses", "nruses"]),
+    };
+    assert_eq!(policy.named(), named);
+    assert_eq!(policy.strangers(&Named::default()), [""; 0]);
+    let unknown = Named {
+        people: names(&["gast"]),
+        groups: names(&["nruses"]),
+    };
+    let expected = [
+        "rule 1 (line 1): no group \"nruses\" on this machine",
+        "rule 2 \"guests\" (line 4): no person \"gast\" on this machine: this rule is about nobody",
+        "rule 3 (line 9): no person \"gast\" on this machine",
+    ];
+    assert_eq!(policy.strangers(&unknown), expected);
+}
+
+#[test]
 fn a_policy_that_shuts_everybody_out_is_warned_of() {
     let strict = Policy::parse("p", "default.login = false").unwrap();
     let keyless = Somebody {

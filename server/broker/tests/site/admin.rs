@@ -80,6 +80,29 @@ fn two_brokers_do_not_share_a_state() {
     assert_eq!(reply, Reply::Cards(Vec::new()));
 }
 
+#[test]
+fn a_policy_that_names_nobody_is_warned_of() {
+    let policy = "# policy: rule = [{ when.group = \"no-such-group-here\", usb = true }]\n";
+    let broker = Broker::with(policy, &[]);
+    let Reply::Warnings(warnings) = broker.ask(Request::PolicyCheck) else {
+        panic!("no warnings");
+    };
+    let expected = "rule 1 (line 2): no group \"no-such-group-here\" on this machine: this rule is about nobody";
+    assert!(warnings.iter().any(|one| one == expected), "{warnings:?}");
+    let file = broker.folder().join("policy.toml");
+    let output = Command::new(env!("CARGO_BIN_EXE_heliostat-broker"))
+        .args(["check", "--policy"])
+        .arg(&file)
+        .arg("--config")
+        .arg(broker.folder().join("broker.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let expected = format!("{}: warning: {expected}\n", file.display());
+    assert!(text.contains(&expected), "{text}");
+}
+
 #[tokio::test]
 async fn a_policy_of_groups_is_explained_before_anybody_has_come() {
     let person = people()[0].clone();
