@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use heliostat_control::admin::{AuditRow, CardKeys, Failure, Reply, Request, Status, Why};
+use heliostat_control::admin::{
+    AuditRow, CardKeys, Failure, Overview, Reply, Request, Status, Why,
+};
 use heliostat_control::hex;
 use heliostat_control::lines::{self, LineError, LineReader};
 use nix::unistd::{Group, Uid, User};
@@ -198,6 +200,10 @@ impl Hub {
     pub(crate) fn admin(&mut self, request: Request, asker: &str, answer: oneshot::Sender<Reply>) {
         match request {
             Request::Status => drop(answer.send(Reply::Status(self.status()))),
+            Request::Overview => drop(answer.send(Reply::Overview(Overview {
+                status: self.status(),
+                policy_refused: self.directory.policy_refused().map(str::to_owned),
+            }))),
             Request::CardList => drop(answer.send(Reply::Cards(self.directory.card_rows()))),
             Request::TerminalList => {
                 drop(answer.send(Reply::Terminals(self.directory.terminal_rows())));

@@ -15,6 +15,8 @@ use crate::stats::SessionStats;
 pub enum Request {
     /// How the broker is.
     Status,
+    /// How the broker is, and whether the policy in force is the one on the disk.
+    Overview,
     /// Give a card to a person, who is made known if need be.
     CardAdd {
         /// The card id.
@@ -137,6 +139,8 @@ pub enum Reply {
     Failed(Failure),
     /// Answer to [`Request::Status`].
     Status(Status),
+    /// Answer to [`Request::Overview`].
+    Overview(Overview),
     /// Answer to [`Request::CardList`].
     Cards(Vec<CardRow>),
     /// Answer to [`Request::PersonList`].
@@ -231,6 +235,16 @@ pub struct Status {
     pub attached: u32,
     /// Cards that open something.
     pub cards: u32,
+}
+
+/// How the broker is, and its policy with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overview {
+    /// How the broker is.
+    #[serde(flatten)]
+    pub status: Status,
+    /// What is wrong with the policy file on the disk, where the one before still holds.
+    pub policy_refused: Option<String>,
 }
 
 /// A card.

@@ -310,7 +310,7 @@ impl Arguments {
     /// What to ask the broker.
     pub fn request(&self, now_s: u64) -> anyhow::Result<Request> {
         Ok(match &self.command {
-            Command::Status => Request::Status,
+            Command::Status => Request::Overview,
             Command::Card(Card::Add {
                 card,
                 person,

@@ -1,7 +1,7 @@
 //! Replies as tables and as JSON.
 
 use heliostat_control::admin::{
-    CardRow, PersonRow, PolicyAnswer, Reply, SessionRow, Status, TerminalRow,
+    CardRow, Overview, PersonRow, PolicyAnswer, Reply, SessionRow, Status, TerminalRow,
 };
 use heliostat_control::stats::LinkStats;
 use serde_json::json;
@@ -18,6 +18,7 @@ pub fn json(reply: &Reply) -> anyhow::Result<String> {
         Reply::Done(text) => json!({ "done": text }),
         Reply::Failed(failure) => json!({ "failed": failure }),
         Reply::Status(status) => serde_json::to_value(status)?,
+        Reply::Overview(overview) => serde_json::to_value(overview)?,
         Reply::Cards(rows) => serde_json::to_value(rows)?,
         Reply::People(rows) => serde_json::to_value(rows)?,
         Reply::Terminals(rows) => serde_json::to_value(rows)?,
@@ -38,6 +39,7 @@ pub fn text(reply: &Reply, now_s: u64) -> String {
         Reply::Done(text) => format!("{text}\n"),
         Reply::Failed(failure) => format!("{failure}\n"),
         Reply::Status(row) => status(row),
+        Reply::Overview(row) => overview(row),
         Reply::Cards(rows) => cards(rows, now_s),
         Reply::People(rows) => people(rows),
         Reply::Terminals(rows) => terminals(rows, now_s),
@@ -67,6 +69,14 @@ fn status(status: &Status) -> String {
     ];
     let line = |(name, value): (&str, String)| format!("{name:<17} {value}\n");
     lines.into_iter().map(line).collect()
+}
+
+fn overview(overview: &Overview) -> String {
+    let mut text = status(&overview.status);
+    if let Some(why) = &overview.policy_refused {
+        text += &format!("{:<17} {why}; the policy before still holds\n", "refused");
+    }
+    text
 }
 
 fn card(row: &CardRow, now_s: u64) -> String {
@@ -266,6 +276,31 @@ mod tests {
         for line in list.lines().chain(shown.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }
+    }
+
+    #[test]
+    fn a_policy_that_is_not_the_one_on_the_disk_is_told_of() {
+        let mut row = Overview {
+            status: Status {
+                version: "1".to_owned(),
+                site: "Site".to_owned(),
+                site_key: String::new(),
+                listen: String::new(),
+                pid: 1,
+                up_s: 1,
+                terminals_online: 0,
+                sessions: 0,
+                attached: 0,
+                cards: 0,
+            },
+            policy_refused: None,
+        };
+        assert!(!overview(&row).contains("refused"));
+        row.policy_refused = Some("policy.toml, line 2: no".to_owned());
+        let expected = "refused           policy.toml, line 2: no; the policy before still holds\n";
+        assert!(overview(&row).ends_with(expected));
+        let program = json(&Reply::Overview(row)).unwrap();
+        assert!(program.contains("\"site\":\"Site\""), "{program}");
     }
 
     #[test]

@@ -109,7 +109,12 @@ impl Directory {
         &self.policy
     }
 
-    /// What the policy does that nobody can have meant.
+    /// What is wrong with the policy on the disk, where it is not the one in force.
+    pub fn policy_refused(&self) -> Option<&str> {
+        self.policy_refused.as_deref()
+    }
+
+    /// What the policy in force does that nobody can have meant, and whether it is the one on the disk.
     pub fn policy_warnings(&self) -> Vec<String> {
         let people = self.people.iter().map(|person| {
             let cards = self.cards.iter();
@@ -125,6 +130,9 @@ impl Directory {
         let terminals = terminals.map(|(id, known)| (id.clone(), known.name.clone()));
         let terminals: Vec<_> = terminals.collect();
         let people: Vec<_> = people.collect();
-        self.policy.warnings(&people, &terminals)
+        let refused = self.policy_refused.as_ref();
+        let refused = refused.map(|why| format!("{why}; the policy before still holds"));
+        let warnings = self.policy.warnings(&people, &terminals);
+        refused.into_iter().chain(warnings).collect()
     }
 }

@@ -60,6 +60,8 @@ const MAX_TERMINALS: usize = 4096;
 pub struct Directory {
     setup: Setup,
     policy: Policy,
+    /// What is wrong with the policy on the disk, where the one before still holds.
+    policy_refused: Option<String>,
     /// Whose certificates count, where any do.
     authorities: Option<Authorities>,
     /// The groups of people, as far as they are known.
@@ -115,6 +117,7 @@ impl Directory {
         Self {
             setup,
             policy,
+            policy_refused: None,
             authorities,
             groups: BTreeMap::new(),
             ungrouped: BTreeMap::new(),
@@ -178,7 +181,10 @@ impl Directory {
                 };
                 self.audit(now, "hook_failed", who, text);
             }
-            Event::PolicyRefused(why) => self.audit(now, "policy_refused", Who::default(), why),
+            Event::PolicyRefused(why) => {
+                self.policy_refused = Some(why.clone());
+                self.audit(now, "policy_refused", Who::default(), why);
+            }
             Event::Tick => self.tick(now),
         }
         self.end_lost_greeters(now, DetachReason::SessionEnded);
@@ -228,6 +234,7 @@ impl Directory {
 
     fn policy_changed(&mut self, now: Moment, policy: Policy) {
         self.policy = policy;
+        self.policy_refused = None;
         // What was shown under the old one may not be enough under the new.
         self.graces.clear();
         self.audit(now, "policy_changed", Who::default(), "");

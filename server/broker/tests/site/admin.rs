@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use heliostat_control::admin::{Reply, Request, Why};
 use nix::unistd::{Group, Uid, User};
 
-use crate::broker::{Broker, people};
+use crate::broker::{Broker, eventually, people};
 
 #[test]
 fn the_socket_is_for_root_alone() {
@@ -101,6 +101,31 @@ fn a_policy_that_names_nobody_is_warned_of() {
     let text = String::from_utf8(output.stdout).unwrap();
     let expected = format!("{}: warning: {expected}\n", file.display());
     assert!(text.contains(&expected), "{text}");
+}
+
+#[tokio::test]
+async fn a_policy_that_is_refused_is_told_of_until_it_is_mended() {
+    let broker = Broker::start();
+    let refused = || match broker.ask(Request::Overview) {
+        Reply::Overview(overview) => overview.policy_refused,
+        other => panic!("{other:?}"),
+    };
+    let warned = || match broker.ask(Request::PolicyCheck) {
+        Reply::Warnings(warnings) => warnings.join("; "),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(), None);
+    let file = broker.folder().join("policy.toml");
+    let before = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "default.prof = \"none\"\n").unwrap();
+    eventually("the refusal", || broker.audited("policy_refused") == 1).await;
+    let why = refused().expect("it is refused");
+    assert!(why.contains("line 1") && why.contains("`prof`"), "{why}");
+    assert!(warned().starts_with(&format!("{why}; the policy before still holds")));
+    std::fs::write(&file, before).unwrap();
+    eventually("the policy", || broker.audited("policy_changed") == 1).await;
+    assert_eq!(refused(), None);
+    assert!(!warned().contains("still holds"));
 }
 
 #[tokio::test]
