@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use heliostat_control::admin::{Reply, Request};
+use heliostat_control::admin::{AUDIT_EVENTS, AuditRow, Reply, Request};
 use heliostat_control::hex::Hex;
 use heliostat_control::session::{Expect, ToSession};
 use heliostat_wire::List;
@@ -234,7 +234,11 @@ impl Hub {
         }
     }
 
-    pub(crate) fn audit(&mut self, row: heliostat_control::admin::AuditRow) {
+    pub(crate) fn audit(&mut self, row: AuditRow) {
+        debug_assert!(
+            AUDIT_EVENTS.contains(&row.event.as_str()),
+            "an event that nobody can ask for: {row:?}"
+        );
         self.tally.note(&row.event);
         let Some(skipped) = self.audit_budget.admit(&row) else {
             return;

@@ -107,6 +107,46 @@ pub enum Request {
     },
 }
 
+/// The events that audit lines are about.
+pub const AUDIT_EVENTS: [&str; 33] = [
+    "admin",
+    "admin_refused",
+    "attach",
+    "audit_skipped",
+    "card_added",
+    "card_approved",
+    "card_bound",
+    "card_refused",
+    "card_removed",
+    "card_revoked",
+    "card_unreadable",
+    "detached",
+    "first_frame",
+    "greeter",
+    "hook_failed",
+    "locked",
+    "login",
+    "login_failed",
+    "moved",
+    "no_proof",
+    "person_added",
+    "policy_changed",
+    "policy_refused",
+    "proof",
+    "proof_refused",
+    "session_crashed",
+    "session_end",
+    "session_ended",
+    "session_expired",
+    "session_start",
+    "terminal_offline",
+    "terminal_online",
+    "terminal_superseded",
+];
+
+/// How what audit lines are about may come out.
+pub const AUDIT_OUTCOMES: [&str; 3] = ["ok", "refused", "failed"];
+
 /// Which audit lines are asked for: all that are so in each that is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -407,4 +447,23 @@ pub struct AuditRow {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn book_explains_every_event_and_no_other() {
+        let book = include_str!("../../../docs/book/src/broker.md");
+        let (_, table) = book.split_once("| event | meaning |").unwrap();
+        let rows = table.lines().skip(1).take_while(|row| row.starts_with('|'));
+        let first = rows.filter_map(|row| row.split('|').nth(1));
+        let explained: BTreeSet<&str> = first
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        assert_eq!(explained, BTreeSet::from(AUDIT_EVENTS));
+    }
 }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
-use heliostat_control::admin::{AuditFilter, CardKeys, Request};
+use heliostat_control::admin::{AUDIT_EVENTS, AUDIT_OUTCOMES, AuditFilter, CardKeys, Request};
 use heliostat_wire::id::KeyPin;
 
 use crate::ask::Broker;
@@ -217,10 +218,10 @@ pub struct Audit {
     #[arg(long)]
     card: Option<String>,
     /// Only such events; may be given several times.
-    #[arg(long)]
+    #[arg(long, value_parser = PossibleValuesParser::new(AUDIT_EVENTS), hide_possible_values = true)]
     event: Vec<String>,
-    /// Only what came out so: ok, refused or failed.
-    #[arg(long)]
+    /// Only what came out so.
+    #[arg(long, value_parser = PossibleValuesParser::new(AUDIT_OUTCOMES))]
     outcome: Option<String>,
     /// Only what this administrator asked for.
     #[arg(long)]

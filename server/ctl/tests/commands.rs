@@ -272,6 +272,16 @@ fn audit_says_who_asked_and_goes_on() {
     let none = broker.says(&["audit", "--person", "bob", "--since", "1h"]);
     assert!(none.starts_with("nothing"), "{none}");
 
+    for (option, slip, known) in [
+        ("--event", "proof_refusd", "card_unreadable"),
+        ("--outcome", "good", "refused"),
+    ] {
+        let output = broker.ctl(&["audit", option, slip]);
+        assert!(!output.status.success() && output.stdout.is_empty());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(slip) && text.contains(known), "{text}");
+    }
+
     let mut follow = Command::new(env!("CARGO_BIN_EXE_heliostatctl"))
         .arg("--socket")
         .arg(broker.socket())
