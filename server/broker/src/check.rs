@@ -1,5 +1,7 @@
 //! `heliostat-broker check`: whether what the configuration names is there, before anybody needs it.
 
+mod session_config;
+
 use std::fs;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
@@ -136,16 +138,7 @@ pub fn findings(config: &Config, policy: &Policy) -> anyhow::Result<Vec<Finding>
              leave it out"
         )));
     }
-    let session = launcher::session_command(&config.session_command)?;
-    found.extend(program("session_command", &session));
-    if let Some(file) = &config.session_config
-        && let Err(problem) = fs::File::open(file)
-    {
-        let file = file.display();
-        found.push(Finding::Fault(format!(
-            "session_config: {file} cannot be read ({problem}); make it, or leave it out"
-        )));
-    }
+    found.extend(session(config)?);
     let greeter = run::greeter_command(config)?;
     if greeter.is_empty() {
         found.push(Finding::Warning(
@@ -164,6 +157,25 @@ pub fn findings(config: &Config, policy: &Policy) -> anyhow::Result<Vec<Finding>
         found.extend(in_use(range)?);
     }
     found.extend(services(config));
+    Ok(found)
+}
+
+/// The session's program, and what that makes of its configuration.
+fn session(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    let session = launcher::session_command(&config.session_command)?;
+    let missing = program("session_command", &session);
+    let file = config.session_config.as_deref();
+    let unreadable = file.and_then(|file| {
+        let problem = fs::File::open(file).err()?;
+        let file = file.display();
+        Some(Finding::Fault(format!(
+            "session_config: {file} cannot be read ({problem}); make it, or leave it out"
+        )))
+    });
+    let mut found: Vec<Finding> = missing.into_iter().chain(unreadable).collect();
+    if found.is_empty() {
+        found.extend(session_config::read(&session, file)?);
+    }
     Ok(found)
 }
 
@@ -258,7 +270,7 @@ mod tests {
     fn what_is_missing_is_named_with_its_key() {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config {
-            session_command: vec!["/bin/sh".to_owned()],
+            session_command: vec!["/bin/true".to_owned()],
             ..Config::default()
         };
         config.greeter.command = Some(vec!["sh".to_owned(), "--greet".to_owned()]);

@@ -13,6 +13,8 @@ use crate::flat::Force;
 use crate::gpu::{Reading, RenderNode};
 use crate::keys::Shortcuts;
 
+/// The site's file where nobody names another.
+pub const SITE: &str = "/etc/heliostat/session.toml";
 /// Bytes of a file: more is no session.toml.
 const MAX_FILE: u64 = 256 << 10;
 
@@ -143,7 +145,7 @@ impl Config {
     /// mistake in it is an error.
     pub fn load(site: Option<&Path>, more: Option<&str>) -> Result<Self, toml::de::Error> {
         let mut config = Self::default();
-        let site = site.unwrap_or(Path::new("/etc/heliostat/session.toml"));
+        let site = site.unwrap_or(Path::new(SITE));
         match config.clone().with_site_file(site) {
             Ok(with) => config = with,
             Err(error) => warn!("this file is not used: {error}"),

@@ -1,7 +1,7 @@
 //! heliostat-session: one person's running desktop. Started by the broker, as that person.
 
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use heliostat_control::hex::Hex;
 use heliostat_session::app::{Event, Session};
-use heliostat_session::config::Config;
+use heliostat_session::config::{self, Config};
 use heliostat_session::gpu::{self, Gpu};
 use heliostat_session::link::{self, LinkOptions};
 use heliostat_session::{flat, memory, x11};
@@ -25,7 +25,7 @@ static MEMORY: heliostat_memory::Pages = heliostat_memory::Pages;
 #[command(version)]
 struct Arguments {
     /// The session's id: 32 hex digits.
-    #[arg(long, required_unless_present = "check_gpu")]
+    #[arg(long, required_unless_present_any = ["check_gpu", "check_config"])]
     id: Option<Hex<16>>,
     /// The inherited descriptor on which the broker connects.
     #[arg(long)]
@@ -48,6 +48,9 @@ struct Arguments {
     /// with 0 where it is the hardware.
     #[arg(long)]
     check_gpu: bool,
+    /// Say what is wrong with the site's session.toml, and exit: with 0 where nothing is.
+    #[arg(long)]
+    check_config: bool,
 }
 
 fn ports(text: &str) -> Result<(u16, u16), String> {
@@ -62,11 +65,28 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
     }
 }
 
+fn check_config(site: Option<&Path>) -> ExitCode {
+    let site = site.unwrap_or(Path::new(config::SITE));
+    match Config::default().with_site_file(site) {
+        Ok(_) => {
+            println!("{}: fine", site.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     if x11::shim::is_meant(std::env::args_os().next().as_ref()) {
         return Err(x11::shim::become_xwayland());
     }
     let arguments = Arguments::parse();
+    if arguments.check_config {
+        return Ok(check_config(arguments.config.as_deref()));
+    }
     memory::keep_freed();
     let filter = EnvFilter::try_from_env("HELIOSTAT_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,smithay=warn"));

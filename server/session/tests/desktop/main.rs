@@ -3,6 +3,7 @@
 #[path = "../../src/tests/client.rs"]
 #[expect(dead_code, reason = "the compositor's own tests use more of it")]
 mod client;
+mod config;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod layouts;
