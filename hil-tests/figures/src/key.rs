@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use hil_local::framebuffer;
-use hil_local::terminal::monotonic_us;
 use hil_local::{Site, SiteOptions};
 
 use crate::attach::CARD;
@@ -37,17 +36,11 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
     let mut times = Vec::with_capacity(KEYS);
     let mut before = framebuffer::digest(&file)?;
     for number in 0..KEYS {
-        terminal.drain();
-        let start = monotonic_us();
-        terminal.key(KEY_A, true)?;
-        let shown = terminal.wait_for("changed pixels", STEP, |event| {
-            event.name() == "frame_shown" && event.number("at_us") > Some(start)
-        })?;
+        let took_us = terminal.time_key(KEY_A, STEP)?;
         let now = framebuffer::digest(&file)?;
         ensure!(now != before, "key {number} changed no pixel");
         before = now;
-        times.push((shown.number("at_us").unwrap_or(0) - start) as f64 / 1000.0);
-        terminal.key(KEY_A, false)?;
+        times.push(took_us as f64 / 1000.0);
     }
     times.sort_by(f64::total_cmp);
     let how = format!(

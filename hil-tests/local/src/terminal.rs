@@ -115,6 +115,19 @@ impl Terminal {
         self.send(&json!({"key": {"code": code, "pressed": pressed}}))
     }
 
+    /// Presses a key, waits up to `patience` until a frame is shown, and lets the key go. Returns the
+    /// microseconds from before the key's line was written until the frame was on the screen.
+    pub fn time_key(&mut self, code: u16, patience: Duration) -> anyhow::Result<u64> {
+        self.drain();
+        let start_us = monotonic_us();
+        self.key(code, true)?;
+        let shown = self.wait_for("changed pixels", patience, |event| {
+            event.name() == "frame_shown" && event.number("at_us") > Some(start_us)
+        })?;
+        self.key(code, false)?;
+        Ok(shown.number("at_us").unwrap_or(0) - start_us)
+    }
+
     /// Moves the pointer to a place on the screen, in pixels.
     pub fn pointer(&mut self, x: i32, y: i32) -> anyhow::Result<()> {
         self.send(&json!({"pointer": {"x": x, "y": y}}))

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use hil_local::framebuffer::{self, Shot};
-use hil_local::terminal::monotonic_us;
 use hil_local::{Event, Lent, Site, SiteOptions, Terminal, apart};
 
 use typist::{Told, Typist};
@@ -110,14 +109,7 @@ fn until_it_hears(terminal: &mut Terminal) -> anyhow::Result<()> {
 fn type_keys(terminal: &mut Terminal) -> anyhow::Result<()> {
     let mut times = Vec::with_capacity(KEYS);
     for _ in 0..KEYS {
-        terminal.drain();
-        let start = monotonic_us();
-        terminal.key(KEY_A, true)?;
-        let shown = terminal.wait_for("changed pixels", STEP, |event| {
-            event.name() == "frame_shown" && event.number("at_us") > Some(start)
-        })?;
-        times.push(shown.number("at_us").unwrap_or(0) - start);
-        terminal.key(KEY_A, false)?;
+        times.push(terminal.time_key(KEY_A, STEP)?);
     }
     times.sort_unstable();
     println!(
