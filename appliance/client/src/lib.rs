@@ -45,6 +45,9 @@ mod alone;
 #[path = "../../../protocol/va/tests/libva/sys/counting.rs"]
 mod counting;
 #[cfg(test)]
+#[path = "../../../hil-tests/rig/src/lack.rs"]
+mod lack;
+#[cfg(test)]
 #[path = "../../../hil-tests/va-driver/tests/libva/stage.rs"]
 #[allow(dead_code, reason = "it has more than these tests need")]
 mod stage;

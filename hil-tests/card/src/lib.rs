@@ -13,6 +13,8 @@ mod card;
 mod certificates;
 mod chaining;
 mod keys;
+#[path = "../../rig/src/lack.rs"]
+mod lack;
 mod objects;
 mod pin;
 mod piv;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use crate::Card;
+use crate::lack::Lack;
 use crate::vpcd::{self, Inserted};
 
 /// Set for a test's own process inside its namespaces.
@@ -70,13 +71,14 @@ impl Drop for Readers {
 ///
 /// # Panics
 ///
-/// When the test fails, or there is none of this name.
+/// When the test fails, or there is none of this name, or a program is lacking that is promised to be
+/// here, as by `make unit`.
 pub fn inside(name: &str, needed: &[&str], test: impl FnOnce(&Readers)) {
     if std::env::var_os(INSIDE).is_some() {
         return test(&settle_in().expect("pcscd in namespaces of one's own"));
     }
-    if let Some(why) = why_not(needed) {
-        return eprintln!("skipped: {why}");
+    if let Some(lack) = lack(needed) {
+        return lack.skip();
     }
     let output = Command::new("unshare")
         .args(["--mount", "--net", "--pid", "--fork"])
@@ -93,18 +95,19 @@ pub fn inside(name: &str, needed: &[&str], test: impl FnOnce(&Readers)) {
     eprint!("{wrong}");
 }
 
-fn why_not(needed: &[&str]) -> Option<String> {
+fn lack(needed: &[&str]) -> Option<Lack> {
     if !rustix::process::geteuid().is_root() {
-        return Some("namespaces of one's own need root".to_owned());
+        let why = "namespaces of one's own need root";
+        return Some(Lack::Machine(why.to_owned()));
     }
     if let Some(why) = Readers::missing() {
-        return Some(why.to_owned());
+        return Some(Lack::Part(why.to_owned()));
     }
     let mut programs = ["unshare", "ip"].iter().chain(needed);
     let missing = programs.find(|program| !is_installed(program))?;
-    Some(format!(
+    Some(Lack::Part(format!(
         "there is no {missing} (hil-tests/scripts/setup.sh cards)"
-    ))
+    )))
 }
 
 fn is_installed(program: &str) -> bool {

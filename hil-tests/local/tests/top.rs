@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hil_local::{Lent, Site, SiteOptions, Terminal, programs};
+use hil_rig::Lack;
 use nix::unistd::{Uid, User};
 use serde_json::Value;
 
@@ -79,7 +80,7 @@ fn a_blinking_desktop_has_numbers_and_is_lossless_between_two_blinks() {
         "heliostat-terminal",
     ];
     if let Some(missing) = programs::missing(&needed) {
-        return eprintln!("skipped: {missing}");
+        return Lack::Part(missing).skip();
     }
     let (site, metrics, _probe) = start();
     let _terminal = attach(&site);

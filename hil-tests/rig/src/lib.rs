@@ -10,6 +10,7 @@ pub mod control;
 pub mod desktop;
 pub mod image;
 pub mod keys;
+pub mod lack;
 pub mod machine;
 pub mod namespaces;
 pub mod network;
@@ -22,6 +23,7 @@ pub mod story;
 
 mod rig;
 
+pub use lack::Lack;
 pub use machine::{Firmware, Machine};
 pub use rig::{BOOT, Rig, RigOptions, Terminal};
 pub use screen::Picture;

@@ -17,6 +17,9 @@ mod healing;
 #[cfg(feature = "gpu")]
 mod held;
 mod hostile;
+#[path = "../../../hil-tests/rig/src/lack.rs"]
+#[allow(dead_code, reason = "it has more than tests without a GPU need")]
+pub(crate) mod lack;
 #[cfg(feature = "gpu")]
 mod layouts;
 #[cfg(feature = "gpu")]

@@ -12,6 +12,7 @@ use hil_gpu_rig::kernel::{self, Kernel, NotToBeHad};
 use hil_gpu_rig::lines::{Line, from_hex};
 use hil_gpu_rig::machine::{Boot, Machine};
 use hil_local::programs;
+use hil_rig::lack::parts_are_promised;
 
 /// Boots a machine whose display has planes for video, and plays scenarios on it
 #[derive(Parser)]
@@ -122,7 +123,7 @@ fn follow(machine: &mut Machine, folder: &Path) -> Result<usize> {
                 println!("    picture: {}", path.display());
             }
             Line::Passed { seconds } => println!("  passed ({seconds:.1} s)"),
-            Line::Skipped { why } if skips_fail() => {
+            Line::Skipped { why } if parts_are_promised() => {
                 println!("  FAILED: it would be skipped, {why}");
                 failed += 1;
             }
@@ -135,11 +136,6 @@ fn follow(machine: &mut Machine, folder: &Path) -> Result<usize> {
         }
         limit = SILENCE;
     }
-}
-
-/// Whether what a scenario lacks of this machine's packages fails it: where they were just installed.
-fn skips_fail() -> bool {
-    std::env::var_os("HELIOSTAT_SKIPS").is_some_and(|word| word == "fail")
 }
 
 /// A name without anything that could lead elsewhere.

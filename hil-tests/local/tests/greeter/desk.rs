@@ -11,6 +11,7 @@ use heliostat_broker::greetd::{
 use heliostat_control::worker::{Failure, FromWorker, Secret, Style};
 use heliostat_wire::id::SessionId;
 use hil_local::{Lent, Site, SiteOptions, Terminal, framebuffer, programs};
+use hil_rig::Lack;
 use nix::unistd::{Uid, User};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -33,10 +34,11 @@ pub fn are_there() -> bool {
         "heliostat-greeter",
     ];
     let missing = programs::missing(&programs);
-    if let Some(missing) = &missing {
-        eprintln!("skipped: {missing}");
+    let is_none = missing.is_none();
+    if let Some(missing) = missing {
+        Lack::Part(missing).skip();
     }
-    missing.is_none()
+    is_none
 }
 
 /// Whether this machine has a program; says so where it has not.
@@ -44,7 +46,7 @@ pub fn is_installed(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
     if !found {
-        eprintln!("skipped: {name} is not installed (apt install {name})");
+        Lack::Part(format!("{name} is not installed (apt install {name})")).skip();
     }
     found
 }

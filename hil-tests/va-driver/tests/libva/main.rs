@@ -3,6 +3,8 @@
 mod alone;
 mod client;
 mod faults;
+#[path = "../../../rig/src/lack.rs"]
+mod lack;
 mod pictures;
 mod refusals;
 #[allow(dead_code, reason = "it has more than these tests need")]

@@ -3,11 +3,13 @@
 //! libva asks the kernel only whether a file is a node of DRM, and libdrm takes sysfs's word for it.
 //! Where there is no such node, tests run in a mount namespace in which sysfs says so of `/dev/null`.
 //!
-//! This file is a module of all tests that need such a display.
+//! This file is a module of all tests that need such a display, beside `hil-tests/rig/src/lack.rs`.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+pub use super::lack::Lack;
 
 /// Says which node a program is given.
 pub const NODE: &str = "HELIOSTAT_VA_NODE";
@@ -17,31 +19,6 @@ pub const RELEASE: &str = "HELIOSTAT_VA_RELEASE";
 
 const PRETEND: &str = "mount -t tmpfs none /sys/dev/char && \
     mkdir -p /sys/dev/char/1:3/device/drm && exec \"$@\"";
-
-/// Set to `fail`, says that everything is here that the build makes and that setup installs: a test that
-/// lacks some of that fails then, as in `make unit`.
-const SKIPS: &str = "HELIOSTAT_SKIPS";
-
-/// Why a test cannot be run here.
-#[derive(Debug)]
-pub enum Lack {
-    /// Something that the build makes or that setup installs.
-    Part(String),
-    /// Something that machines have, or let programs do.
-    Machine(String),
-}
-
-impl Lack {
-    /// Says so, or fails where nothing of that kind may be lacking.
-    pub fn skip(&self) {
-        match self {
-            Self::Part(why) if std::env::var_os(SKIPS).is_some_and(|skips| skips == "fail") => {
-                panic!("this would be skipped, and may not be here ({SKIPS}): {why}")
-            }
-            Self::Part(why) | Self::Machine(why) => println!("skipped: {why}"),
-        }
-    }
-}
 
 /// A way to run programs with a display.
 pub struct Stage {

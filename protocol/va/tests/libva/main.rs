@@ -8,6 +8,8 @@ mod decoding;
 mod encoding;
 mod faults;
 mod hostile;
+#[path = "../../../../hil-tests/rig/src/lack.rs"]
+mod lack;
 mod low_power;
 mod scene;
 #[path = "../../../../hil-tests/va-driver/tests/libva/stage.rs"]

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fixture::within;
+use super::lack;
 use super::lent::{ALL, Canvas, NV12, XRGB, commit, with_window};
 use crate::flat::Force;
 use crate::gpu::{Reading, RenderNode};

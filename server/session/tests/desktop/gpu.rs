@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use stage::{Lack, Stage};
 
 use super::client::Painting;
+use super::lack;
 use super::support::{Desktop, Runtime, size};
 
 /// A window that shows nothing but a film.

@@ -8,17 +8,15 @@ use heliostat_wire::id::OutputId;
 use tokio::process::Child;
 
 use crate::panel::{Panel, State};
-use crate::support::{Desktop, Terminal, foot_is_installed, is_installed, size};
+use crate::support::{Desktop, Terminal, are_installed, size};
 use crate::{KEY_A, run};
 
 const RED: u32 = 0xff_0000;
 const BACKGROUND: u32 = 0x12_3456;
 
 fn with_locker(config: &str, test: impl AsyncFnOnce(&mut Desktop)) {
-    if !foot_is_installed() || !is_installed("swaylock") {
-        return eprintln!(
-            "skipped: foot or swaylock is not installed (hil-tests/scripts/setup.sh desktop)"
-        );
+    if !are_installed(&["foot", "swaylock"]) {
+        return;
     }
     let foot = "foot --config=/dev/null --override=cursor.blink=no cat";
     run(
@@ -154,8 +152,8 @@ fn wishes_to_leave_reach_the_broker() {
 
 #[test]
 fn panel_sees_windows_and_what_it_asks_for_is_done() {
-    if !foot_is_installed() {
-        return eprintln!("skipped: foot is not installed (hil-tests/scripts/setup.sh desktop)");
+    if !are_installed(&["foot"]) {
+        return;
     }
     let foot = "foot --config=/dev/null --title=one --override=locked-title=yes cat";
     run(&format!("autostart = [\"{foot}\"]\n"), async |desktop| {
@@ -185,8 +183,8 @@ fn panel_sees_windows_and_what_it_asks_for_is_done() {
 
 #[test]
 fn part_of_the_desktop_that_dies_is_started_again() {
-    if !foot_is_installed() {
-        return eprintln!("skipped: foot is not installed (hil-tests/scripts/setup.sh desktop)");
+    if !are_installed(&["foot"]) {
+        return;
     }
     let config = "background = \"#123456\"\nautostart = []\n[parts]\npanel = \"foot --config=/dev/null cat\"\n";
     run(config, async |desktop| {

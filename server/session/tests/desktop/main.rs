@@ -6,6 +6,9 @@ mod client;
 mod config;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[path = "../../../../hil-tests/rig/src/lack.rs"]
+#[allow(dead_code, reason = "it has more than tests without a GPU need")]
+mod lack;
 mod layouts;
 mod leave;
 #[path = "../../src/scene/model.rs"]
@@ -26,7 +29,7 @@ use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::{AttachId, OutputId, Ticket};
 use heliostat_wire::input::InputEvent;
 use relay::{Relay, Weather};
-use support::{Desktop, Runtime, foot_is_installed, size};
+use support::{Desktop, Runtime, are_installed, size};
 
 const KEY_A: u16 = 30;
 const BACKGROUND: u32 = 0x12_3456;
@@ -36,8 +39,8 @@ fn with_foot(test: impl AsyncFnOnce(&mut Desktop)) {
 }
 
 fn with_foot_blinking(blinks: &str, test: impl AsyncFnOnce(&mut Desktop)) {
-    if !foot_is_installed() {
-        return eprintln!("skipped: foot is not installed (apt install foot)");
+    if !are_installed(&["foot"]) {
+        return;
     }
     // The kernel's terminal echoes what is typed at cat.
     let foot = format!("foot --config=/dev/null --override=cursor.blink={blinks} cat");
@@ -172,8 +175,8 @@ fn foot_moves_to_the_next_terminal_as_it_was() {
 
 /// Text that never repeats, as fast as it can be drawn: far more than a narrow way carries.
 fn with_noise(test: impl AsyncFnOnce(&mut Desktop)) {
-    if !foot_is_installed() {
-        return eprintln!("skipped: foot is not installed (apt install foot)");
+    if !are_installed(&["foot"]) {
+        return;
     }
     let noise = "sh -c 'while :; do head -c 20000 /dev/urandom | base64 -w 200; done'";
     let foot = "foot --config=/dev/null --window-size-pixels=1200x750";

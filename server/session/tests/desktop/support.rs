@@ -31,6 +31,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 
 use crate::client::Client;
+use crate::lack::Lack;
 use crate::model::Model;
 pub use terminal::Terminal;
 
@@ -48,13 +49,17 @@ impl Runtime {
     }
 }
 
-pub fn foot_is_installed() -> bool {
-    is_installed("foot")
-}
-
-pub fn is_installed(program: &str) -> bool {
-    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .any(|folder| folder.join(program).is_file())
+/// Whether all these programs are installed; says so, or fails, where they are not.
+pub fn are_installed(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_missing =
+        |name: &&&str| !std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    let Some(missing) = programs.iter().find(is_missing) else {
+        return true;
+    };
+    let how = "hil-tests/scripts/setup.sh desktop programs";
+    Lack::Part(format!("{missing} is not installed ({how})")).skip();
+    false
 }
 
 pub fn size(w: u32, h: u32) -> Size {

@@ -6,19 +6,13 @@ use std::time::Duration;
 use heliostat_wire::id::OutputId;
 use tokio::process::{Child, Command};
 
-use crate::support::{Desktop, Terminal, is_installed, size};
+use crate::support::{Desktop, Terminal, are_installed, size};
 use crate::{KEY_A, Runtime, run};
 
 /// A session that starts nothing, where these programs and Xwayland are installed.
 fn with_x11(programs: &[&str], test: impl AsyncFnOnce(&mut Desktop)) {
-    let missing = programs
-        .iter()
-        .chain(&["Xwayland"])
-        .find(|program| !is_installed(program));
-    if let Some(missing) = missing {
-        return eprintln!(
-            "skipped: {missing} is not installed (hil-tests/scripts/setup.sh desktop)"
-        );
+    if !are_installed(programs) || !are_installed(&["Xwayland"]) {
+        return;
     }
     run("background = \"#123456\"\nautostart = []\n", test);
 }
@@ -197,8 +191,8 @@ PATH=${PATH#*:} exec Xwayland \"$@\"
 
 #[test]
 fn xwayland_that_does_not_start_is_said_and_tried_again() {
-    if !["xterm", "Xwayland"].into_iter().all(is_installed) {
-        return eprintln!("skipped: no xterm or Xwayland (hil-tests/scripts/setup.sh desktop)");
+    if !are_installed(&["xterm", "Xwayland"]) {
+        return;
     }
     Runtime::block_on(async {
         let config = "background = \"#123456\"\nautostart = []\n";

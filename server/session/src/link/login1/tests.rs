@@ -6,6 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::bus::{Message, rest_of};
 use super::*;
+use crate::tests::lack::Lack;
 
 const SIGNAL: u8 = 4;
 
@@ -32,7 +33,7 @@ impl Daemon {
             .stdout(Stdio::piped())
             .spawn();
         let Ok(mut child) = started else {
-            eprintln!("skipped: there is no dbus-daemon");
+            Lack::Part("there is no dbus-daemon".to_owned()).skip();
             return None;
         };
         let mut line = String::new();
