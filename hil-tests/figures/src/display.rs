@@ -8,6 +8,7 @@ use hil_bench::harness::systems::System;
 use hil_bench::link::{Link, Profile};
 use hil_bench::workload::Workload;
 
+use crate::memory::MOST_MIB;
 use crate::{Figure, percentile};
 
 const CELLS: u32 = 200;
@@ -35,29 +36,67 @@ pub fn measure_typing() -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// Bytes of what desktops do all day.
-pub fn measure_bytes() -> anyhow::Result<Vec<Figure>> {
-    let all = [
-        ("scroll_bytes", Workload::Scroll),
-        ("drag_bytes", Workload::Drag),
-        ("menu_bytes", Workload::Menu),
-        ("switch_bytes", Workload::Switch),
-    ];
-    let figures = all.into_iter().map(|(name, workload)| {
-        let run = run(workload)?;
-        Ok(Figure {
-            name,
+/// What one thing that desktops do all day takes on the wire, and how soon the picture is right when
+/// it ends: the names of both figures.
+pub fn measure_work(
+    workload: Workload,
+    [bytes, exact]: [&'static str; 2],
+) -> anyhow::Result<Vec<Figure>> {
+    let run = run(workload)?;
+    let how = format!(
+        "the bench's {}, {} of {} frames seen",
+        run.workload, run.seen, run.asked
+    );
+    Ok(vec![
+        Figure {
+            name: bytes,
             value: run.bytes_per_frame.context("no frame was seen")? as f64,
             unit: "bytes",
             target: None,
             how: format!(
-                "the bench's {}, {} of {} frames seen: bytes a frame, both ways with all headers; \
-                 the target is a share of the best peer's, see make bench-peers",
-                run.workload, run.seen, run.asked
+                "{how}: bytes a frame, both ways with all headers; the target is a share of the \
+                 best peer's, see make bench-peers"
             ),
-        })
-    });
-    figures.collect()
+        },
+        exact_after(exact, &run, &how),
+    ])
+}
+
+/// From the last frame drawn until the picture at rest is right; infinite where it never was.
+fn exact_after(name: &'static str, run: &Figures, how: &str) -> Figure {
+    Figure {
+        name,
+        value: run.exact_after_ms.unwrap_or(f64::INFINITY),
+        unit: "ms",
+        target: Some(500.0),
+        how: format!("{how}: from its last frame drawn to the picture bit for bit right"),
+    }
+}
+
+/// A large film: how soon the picture is right when it stops, and what the session holds while it
+/// plays.
+pub fn measure_large_video() -> anyhow::Result<Vec<Figure>> {
+    let run = run(Workload::Video720)?;
+    let how = format!(
+        "a film of 1280x720 at 30 Hz for 6 s in a desktop of 1920x1080, {} of {} frames seen",
+        run.seen, run.asked
+    );
+    let mut servers = run.server_memory_mib.iter();
+    // The kernel cuts names short.
+    let session = servers.find(|process| "heliostat-session".starts_with(&process.name));
+    let session = session.context("the session has a process")?.memory;
+    let memory = |name, value, what: &str| Figure {
+        name,
+        value,
+        unit: "MiB",
+        target: Some(MOST_MIB),
+        how: format!("{how}: {what} of heliostat-session when the picture is at rest again"),
+    };
+    Ok(vec![
+        exact_after("video720_exact_ms", &run, &how),
+        memory("video720_session_rss_mib", session.rss, "VmRSS"),
+        memory("video720_session_private_mib", session.private, "RssAnon"),
+    ])
 }
 
 /// A film in a still desktop, and how soon the picture is right when it stops.
@@ -68,11 +107,11 @@ pub fn measure_video() -> anyhow::Result<Vec<Figure>> {
         "a film of 640x360 at 30 Hz for 6 s, {} of {} frames seen",
         run.seen, run.asked
     );
-    let figure = |name, value, unit, target, what: &str| Figure {
+    let figure = |name, value, unit, what: &str| Figure {
         name,
         value,
         unit,
-        target,
+        target: None,
         how: format!("{how}: {what}"),
     };
     let looks = match film.psnr_db {
@@ -84,23 +123,15 @@ pub fn measure_video() -> anyhow::Result<Vec<Figure>> {
             "video_bytes",
             run.bytes_per_frame.context("no frame was seen")? as f64,
             "bytes",
-            None,
             "bytes a frame; the target is a share of the best peer's, see make bench-peers",
         ),
         figure(
             "video_psnr_db",
             film.psnr_db.unwrap_or(f64::INFINITY),
             "dB",
-            None,
             &looks,
         ),
-        figure(
-            "video_exact_ms",
-            run.exact_after_ms.unwrap_or(f64::INFINITY),
-            "ms",
-            Some(500.0),
-            "from its last frame drawn to the picture bit for bit right",
-        ),
+        exact_after("video_exact_ms", &run, &how),
     ])
 }
 

@@ -4,14 +4,18 @@
 mod attach;
 mod boot;
 mod display;
+mod ends;
 mod films;
 mod key;
+mod links;
 mod memory;
 mod peers;
 mod people;
+mod sizes;
 mod wire;
 
 use clap::Parser;
+use hil_bench::link::Profile;
 use hil_bench::workload::Workload;
 use hil_rig::{image, namespaces};
 use serde_json::json;
@@ -92,12 +96,78 @@ const MEASUREMENTS: &[Measurement] = &[
         run: display::measure_typing,
     },
     Measurement {
-        gives: &["scroll_bytes", "drag_bytes", "menu_bytes", "switch_bytes"],
-        run: display::measure_bytes,
+        gives: &["scroll_bytes", "scroll_exact_ms"],
+        run: || display::measure_work(Workload::Scroll, ["scroll_bytes", "scroll_exact_ms"]),
+    },
+    Measurement {
+        gives: &["drag_bytes", "drag_exact_ms"],
+        run: || display::measure_work(Workload::Drag, ["drag_bytes", "drag_exact_ms"]),
+    },
+    Measurement {
+        gives: &["menu_bytes", "menu_exact_ms"],
+        run: || display::measure_work(Workload::Menu, ["menu_bytes", "menu_exact_ms"]),
+    },
+    Measurement {
+        gives: &["switch_bytes", "switch_exact_ms"],
+        run: || display::measure_work(Workload::Switch, ["switch_bytes", "switch_exact_ms"]),
+    },
+    Measurement {
+        gives: &["photo_bytes", "photo_exact_ms"],
+        run: || display::measure_work(Workload::Photo, ["photo_bytes", "photo_exact_ms"]),
     },
     Measurement {
         gives: &["video_bytes", "video_psnr_db", "video_exact_ms"],
         run: display::measure_video,
+    },
+    Measurement {
+        gives: &[
+            "video720_exact_ms",
+            "video720_session_rss_mib",
+            "video720_session_private_mib",
+        ],
+        run: display::measure_large_video,
+    },
+    Measurement {
+        gives: &["scroll_pinned_missed"],
+        run: || ends::measure(Workload::Scroll, "scroll_pinned_missed"),
+    },
+    Measurement {
+        gives: &["drag_pinned_missed"],
+        run: || ends::measure(Workload::Drag, "drag_pinned_missed"),
+    },
+    Measurement {
+        gives: &["video720_pinned_missed"],
+        run: || ends::measure(Workload::Video720, "video720_pinned_missed"),
+    },
+    Measurement {
+        gives: &["typing_2mbit_p95_ms"],
+        run: || {
+            let (profile, workload) = (Profile::M2, Workload::Typing);
+            links::measure(profile, workload, "typing_2mbit_p95_ms", 40.0)
+        },
+    },
+    Measurement {
+        gives: &["typing_photos_5mbit_p95_ms"],
+        run: || {
+            let (profile, workload) = (Profile::M5, Workload::TypingPhotos);
+            links::measure(profile, workload, "typing_photos_5mbit_p95_ms", 30.0)
+        },
+    },
+    Measurement {
+        gives: &["typing_photos_20mbit_p95_ms"],
+        run: || {
+            let (profile, workload) = (Profile::M20, Workload::TypingPhotos);
+            links::measure(profile, workload, "typing_photos_20mbit_p95_ms", 30.0)
+        },
+    },
+    Measurement {
+        gives: &[
+            "typing_4k_server_times",
+            "typing_4k_p50_times",
+            "typing_2x4k_server_times",
+            "typing_2x4k_p50_times",
+        ],
+        run: sizes::measure,
     },
     Measurement {
         gives: &["connect_exact_ms"],

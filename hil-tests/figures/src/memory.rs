@@ -10,7 +10,7 @@ use crate::attach::CARD;
 
 const STEP: Duration = Duration::from_secs(20);
 /// 40 MB of a session, in MiB.
-const MOST_MIB: f64 = 38.1;
+pub const MOST_MIB: f64 = 38.1;
 
 /// A session with foot at 1920×1080, and the broker beside it.
 pub fn measure() -> anyhow::Result<Vec<Figure>> {

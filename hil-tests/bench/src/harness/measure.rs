@@ -114,12 +114,24 @@ fn step(link: &Link) -> Duration {
 
 /// Runs a workload on a system.
 pub fn measure(system: System, link: &Link, workload: Workload) -> anyhow::Result<Figures> {
+    measure_keys(system, link, workload, runs::KEYS)
+}
+
+/// The same with so many keys, where keys make it go on.
+pub fn measure_keys(
+    system: System,
+    link: &Link,
+    workload: Workload,
+    keys: u32,
+) -> anyhow::Result<Figures> {
     let mut stage = Stage::set(system, link, workload)?;
     let figures = Figures::empty(system.name(), &link.profile().name(), &workload.name());
     let figures = match workload.pace() {
         Pace::Every(interval) => runs::by_the_clock(&mut stage, figures, interval),
-        Pace::Keys => runs::by_keys(&mut stage, figures),
-        Pace::KeysOverFilm(interval) => runs::by_keys_over_film(&mut stage, figures, interval),
+        Pace::Keys => runs::by_keys(&mut stage, figures, keys),
+        Pace::KeysOverFilm(interval) => {
+            runs::by_keys_over_film(&mut stage, figures, interval, keys)
+        }
         Pace::Mouse(interval) => runs::by_mouse(&mut stage, figures, interval),
         Pace::Shortcut(interval) => runs::by_shortcut(&mut stage, figures, interval),
         Pace::Still => runs::still(&mut stage, figures),

@@ -15,7 +15,8 @@ use crate::harness::viewer::{Viewer, key};
 use crate::marker;
 use crate::text::mix;
 
-const KEYS: u32 = 300;
+/// What is typed where nobody asks for more or fewer.
+pub const KEYS: u32 = 300;
 /// A system that has not shown all keys by then, besides what the link takes, gets no more.
 const KEYS_LIMIT: Duration = Duration::from_secs(30);
 const RUN: Duration = Duration::from_secs(6);
@@ -114,9 +115,9 @@ fn note_clocked(
 }
 
 /// Keys, each with one character.
-pub fn by_keys(stage: &mut Stage, mut figures: Figures) -> anyhow::Result<Figures> {
+pub fn by_keys(stage: &mut Stage, mut figures: Figures, keys: u32) -> anyhow::Result<Figures> {
     let meter = Meter::start(&stage.link, &stage.running)?;
-    let last_us = type_keys(stage, &mut figures)?;
+    let last_us = type_keys(stage, &mut figures, keys)?;
     meter.note_per_second(&stage.running, &mut figures);
     stage.play.go_base(figures.asked);
     let expected = stage.play.picture(None);
@@ -130,13 +131,14 @@ pub fn by_keys_over_film(
     stage: &mut Stage,
     mut figures: Figures,
     interval: Duration,
+    keys: u32,
 ) -> anyhow::Result<Figures> {
     let frames = (FILM.as_nanos() / interval.as_nanos()) as u32;
     stage.drawing.go(frames)?;
     let warm = Instant::now() + WARM_UP;
     while stage.viewer.next_shown(warm).is_some() {}
     let meter = Meter::start(&stage.link, &stage.running)?;
-    type_keys(stage, &mut figures)?;
+    type_keys(stage, &mut figures, keys)?;
     meter.note_per_second(&stage.running, &mut figures);
     meter.stop(&stage.running, &mut figures)?;
     stage.drawing.stop()?;
@@ -158,11 +160,11 @@ pub fn by_keys_over_film(
 }
 
 /// Returns when the last key was pressed.
-fn type_keys(stage: &mut Stage, figures: &mut Figures) -> anyhow::Result<u64> {
+fn type_keys(stage: &mut Stage, figures: &mut Figures, keys: u32) -> anyhow::Result<u64> {
     let mut times = Vec::new();
     let mut last_us = 0;
-    let limit = Instant::now() + KEYS_LIMIT + KEYS * stage.link.profile().round_trip();
-    for number in 1..=KEYS {
+    let limit = Instant::now() + KEYS_LIMIT + keys * stage.link.profile().round_trip();
+    for number in 1..=keys {
         if Instant::now() > limit {
             break;
         }
