@@ -1,12 +1,14 @@
 //! The Wayland side: one window, drawn anew when there is a reason to.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind::WouldBlock;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use wayland_client::backend::WaylandError;
 use wayland_client::globals::{GlobalListContents, registry_queue_init};
 use wayland_client::protocol::wl_buffer::{self, WlBuffer};
 use wayland_client::protocol::wl_compositor::WlCompositor;
@@ -29,6 +31,16 @@ const H: u32 = 600;
 const BYTES: usize = W as usize * H as usize * 4;
 /// Half a blink.
 const BLINK: Duration = Duration::from_millis(500);
+/// Commits of a storm, a second.
+const STORM: u32 = 1500;
+/// How often it looks whether some are due, and how many at most it makes at once: they fit into what
+/// waits for the socket.
+const STORM_LOOKS: Duration = Duration::from_millis(1);
+const STORM_AT_ONCE: u32 = 32;
+/// Its pixels are new so often: to draw them takes longer than to commit them.
+const NEW_PIXELS: Duration = Duration::from_millis(4);
+/// Commits between two lines that tell of them.
+const TOLD: u32 = 10;
 /// The block that a key changes, and the cell that blinks.
 const BLOCK: (u32, u32, u32, u32) = (100, 100, 64, 64);
 const CELL: (u32, u32, u32, u32) = (200, 200, 9, 18);
@@ -44,14 +56,14 @@ pub enum Drawing {
     Photo,
     /// Nothing that moves.
     Static,
-    /// Everything, whenever a buffer is free.
+    /// Everything, far more often than anybody looks.
     Storm,
 }
 
 /// The window.
 struct Window {
     drawing: Drawing,
-    /// Where keys are told of.
+    /// Where keys, or commits of a storm, are told of.
     tell: Option<File>,
     memory: Memory,
     buffers: [WlBuffer; 2],
@@ -60,12 +72,16 @@ struct Window {
     count: u32,
     configured: bool,
     closed: bool,
+    /// When a storm began, and when its pixels were drawn last.
+    began: Instant,
+    drawn: Instant,
 }
 
-/// Opens the window and draws until it is closed. Keys are told of to `tell`, a file or a pipe.
+/// Opens the window and draws until it is closed. Keys, or commits of a storm, are told of to `tell`, a
+/// file or a pipe.
 pub fn run(drawing: Drawing, tell: Option<&Path>) -> anyhow::Result<()> {
     let open = |path| OpenOptions::new().append(true).open(path);
-    let tell = tell.map(open).transpose().context("where keys are told")?;
+    let tell = tell.map(open).transpose().context("where it is told")?;
     let connection = Connection::connect_to_env().context("connect to the compositor")?;
     let (globals, mut queue) = registry_queue_init::<Window>(&connection)?;
     let handle = queue.handle();
@@ -93,10 +109,18 @@ pub fn run(drawing: Drawing, tell: Option<&Path>) -> anyhow::Result<()> {
         count,
         configured,
         closed,
+        began: Instant::now(),
+        drawn: Instant::now(),
     };
     let mut next_blink = Instant::now() + BLINK;
     while !window.closed {
-        wait(&mut queue, &mut window, next_blink)?;
+        let next = match drawing {
+            Drawing::Storm => Instant::now() + STORM_LOOKS,
+            _ => next_blink,
+        };
+        if wait(&mut queue, &mut window, next)? {
+            window.storm();
+        }
         if Instant::now() >= next_blink {
             next_blink += BLINK;
             if drawing == Drawing::Blink && window.configured {
@@ -107,18 +131,29 @@ pub fn run(drawing: Drawing, tell: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Handles what comes until `deadline`, at most once.
+/// Handles what comes until `deadline`, at most once. Returns whether the compositor has all that was
+/// asked for before.
 fn wait(
     queue: &mut EventQueue<Window>,
     window: &mut Window,
     deadline: Instant,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
+    let is_full =
+        |error: &WaylandError| matches!(error, WaylandError::Io(io) if io.kind() == WouldBlock);
     if queue.dispatch_pending(window)? > 0 {
-        return Ok(());
+        return Ok(false);
     }
-    queue.flush()?;
+    let is_out = match queue.flush() {
+        Ok(()) => true,
+        Err(error) if is_full(&error) => false,
+        Err(error) => return Err(error.into()),
+    };
     let Some(guard) = queue.prepare_read() else {
-        return Ok(());
+        return Ok(is_out);
+    };
+    let wanted = match is_out {
+        true => PollFlags::IN,
+        false => PollFlags::IN | PollFlags::OUT,
     };
     let left = deadline.saturating_duration_since(Instant::now());
     let timeout = Timespec {
@@ -126,17 +161,15 @@ fn wait(
         tv_nsec: left.subsec_nanos().into(),
     };
     let ready = {
-        let mut fds = [PollFd::from_borrowed_fd(
-            guard.connection_fd(),
-            PollFlags::IN,
-        )];
+        let mut fds = [PollFd::from_borrowed_fd(guard.connection_fd(), wanted)];
         poll(&mut fds, Some(&timeout))? > 0
+            && !fds[0].revents().difference(PollFlags::OUT).is_empty()
     };
     if ready {
         guard.read()?;
         queue.dispatch_pending(window)?;
     }
-    Ok(())
+    Ok(is_out)
 }
 
 impl Window {
@@ -174,6 +207,40 @@ impl Window {
         self.surface.commit();
         self.count += 1;
     }
+
+    /// Commits everything as often as is due, in turns of the two buffers.
+    fn storm(&mut self) {
+        if self.drawing != Drawing::Storm || !self.configured {
+            return;
+        }
+        let due = self.began.elapsed().as_secs_f64() * f64::from(STORM);
+        for _ in 0..(due as u32).saturating_sub(self.count).min(STORM_AT_ONCE) {
+            let buffer = &self.buffers[(self.count % 2) as usize];
+            self.surface.attach(Some(buffer), 0, 0);
+            self.surface.damage(0, 0, W as i32, H as i32);
+            self.surface.commit();
+            self.count += 1;
+            if let Some(tell) = self
+                .tell
+                .as_mut()
+                .filter(|_| self.count.is_multiple_of(TOLD))
+            {
+                // Who does not listen any more misses nothing.
+                let _ = writeln!(tell, "{}", self.count);
+            }
+        }
+    }
+
+    /// Draws new noise into a buffer that was given back, now and then.
+    fn draw_storm_into(&mut self, buffer: &WlBuffer) {
+        let which = self.buffers.iter().position(|one| one == buffer);
+        let Some(which) = which.filter(|_| self.drawn.elapsed() >= NEW_PIXELS) else {
+            return;
+        };
+        self.drawn = Instant::now();
+        let bytes = &mut self.memory.bytes_mut()[which * BYTES..][..BYTES];
+        Canvas { bytes, w: W }.noise(self.count);
+    }
 }
 
 impl Dispatch<XdgWmBase, ()> for Window {
@@ -205,9 +272,10 @@ impl Dispatch<XdgSurface, ()> for Window {
             if !window.configured {
                 window.configured = true;
                 window.draw();
-                // Both buffers are always on their way.
+                // The other buffer has pixels, too.
                 if window.drawing == Drawing::Storm {
                     window.draw();
+                    window.began = Instant::now();
                 }
             }
         }
@@ -279,17 +347,16 @@ impl Dispatch<WlKeyboard, ()> for Window {
 impl Dispatch<WlBuffer, ()> for Window {
     fn event(
         window: &mut Self,
-        _: &WlBuffer,
+        buffer: &WlBuffer,
         event: wl_buffer::Event,
         (): &(),
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        // Buffers come back in the order in which they are drawn into.
         if let wl_buffer::Event::Release = event
             && window.drawing == Drawing::Storm
         {
-            window.draw();
+            window.draw_storm_into(buffer);
         }
     }
 }

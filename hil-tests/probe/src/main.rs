@@ -35,8 +35,13 @@ enum Command {
     Photo,
     /// A window in which nothing moves
     Static,
-    /// A window of which every pixel changes as often as the compositor takes it
-    Storm,
+    /// A window that is committed 1500 times a second, each time all of it, whether or not the
+    /// compositor has shown what came before
+    Storm {
+        /// Where the storm is told of: a line of the commits so far, for each ten
+        #[arg(long)]
+        tell: Option<PathBuf>,
+    },
     /// A film of 1920×1080 in DMA-BUFs of luma and chroma
     Film {
         /// Pictures a second
@@ -51,7 +56,7 @@ fn main() -> anyhow::Result<()> {
         Command::Blink => Drawing::Blink,
         Command::Photo => Drawing::Photo,
         Command::Static => Drawing::Static,
-        Command::Storm => Drawing::Storm,
+        Command::Storm { tell } => return run(Drawing::Storm, tell.as_deref()),
         Command::Film { rate } => return film::play(rate),
     };
     run(drawing, None)
