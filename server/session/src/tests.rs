@@ -26,6 +26,7 @@ mod layouts;
 mod lent;
 mod moved;
 mod pointer;
+mod popups;
 mod presentation;
 mod progress;
 mod resume;

@@ -25,6 +25,8 @@ mod lending;
 mod promise;
 #[cfg(feature = "gpu")]
 mod quantizer;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::BTreeMap;

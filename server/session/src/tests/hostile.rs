@@ -9,7 +9,6 @@ use heliostat_wire::output::Size;
 use heliostat_wire::session::{ToSession, ToTerminal};
 use wayland_client::protocol::wl_compositor::WlCompositor;
 use wayland_client::protocol::wl_subcompositor::WlSubcompositor;
-use wayland_protocols::xdg::shell::client::xdg_wm_base::XdgWmBase;
 
 use super::apart::{apart, grown_kib};
 use super::client::Painting;
@@ -23,7 +22,7 @@ const GOOD: Painting = Painting {
 };
 
 /// A session with a good client, and a bad one whose window is configured.
-fn with_bad_client() -> (Fixture, usize, usize) {
+pub fn with_bad_client() -> (Fixture, usize, usize) {
     let mut fixture = Fixture::new();
     fixture.attach("a", (640, 480));
     let good = fixture.open(GOOD);
@@ -36,7 +35,7 @@ fn with_bad_client() -> (Fixture, usize, usize) {
     (fixture, good, bad)
 }
 
-fn assert_only_the_bad_one_goes(mut fixture: Fixture, good: usize, bad: usize) {
+pub fn assert_only_the_bad_one_goes(mut fixture: Fixture, good: usize, bad: usize) {
     within("the bad client is sent away", || {
         fixture.turn();
         !fixture.client(bad).pump()
@@ -271,68 +270,6 @@ fn client_that_hoards_pixels_goes_and_not_the_next_one_that_wants_a_few() {
 }
 
 #[test]
-fn storm_of_popups_leaves_nothing_behind() {
-    let (mut fixture, good, bad) = with_bad_client();
-    let client = fixture.client(bad);
-    let compositor: WlCompositor = client.bind(4);
-    let base: XdgWmBase = client.bind(2);
-    let parent = client.shell.as_ref().unwrap().0.clone();
-    for n in 0..3000 {
-        let queue = fixture.client(bad).handle();
-        let positioner = base.create_positioner(&queue, ());
-        positioner.set_size(80, 60);
-        positioner.set_anchor_rect(0, 0, 1, 1);
-        let surface = compositor.create_surface(&queue, ());
-        let shell = base.get_xdg_surface(&surface, &queue, ());
-        let popup = shell.get_popup(Some(&parent), &positioner, &queue, ());
-        positioner.destroy();
-        surface.commit();
-        if n % 3 == 0 {
-            fixture.turn();
-            show(&surface, &fixture.client(bad).plain(8, 6, 0xff_0000));
-        }
-        if n % 7 == 0 {
-            fixture.turn();
-        }
-        popup.destroy();
-        shell.destroy();
-        surface.destroy();
-        if n % 50 == 0 {
-            fixture.turn();
-        }
-    }
-    fixture.settle();
-    fixture.assert_shows(&[good, bad]);
-    // Two windows and their title bars, and the cursor.
-    assert!(fixture.model().layers.len() <= 5);
-}
-
-#[test]
-fn popups_of_popups_without_end_are_borne_or_end_their_client() {
-    let (mut fixture, good, bad) = with_bad_client();
-    let client = fixture.client(bad);
-    let compositor: WlCompositor = client.bind(4);
-    let base: XdgWmBase = client.bind(2);
-    let mut parent = client.shell.as_ref().unwrap().0.clone();
-    for n in 0..3000 {
-        let queue = fixture.client(bad).handle();
-        let positioner = base.create_positioner(&queue, ());
-        positioner.set_size(80, 60);
-        positioner.set_anchor_rect(0, 0, 1, 1);
-        let surface = compositor.create_surface(&queue, ());
-        let shell = base.get_xdg_surface(&surface, &queue, ());
-        shell.get_popup(Some(&parent), &positioner, &queue, ());
-        positioner.destroy();
-        surface.commit();
-        parent = shell;
-        if n % 20 == 0 {
-            fixture.turn();
-        }
-    }
-    assert_only_the_bad_one_goes(fixture, good, bad);
-}
-
-#[test]
 fn surfaces_on_surfaces_without_end_are_borne_or_end_their_client() {
     let (mut fixture, good, bad) = with_bad_client();
     let client = fixture.client(bad);
@@ -375,7 +312,7 @@ fn surface_that_is_to_stand_beside_itself_ends_its_client() {
     }
 }
 
-fn show(
+pub fn show(
     surface: &wayland_client::protocol::wl_surface::WlSurface,
     buffer: &wayland_client::protocol::wl_buffer::WlBuffer,
 ) {

@@ -311,11 +311,18 @@ impl Desktop {
         ([127, 0, 0, 1], self.ready.port).into()
     }
 
-    /// What the session's process has in memory, in KiB.
-    pub fn memory(&self) -> u64 {
+    /// Forgets how much the session's process had in memory at most.
+    pub fn forget_most_memory(&self) {
+        let id = self.process.id().expect("it runs");
+        // 5 makes the most that was resident what is resident now (proc(5)).
+        std::fs::write(format!("/proc/{id}/clear_refs"), "5").unwrap();
+    }
+
+    /// What the session's process had in memory at most since that was forgotten, in KiB.
+    pub fn most_memory(&self) -> u64 {
         let id = self.process.id().expect("it runs");
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
         let number = line.unwrap().split_whitespace().nth(1);
         number.unwrap().parse().unwrap()
     }
