@@ -18,7 +18,7 @@ use crate::copies::Copies;
 use crate::error::{Ended, LinkError};
 use crate::identity::pin_of_certificate;
 use crate::main_stream::Main;
-use crate::mtu::{Note, Remembered};
+use crate::mtu::{Beginning, Note};
 use crate::path::Path;
 use crate::serve::HalfOpen;
 use crate::tcp;
@@ -32,7 +32,7 @@ pub struct Connection {
     half_open: Option<Arc<HalfOpen>>,
     meters: Arc<Meters>,
     /// Over QUIC, what is remembered of the way when the last handle goes.
-    _note: Option<Arc<Note>>,
+    note: Option<Arc<Note>>,
 }
 
 /// What carries a link.
@@ -82,7 +82,7 @@ impl Connection {
     pub(crate) fn over_quic(
         quic: quinn::Connection,
         half_open: Option<Arc<HalfOpen>>,
-        mtus: &Remembered,
+        beginning: Beginning,
     ) -> Result<Self, LinkError> {
         let shown = quic
             .peer_identity()
@@ -91,7 +91,7 @@ impl Connection {
             .and_then(|chain| pin_of_certificate(chain.first()?))
             .ok_or(LinkError::Protocol("the peer showed no certificate"))?;
         Ok(Self {
-            _note: Some(Arc::new(mtus.of(&quic))),
+            note: Some(Arc::new(beginning.came_about(&quic))),
             streams: Streams::Quic(quic.clone(), Copies::new(quic)),
             peer,
             half_open,
@@ -101,7 +101,7 @@ impl Connection {
 
     pub(crate) fn over_tcp(tcp: tcp::Connection, half_open: Option<Arc<HalfOpen>>) -> Self {
         Self {
-            _note: None,
+            note: None,
             peer: tcp.peer(),
             streams: Streams::Tcp(tcp),
             half_open,
@@ -142,6 +142,9 @@ impl Connection {
     pub fn authenticated(&self) {
         if let Some(half_open) = &self.half_open {
             half_open.settle(true);
+        }
+        if let Some(note) = &self.note {
+            note.count();
         }
     }
 

@@ -4,10 +4,12 @@
 //! A link searches with a packet of the largest size ([`crate::transport`]), at each end. A terminal
 //! whose person comes back a minute later need not search again, and neither need the server: those
 //! two packets are a third of what a desktop needs that comes back. If the way has become narrower
-//! since, QUIC finds out by what it loses, and a link that does not come about is forgotten at once.
+//! since, QUIC finds out by what it loses; a link that does not come about is forgotten at once, and
+//! an hour after it was found out, the next one searches.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,7 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Addresses remembered at most.
 const MAX_ADDRESSES: usize = 64;
 
-/// Bytes of UDP payload that the ways to addresses have carried, and until when that was so.
+/// Bytes of UDP payload that the ways to addresses have carried, and when that was found out.
 #[derive(Debug, Default)]
 pub(crate) struct Mtus(HashMap<IpAddr, (u16, Instant)>);
 
@@ -33,6 +35,10 @@ impl Mtus {
     pub(crate) fn carried(&mut self, now: Instant, address: IpAddr, mtu: u16) {
         if mtu <= SMALLEST {
             return self.forget(address);
+        }
+        // A link that began with it has not found it out: nothing of that size may have gone.
+        if self.known(now, address) == Some(mtu) {
+            return;
         }
         self.0
             .retain(|_, (_, since)| now.saturating_duration_since(*since) < REMEMBERED);
@@ -60,24 +66,62 @@ impl Remembered {
         action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Remembers what `quic` has found out, when what is returned is dropped.
-    pub(crate) fn of(&self, quic: &quinn::Connection) -> Note {
-        Note {
-            quic: quic.clone(),
+    /// A link to `address` begins.
+    pub(crate) fn begin(&self, address: IpAddr) -> Beginning {
+        Beginning {
+            address: Some(address),
             remembered: self.clone(),
         }
     }
 }
 
-/// A live link, of which there will be something to remember.
+/// A link that is about to come about. Unless it does, its address is forgotten.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    address: Option<IpAddr>,
+    remembered: Remembered,
+}
+
+impl Beginning {
+    /// It has come about. Remembers what it finds out, when what is returned is dropped.
+    pub(crate) fn came_about(mut self, quic: &quinn::Connection) -> Note {
+        self.address = None;
+        Note {
+            quic: quic.clone(),
+            remembered: self.remembered.clone(),
+            counts: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.remembered.with(|mtus| mtus.forget(address));
+        }
+    }
+}
+
+/// A live link, of which there will be something to remember once its peer is no stranger.
 #[derive(Debug)]
 pub(crate) struct Note {
     quic: quinn::Connection,
     remembered: Remembered,
+    counts: AtomicBool,
+}
+
+impl Note {
+    /// The peer is no stranger.
+    pub(crate) fn count(&self) {
+        self.counts.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Note {
     fn drop(&mut self) {
+        if !*self.counts.get_mut() {
+            return;
+        }
         let mtu = self.quic.stats().path.current_mtu;
         let address = self.quic.remote_address().ip();
         self.remembered
@@ -101,7 +145,13 @@ mod tests {
         mtus.carried(now, address(1), 1400);
         assert_eq!(mtus.known(now, address(1)), Some(1400));
         assert_eq!(mtus.known(now, address(2)), None);
+        // Links that begin with it do not make it any newer.
+        let later = now + REMEMBERED / 2;
+        mtus.carried(later, address(1), 1400);
+        assert_eq!(mtus.known(later, address(1)), Some(1400));
         assert_eq!(mtus.known(now + REMEMBERED, address(1)), None);
+        mtus.carried(now + REMEMBERED, address(1), 1400);
+        assert_eq!(mtus.known(now + REMEMBERED, address(1)), Some(1400));
     }
 
     #[test]

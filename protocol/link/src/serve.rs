@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::connection::Connection;
 use crate::error::{Ended, LinkError};
 use crate::identity::Identity;
-use crate::mtu::Remembered;
+use crate::mtu::{Beginning, Remembered};
 use crate::tcp::{Links, Listener};
 use crate::throttle::{Budget, Throttle, Verdict};
 use crate::transport::HANDSHAKE_TIMEOUT;
@@ -107,7 +107,7 @@ impl Server {
         match verdict {
             Verdict::Accept => {
                 let connecting = self.take(incoming)?;
-                let kind = Kind::Quic(connecting, self.mtus.clone());
+                let kind = Kind::Quic(connecting, self.mtus.begin(remote.ip()));
                 return Some(Handshake {
                     remote,
                     kind,
@@ -215,7 +215,7 @@ pub struct Handshake {
 
 #[derive(Debug)]
 enum Kind {
-    Quic(quinn::Connecting, Remembered),
+    Quic(quinn::Connecting, Beginning),
     Tcp {
         socket: TcpStream,
         config: Arc<rustls::ServerConfig>,
@@ -233,14 +233,11 @@ impl Handshake {
     /// Waits for the handshake, a few seconds at most. The caller then hears the peer out and calls
     /// [`Connection::authenticated`] when it has shown what it must.
     pub async fn complete(self) -> Result<Connection, LinkError> {
-        let (half_open, address) = (Some(self.half_open), self.remote.ip());
+        let half_open = Some(self.half_open);
         let shaking = async {
             match self.kind {
-                Kind::Quic(connecting, mtus) => {
-                    let quic = connecting
-                        .await
-                        .inspect_err(|_| mtus.with(|mtus| mtus.forget(address)))?;
-                    Connection::over_quic(quic, half_open, &mtus)
+                Kind::Quic(connecting, beginning) => {
+                    Connection::over_quic(connecting.await?, half_open, beginning)
                 }
                 Kind::Tcp {
                     socket,

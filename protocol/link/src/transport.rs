@@ -65,9 +65,13 @@ fn common(mtu: Option<u16>) -> TransportConfig {
     let mut cubic = CubicConfig::default();
     cubic.initial_window(INITIAL_WINDOW);
     let mut search = MtuDiscoveryConfig::default();
-    search.upper_bound(LARGEST_MTU).minimum_change(MTU_STEP);
+    // What has been found out is not searched beyond: each search costs three packets where it fails.
+    let known = mtu.map(|mtu| mtu.min(LARGEST_MTU));
+    search
+        .upper_bound(known.unwrap_or(LARGEST_MTU))
+        .minimum_change(MTU_STEP);
     let mut config = TransportConfig::default();
-    config.initial_mtu(mtu.unwrap_or(0).min(LARGEST_MTU));
+    config.initial_mtu(known.unwrap_or(0));
     config
         .mtu_discovery_config(Some(search))
         .max_idle_timeout(Some(

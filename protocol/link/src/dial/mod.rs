@@ -111,6 +111,7 @@ impl Dialer {
         let crypto = QuicClientConfig::try_from(crypto)
             .map_err(|error| LinkError::Setup(error.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        let beginning = self.mtus.begin(server.ip());
         let mtu = self
             .mtus
             .with(|mtus| mtus.known(Instant::now(), server.ip()));
@@ -120,11 +121,13 @@ impl Dialer {
             .connect_with(config, server, tls::SERVER_NAME)
             .map_err(|error| LinkError::Setup(format!("connecting to {server}: {error}")))?;
         match connecting.await {
-            Ok(quic) => Connection::over_quic(quic, None, &self.mtus),
-            Err(error) => {
-                self.mtus.with(|mtus| mtus.forget(server.ip()));
-                Err(seen.or(error.into()))
+            Ok(quic) => {
+                let connection = Connection::over_quic(quic, None, beginning)?;
+                // It has shown one of the keys that it must.
+                connection.authenticated();
+                Ok(connection)
             }
+            Err(error) => Err(seen.or(error.into())),
         }
     }
 

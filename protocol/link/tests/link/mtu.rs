@@ -38,14 +38,27 @@ impl Desk {
     async fn link(&self) -> (Connection, Connection) {
         let pins = [self.key.pin()];
         let dialling = self.dialer.dial(self.relay.address, Link::Session, &pins);
-        let accepting = async { self.server.accept().await.unwrap().complete().await };
+        // What is left of a dial that was given up may come first.
+        let accepting = async {
+            loop {
+                let handshake = self.server.accept().await.unwrap();
+                if let Ok(far) = handshake.complete().await {
+                    break far;
+                }
+            }
+        };
         let (near, far) = within(async { tokio::join!(dialling, accepting) }).await;
-        (near.unwrap(), far.unwrap())
+        (near.unwrap(), far)
     }
 
     /// A link over which messages go until both ends have found out how large packets may be.
     async fn searched(&self) {
         let (near, far) = self.link().await;
+        far.authenticated();
+        self.search(near, far).await;
+    }
+
+    async fn search(&self, near: Connection, far: Connection) {
         let searched = async {
             let first = "hello".to_owned();
             let (near_main, far_main) = tokio::join!(
@@ -102,6 +115,33 @@ async fn second_link_begins_with_what_the_first_has_found_out() {
     let (near, far) = desk.link().await;
     show(&near, far, 100_000).await;
     assert!(desk.largest() > searched + 50);
+}
+
+#[tokio::test]
+async fn stranger_s_way_is_not_remembered_by_the_server() {
+    let desk = Desk::new().await;
+    let (near, far) = desk.link().await;
+    desk.search(near, far).await;
+    let (near, far) = desk.link().await;
+    assert_eq!(usize::from(near.stats().mtu), LARGEST);
+    assert!(usize::from(far.stats().mtu) < LARGEST);
+}
+
+#[tokio::test]
+async fn link_that_does_not_come_about_is_forgotten() {
+    let desk = Desk::new().await;
+    desk.searched().await;
+    desk.relay.cut(true);
+    let pins = [desk.key.pin()];
+    let over = heliostat_link::Carrier::Quic;
+    let dialling = desk
+        .dialer
+        .dial_over(over, desk.relay.address, Link::Session, &pins);
+    let given_up = tokio::time::timeout(std::time::Duration::from_millis(50), dialling).await;
+    assert!(given_up.is_err());
+    desk.relay.cut(false);
+    let (near, _far) = desk.link().await;
+    assert!(usize::from(near.stats().mtu) < LARGEST);
 }
 
 #[tokio::test]
