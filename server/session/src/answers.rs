@@ -40,9 +40,11 @@ impl App {
         }
         let serial = terminal.pace.next_serial();
         self.encoder.set_level(terminal.level());
-        let pushed = answers
-            .into_iter()
-            .map(|content| content.push_answer(&mut self.encoder, serial, now));
+        let pushed = answers.into_iter().map(|content| {
+            let mut after = content.push_answer(&mut self.encoder, serial, now);
+            after.extend(terminal.order.before(content.layer()));
+            after
+        });
         let after: Vec<u32> = pushed.flatten().collect();
         if self.encoder.is_empty() {
             return false;

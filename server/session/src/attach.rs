@@ -26,6 +26,7 @@ use crate::desk::Announced;
 use crate::healing::Healing;
 use crate::link::{Delivered, NewAttach, ToTerminalTask};
 use crate::offset::Offset;
+use crate::order::Order;
 use crate::pace::{Due, Pace};
 use crate::presentation::{Feedback, Retraces, supersede};
 use crate::progress::{Layers, Lossless};
@@ -92,8 +93,8 @@ pub struct Attachment {
     capabilities: Capabilities,
     link: NewLink,
     allowance: Allowance,
-    /// The last frame with operations that what comes after must not overtake.
-    in_order: u32,
+    /// What answers must not overtake.
+    pub order: Order,
     since: Instant,
     shown_any: bool,
     batches: VecDeque<(u32, u64)>,
@@ -186,7 +187,7 @@ impl Attachment {
                 connection: attach.connection,
             },
             allowance: Allowance::default(),
-            in_order: 0,
+            order: Order::default(),
             since: now,
             shown_any: false,
             batches: VecDeque::new(),
@@ -367,9 +368,7 @@ impl Attachment {
             None => self.pace.sent(now),
             Some(_) => self.pace.sent_answer(now),
         };
-        if ops.iter().any(is_in_order) {
-            self.in_order = serial;
-        }
+        self.order.sent(serial, &ops);
         let overtakes = after.map_or(0, |after| self.overtakes(serial, after));
         let header = FrameHeader {
             serial,
@@ -413,8 +412,7 @@ impl Attachment {
             1u32.checked_shl(between).unwrap_or(0)
         };
         let under_way = self.waiting.iter().map(|frame| bit(frame.serial));
-        let after = after.iter().chain([&self.in_order]);
-        let kept = after.fold(0, |bits, other| bits | bit(*other));
+        let kept = after.iter().fold(0, |bits, other| bits | bit(*other));
         under_way.fold(0, |bits, frame| bits | frame) & !kept
     }
 
@@ -542,26 +540,5 @@ impl Attachment {
             behind: None,
             layers: None,
         }
-    }
-}
-
-/// Whether tiles of a later frame would be wrong if they came before this operation. Places are not
-/// about pixels, and the pictures of a film are where no tiles go.
-fn is_in_order(op: &SceneOp) -> bool {
-    match op {
-        SceneOp::SetOpaque { .. }
-        | SceneOp::Place(_)
-        | SceneOp::Move { .. }
-        | SceneOp::Unplace { .. }
-        | SceneOp::Stack { .. }
-        | SceneOp::VideoPart { .. }
-        | SceneOp::Background { .. } => false,
-        SceneOp::Clear
-        | SceneOp::CreateLayer { .. }
-        | SceneOp::ResizeLayer { .. }
-        | SceneOp::DestroyLayer { .. }
-        | SceneOp::ForgetCells
-        | SceneOp::StartVideo { .. }
-        | SceneOp::EndVideo { .. } => true,
     }
 }

@@ -5,7 +5,7 @@
 mod turns;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use heliostat_tiles::{Encoder, PixelsRef, Rect};
 use heliostat_wire::bounded::List;
@@ -121,6 +121,16 @@ impl Cursors {
         let id = known.0;
         self.known.push_back(known);
         Some(id)
+    }
+
+    /// What is shown while the image that is wanted has to wait: the one before, or where the pointer
+    /// was hidden or held, which it is no more, the one that was used last.
+    fn meanwhile(&self) -> WireCursor {
+        match (self.shown, self.known.back()) {
+            (Some(WireCursor::Image(shown)), _) => WireCursor::Image(shown),
+            (_, Some((last, _))) => WireCursor::Image(*last),
+            (_, None) => WireCursor::Hidden,
+        }
     }
 
     /// An id for an image that the terminal does not know.
@@ -275,8 +285,10 @@ impl App {
                 Some(id) => WireCursor::Image(id),
                 None => match self.define_cursor(image, now) {
                     Some(id) => WireCursor::Image(id),
-                    // What is shown until then is the one before.
-                    None => return self.show_cursor(),
+                    None => {
+                        self.show_cursor();
+                        self.cursors.meanwhile()
+                    }
                 },
             },
         };
@@ -289,12 +301,23 @@ impl App {
     /// Tells the terminal of an image that it does not know; nothing where that has to wait.
     fn define_cursor(&mut self, image: Image, now: Instant) -> Option<CursorId> {
         let terminal = self.terminal.as_ref()?;
-        let (said, rate) = (terminal.has_said_all(), terminal.rate());
-        if !self.cursors.turns.may_define(now, said) {
+        let (said, rate) = (
+            terminal.has_said_all(),
+            terminal.carries(Duration::from_secs(1)),
+        );
+        // Those of the theme are few and small, and no client decides how often they change.
+        let is_drawn = self.cursors.own.is_none() && self.cursor_surface().is_some();
+        let may = match is_drawn {
+            true => self.cursors.turns.may_define(now, said),
+            false => said,
+        };
+        if !may {
             return None;
         }
         let batch = encode(&image)?;
-        self.cursors.turns.defined(now, batch.len(), rate);
+        if is_drawn {
+            self.cursors.turns.defined(now, batch.len(), rate);
+        }
         let (size, hotspot) = (image.size, image.hotspot);
         let id = self.cursors.new_id(image);
         self.say(ToTerminal::DefineCursor {

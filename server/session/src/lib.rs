@@ -40,6 +40,7 @@ pub mod link;
 pub mod memory;
 mod offset;
 mod only_films;
+mod order;
 mod outputs;
 mod pace;
 mod parts;

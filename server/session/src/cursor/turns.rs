@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Images take no more than one of so many bytes that the link carries.
 const SHARE: f64 = 4.0;
 /// The longest that one waits: of a link that has stood still, what is known is next to nothing.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// When the next word of a cursor may go.
 #[derive(Debug, Default)]
@@ -66,12 +66,12 @@ mod tests {
     fn images_take_a_quarter_of_the_link() {
         let (mut turns, now) = (Turns::default(), Instant::now());
         assert!(turns.may_define(now, true));
-        let (rate, bytes) = (250_000, 62_500);
+        let (rate, bytes) = (250_000, 6_250);
         turns.defined(now, bytes, Some(rate));
-        let second = Duration::from_secs(1);
-        assert!(!turns.may_define(now + second - INTERVAL, true));
-        assert!(turns.may_define(now + second, true));
-        assert!(!turns.may_define(now + second, false), "one waits already");
+        let then = now + Duration::from_millis(100);
+        assert!(!turns.may_define(then - INTERVAL, true));
+        assert!(turns.may_define(then, true));
+        assert!(!turns.may_define(then, false), "one waits already");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Answers to input that go ahead of what is under way.
 
 use super::client::Painting;
-use super::fixture::Fixture;
+use super::films::play_until;
+use super::fixture::{Fixture, within};
 
 const WINDOW: Painting = Painting {
     w: 500,
@@ -73,6 +74,39 @@ fn answer_over_a_picture_that_is_under_way_comes_after_it() {
     fixture.lose_a_frame(false);
     fixture.settle();
     fixture.assert_shows(&[window]);
+}
+
+#[test]
+fn answer_is_seen_before_the_end_of_a_film_in_another_window_that_was_lost_on_the_way() {
+    let mut fixture = Fixture::new();
+    fixture.offer_frames(16);
+    fixture.attach("a", (1200, 480));
+    let film = fixture.open(WINDOW);
+    let window = fixture.open(Painting { seed: 4, ..WINDOW });
+    fixture.drag(window, 600, 50);
+    fixture.settle();
+    play_until(&mut fixture, film, 1);
+    within("nothing is under way", || {
+        fixture.turn();
+        !fixture.has_unshown()
+    });
+    fixture.lose_a_frame(true);
+    within("the film's end is under way", || {
+        fixture.turn();
+        fixture.waiting_frames() > 0
+    });
+    assert_eq!(fixture.films(), 1);
+    fixture.motion(1150, 460);
+    fixture.client(window).invert(10, 10, 9, 18);
+    within("the answer is seen", || {
+        fixture.turn();
+        fixture.has_overtaken()
+    });
+    assert_eq!(fixture.films(), 1);
+    assert!(fixture.waiting_frames() > 0);
+    fixture.lose_a_frame(false);
+    fixture.settle();
+    fixture.assert_shows(&[film, window]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use heliostat_tiles::{Decoder, Limits, Rect, TileSink};
 use heliostat_wire::output::Size;
 use heliostat_wire::session::{Cursor, ToTerminal};
 use wayland_client::protocol::wl_compositor::WlCompositor;
+use wayland_client::protocol::wl_pointer::WlPointer;
 use wayland_client::protocol::wl_seat::WlSeat;
 use wayland_client::protocol::wl_surface::WlSurface;
 
@@ -24,7 +25,7 @@ fn cursor(seed: u32) -> Painting {
 }
 
 /// A client whose window has the pointer, on a screen of 60 Hz, and the surface of its cursor.
-fn drawn_cursor() -> (Fixture, usize, WlSurface) {
+fn drawn_cursor() -> (Fixture, usize, WlSurface, WlPointer) {
     let mut fixture = Fixture::new();
     let mut output = before_any_terminal();
     output.size = Size { w: 640, h: 480 };
@@ -44,7 +45,7 @@ fn drawn_cursor() -> (Fixture, usize, WlSurface) {
     let serial = fixture.client(window).state.pointer.serial;
     pointer.set_cursor(serial, Some(&surface), 3, 4);
     fixture.settle();
-    (fixture, window, surface)
+    (fixture, window, surface, pointer)
 }
 
 fn draw(fixture: &mut Fixture, window: usize, surface: &WlSurface, seed: u32) {
@@ -110,7 +111,7 @@ fn see(fixture: &mut Fixture, seed: u32) {
 
 #[test]
 fn cursor_that_is_drawn_all_the_time_is_told_once_an_interval_and_the_newest_one_wins() {
-    let (mut fixture, window, surface) = drawn_cursor();
+    let (mut fixture, window, surface, _) = drawn_cursor();
     draw(&mut fixture, window, &surface, 1);
     see(&mut fixture, 1);
     let (before, start) = (defined(&fixture), Instant::now());
@@ -127,7 +128,7 @@ fn cursor_that_is_drawn_all_the_time_is_told_once_an_interval_and_the_newest_one
 
 #[test]
 fn terminal_whose_link_is_stuck_has_one_image_waiting_and_then_shows_the_newest() {
-    let (mut fixture, window, surface) = drawn_cursor();
+    let (mut fixture, window, surface, _) = drawn_cursor();
     draw(&mut fixture, window, &surface, 1);
     see(&mut fixture, 1);
     let before = defined(&fixture);
@@ -142,6 +143,33 @@ fn terminal_whose_link_is_stuck_has_one_image_waiting_and_then_shows_the_newest(
     fixture.turn();
     let told = defined(&fixture) - before;
     assert_eq!(told, 1, "of {seed} images");
+    // While the next one waits, the pointer is neither hidden nor held.
+    assert!(matches!(fixture.cursor(), Some(Cursor::Image(_))));
     see(&mut fixture, seed);
     assert_eq!(defined(&fixture) - before, 2);
+}
+
+#[test]
+fn pointer_that_was_hidden_is_seen_before_an_image_that_has_to_wait() {
+    let (mut fixture, window, surface, pointer) = drawn_cursor();
+    draw(&mut fixture, window, &surface, 1);
+    see(&mut fixture, 1);
+    let serial = fixture.client(window).state.pointer.serial;
+    pointer.set_cursor(serial, None, 0, 0);
+    within("it is hidden", || {
+        fixture.turn();
+        fixture.cursor() == Some(Cursor::Hidden)
+    });
+    // The link has taken a message less than was said, as if it were slow.
+    fixture.hold_a_message(true);
+    let before = defined(&fixture);
+    draw(&mut fixture, window, &surface, 2);
+    pointer.set_cursor(serial, Some(&surface), 3, 4);
+    within("some image is shown", || {
+        fixture.turn();
+        matches!(fixture.cursor(), Some(Cursor::Image(_)))
+    });
+    assert_eq!(defined(&fixture), before);
+    fixture.hold_a_message(false);
+    see(&mut fixture, 2);
 }

@@ -35,7 +35,7 @@ fn with_window() -> (Fixture, usize) {
 }
 
 /// Plays pictures until as many videos are open.
-fn play_until(fixture: &mut Fixture, window: usize, films: usize) {
+pub fn play_until(fixture: &mut Fixture, window: usize, films: usize) {
     let mut time = 0;
     within("the film is found, or is over", || {
         time += 1;

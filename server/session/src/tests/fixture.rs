@@ -303,6 +303,16 @@ impl Fixture {
         self.terminal.as_mut().expect("attached").stuck = stuck;
     }
 
+    /// The terminal's link has not taken one message, as if it were slow, or it has now.
+    pub fn hold_a_message(&mut self, held: bool) {
+        let terminal = self.terminal.as_ref().expect("attached");
+        let messages = &terminal.delivered.messages;
+        match held {
+            true => messages.fetch_sub(1, Ordering::Relaxed),
+            false => messages.fetch_add(1, Ordering::Relaxed),
+        };
+    }
+
     /// The terminal acknowledges frames that have not been delivered, or it has them all now.
     pub fn lie(&mut self, lies: bool) {
         let sent = self.session.app().counters.frames;
@@ -316,6 +326,12 @@ impl Fixture {
     /// The next frame in turn is lost on the way to the terminal, or comes at last.
     pub fn lose_a_frame(&mut self, lost: bool) {
         self.terminal.as_mut().expect("attached").lost = lost;
+    }
+
+    /// Whether a frame has been applied ahead of others.
+    pub fn has_overtaken(&self) -> bool {
+        let terminal = self.terminal.as_ref().expect("attached");
+        !terminal.model.ahead.is_empty()
     }
 
     /// Frames that have come and wait for others.
