@@ -123,9 +123,9 @@ impl Cells {
     }
 }
 
-impl Drop for Cells {
+impl Cells {
     /// Overwrites the pixels: what a person had on the screen does not stay in memory.
-    fn drop(&mut self) {
+    fn wipe(&mut self) {
         let mut left = self.sizes.len() * AREA;
         for slab in &mut self.slabs {
             let used = left.min(slab.len());
@@ -134,6 +134,12 @@ impl Drop for Cells {
         }
         // Without a reader the compiler may leave out writes to memory that is about to be freed.
         std::hint::black_box(&self.slabs);
+    }
+}
+
+impl Drop for Cells {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }
 
@@ -188,6 +194,18 @@ mod tests {
         let larger = vec![0; AREA + TILE as usize];
         assert!(!keep(&mut cells, &larger, (TILE + 1, TILE)));
         assert!(!keep(&mut cells, &larger, (TILE, TILE + 1)));
+    }
+
+    #[test]
+    fn wiping_leaves_no_pixel_of_any_cell_that_was_ever_kept() {
+        let mut cells = Cells::new(SLAB as u32 + 2);
+        for n in 1..=SLAB as u32 * 2 {
+            let size = if n % 3 == 0 { (7, 9) } else { WHOLE };
+            assert!(keep(&mut cells, &vec![n; (size.0 * size.1) as usize], size));
+        }
+        assert!(cells.slabs.iter().flatten().any(|pixel| *pixel != 0));
+        cells.wipe();
+        assert!(cells.slabs.iter().flatten().all(|pixel| *pixel == 0));
     }
 
     #[test]

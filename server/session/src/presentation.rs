@@ -164,8 +164,13 @@ impl App {
             };
             let sequence = terminal.retraces.count(screen.id, at, screen.interval);
             let refresh = Refresh::fixed(screen.interval);
+            // A terminal in a window, or without a display, has none to wait for.
+            let kind = match terminal.rhythms.has_retraces(screen.id) {
+                true => Kind::Vsync,
+                false => Kind::empty(),
+            };
             for callback in shown.callbacks.drain(..) {
-                callback.presented(&screen.output, time, refresh, sequence, Kind::Vsync);
+                callback.presented(&screen.output, time, refresh, sequence, kind);
             }
         }
     }

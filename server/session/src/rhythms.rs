@@ -30,6 +30,11 @@ impl Rhythms {
         self.current().is_some_and(Rhythm::is_locked)
     }
 
+    /// Whether a screen has been found to show pictures at retraces.
+    pub fn has_retraces(&self, output: OutputId) -> bool {
+        self.screens.get(&output).is_some_and(Rhythm::is_locked)
+    }
+
     /// A frame was scanned out on a screen with so much time between two retraces, at a time of the
     /// terminal's clock, and was to be at `aimed_us`.
     pub fn shown(

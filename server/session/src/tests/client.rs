@@ -55,6 +55,7 @@ pub enum Told {
         at: Duration,
         refresh: Duration,
         sequence: u64,
+        vsync: bool,
     },
     Discarded,
 }
@@ -425,7 +426,7 @@ impl Dispatch<wp_presentation_feedback::WpPresentationFeedback, u32> for State {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        use wp_presentation_feedback::Event;
+        use wp_presentation_feedback::{Event, Kind};
         let long = |hi: u32, lo: u32| u64::from(hi) << 32 | u64::from(lo);
         let told = match event {
             Event::Presented {
@@ -435,11 +436,14 @@ impl Dispatch<wp_presentation_feedback::WpPresentationFeedback, u32> for State {
                 refresh,
                 seq_hi,
                 seq_lo,
-                ..
+                flags,
             } => Told::Presented {
                 at: Duration::new(long(tv_sec_hi, tv_sec_lo), tv_nsec),
                 refresh: Duration::from_nanos(refresh.into()),
                 sequence: long(seq_hi, seq_lo),
+                vsync: flags
+                    .into_result()
+                    .is_ok_and(|kind| kind.contains(Kind::Vsync)),
             },
             Event::Discarded => Told::Discarded,
             _ => return,

@@ -45,6 +45,7 @@ fn presented(told: &[(u32, Told)], name: u32) -> Option<(Duration, Duration, u64
             at,
             refresh,
             sequence,
+            ..
         } if *asked == name => Some((*at, *refresh, *sequence)),
         _ => None,
     })
@@ -53,6 +54,14 @@ fn presented(told: &[(u32, Told)], name: u32) -> Option<(Duration, Duration, u64
 fn told(fixture: &mut Fixture, window: usize) -> Vec<(u32, Told)> {
     fixture.turn_for(5 * MS);
     fixture.client(window).told().to_vec()
+}
+
+/// Whether what was shown is said to have been shown at a retrace.
+fn is_at_retrace(told: &[(u32, Told)], name: u32) -> Option<bool> {
+    told.iter().find_map(|(asked, told)| match told {
+        Told::Presented { vsync, .. } if *asked == name => Some(*vsync),
+        _ => None,
+    })
 }
 
 #[test]
@@ -66,6 +75,7 @@ fn client_learns_when_the_terminal_scanned_out_what_it_drew() {
     let late = then.elapsed();
     let (_, refresh, before) = presented(&first, 2).expect("shown");
     assert_eq!(refresh, MS);
+    assert_eq!(is_at_retrace(&first, 2), Some(false), "nobody knows of any");
 
     draw(&mut fixture, window, 3);
     fixture.turn_for(30 * MS);
@@ -309,12 +319,16 @@ fn animation_is_aimed_at_the_retraces_of_a_terminal_that_has_some() {
         animation.turn();
         animation.fixture.is_aimed_at()
     });
+    let (window, asked) = (animation.window, 77);
+    animation.fixture.client(window).ask_when_shown(asked);
     let learnt = animation.took.len();
     let started = Instant::now();
     within("120 pictures are shown", || {
         animation.turn();
         animation.took.len() >= learnt + 120
     });
+    let told = animation.fixture.client(window).told();
+    assert_eq!(is_at_retrace(told, asked), Some(true));
     let took = &animation.took[learnt..];
     let mean = took.iter().sum::<Duration>() / took.len() as u32;
     eprintln!(
