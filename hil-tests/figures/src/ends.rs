@@ -1,6 +1,6 @@
 //! All frames, with a processor for the server and one for the terminal.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hil_bench::harness::measure;
 use hil_bench::harness::pin::Pins;
 use hil_bench::harness::systems::System;
@@ -14,6 +14,7 @@ pub fn measure(workload: Workload, name: &'static str) -> anyhow::Result<Vec<Fig
     let pins = Pins::of_this_machine().context("skipped")?;
     let link = Link::lay(Profile::Loopback)?.pinned(Some(pins));
     let run = measure::measure(System::Heliostat, &link, workload)?;
+    ensure!(run.asked > 0, "nothing was asked for");
     Ok(vec![Figure {
         name,
         value: f64::from(run.asked - run.seen.min(run.asked)),

@@ -45,7 +45,7 @@ const NEXT_CELL: u8 = 1 << 4;
 const WHOLE_CELL: u8 = 1 << 5;
 /// Alpha is coded; without it every pixel is opaque, or as opaque as before for an exclusive or.
 const ALPHA: u8 = 1 << 6;
-/// The whole cell is kept when the record has been done.
+/// What of the cell is in its layer is kept when the record has been done.
 pub const KEEP: u8 = 1 << 7;
 
 /// One record's header.
@@ -59,7 +59,7 @@ pub struct Header {
     pub kind: Kind,
     /// Whether alpha is coded; where it is not, it is 255, or as it was for an exclusive or.
     pub alpha: bool,
-    /// Whether the whole cell is to be kept.
+    /// Whether what of the cell is in its layer is to be kept.
     pub keep: bool,
 }
 

@@ -37,9 +37,8 @@ impl Ahead {
 
     /// Brings the picture of frame `n`, if that is what was painted, and has the one after it painted.
     pub fn bring(&self, play: &mut Play, n: u32) {
-        let Ok((number, canvas)) = self.painted.recv() else {
-            return;
-        };
+        let painted = self.painted.recv();
+        let (number, canvas) = painted.expect("the painter lives as long as this");
         let spare = match number == n {
             true => play.bring(n, canvas),
             false => canvas,

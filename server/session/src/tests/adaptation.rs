@@ -140,6 +140,7 @@ fn level_is_thorough_on_a_narrow_way_and_fast_on_one_that_is_wide_or_not_known()
             ..wide
         };
         let mut far = Far::behind(narrow).await;
+        far.frame(64 << 10).await;
         far.until_level(THOROUGH).await;
         assert!(far.attachment.rate().unwrap() < 2 * NARROW);
         far.relay.change(wide);
