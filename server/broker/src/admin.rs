@@ -175,7 +175,7 @@ impl Hub {
         asker: String,
         answer: oneshot::Sender<Reply>,
     ) {
-        card_ids::as_terminals_write(&mut request, |card| self.directory.knows_card(card));
+        card_ids::put_in_one_case(&mut request);
         let unknown = match &request {
             Request::CardShow { card } => self.directory.ungrouped(Some(card), None),
             Request::PolicyExplain { card, person, .. } => {

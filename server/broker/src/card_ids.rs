@@ -1,13 +1,15 @@
-//! Card ids as administrators write them.
+//! Ids of cards and terminals in one case: their digits mean the same in capitals, so one in another case
+//! is no other card or terminal.
 
 use heliostat_control::admin::Request;
 
-/// What stands before the hexadecimal digits of an id that was read off a card.
-const SOURCES: [&str; 3] = ["piv:", "uid:", "atr:"];
+/// An id as it is kept and looked up: in small letters, as terminals write them.
+pub fn in_one_case(id: &str) -> String {
+    id.to_ascii_lowercase()
+}
 
-/// Writes the card ids of a request as terminals do: their digits mean the same in capitals, but ids
-/// are looked up letter by letter. One that is known as it stands is that one.
-pub fn as_terminals_write(request: &mut Request, is_known: impl Fn(&str) -> bool) {
+/// Writes the card ids of a request so.
+pub fn put_in_one_case(request: &mut Request) {
     let (first, second) = match request {
         Request::CardAdd { card, .. }
         | Request::CardApprove { card }
@@ -19,13 +21,7 @@ pub fn as_terminals_write(request: &mut Request, is_known: impl Fn(&str) -> bool
         _ => return,
     };
     for card in [first, second].into_iter().flatten() {
-        let small = card.to_ascii_lowercase();
-        let digits = SOURCES.iter().find_map(|source| small.strip_prefix(source));
-        let is_read =
-            digits.is_some_and(|rest| rest.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        if is_read && !is_known(card) {
-            *card = small;
-        }
+        card.make_ascii_lowercase();
     }
 }
 
@@ -34,26 +30,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_that_were_read_off_cards_are_in_small_letters_and_others_stay() {
-        for (written, expected) in [
-            ("piv:00AB", "piv:00ab"),
-            ("PIV:00ab", "piv:00ab"),
-            ("Uid:04AF", "uid:04af"),
-            ("ATR:3B00", "atr:3b00"),
-            ("piv:XY", "piv:XY"),
-            ("piv:AAAA", "piv:AAAA"),
-            ("Blue", "Blue"),
-        ] {
-            let mut request = Request::CardAlias {
-                card: written.to_owned(),
-                alias: written.to_owned(),
-            };
-            as_terminals_write(&mut request, |card| card == "piv:AAAA");
-            let expected = Request::CardAlias {
-                card: expected.to_owned(),
-                alias: expected.to_owned(),
-            };
-            assert_eq!(request, expected);
-        }
+    fn all_card_ids_of_a_request_are_put_in_small_letters() {
+        let mut request = Request::CardAlias {
+            card: "PIV:00AB".to_owned(),
+            alias: "Blue".to_owned(),
+        };
+        put_in_one_case(&mut request);
+        let expected = Request::CardAlias {
+            card: "piv:00ab".to_owned(),
+            alias: "blue".to_owned(),
+        };
+        assert_eq!(request, expected);
     }
 }

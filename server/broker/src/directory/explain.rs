@@ -3,6 +3,7 @@
 use heliostat_control::admin::PolicyAnswer;
 
 use super::*;
+use crate::card_ids;
 use crate::policy::{Enrol, Given, Outcome, Proof, Somebody};
 
 impl Directory {
@@ -34,13 +35,17 @@ impl Directory {
         terminal: Option<&str>,
     ) -> PolicyAnswer {
         let wanted = terminal.unwrap_or_default();
-        let named = self
-            .terminals
-            .iter()
-            .find(|(id, known)| id.eq_ignore_ascii_case(wanted) || known.name == wanted);
+        let small = card_ids::in_one_case(wanted);
+        let by_name = || {
+            self.terminals
+                .iter()
+                .find(|(_, known)| known.name == wanted)
+        };
+        // Ids are one terminal's; a name is whatever a terminal calls itself.
+        let named = self.terminals.get_key_value(&small).or_else(by_name);
         let (id, name) = match named {
             Some((id, known)) => (id.as_str(), known.name.as_str()),
-            None => (wanted, wanted),
+            None => (small.as_str(), wanted),
         };
         let person = person.or_else(|| card.and_then(|card| self.person_of(card)));
         let groups = person.and_then(|person| self.groups.get(person));

@@ -189,11 +189,17 @@ impl Directory {
         proving: &Proving,
         signed: &Signed,
     ) -> Result<Option<EnrolledKey>, String> {
-        let online = self.terminals[terminal].online;
-        let online = online.ok_or("the terminal is gone")?;
+        let known = &self.terminals[terminal];
+        let online = known.online.ok_or("the terminal is gone")?;
         let challenge = &proving.challenge;
         let card = proving.edge.card.as_str();
-        let said = statement(challenge, &online.exporter, &terminal.into(), &card.into());
+        let (said_id, said_card) = (known.said_id.as_str(), known.said_card.as_str());
+        let said = statement(
+            challenge,
+            &online.exporter,
+            &said_id.into(),
+            &said_card.into(),
+        );
         let in_words = |error: proof::ProofError| error.to_string();
         let bound = self.cards.get(card).map(|card| &card.keys);
         if let Some(key) = bound.and_then(|keys| keys.get(challenge.key)) {

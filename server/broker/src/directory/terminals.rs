@@ -8,6 +8,7 @@ use heliostat_wire::receipt::Receipt;
 use super::cards::Entry;
 use super::offers::SAY_MS;
 use super::*;
+use crate::card_ids;
 use crate::policy::Proof;
 
 /// Links of one card edge that may break within [`BREAKS_WITHIN_MS`] before it takes a person to
@@ -17,7 +18,8 @@ const BREAKS_WITHIN_MS: u64 = 20_000;
 
 impl Directory {
     pub(super) fn hello(&mut self, now: Moment, online: Online, key: KeyPin, hello: Hello) {
-        let id = hello.terminal_id.as_str().to_owned();
+        let said_id = hello.terminal_id.as_str();
+        let id = card_ids::in_one_case(said_id);
         if id.is_empty() {
             let text = "a terminal needs an id".to_owned();
             self.act(Action::Close(
@@ -44,6 +46,7 @@ impl Directory {
         known.boot_ms = hello.boot_ms;
         known.seen_s = now.unix_ms / 1000;
         known.key = Some(key);
+        known.said_id = said_id.to_owned();
         known.online = Some(online);
         let (kept, name) = (known.clone(), known.name.clone());
         self.links.insert(online.link, id.clone());
@@ -207,10 +210,12 @@ impl Directory {
         self.act(Action::Keep(Record::Terminal(id.to_owned(), kept)));
     }
 
-    fn inserted(&mut self, now: Moment, id: &str, seq: u32, card: &str) {
+    fn inserted(&mut self, now: Moment, id: &str, seq: u32, said_card: &str) {
+        let card = &card_ids::in_one_case(said_card);
         let good = self.is_still_good(card);
         let terminal = self.terminals.get_mut(id).expect("links name terminals");
-        let same = |edge: &Edge| edge.seq == seq && edge.card == card;
+        said_card.clone_into(&mut terminal.said_card);
+        let same = |edge: &Edge| edge.seq == seq && edge.card == *card;
         match &terminal.slot {
             Slot::Joined(join) if same(&join.edge) => return,
             Slot::Waiting { edge, .. } if same(edge) => return,
@@ -382,6 +387,8 @@ fn unknown() -> Terminal {
         boot_ms: (0, 0),
         seen_s: 0,
         key: None,
+        said_id: String::new(),
+        said_card: String::new(),
         online: None,
         slot: Slot::Empty,
     }

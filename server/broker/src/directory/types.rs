@@ -134,6 +134,10 @@ pub struct Terminal {
     pub seen_s: u64,
     /// The key it showed last; a new boot has a new key.
     pub key: Option<KeyPin>,
+    /// Its id, letter by letter as it says it: proofs sign that.
+    pub said_id: String,
+    /// The card id that it said last, in the same way.
+    pub said_card: String,
     /// Its control link.
     pub online: Option<Online>,
     /// What is in its reader.

@@ -52,11 +52,6 @@ impl Directory {
         self.cards.iter().map(row).collect()
     }
 
-    /// Whether a card of this id was ever added.
-    pub fn knows_card(&self, card: &str) -> bool {
-        self.cards.contains_key(card)
-    }
-
     fn terminal_with(&self, card: &str) -> Option<String> {
         let holds = |t: &&Terminal| t.slot.edge().is_some_and(|edge| edge.card == card);
         let terminal = self.terminals.values().find(holds)?;

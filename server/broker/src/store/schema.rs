@@ -67,6 +67,26 @@ const STEPS: &[&str] = &[
     "alter table receipts add column signature blob;
      alter table audit add column asked_by text not null default '';",
     "alter table cards add column alias_of text;",
+    // Ids in one case. Of two that were one the newer terminal stays, and the card as terminals wrote
+    // it; a card that was revoked under either stays revoked.
+    "update cards set revoked_s = twins.revoked_s from (
+         select lower(card) as small, min(revoked_s) as revoked_s from cards
+         group by small having count(*) > 1
+     ) as twins where lower(cards.card) = twins.small;
+     delete from cards where card in (select card from (
+         select card, row_number() over (
+             partition by lower(card) order by card = lower(card) desc, added_s desc, card
+         ) as place from cards
+     ) where place > 1);
+     update cards set card = lower(card), alias_of = lower(alias_of);
+     update cards set alias_of = null where alias_of = card;
+     delete from terminals where terminal in (select terminal from (
+         select terminal, row_number() over (
+             partition by lower(terminal) order by seen_s desc, terminal
+         ) as place from terminals
+     ) where place > 1);
+     update terminals set terminal = lower(terminal);
+     update attaches set terminal = lower(terminal), card = lower(card);",
 ];
 
 /// Sets the connection up and brings the tables up to date.

@@ -267,7 +267,7 @@ pub fn audit_rows(
              where number > :after and at_ms >= :since_ms
                  and (:person is null or person = :person)
                  and (:terminal is null or terminal = :terminal)
-                 and (:card is null or card = :card)
+                 and (:card is null or card = :card collate nocase)
                  and (:outcome is null or outcome = :outcome)
                  and (:by is null or asked_by = :by or asked_by like :by || ' (%')
                  and (:events is null or event in (select value from json_each(:events)))
@@ -327,6 +327,8 @@ fn terminal(row: &Row<'_>) -> Result<(String, Terminal)> {
         boot_ms: (row.get("boot_ms_kernel")?, row.get("boot_ms_init")?),
         seen_s: row.get("seen_s")?,
         key: key.map(KeyPin),
+        said_id: String::new(),
+        said_card: String::new(),
         online: None,
         slot: Slot::Empty,
     };

@@ -207,6 +207,37 @@ fn the_store_of_a_newer_broker_is_refused_and_left_alone() {
 }
 
 #[test]
+fn ids_of_an_older_broker_are_put_in_one_case_and_stay_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let connection = Connection::open(dir.path().join("broker.sqlite")).unwrap();
+    connection
+        .execute_batch(
+            "insert into people values ('alice');
+             insert into cards (card, person, label, added_s, revoked_s, alias_of) values
+                 ('PIV:00AB', 'alice', 'large', 1, 5, null),
+                 ('piv:00ab', 'alice', 'small', 2, null, 'PIV:00AB'),
+                 ('UID:0C', 'alice', 'other', 3, null, 'PIV:00AB');
+             insert into terminals values
+                 ('AA:01', 'old', '1', 0, 0, 1, null), ('aa:01', 'new', '1', 0, 0, 2, null);
+             pragma user_version = 4;",
+        )
+        .unwrap();
+    drop(connection);
+    let (_store, known) = open(dir.path()).unwrap();
+    assert_eq!(known.cards.len(), 2);
+    let card = &known.cards["piv:00ab"];
+    assert_eq!(
+        (card.label.as_str(), card.revoked_s, &card.alias_of),
+        ("small", Some(5), &None)
+    );
+    let other = known.cards["uid:0c"].alias_of.as_deref();
+    assert_eq!(other, Some("piv:00ab"));
+    assert_eq!(known.terminals.len(), 1);
+    assert_eq!(known.terminals["aa:01"].name, "new");
+}
+
+#[test]
 fn a_file_that_is_no_database_is_named() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("broker.sqlite"), "x".repeat(4096)).unwrap();

@@ -216,3 +216,15 @@ fn nobody_is_let_in_whose_groups_cannot_be_found() {
     let kinds: Vec<_> = started(&actions).map(|start| start.kind.clone()).collect();
     assert_eq!(kinds, [Kind::Greeter]);
 }
+
+#[test]
+fn a_revoked_card_in_another_case_stays_revoked() {
+    let mut site = Site::new();
+    site.admin(|directory, now| {
+        directory.add_card(now, "piv:00ab", "bob", "", Standing::Good, Keys::default())
+    });
+    site.admin(|directory, now| directory.revoke_card(now, "piv:00ab"));
+    let (a, _) = site.online("a", 1);
+    let refused = site.insert(a, 1, "PIV:00AB");
+    assert_eq!(refusal(&refused), Some((a, CardRefusal::Revoked)));
+}

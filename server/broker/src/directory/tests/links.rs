@@ -199,3 +199,30 @@ fn a_second_hello_on_one_link_is_a_violation() {
         [Action::Close(link, CloseCode::ProtocolViolation, _)] if link == a
     ));
 }
+
+#[test]
+fn an_impostor_in_another_case_has_a_taken_id_and_an_id_is_explained_before_a_name() {
+    let mut site = Site::with(
+        "[[rule]]\nwhen.terminal = \"52:54:00:CD:00:01\"\nusb = true",
+        Remembered::default(),
+    );
+    let (desk, _) = site.online("52:54:00:cd:00:01", 1);
+    let (impostor, actions) = site.online("52:54:00:CD:00:01", 2);
+    let taken = |action: &Action| matches!(action, Action::Close(link, CloseCode::IdTaken, _) if *link == impostor);
+    assert!(actions.iter().any(taken), "{actions:?}");
+    assert_eq!(site.directory.links.len(), 1);
+    // The same machine in another case is a newer link of itself.
+    let (again, actions) = site.online("52:54:00:CD:00:01", 1);
+    let superseded = |action: &Action| matches!(action, Action::Close(link, CloseCode::Superseded, _) if *link == desk);
+    assert!(actions.iter().any(superseded), "{actions:?}");
+    assert_eq!(site.directory.links[&again], "52:54:00:cd:00:01");
+
+    let (_, _) = site.online("00", 3);
+    let known = site.directory.terminals.get_mut("00").unwrap();
+    known.name = "52:54:00:cd:00:01".to_owned();
+    let answer = site
+        .directory
+        .explain(None, None, Some("52:54:00:CD:00:01"));
+    let usb = answer.values.iter().find(|(key, ..)| key == "usb").unwrap();
+    assert_eq!(usb.1, "true");
+}

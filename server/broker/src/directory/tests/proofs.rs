@@ -425,3 +425,20 @@ fn card_with_a_pin_has_both_its_keys_told_apart() {
     assert_eq!(refusal(&actions), Some((a, CardRefusal::NotProven)));
     assert_eq!(site.keys(&id), ["9E"]);
 }
+
+#[test]
+fn proofs_sign_ids_as_they_were_said() {
+    let mut site = Site::bound(CARD);
+    let (recipe, id) = alice();
+    let (link, _) = site.online("AB", 1);
+    let said = id.to_ascii_uppercase();
+    let actions = site.insert(link, 1, &said);
+    let mut asked = asked(&actions, "AB", &said).expect("a challenge");
+    assert!(start_of(&site.answer(&asked, &recipe)).is_some());
+    site.says(link, ToBroker::CardRemoved { seq: 1 });
+    // Others than were said do not hold.
+    let actions = site.insert(link, 2, &said);
+    asked = super::proofs::asked(&actions, "ab", &id).expect("a challenge");
+    let actions = site.answer(&asked, &recipe);
+    assert_eq!(refusal(&actions), Some((link, CardRefusal::NotProven)));
+}
