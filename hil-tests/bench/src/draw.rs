@@ -67,7 +67,7 @@ pub fn run(workload: Workload, socket: &Path, x11: bool) -> anyhow::Result<()> {
 
 fn draw(mut play: Play, mut front: impl Front, control: &mut Control) -> anyhow::Result<()> {
     let mut driver = Driver::default();
-    let ahead = Ahead::start(&play);
+    let ahead = Ahead::start(&mut play);
     loop {
         let limit = driver
             .deadline()

@@ -128,24 +128,7 @@ impl Play {
     }
 
     /// The picture that the clock has painted anew in each frame, where there is one.
-    pub fn painted(&self) -> Option<&Canvas> {
-        match (self.workload, self.workload.over()) {
-            (Workload::Photo, _) => Some(&self.base),
-            (_, Over::Film(_) | Over::Photos(_)) => self.over.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// Takes the picture of frame `n` as [`paint`] has painted it, and returns the one before.
-    pub fn bring(&mut self, n: u32, picture: Canvas) -> Canvas {
-        self.brought = Some(n);
-        match self.painted_mut() {
-            Some(before) => std::mem::replace(before, picture),
-            None => picture,
-        }
-    }
-
-    fn painted_mut(&mut self) -> Option<&mut Canvas> {
+    pub fn painted(&mut self) -> Option<&mut Canvas> {
         match (self.workload, self.workload.over()) {
             (Workload::Photo, _) => Some(&mut self.base),
             (_, Over::Film(_) | Over::Photos(_)) => self.over.as_mut(),
@@ -153,10 +136,19 @@ impl Play {
         }
     }
 
+    /// Takes the picture of frame `n` as [`paint`] has painted it, and returns the one before.
+    pub fn bring(&mut self, n: u32, picture: Canvas) -> Canvas {
+        self.brought = Some(n);
+        match self.painted() {
+            Some(before) => std::mem::replace(before, picture),
+            None => picture,
+        }
+    }
+
     fn paint_unless_brought(&mut self, n: u32) {
         let workload = self.workload;
         if self.brought.take() != Some(n)
-            && let Some(picture) = self.painted_mut()
+            && let Some(picture) = self.painted()
         {
             paint(workload, n, picture);
         }

@@ -25,6 +25,7 @@ mod main_stream;
 mod mtu;
 mod mux;
 mod path;
+mod recent;
 mod serve;
 mod tcp;
 mod throttle;

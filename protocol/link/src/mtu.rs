@@ -7,52 +7,47 @@
 //! since, QUIC finds out by what it loses; a link that does not come about is forgotten at once, and
 //! an hour after it was found out, the next one searches.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::recent::Recent;
+
 /// What every way carries, as QUIC wants it (RFC 9000, section 14).
 const SMALLEST: u16 = 1200;
 /// How long it is remembered: networks change.
 const REMEMBERED: Duration = Duration::from_secs(3600);
-/// Addresses remembered at most.
-const MAX_ADDRESSES: usize = 64;
 
 /// Bytes of UDP payload that the ways to addresses have carried, and when that was found out.
-#[derive(Debug, Default)]
-pub(crate) struct Mtus(HashMap<IpAddr, (u16, Instant)>);
+#[derive(Debug)]
+pub(crate) struct Mtus(Recent<u16>);
+
+impl Default for Mtus {
+    fn default() -> Self {
+        Self(Recent::new(REMEMBERED))
+    }
+}
 
 impl Mtus {
     /// Bytes with which a link to `address` may begin, if that is known.
     pub(crate) fn known(&self, now: Instant, address: IpAddr) -> Option<u16> {
-        let (mtu, since) = self.0.get(&address)?;
-        (now.saturating_duration_since(*since) < REMEMBERED).then_some(*mtu)
+        self.0.get(now, address)
     }
 
     /// A link to `address` ended that carried packets of `mtu` bytes.
     pub(crate) fn carried(&mut self, now: Instant, address: IpAddr, mtu: u16) {
         if mtu <= SMALLEST {
-            return self.forget(address);
+            self.forget(address);
+        } else if self.known(now, address) != Some(mtu) {
+            // One that began with it has not found it out: nothing of that size may have gone.
+            self.0.insert(now, address, mtu);
         }
-        // A link that began with it has not found it out: nothing of that size may have gone.
-        if self.known(now, address) == Some(mtu) {
-            return;
-        }
-        self.0
-            .retain(|_, (_, since)| now.saturating_duration_since(*since) < REMEMBERED);
-        if self.0.len() >= MAX_ADDRESSES && !self.0.contains_key(&address) {
-            let oldest = self.0.iter().min_by_key(|(_, (_, since))| *since);
-            let oldest = oldest.map(|(address, _)| *address);
-            self.0.retain(|address, _| Some(*address) != oldest);
-        }
-        self.0.insert(address, (mtu, now));
     }
 
     /// No link to `address` came about.
     pub(crate) fn forget(&mut self, address: IpAddr) {
-        self.0.remove(&address);
+        self.0.remove(address);
     }
 }
 
@@ -165,19 +160,5 @@ mod tests {
         assert_eq!(mtus.known(now, address(1)), None);
         mtus.carried(now, address(2), SMALLEST);
         assert_eq!(mtus.known(now, address(2)), None);
-    }
-
-    #[test]
-    fn memory_is_bounded_and_keeps_the_newest() {
-        let (mut mtus, mut now) = (Mtus::default(), Instant::now());
-        for n in 0..200 {
-            now += Duration::from_millis(1);
-            mtus.carried(now, address(n), 1452);
-        }
-        assert_eq!(mtus.0.len(), MAX_ADDRESSES);
-        assert_eq!(mtus.known(now, address(199)), Some(1452));
-        assert_eq!(mtus.known(now, address(100)), None);
-        mtus.carried(now, address(199), 1300);
-        assert_eq!(mtus.0.len(), MAX_ADDRESSES);
     }
 }

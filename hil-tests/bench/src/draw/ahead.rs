@@ -18,7 +18,7 @@ pub struct Ahead {
 
 impl Ahead {
     /// Begins with the first frame; nothing where the workload has no such pictures.
-    pub fn start(play: &Play) -> Option<Self> {
+    pub fn start(play: &mut Play) -> Option<Self> {
         let canvas = play.painted()?.clone();
         let workload = play.workload();
         let (orders, wanted) = channel::<(u32, Canvas)>();
@@ -61,7 +61,7 @@ mod tests {
             Workload::TypingVideo,
         ] {
             let [mut alone, mut helped] = [(), ()].map(|()| Play::new(workload).unwrap());
-            let ahead = Ahead::start(&helped).unwrap();
+            let ahead = Ahead::start(&mut helped).unwrap();
             for n in [1, 2, 4, 5, 9] {
                 ahead.bring(&mut helped, n);
                 let go = |play: &mut Play| match workload.clock_drives_over() {
@@ -72,6 +72,6 @@ mod tests {
                 assert!(alone.picture(None) == helped.picture(None), "{n}");
             }
         }
-        assert!(Ahead::start(&Play::new(Workload::Scroll).unwrap()).is_none());
+        assert!(Ahead::start(&mut Play::new(Workload::Scroll).unwrap()).is_none());
     }
 }

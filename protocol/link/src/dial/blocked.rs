@@ -1,44 +1,42 @@
 //! To whom UDP does not pass. Time is given.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::recent::Recent;
+
 /// How long it is remembered that UDP did not pass: networks change, and QUIC is better.
 const REMEMBERED: Duration = Duration::from_secs(300);
-/// Addresses remembered at most. A terminal knows a handful.
-const MAX_ADDRESSES: usize = 64;
 /// The start that QUIC has over TCP. On a network that passes it, it needs one round trip.
 pub(super) const HEAD_START: Duration = Duration::from_millis(500);
 
 /// Addresses that were reached over TCP, and not over QUIC in its head start, and when.
-#[derive(Debug, Default)]
-pub(super) struct Blocked(HashMap<IpAddr, Instant>);
+#[derive(Debug)]
+pub(super) struct Blocked(Recent<()>);
+
+impl Default for Blocked {
+    fn default() -> Self {
+        Self(Recent::new(REMEMBERED))
+    }
+}
 
 impl Blocked {
     /// How long QUIC is tried alone.
     pub(super) fn head_start(&self, now: Instant, address: IpAddr) -> Duration {
-        match self.0.get(&address) {
-            Some(since) if now.saturating_duration_since(*since) < REMEMBERED => Duration::ZERO,
-            _ => HEAD_START,
+        match self.0.get(now, address) {
+            Some(()) => Duration::ZERO,
+            None => HEAD_START,
         }
     }
 
     /// TCP was quicker, though it had started later.
     pub(super) fn tcp_won(&mut self, now: Instant, address: IpAddr) {
-        self.0
-            .retain(|_, since| now.saturating_duration_since(*since) < REMEMBERED);
-        if self.0.len() >= MAX_ADDRESSES {
-            let oldest = self.0.iter().min_by_key(|(_, since)| **since);
-            let oldest = oldest.map(|(address, _)| *address);
-            self.0.retain(|address, _| Some(*address) != oldest);
-        }
-        self.0.insert(address, now);
+        self.0.insert(now, address, ());
     }
 
     /// QUIC passed.
     pub(super) fn quic_won(&mut self, address: IpAddr) {
-        self.0.remove(&address);
+        self.0.remove(address);
     }
 }
 
@@ -69,17 +67,5 @@ mod tests {
         blocked.tcp_won(now, address(1));
         blocked.quic_won(address(1));
         assert_eq!(blocked.head_start(now, address(1)), HEAD_START);
-    }
-
-    #[test]
-    fn memory_is_bounded_and_keeps_the_newest() {
-        let mut blocked = Blocked::default();
-        let mut now = Instant::now();
-        for n in 0..200 {
-            now += Duration::from_millis(1);
-            blocked.tcp_won(now, address(n));
-        }
-        assert_eq!(blocked.0.len(), MAX_ADDRESSES);
-        assert_eq!(blocked.head_start(now, address(199)), Duration::ZERO);
     }
 }

@@ -12,7 +12,6 @@ use wayland_client::protocol::wl_surface::WlSurface;
 
 use super::client::Painting;
 use super::fixture::{Fixture, within};
-use crate::outputs::before_any_terminal;
 
 const WINDOW: Painting = Painting {
     w: 200,
@@ -27,10 +26,7 @@ fn cursor(seed: u32) -> Painting {
 /// A client whose window has the pointer, on a screen of 60 Hz, and the surface of its cursor.
 fn drawn_cursor() -> (Fixture, usize, WlSurface, WlPointer) {
     let mut fixture = Fixture::new();
-    let mut output = before_any_terminal();
-    output.size = Size { w: 640, h: 480 };
-    output.refresh_mhz = 60_000;
-    fixture.attach_to("a", vec![output]);
+    fixture.attach_at("a", (640, 480), 60_000);
     let window = fixture.open(WINDOW);
     fixture.settle();
     let client = fixture.client(window);

@@ -154,11 +154,15 @@ impl Fixture {
         }
     }
 
-    pub fn attach(&mut self, name: &str, (w, h): (u32, u32)) {
-        let mut output = before_any_terminal();
-        output.size = Size { w, h };
+    pub fn attach(&mut self, name: &str, size: (u32, u32)) {
         // Tests wait for no display.
-        output.refresh_mhz = 1_000_000;
+        self.attach_at(name, size, 1_000_000);
+    }
+
+    /// Attaches a terminal with one screen of this size and rate, in thousandths of a hertz.
+    pub fn attach_at(&mut self, name: &str, (w, h): (u32, u32), refresh_mhz: u32) {
+        let mut output = before_any_terminal();
+        (output.size, output.refresh_mhz) = (Size { w, h }, refresh_mhz);
         self.attach_to(name, vec![output]);
     }
 

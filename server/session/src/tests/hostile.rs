@@ -205,10 +205,7 @@ fn terminal_that_never_acknowledges_costs_no_memory_while_everything_changes() {
 #[test]
 fn client_that_draws_a_thousand_times_a_second_gets_the_rate_of_the_output_and_others_theirs() {
     let mut fixture = Fixture::new();
-    let mut output = before_any_terminal();
-    output.size = Size { w: 640, h: 480 };
-    output.refresh_mhz = 60_000;
-    fixture.attach_to("a", vec![output]);
+    fixture.attach_at("a", (640, 480), 60_000);
     let good = fixture.open(GOOD);
     let bad = fixture.open(Painting {
         w: 400,
@@ -324,10 +321,7 @@ pub fn show(
 /// A session with one window on a terminal of 60 Hz.
 fn with_bad_terminal() -> (Fixture, usize) {
     let mut fixture = Fixture::new();
-    let mut output = before_any_terminal();
-    output.size = Size { w: 640, h: 480 };
-    output.refresh_mhz = 60_000;
-    fixture.attach_to("a", vec![output]);
+    fixture.attach_at("a", (640, 480), 60_000);
     let good = fixture.open(GOOD);
     fixture.settle();
     (fixture, good)

@@ -262,10 +262,7 @@ const SIXTIETH: Duration = Duration::from_nanos(16_666_667);
 impl Animation {
     fn new() -> Self {
         let mut fixture = Fixture::new();
-        let mut output = before_any_terminal();
-        output.size = Size { w: 640, h: 480 };
-        output.refresh_mhz = 60_000;
-        fixture.attach_to("a", vec![output]);
+        fixture.attach_at("a", (640, 480), 60_000);
         let window = fixture.open(WINDOW);
         fixture.settle();
         fixture.acknowledge(false);
