@@ -1,47 +1,110 @@
-//! Whether sessions can use their configuration: their own program reads it.
+//! Whether sessions can use their configuration: their own program reads it, as people would.
 
+use std::io;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use anyhow::Context;
+use nix::unistd::{Uid, User};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+
 use super::Finding;
+use crate::process::Process;
 
 /// A session reads a small file and ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Characters of what it says that are shown.
 const MAX_SHOWN: usize = 2000;
+/// Bytes of it that are kept.
+const MAX_KEPT: u64 = 4 * MAX_SHOWN as u64;
+/// Who can do no more than anybody.
+const ANYBODY: &str = "nobody";
 
-/// Has the session's program say what is wrong with a session.toml, the usual one where absent.
+/// Has the session's program say what is wrong with a session.toml, the usual one where absent. Who may
+/// change users has it run as one that can do no more than anybody, as sessions are their people's.
 pub fn read(session: &[String], file: Option<&Path>) -> anyhow::Result<Option<Finding>> {
+    let anybody = match Uid::effective().is_root() {
+        true => User::from_name(ANYBODY)?,
+        false => None,
+    };
+    read_as(anybody.as_ref(), session, file)
+}
+
+fn read_as(
+    user: Option<&User>,
+    session: &[String],
+    file: Option<&Path>,
+) -> anyhow::Result<Option<Finding>> {
     let [program, arguments @ ..] = session else {
         return Ok(None);
     };
-    let mut command = tokio::process::Command::new(program);
+    let mut command = Command::new(program);
     command.args(arguments).arg("--check-config");
     if let Some(file) = file {
         command.arg("--config").arg(file);
     }
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    let mut whose = String::new();
+    if let Some(user) = user {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        whose = format!(" (as {} reads it; sessions do as their people)", user.name);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ended =
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, command.output()).await.ok() });
-    let said = match &ended {
-        Some(Ok(output)) if output.status.success() => return Ok(None),
-        Some(Ok(output)) if is_verdict(output) => {
+    let said = match runtime.block_on(hear(command)) {
+        Ok(Some(output)) if output.status.success() => return Ok(None),
+        Ok(Some(output)) if is_verdict(&output) => {
             return Ok(Some(Finding::Fault(format!(
-                "session_config: {}",
+                "session_config: {}{whose}",
                 shown(&output.stdout)
             ))));
         }
-        Some(Ok(output)) => format!("{}: {}", output.status, shown(&output.stderr)),
-        Some(Err(problem)) => problem.to_string(),
-        None => "it does not end".to_owned(),
+        Ok(Some(output)) => format!("{}: {}", output.status, shown(&output.stderr)),
+        Ok(None) => "it does not end".to_owned(),
+        Err(problem) => format!("{problem:#}"),
     };
     Ok(Some(Finding::Warning(format!(
-        "session_config: {program} does not say whether it can use its configuration ({said})"
+        "session_config: {program} does not say whether it can use its configuration{whose}: {said}"
     ))))
+}
+
+/// Runs it to its end, and nothing that it has started for longer; nothing if that takes too long.
+async fn hear(mut command: Command) -> anyhow::Result<Option<Output>> {
+    command.stdin(Stdio::null()).process_group(0);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().context("start it")?;
+    let process = Process::watch(child.id().context("it has no number")?)?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut ended = async || {
+        process.exited().await;
+        // Before it is waited for, so that its number is still its own. What it has left behind would
+        // hold its pipes.
+        process.kill();
+        child.wait().await
+    };
+    let all = async { tokio::try_join!(ended(), beginning(stdout), beginning(stderr)) };
+    let Ok(all) = tokio::time::timeout(PATIENCE, all).await else {
+        process.kill();
+        return Ok(None);
+    };
+    let (status, stdout, stderr) = all?;
+    Ok(Some(Output {
+        status,
+        stdout,
+        stderr,
+    }))
+}
+
+/// The first bytes of what comes out of a pipe, when all of it has.
+async fn beginning(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    if let Some(mut pipe) = pipe {
+        (&mut pipe).take(MAX_KEPT).read_to_end(&mut kept).await?;
+        tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
+    }
+    Ok(kept)
 }
 
 /// Whether it has found something wrong, rather than failed in another way.
@@ -60,7 +123,7 @@ mod tests {
 
     fn said_by(script: &str) -> Option<Finding> {
         let session = ["/bin/sh", "-c", script, "session"].map(str::to_owned);
-        read(&session, Some(Path::new("/etc/s.toml"))).unwrap()
+        read_as(None, &session, Some(Path::new("/etc/s.toml"))).unwrap()
     }
 
     #[test]
@@ -78,5 +141,57 @@ mod tests {
             text.contains("does not say") && text.contains("what is that?"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_it_leaves_behind_is_ended_and_holds_nothing_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("alive");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // Whoever reads the pipe hears of its end when all that could write to it are gone.
+        let script = format!("sleep 1000 > {0} & exec 9< {0}; exit 0", fifo.display());
+        let ended = std::thread::spawn(move || std::fs::read(fifo).unwrap());
+        assert_eq!(said_by(&script), None);
+        assert_eq!(ended.join().unwrap(), b"");
+    }
+
+    #[test]
+    fn no_more_of_what_it_says_is_kept_than_is_shown() {
+        let Some(Finding::Fault(text)) = said_by("yes | head -c 1000000; exit 1") else {
+            panic!("no verdict");
+        };
+        assert!(text.len() < 2 * MAX_SHOWN, "{}", text.len());
+    }
+
+    #[test]
+    fn a_file_that_only_root_can_read_is_wrong() {
+        let Some(anybody) = User::from_name(ANYBODY).unwrap() else {
+            panic!("no user {ANYBODY}");
+        };
+        if !Uid::effective().is_root() {
+            eprintln!("skipped: only root reads as somebody else");
+            return;
+        }
+        let file = tempfile::NamedTempFile::new_in("/tmp").unwrap();
+        let session = [
+            "/bin/sh",
+            "-c",
+            "cat \"$3\" || { echo closed; exit 1; }",
+            "session",
+        ];
+        let read = || {
+            read_as(
+                Some(&anybody),
+                &session.map(str::to_owned),
+                Some(file.path()),
+            )
+        };
+        let Some(Finding::Fault(text)) = read().unwrap() else {
+            panic!("no fault");
+        };
+        assert!(text.contains("closed (as nobody reads it"), "{text}");
+        let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(file.path(), everybody).unwrap();
+        assert_eq!(read().unwrap(), None);
     }
 }
