@@ -1,10 +1,16 @@
 //! What is small is sent twice while the way loses packets: on its stream, and a moment later in a
-//! datagram. Whichever comes first is taken, so that hardly anything waits for a retransmission.
+//! datagram; and once more where it loses many. Whichever comes first is taken, so that hardly
+//! anything waits for a retransmission.
 //!
 //! ```text
-//!            a packet was lost                       none was lost for MEMORY
-//!   single ────────────────────► doubled (each copy COPY_AFTER its original) ──► single
+//!            a packet was lost                  many of late                     few of late
+//!   single ────────────────────► one copy each ──────────────► two copies each ─────────────► one
+//!      ▲   each copy COPY_AFTER the one before it   │                │
+//!      └────────────── none was lost for MEMORY ────┴────────────────┘
 //! ```
+//!
+//! A terminal has sent little before the first key, so it takes a server's copies for a loss of its
+//! own. A server does not: each would go on for the other's sake.
 //!
 //! A copy of the main stream is some of its bytes and where they belong, so it can neither change
 //! the order of messages nor give one out twice. A copy of a frame is the whole frame.
@@ -23,7 +29,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 pub(crate) use join::Joined;
-use loss::Losses;
+use loss::{Loss, Losses};
 #[cfg(feature = "oracle")]
 pub use oracle::hostile_copies;
 pub(crate) use tail::Tail;
@@ -61,6 +67,8 @@ struct Outgoing {
     losses: Losses,
     tail: Tail,
     frames: Vec<Bytes>,
+    /// Copies that have left, and will once more.
+    again: Vec<Word>,
     /// A task will send what waits.
     scheduled: bool,
 }
@@ -83,7 +91,7 @@ impl Copies {
     pub(crate) fn main_was_written(&self, bytes: &[u8]) {
         let mut outgoing = locked(&self.shared.outgoing);
         outgoing.tail.wrote(bytes);
-        if self.is_lossy(&mut outgoing) {
+        if self.loss(&mut outgoing) > Loss::No {
             self.schedule(&mut outgoing);
         }
     }
@@ -93,7 +101,7 @@ impl Copies {
         let fits = self.quic.max_datagram_size().unwrap_or(0).min(MAX_COPY);
         let mut outgoing = locked(&self.shared.outgoing);
         let is_full = outgoing.frames.len() == MAX_WAITING;
-        if whole.len() > fits || !self.is_lossy(&mut outgoing) || is_full {
+        if whole.len() > fits || self.loss(&mut outgoing) == Loss::No || is_full {
             return;
         }
         outgoing.frames.push(whole);
@@ -138,8 +146,12 @@ impl Copies {
 
     /// What nobody reads is dropped, as the network might have done.
     fn sort(&self, datagram: Bytes) {
+        let word = Word::decode(datagram);
+        if word.is_some() && self.quic.side().is_client() {
+            locked(&self.shared.outgoing).losses.told(Instant::now());
+        }
         let mut incoming = locked(&self.shared.incoming);
-        match Word::decode(datagram) {
+        match word {
             Some(Word::Main { at, bytes }) if incoming.main.len() < MAX_WAITING => {
                 incoming.main.push((at, bytes));
                 self.shared.main_came.notify_waiters();
@@ -152,9 +164,12 @@ impl Copies {
         }
     }
 
-    fn is_lossy(&self, outgoing: &mut Outgoing) -> bool {
-        let lost = self.quic.stats().path.lost_packets;
-        outgoing.losses.are_recent(lost, Instant::now())
+    fn loss(&self, outgoing: &mut Outgoing) -> Loss {
+        let path = self.quic.stats().path;
+        let now = Instant::now();
+        outgoing
+            .losses
+            .judge(path.sent_packets, path.lost_packets, now)
     }
 
     fn schedule(&self, outgoing: &mut Outgoing) {
@@ -173,7 +188,14 @@ impl Copies {
         let main = outgoing.tail.copy();
         let main = main.map(|(at, bytes)| Word::Main { at, bytes });
         let frames = outgoing.frames.drain(..).map(Word::Frame);
-        for word in main.into_iter().chain(frames) {
+        let new: Vec<Word> = main.into_iter().chain(frames).collect();
+        let mut old = std::mem::take(&mut outgoing.again);
+        old.retain(|old| !new.iter().any(|new| new.replaces(old)));
+        if self.loss(&mut outgoing) == Loss::Frequent && !new.is_empty() {
+            outgoing.again.clone_from(&new);
+            self.schedule(&mut outgoing);
+        }
+        for word in old.into_iter().chain(new) {
             let unsent = DATAGRAM_BUFFER.saturating_sub(self.quic.datagram_send_buffer_space());
             if unsent > MAX_UNSENT {
                 break;

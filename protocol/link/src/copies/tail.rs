@@ -6,7 +6,7 @@ use super::word::MAX_PART;
 
 /// Bytes before the new ones that a copy carries again: a handful of messages, so that the next
 /// copy fills the gap where both the original and its copy were lost.
-const AGAIN: usize = 128;
+pub(super) const AGAIN: usize = 128;
 
 /// What was written last.
 #[derive(Debug, Default)]

@@ -11,5 +11,6 @@ mod loss;
 mod messages;
 mod mtu;
 mod race;
+mod tail;
 mod tcp;
 mod trust;

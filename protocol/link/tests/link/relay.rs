@@ -60,6 +60,17 @@ pub struct Seen {
     pub overflowed: AtomicU64,
     /// Packets as large as Ethernet takes.
     pub largest: AtomicU64,
+    /// When packets came that go to the server, and their sizes.
+    pub up: Mutex<Vec<(Instant, usize)>>,
+}
+
+impl Seen {
+    /// Bytes of the largest packet to the server since then.
+    pub fn largest_up(&self, since: Instant) -> usize {
+        let up = self.up.lock().unwrap();
+        let late = up.iter().rev().take_while(|(at, _)| *at > since);
+        late.map(|(_, bytes)| *bytes).max().unwrap_or(0)
+    }
 }
 
 #[derive(Debug)]
@@ -191,8 +202,9 @@ async fn relay(
         let weather = *weather.lock().unwrap();
         seen.packets.fetch_add(1, Ordering::SeqCst);
         seen.bytes.fetch_add(packet.len() as u64, Ordering::SeqCst);
-        if !to_server {
-            seen.down.fetch_add(packet.len() as u64, Ordering::SeqCst);
+        match to_server {
+            true => seen.up.lock().unwrap().push((now, packet.len())),
+            false => drop(seen.down.fetch_add(packet.len() as u64, Ordering::SeqCst)),
         }
         if packet.len() >= LARGEST {
             seen.largest.fetch_add(1, Ordering::SeqCst);
