@@ -11,6 +11,7 @@
 
 mod desk;
 mod line;
+mod no_udp;
 mod relay;
 mod sys;
 
@@ -24,6 +25,7 @@ use crate::harness::pin::{self, Pins};
 use crate::harness::wire;
 use desk::Desk;
 pub use line::Line;
+pub use no_udp::NoUdp;
 use relay::Relay;
 
 /// A kind of link; delays are for the way there and back.
@@ -176,6 +178,15 @@ impl Link {
             None => act(),
             Some(line) => line.0.enter(act).context("act at the desk"),
         }
+    }
+
+    /// Lets no UDP pass, as long as what it returns lives.
+    pub fn without_udp(&self) -> anyhow::Result<NoUdp> {
+        NoUdp::on(self).context("shut UDP out")
+    }
+
+    fn relay(&self) -> Option<&Relay> {
+        self.line.as_ref().map(|line| &line.1)
     }
 
     /// Bytes sent so far in both directions, with all headers and 14 bytes of link header a packet.

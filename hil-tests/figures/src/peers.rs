@@ -35,7 +35,7 @@ fn beside_peers(
     name: &str,
     run: impl Fn(System, &Link) -> anyhow::Result<Figures>,
 ) -> anyhow::Result<Vec<Figure>> {
-    let is_peer = |system: &&System| **system != System::Heliostat && system.missing().is_none();
+    let is_peer = |system: &&System| !system.is_ours() && system.missing().is_none();
     let peers: Vec<System> = System::value_variants()
         .iter()
         .filter(is_peer)

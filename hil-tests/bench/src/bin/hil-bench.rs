@@ -109,9 +109,8 @@ impl Report {
 
     fn text(&self) -> String {
         let tables = report::tables(&self.all);
-        let own = System::Heliostat.name();
         let targets = targets::list(&self.all);
-        match self.all.iter().any(|figures| figures.system != own) && !targets.is_empty() {
+        match self.all.iter().any(targets::is_peer) && !targets.is_empty() {
             true => format!("{tables}Targets beside the best peer\n\n{targets}"),
             false => tables,
         }

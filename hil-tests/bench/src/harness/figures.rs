@@ -51,6 +51,8 @@ pub struct Figures {
     pub system: String,
     /// The link.
     pub link: String,
+    /// What carried the picture, where the system says: `QUIC` or `TCP`.
+    pub carrier: Option<String>,
     /// Which processors the ends had to themselves, where they had.
     pub pinned: Option<Pins>,
     /// The workload; `connect` for the way in.
@@ -112,6 +114,7 @@ impl Figures {
         Self {
             system: system.to_owned(),
             link: link.to_owned(),
+            carrier: None,
             pinned: None,
             workload: workload.to_owned(),
             asked: 0,

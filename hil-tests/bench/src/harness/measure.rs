@@ -136,5 +136,7 @@ pub fn measure_keys(
         Pace::Shortcut(interval) => runs::by_shortcut(&mut stage, figures, interval),
         Pace::Still => runs::still(&mut stage, figures),
     };
-    Ok(figures?.per_frame())
+    let mut figures = figures?.per_frame();
+    figures.carrier = stage.running.desktop.carrier()?;
+    Ok(figures)
 }

@@ -19,12 +19,15 @@ use anyhow::Context;
 use super::viewer::Viewer;
 use crate::link::Link;
 use crate::workload::Workload;
+use heliostat::{Keep, Network};
 
 /// A system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum System {
     /// Heliostat, with its headless terminal.
     Heliostat,
+    /// The same where UDP does not pass, so that its links run over TCP.
+    HeliostatTcp,
     /// TigerVNC's Xvnc as its viewer asks for it: Tight with JPEG of quality 8.
     Tigervnc,
     /// The same without JPEG.
@@ -52,9 +55,6 @@ const TIGERVNC_QUALITY: u8 = 8;
 /// wayvnc 0.5 knows only the lowest and the highest quality, and sends no JPEG for those between.
 const WAYVNC_QUALITY: u8 = 9;
 
-/// Longer than any bench leaves a terminal alone.
-const KEEP: &str = "keep_pixels = \"5min\"\n";
-
 /// How far a viewer is to be kept from seeing a desktop that runs.
 pub trait Desktop: Any {
     /// Starts a viewer and returns it when it is connected.
@@ -62,6 +62,11 @@ pub trait Desktop: Any {
     /// Ends a viewer's connection; the desktop runs on. The next viewer is `again` the same one, and
     /// may know what it has seen before.
     fn disconnect(&mut self, viewer: Viewer, again: bool) -> anyhow::Result<()>;
+    /// What carries the picture, where the system says; an error where it is not what the system's name
+    /// promises.
+    fn carrier(&self) -> anyhow::Result<Option<String>> {
+        Ok(None)
+    }
     /// Median time from a commit until its bytes were handed to the link, in microseconds, where the
     /// system says.
     fn commit_to_link_us(&self) -> anyhow::Result<Option<u32>> {
@@ -86,6 +91,7 @@ impl System {
     pub fn name(self) -> &'static str {
         match self {
             Self::Heliostat => "heliostat",
+            Self::HeliostatTcp => "heliostat-tcp",
             Self::Tigervnc => "tigervnc",
             Self::TigervncExact => "tigervnc-exact",
             Self::Wayvnc => "wayvnc",
@@ -99,10 +105,24 @@ impl System {
         }
     }
 
+    /// Whether it is Heliostat, and no peer.
+    pub fn is_ours(self) -> bool {
+        self.network().is_some()
+    }
+
+    /// The network that it is used on, if it is ours.
+    fn network(self) -> Option<Network> {
+        match self {
+            Self::Heliostat => Some(Network::Whole),
+            Self::HeliostatTcp => Some(Network::WithoutUdp),
+            _ => None,
+        }
+    }
+
     /// What is missing on this machine, if anything.
     pub fn missing(self) -> Option<String> {
         let programs: &[&str] = match self {
-            Self::Heliostat => &[],
+            Self::Heliostat | Self::HeliostatTcp => &[],
             Self::Tigervnc | Self::TigervncExact => &["Xvnc"],
             Self::Wayvnc | Self::WayvncExact => &["sway", "wayvnc"],
             Self::Waypipe | Self::WaypipeZstd => &["sway", "waypipe"],
@@ -118,7 +138,12 @@ impl System {
     pub fn start(self, workload: Workload, link: &Link) -> anyhow::Result<Running> {
         let socket = meeting_place()?;
         match self {
-            Self::Heliostat => heliostat::start(workload, link, &socket, ""),
+            Self::Heliostat => {
+                heliostat::start(workload, link, &socket, Network::Whole, Keep::Nothing)
+            }
+            Self::HeliostatTcp => {
+                heliostat::start(workload, link, &socket, Network::WithoutUdp, Keep::Nothing)
+            }
             Self::Tigervnc => vnc::start_tigervnc(workload, link, &socket, Some(TIGERVNC_QUALITY)),
             Self::TigervncExact => vnc::start_tigervnc(workload, link, &socket, None),
             Self::Wayvnc => vnc::start_wayvnc(workload, link, &socket, Some(WAYVNC_QUALITY)),
@@ -134,9 +159,12 @@ impl System {
     }
 }
 
-/// Starts Heliostat, and lets its terminals keep what they hold.
-pub fn start_keeping(workload: Workload, link: &Link) -> anyhow::Result<Running> {
-    heliostat::start(workload, link, &meeting_place()?, KEEP)
+/// Starts Heliostat, and lets its terminals keep what they hold. No other system's viewers keep any of
+/// it.
+pub fn start_keeping(system: System, workload: Workload, link: &Link) -> anyhow::Result<Running> {
+    let network = system.network().context("its viewers keep nothing")?;
+    heliostat::start(workload, link, &meeting_place()?, network, Keep::Pixels)
+        .with_context(|| format!("start {}", system.name()))
 }
 
 /// Where harness and drawing client meet; /run is the namespace's own.

@@ -1,5 +1,7 @@
 //! What Heliostat should need beside the best of its peers, and whether it does.
 
+use clap::ValueEnum;
+
 use super::figures::{Figures, Film};
 use super::systems::System;
 
@@ -116,7 +118,7 @@ impl Target {
         let is_own = |figures: &&Figures| figures.system == System::Heliostat.name();
         let own = runs(self.workload).find(is_own)?;
         let best = runs(self.peers_workload)
-            .filter(|peer| !is_own(peer) && peer.seen * 2 >= own.seen)
+            .filter(|peer| is_peer(peer) && peer.seen * 2 >= own.seen)
             .filter(|peer| sends_a_desktop(peer) || !DESKTOPS_OWN.contains(&self.workload))
             .filter(|peer| self.cost != Cost::FilmBytes || looks_as_good(own, peer))
             .filter_map(|peer| Some((peer.system.as_str(), self.of(peer)?)))
@@ -161,6 +163,14 @@ fn line(target: &Target, all: &[Figures]) -> Option<String> {
     Some(format!(
         "{name}, {what}: {own:.2}, of {peer}'s {least:.2} at most {wanted:.3}: {met} ({share})",
     ))
+}
+
+/// Whether it is a run of a peer's, and not one of Heliostat on whatever network.
+pub fn is_peer(figures: &Figures) -> bool {
+    let mut ours = System::value_variants()
+        .iter()
+        .filter(|system| system.is_ours());
+    ours.all(|system| figures.system != system.name())
 }
 
 /// Whether a system sends a desktop, and not the windows of one.
@@ -236,6 +246,22 @@ mod tests {
             };
             assert_eq!(compared.best, Some(best), "{}", target.name);
         }
+    }
+
+    #[test]
+    fn heliostat_over_tcp_is_no_peer_of_its_own() {
+        let mut all = vec![
+            run("heliostat", "scroll", 10, None),
+            run("heliostat-tcp", "scroll", 11, None),
+        ];
+        let scroll = TARGETS.iter().find(|target| target.workload == "scroll");
+        assert_eq!(scroll.unwrap().compare(&all).unwrap().best, None);
+        all.push(run("tigervnc", "scroll", 100, None));
+        let compared = scroll.unwrap().compare(&all).unwrap();
+        assert_eq!(
+            (compared.own, compared.best),
+            (10.0, Some(("tigervnc", 100.0)))
+        );
     }
 
     #[test]

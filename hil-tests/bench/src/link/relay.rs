@@ -6,12 +6,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::no_udp::UDP;
 use super::{Line, Shape};
 use crate::draw::timespec;
 
@@ -26,6 +27,7 @@ const FIRST_SEED: u64 = 1;
 /// A running relay. Ended when dropped.
 pub struct Relay {
     bytes: Arc<AtomicU64>,
+    udp_passes: Arc<AtomicBool>,
     ways: Vec<(UnixStream, JoinHandle<()>)>,
 }
 
@@ -33,6 +35,7 @@ impl Relay {
     /// Starts carrying packets between two ends that do not wait, both ways.
     pub fn start(one: File, other: File, shape: Shape) -> anyhow::Result<Self> {
         let bytes = Arc::new(AtomicU64::new(0));
+        let udp_passes = Arc::new(AtomicBool::new(true));
         let both = [(one.try_clone()?, other.try_clone()?), (other, one)];
         let mut ways = Vec::new();
         for (seed, (from, to)) in (FIRST_SEED..).zip(both) {
@@ -40,12 +43,22 @@ impl Relay {
                 line: Line::new(shape, seed, Instant::now()),
                 on_the_way: VecDeque::new(),
                 bytes: bytes.clone(),
+                udp_passes: udp_passes.clone(),
             };
             let (own_end, end) = UnixStream::pair()?;
             let thread = std::thread::spawn(move || way.carry(from, to, &end));
             ways.push((own_end, thread));
         }
-        Ok(Self { bytes, ways })
+        Ok(Self {
+            bytes,
+            udp_passes,
+            ways,
+        })
+    }
+
+    /// Whether UDP is carried as anything else, or lost on the way, in both directions.
+    pub fn pass_udp(&self, passes: bool) {
+        self.udp_passes.store(passes, Ordering::Relaxed);
     }
 
     /// Bytes that were sent, whether they arrived or not.
@@ -69,6 +82,7 @@ struct Way {
     line: Line,
     on_the_way: VecDeque<(Instant, Vec<u8>)>,
     bytes: Arc<AtomicU64>,
+    udp_passes: Arc<AtomicBool>,
 }
 
 impl Way {
@@ -111,7 +125,10 @@ impl Way {
     fn send(&mut self, packet: &[u8]) {
         let bytes = packet.len() as u64 + LINK_HEADER;
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(at) = self.line.offer(Instant::now(), bytes) {
+        // It has used the line as well, as what is lost: a firewall is at its far end.
+        let at = self.line.offer(Instant::now(), bytes);
+        if let Some(at) = at.filter(|_| !is_udp(packet) || self.udp_passes.load(Ordering::Relaxed))
+        {
             self.on_the_way.push_back((at, packet.to_vec()));
         }
     }
@@ -125,6 +142,16 @@ impl Way {
             }
         }
     }
+}
+
+/// Whether a packet of IP, of either version, carries UDP.
+fn is_udp(packet: &[u8]) -> bool {
+    let protocol = match packet.first().map(|byte| byte >> 4) {
+        Some(4) => packet.get(9),
+        Some(6) => packet.get(6),
+        _ => None,
+    };
+    protocol == Some(&UDP)
 }
 
 #[cfg(test)]
@@ -209,5 +236,37 @@ mod tests {
             }
         }
         assert_eq!(relay.bytes_so_far(), 10 * u64::from(BATCH) * 1000);
+    }
+
+    #[test]
+    fn udp_is_lost_in_both_directions_while_it_does_not_pass_and_nothing_else_is() {
+        let (relay, one, other) = relay(SHAPE);
+        let of = |version: u8, place: usize, protocol: u8| {
+            let mut packet = vec![0; PAYLOAD];
+            (packet[0], packet[place]) = (version << 4, protocol);
+            packet
+        };
+        let (v4, v6) = (of(4, 9, UDP), of(6, 6, UDP));
+        let rest = [of(4, 9, 6), of(6, 6, 6), of(4, 6, UDP), of(6, 9, UDP)];
+        for (mut from, mut to) in [(&one, &other), (&other, &one)] {
+            let mut arrive = |packets: &[&Vec<u8>]| {
+                for packet in packets {
+                    let mut got = vec![0; 2000];
+                    assert_eq!(to.read(&mut got).unwrap(), PAYLOAD);
+                    assert_eq!(got[..PAYLOAD], packet[..]);
+                }
+            };
+            relay.pass_udp(false);
+            for packet in [&v4, &v6].into_iter().chain(&rest) {
+                assert_eq!(from.write(packet).unwrap(), PAYLOAD);
+            }
+            arrive(&rest.each_ref());
+            relay.pass_udp(true);
+            for packet in [&v4, &v6] {
+                assert_eq!(from.write(packet).unwrap(), PAYLOAD);
+            }
+            arrive(&[&v4, &v6]);
+        }
+        assert_eq!(relay.bytes_so_far(), 2 * 8 * 1000);
     }
 }
