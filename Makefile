@@ -16,7 +16,7 @@ help:
 	@echo 'make install  build and install the server parts (PREFIX=/usr/local); make uninstall'
 	@echo 'make bench    the benches: tiles, and whole desktops'
 	@echo 'make bench-peers  whole desktops beside TigerVNC, wayvnc, waypipe, Xpra, FreeRDP and weston (an hour)'
-	@echo 'make bench-links  a day's work over slow and lossy links, beside TigerVNC and waypipe (an hour)'
+	@echo 'make bench-links  a day's work over slow and lossy links, beside TigerVNC and waypipe (one to two hours)'
 	@echo 'make figures  measure the figures, one JSON line each (ONLY=name,… for some)'
 	@echo 'make scenarios  every scenario of the rig (long)'
 	@echo 'make zero-copy  films on the planes of a real display, in a virtual machine (SCENARIOS=word,… for some)'
@@ -146,13 +146,16 @@ bench-peers:
 	@HELIOSTAT_LOG=error target/dist/hil-bench $(if $(SYSTEMS),--systems $(SYSTEMS)) \
 	    $(if $(WORKLOADS),--workloads $(WORKLOADS)) $(if $(PIN),--pin) --json target/bench/peers.json --table target/bench/peers.md
 
+LINKED := typing$(comma)typing-photos$(comma)scroll$(comma)drag$(comma)menu$(comma)switch
+LINKED := $(LINKED)$(comma)video360$(comma)photo$(comma)connect$(comma)reattach-kept
+
 .PHONY: bench-links
 bench-links:
 	@$(SETUP) build desktop peers
 	$(CARGO) build --profile dist $(BENCHED)
 	@mkdir -p target/bench
 	@HELIOSTAT_LOG=error target/dist/hil-bench --systems $(or $(SYSTEMS),heliostat$(comma)tigervnc$(comma)waypipe) \
-	    --workloads $(or $(WORKLOADS),typing$(comma)typing-photos$(comma)scroll$(comma)video360$(comma)photo$(comma)connect) \
+	    --workloads $(or $(WORKLOADS),$(LINKED)) \
 	    --links $(or $(LINKS),100mbit$(comma)20mbit$(comma)5mbit$(comma)2mbit) \
 	    --json target/bench/links.json --table target/bench/links.md
 

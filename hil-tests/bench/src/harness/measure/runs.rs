@@ -25,6 +25,8 @@ const FILM: Duration = Duration::from_secs(600);
 /// What a film or photos need until they use all of the link that they will.
 const WARM_UP: Duration = Duration::from_secs(2);
 const MOVES: u32 = 240;
+/// When nothing was seen for so long after the last step, besides what the link takes, nothing comes.
+const MOVES_REST: Duration = Duration::from_millis(400);
 const SWITCHES: u32 = 20;
 const STILL: Duration = Duration::from_secs(10);
 /// Where the mouse takes hold of the window, and how far from the edges it stays.
@@ -207,34 +209,45 @@ pub fn by_mouse(
         (start.0 + x - GRIP.0, start.1 + y - GRIP.1)
     };
     let meter = Meter::start(&stage.link, &stage.running)?;
+    let rest = MOVES_REST + 4 * stage.link.profile().round_trip();
+    let limit = Instant::now() + interval * MOVES + step(&stage.link);
     let viewer = &mut stage.viewer;
     let mut seen = BTreeMap::new();
     let mut sent = Vec::new();
     let begin = Instant::now();
-    let mut step = 0;
-    while begin.elapsed() < interval * MOVES + Duration::from_millis(400) {
+    let mut last = 0;
+    loop {
+        let step = sent.len() as u32;
         let next = begin + interval * step;
-        if step < MOVES && Instant::now() >= next {
-            step += 1;
+        let all_sent = step == MOVES;
+        if !all_sent && Instant::now() >= next {
             sent.push(monotonic_us());
-            let (x, y) = mouse_path(step);
+            let (x, y) = mouse_path(step + 1);
             viewer.terminal.pointer(x, y)?;
             continue;
         }
-        let deadline = if step < MOVES {
-            next
+        let deadline = if all_sent {
+            Instant::now() + rest
         } else {
-            Instant::now() + interval
+            next
         };
-        if let Some(shown) = viewer.next_shown(deadline) {
-            let recent = (step.saturating_sub(40)..=step).rev();
-            let is_at = |step: &u32| {
-                let (x, y) = place(*step);
-                viewer.marker((x as u32, y as u32)).is_some()
-            };
-            if let Some(number) = recent.into_iter().find(is_at).filter(|number| *number > 0) {
-                seen.entry(number).or_insert(shown.at_us);
+        let Some(shown) = viewer.next_shown(deadline) else {
+            match all_sent {
+                true => break,
+                false => continue,
             }
+        };
+        // The window never goes back to where it was.
+        let is_at = |step: &u32| {
+            let (x, y) = place(*step);
+            viewer.marker((x as u32, y as u32)).is_some()
+        };
+        if let Some(number) = (last + 1..=step).rev().find(is_at) {
+            seen.insert(number, shown.at_us);
+            last = number;
+        }
+        if Instant::now() > limit {
+            break;
         }
     }
     let times = seen
@@ -339,14 +352,19 @@ pub fn by_shortcut(
 
 /// Milliseconds until the other window was seen, and when that was.
 fn switch(stage: &mut Stage) -> anyhow::Result<(f64, u64)> {
+    let limit = step(&stage.link);
     let viewer = &mut stage.viewer;
-    let before = viewer.marker((0, 0)).context("no window is to be seen")?;
+    // On a slow link the last turn's picture may still be coming, in pieces.
+    let (_, before) = viewer
+        .wait_marker((0, 0), limit, |_| true)
+        .context("see any window")?;
     viewer.terminal.drain();
     viewer.terminal.key(key::ALT, true)?;
     let since = monotonic_us();
     viewer.terminal.key(key::TAB, true)?;
-    let (at_us, _) = viewer.wait_marker((0, 0), STEP, |marker| marker != before)?;
+    // Where it is held until a slow link shows it, it repeats, and the windows turn back.
     viewer.terminal.key(key::TAB, false)?;
+    let (at_us, _) = viewer.wait_marker((0, 0), limit, |marker| marker != before)?;
     viewer.terminal.key(key::ALT, false)?;
     Ok((at_us.saturating_sub(since) as f64 / 1000.0, at_us))
 }
