@@ -82,7 +82,10 @@ impl Stage {
                 figures.exact_after_ms = Some(after_us as f64 / 1000.0);
             }
             None => {
-                let picture = self.viewer.picture()?;
+                let Ok(picture) = self.viewer.picture() else {
+                    // It is still coming.
+                    return Ok(());
+                };
                 figures.psnr_db = Some(super::figures::round(psnr(difference(&picture, expected))));
                 if let Some(folder) = std::env::var_os("HIL_BENCH_PICTURES") {
                     let folder = std::path::PathBuf::from(folder);
