@@ -1,21 +1,25 @@
 //! A world of one's own: mount, network and process namespaces, with users that exist nowhere else.
 //!
 //! ```text
-//!   program ──exec──▶ unshare ──▶ reaper (process 1 in there) ──▶ program again, inside
+//!   program ──▶ reaper (process 1 in there) ──▶ program again, inside
 //! ```
 //!
-//! When the program inside ends, for whatever reason, so does process 1, and the kernel ends
-//! everything else in there. Nothing has to be cleaned up, so nothing can be forgotten.
+//! When the program inside ends, for whatever reason, or the one outside is ended, so does process 1,
+//! and the kernel ends everything else in there. No process, device or mount has to be cleaned up, so
+//! none can be forgotten.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
 use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, Uid, chown};
 
@@ -56,7 +60,8 @@ pub fn enter() -> anyhow::Result<()> {
     match std::env::var(STAGE).as_deref() {
         Ok("inside") => Ok(()),
         Ok("reaper") => std::process::exit(reap()?),
-        _ => Err(leave_for_inside()),
+        _ if Uid::effective().is_root() => std::process::exit(leave_for_inside()?),
+        _ => Err(ask_sudo()),
     }
 }
 
@@ -65,34 +70,46 @@ pub fn is_outside() -> bool {
     std::env::var_os(STAGE).is_none()
 }
 
-fn leave_for_inside() -> anyhow::Error {
+fn ask_sudo() -> anyhow::Error {
     let here = match std::env::current_exe() {
         Ok(here) => here,
         Err(error) => return error.into(),
     };
-    let mut command = Command::new("unshare");
-    if !Uid::effective().is_root() {
-        eprintln!("this needs root for network namespaces, taps and users of its own: asking sudo");
-        command = Command::new("sudo");
-        command.args(["--preserve-env", "unshare"]);
-    }
-    command.args([
-        "--mount",
-        "--net",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-    ]);
-    command.args(["--propagation", "private", "--"]);
+    eprintln!("this needs root for network namespaces, taps and users of its own: asking sudo");
+    let mut command = Command::new("sudo");
     // sudo may drop what it does not know.
-    command.arg("env").arg(format!("{STAGE}=reaper"));
-    command.arg(here).args(std::env::args_os().skip(1));
-    anyhow::Error::from(command.exec()).context("start unshare (package util-linux)")
+    command.args(["--preserve-env", "env"]);
+    command.arg(format!("{STAGE}=root")).arg(here);
+    command.args(std::env::args_os().skip(1));
+    anyhow::Error::from(command.exec()).context("ask sudo")
+}
+
+/// Starts process 1 and waits for it. A signal ends this program as any other: that is the end of
+/// process 1, too, and of everything in there.
+fn leave_for_inside() -> anyhow::Result<i32> {
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)
+        .context("make namespaces")?;
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )
+    .context("keep mounts to ourselves")?;
+    // The first that is started is in the new namespace of processes; we are not.
+    let status = Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env(STAGE, "reaper")
+        .status()
+        .context("start the way in")?;
+    let killed = status.signal().map(|signal| 128 + signal);
+    Ok(status.code().or(killed).unwrap_or(1))
 }
 
 /// Process 1 in there: waits for the program and for everybody's orphans.
 fn reap() -> anyhow::Result<i32> {
+    prctl::set_pdeathsig(Signal::SIGKILL).context("end with whoever is waiting outside")?;
     prepare()?;
     let program = Command::new(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
@@ -112,6 +129,14 @@ fn reap() -> anyhow::Result<i32> {
 }
 
 fn prepare() -> anyhow::Result<()> {
+    mount(
+        Some("proc"),
+        "/proc",
+        Some("proc"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV,
+        None::<&str>,
+    )
+    .context("show the processes in here")?;
     tmpfs(Path::new("/run"), 0o755)?;
     add_people()?;
     let status = Command::new("ip")
