@@ -249,6 +249,31 @@ mod tests {
     }
 
     #[test]
+    fn each_system_that_can_be_measured_counts_or_is_left_out_by_a_rule() {
+        for (target, system) in TARGETS.iter().flat_map(|target| {
+            let systems = System::value_variants().iter();
+            systems.map(move |system| (target, system))
+        }) {
+            let took = |system, workload| Figures {
+                input_ms: Times::of(vec![5.0]),
+                ..run(system, workload, 5, Some(40.0))
+            };
+            let all = [
+                took("heliostat", target.workload),
+                took(system.name(), target.peers_workload),
+            ];
+            let is_windows = matches!(system, System::Waypipe | System::WaypipeZstd);
+            let left_out = is_windows && DESKTOPS_OWN.contains(&target.workload);
+            let text = line(target, &all).unwrap();
+            let says = match system.is_ours() || left_out {
+                true => "no peer is comparable".to_owned(),
+                false => format!(", of {}'s ", system.name()),
+            };
+            assert!(text.contains(&says), "{}: {text}", target.name);
+        }
+    }
+
+    #[test]
     fn heliostat_over_tcp_is_no_peer_of_its_own() {
         let mut all = vec![
             run("heliostat", "scroll", 10, None),
