@@ -35,6 +35,7 @@ use crate::rhythms::Rhythms;
 use crate::scene::{Budget, Scene};
 use crate::squeeze::{Frame, Sent, Squeeze};
 use crate::stats::Percentiles;
+use crate::way::Way;
 
 /// Pixels of one frame: more wait for the next one.
 pub const MAX_FRAME_PIXELS: usize = 10 << 20;
@@ -112,7 +113,7 @@ struct NewLink {
     said: Cell<u64>,
     /// Frames so far.
     frames: u64,
-    connection: Option<heliostat_link::Connection>,
+    way: Way,
 }
 
 /// A frame that was sent and not shown.
@@ -184,7 +185,7 @@ impl Attachment {
                 delivered: attach.delivered,
                 said: Cell::new(0),
                 frames: 0,
-                connection: attach.connection,
+                way: attach.connection.into(),
             },
             allowance: Allowance::default(),
             order: Order::default(),
@@ -205,6 +206,12 @@ impl Attachment {
             layers: layers.min(MAX_PLACED).min(MAX_LAYERS),
             bytes: self.capabilities.max_layer_bytes,
         }
+    }
+
+    /// From now on the way is taken to be like this.
+    #[cfg(test)]
+    pub fn say_of_way(&mut self, path: heliostat_link::Path) {
+        self.link.way = Way::Said(path);
     }
 
     /// What it can do.
@@ -297,8 +304,8 @@ impl Attachment {
     pub fn allowance(&mut self, now: Instant) -> Option<u64> {
         let delivered = self.link.delivered.bytes.load(Ordering::Relaxed);
         self.allowance.leave_room(self.pace.is_at_work(now));
-        match &self.link.connection {
-            Some(connection) => self.allowance.bytes(&connection.path(), delivered, now),
+        match self.link.way.path() {
+            Some(path) => self.allowance.bytes(&path, delivered, now),
             None => Some(u64::MAX),
         }
     }
@@ -309,28 +316,23 @@ impl Attachment {
     }
 
     fn rtt(&self) -> Duration {
-        let connection = self.link.connection.as_ref();
-        connection.map_or(Duration::ZERO, |connection| {
-            let measured = connection.path().rtt;
-            measured.unwrap_or_else(|| connection.stats().rtt)
-        })
+        self.link.way.rtt()
     }
 
     /// Bytes a second that the link carries, where that is known.
     pub fn rate(&self) -> Option<u64> {
-        self.link.connection.as_ref()?.path().rate
+        self.link.way.path()?.rate
     }
 
     /// Bytes that the link carries in a time, by what is known of it.
     pub fn carries(&self, time: Duration) -> Option<u64> {
-        let path = self.link.connection.as_ref()?.path();
+        let path = self.link.way.path()?;
         Some((self.allowance.rate(&path) * time.as_secs_f64()) as u64)
     }
 
     /// Half of the shortest round trip.
     fn one_way(&self) -> Duration {
-        let connection = self.link.connection.as_ref();
-        let shortest = connection.and_then(|connection| connection.path().min_rtt);
+        let shortest = self.link.way.path().and_then(|path| path.min_rtt);
         shortest.unwrap_or_else(|| self.rtt()) / 2
     }
 
@@ -517,12 +519,7 @@ impl Attachment {
 
     /// How the link is doing, but for how far it is behind, and each layer.
     pub fn stats(&self) -> LinkStats {
-        let link = self
-            .link
-            .connection
-            .as_ref()
-            .map(heliostat_link::Connection::stats);
-        let link = link.unwrap_or_default();
+        let link = self.link.way.stats();
         LinkStats {
             carrier: link.carrier.as_str().to_owned(),
             attach_id: Some(self.id),

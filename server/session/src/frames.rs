@@ -9,13 +9,13 @@ use smithay::utils::Transform;
 use smithay::wayland::compositor::{send_surface_state, with_states};
 use smithay::wayland::fractional_scale::with_fractional_scale;
 
-use crate::allowance::SMALLEST;
 use crate::app::{App, Dirty};
 use crate::attach::{Attachment, MAX_FRAME_PIXELS, Outgoing};
 use crate::content::Room;
 use crate::flat::Wanted;
 use crate::pace::Due;
 use crate::scene::{self, Scene, bytes_of};
+use crate::shares;
 use crate::stage::{Item, Source};
 use crate::videos::Part;
 
@@ -23,8 +23,6 @@ use crate::videos::Part;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Operations that films may add to a frame.
 const OPS_OF_FILMS: usize = 64;
-/// Changes of no more cells that may answer input go out even where the way is full.
-const FEW_CELLS: usize = 4;
 
 impl App {
     /// When a frame that waits may go; none where none waits, or only for an acknowledgement.
@@ -211,9 +209,8 @@ impl App {
         part
     }
 
-    /// Encodes what has changed of the wanted layers, as far as it may go now; layers of which little has changed first,
-    /// so that a key's answer does not wait for a photograph. Returns how many bytes
-    /// there is room for beside that.
+    /// Encodes what has changed of the wanted layers, as far as it may go now; layers of which little
+    /// has changed first. Returns how many bytes films may have beside that.
     pub(crate) fn encode(&mut self, is_wanted: impl Fn(LayerId) -> bool, now: Instant) -> u64 {
         let Some(terminal) = &mut self.terminal else {
             return 0;
@@ -234,11 +231,10 @@ impl App {
             .chain(self.flat.all_mut())
             .filter(|surface| is_wanted(surface.content.layer()))
             .collect();
-        surfaces.sort_by_key(|surface| surface.content.dirty_cells());
+        shares::in_turn(&mut surfaces, |surface| surface.content.dirty_cells());
         for surface in surfaces {
             surface.content.told(serial);
-            let urgent = answers && surface.content.dirty_cells() <= FEW_CELLS;
-            let bytes = allowance.unwrap_or(if urgent { SMALLEST } else { 0 });
+            let bytes = shares::of_layer(allowance, surface.content.dirty_cells(), answers);
             if !surface
                 .content
                 .encode(&mut self.encoder, &mut self.motion_room, room(bytes))
@@ -249,9 +245,7 @@ impl App {
                 }
             }
         }
-        let left = allowance.map(|bytes| bytes.saturating_sub(self.encoder.estimate() as u64));
-        // Films get a piece of each frame, however much else there is.
-        left.map_or(0, |left| left.max(SMALLEST))
+        shares::of_films(allowance, self.encoder.estimate() as u64)
     }
 
     /// Tells surfaces on which output they are, and notes which can be seen.

@@ -52,6 +52,7 @@ mod resume;
 mod rhythm;
 mod rhythms;
 pub mod scene;
+mod shares;
 mod sight;
 mod squeeze;
 mod stage;
@@ -62,6 +63,7 @@ mod sys;
 mod titles;
 mod toplevel;
 mod videos;
+mod way;
 mod window;
 pub mod x11;
 

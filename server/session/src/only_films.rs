@@ -6,11 +6,11 @@
 
 use std::time::Instant;
 
-use crate::allowance::SMALLEST;
 use crate::app::App;
 use crate::attach::{Attachment, Outgoing};
 use crate::few::is_placed;
 use crate::presentation::Feedback;
+use crate::shares;
 
 impl App {
     /// Sends pictures that have just been encoded before anything else is looked at, if a frame may go
@@ -45,9 +45,7 @@ impl App {
         }
         self.dirty.answer = false;
         self.hear_squeezed();
-        // Films get a piece of each frame, however much else there is.
-        let room = allowance.map_or(0, |left| left.max(SMALLEST));
-        let films = self.take_film_part(|_, _| true, room);
+        let films = self.take_film_part(|_, _| true, shares::of_films(allowance, 0));
         let more = self.videos.is_ready();
         self.dirty.pixels = more;
         let feedback = self.feedback_as_told();

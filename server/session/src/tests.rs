@@ -31,6 +31,7 @@ mod popups;
 mod presentation;
 mod progress;
 mod resume;
+mod shares;
 mod shells;
 mod steady;
 

@@ -11,6 +11,7 @@ use wayland_protocols::wp::content_type::v1::client::wp_content_type_manager_v1:
 use wayland_protocols::wp::content_type::v1::client::wp_content_type_v1::{Type, WpContentTypeV1};
 
 use super::client::{Painting, State};
+use super::fixture::way::WIDE;
 use super::fixture::{Fixture, within};
 use crate::keys::Action;
 
@@ -23,12 +24,24 @@ const WINDOW: Painting = Painting {
     seed: 3,
 };
 /// Odd, and not on the grid of cells.
-const FILM: (u32, u32, u32, u32) = (101, 37, 321, 203);
+pub const FILM: (u32, u32, u32, u32) = (101, 37, 321, 203);
 const PICTURE: Duration = Duration::from_millis(33);
 
 fn with_window() -> (Fixture, usize) {
     let mut fixture = Fixture::new();
     fixture.attach("a", (640, 480));
+    let window = fixture.open(WINDOW);
+    fixture.settle();
+    (fixture, window)
+}
+
+/// A terminal of this size behind a way that may become narrow, and the same window.
+pub fn on_a_way(size: (u32, u32)) -> (Fixture, usize) {
+    let mut fixture = Fixture::new();
+    // So many that frames under way are bounded by what the way carries.
+    fixture.offer_frames(32);
+    fixture.attach("a", size);
+    fixture.carry(WIDE);
     let window = fixture.open(WINDOW);
     fixture.settle();
     (fixture, window)
@@ -46,7 +59,7 @@ pub fn play_until(fixture: &mut Fixture, window: usize, films: usize) {
 }
 
 /// The largest mean difference of a pixel's channels, inside the film and outside.
-fn difference(fixture: &mut Fixture, window: usize) -> (f64, f64) {
+pub fn difference(fixture: &mut Fixture, window: usize) -> (f64, f64) {
     let (left, top) = fixture.corner(window);
     let (mut inside, mut outside) = ((0.0, 0), (0.0, 0));
     for y in 0..WINDOW.h {

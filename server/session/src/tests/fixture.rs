@@ -2,6 +2,7 @@
 
 #[cfg(feature = "gpu")]
 mod gpu;
+pub mod way;
 mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +30,7 @@ use crate::gpu::RenderNode;
 use crate::link::{Delivered, LinkEvent, NewAttach, ToTerminalTask};
 use crate::outputs::before_any_terminal;
 use crate::scene::model::Model;
+use way::{Brought, Narrow};
 
 /// Nothing here takes longer on a machine that works.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -98,9 +100,20 @@ struct Terminal {
     early: BTreeMap<u32, (FrameHeader, Bytes)>,
     /// The one that is due has been lost on the way, and is still to come again.
     lost: bool,
+    /// What its way carries; all of everything at once where absent.
+    narrow: Option<Narrow>,
+    /// What frames have brought.
+    brought: Vec<Brought>,
 }
 
 impl Terminal {
+    /// A frame has come over the way.
+    fn comes(&mut self, header: FrameHeader, content: Bytes) {
+        let bytes = content.len() as u64;
+        self.delivered.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.early.insert(header.serial, (header, content));
+    }
+
     /// The next frame that may be applied.
     fn next_frame(&mut self) -> Option<(FrameHeader, Bytes)> {
         let due = self.model.serial + 1;
@@ -261,6 +274,8 @@ impl Fixture {
             unacknowledged: Vec::new(),
             early: BTreeMap::new(),
             lost: false,
+            narrow: None,
+            brought: Vec::new(),
         });
     }
 
@@ -614,7 +629,10 @@ impl Fixture {
                 ToTerminalTask::Frame(..) if self.is_cut_off => {}
                 ToTerminalTask::Frame(header, content) => {
                     let content = content.concat().into();
-                    terminal.early.insert(header.serial, (header, content));
+                    match &mut terminal.narrow {
+                        Some(narrow) => narrow.wait(header, content),
+                        None => terminal.comes(header, content),
+                    }
                 }
                 ToTerminalTask::Message(message) => terminal.heard.push(message),
                 ToTerminalTask::Bye(reason) => {
@@ -622,8 +640,13 @@ impl Fixture {
                 }
             }
         }
+        while let Some((header, content)) = terminal.narrow.as_mut().and_then(Narrow::next_through)
+        {
+            terminal.comes(header, content);
+        }
         while let Some((header, content)) = terminal.next_frame() {
             news = true;
+            terminal.brought.push(Brought::by(&header, &content));
             let before = terminal.model.serial;
             terminal.model.frame(&header, &content);
             if let Some(watcher) = &mut self.watcher {
