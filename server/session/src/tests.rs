@@ -26,6 +26,7 @@ mod layouts;
 #[cfg(feature = "gpu")]
 mod lent;
 mod moved;
+mod narrow;
 mod pointer;
 mod popups;
 mod presentation;

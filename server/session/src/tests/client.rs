@@ -260,7 +260,8 @@ impl Client {
         self.present(left as i32, top as i32, w as i32, h as i32);
     }
 
-    fn present(&mut self, x: i32, y: i32, w: i32, h: i32) {
+    /// Shows what it has drawn, and damages a rectangle alone.
+    pub fn present(&mut self, x: i32, y: i32, w: i32, h: i32) {
         let bytes: Vec<u8> = self
             .pixels
             .iter()
