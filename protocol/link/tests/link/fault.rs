@@ -198,6 +198,94 @@ async fn a_small_frame_and_its_acknowledgement_fit_in_300_bytes_on_the_wire_and_
 }
 
 #[tokio::test]
+async fn a_terminal_that_moves_keeps_its_link() {
+    let key = identity();
+    let server = server(&key);
+    let relay = Relay::start(server.local_addr().unwrap(), Weather::FINE).await;
+    let ((near, mut near_main), (far, mut far_main)) =
+        within(connect_main(&server, relay.address, &key)).await;
+    for round in 0..3 {
+        let before = far.remote_address();
+        relay.move_terminal();
+        let message = format!("from elsewhere {round}");
+        near_main.send(&message).await.unwrap();
+        assert_eq!(within(far_main.recv()).await.unwrap(), message);
+        far_main.send(&message).await.unwrap();
+        assert_eq!(within(near_main.recv()).await.unwrap(), message);
+        assert_ne!(far.remote_address(), before);
+    }
+    assert_eq!((near.ended(), far.ended()), (None, None));
+}
+
+/// A terminal attaches to the same session again before the former link has drained.
+#[tokio::test]
+async fn a_link_that_ends_takes_its_successor_to_the_same_server_not_along() {
+    let key = identity();
+    let server = server(&key);
+    let address = server.local_addr().unwrap();
+    let dialer = Dialer::new(identity());
+    let pins = [key.pin()];
+    let dial = async || {
+        let (near, far) = tokio::join!(dialer.dial(address, Link::Session, &pins), async {
+            server.accept().await.unwrap().complete().await
+        });
+        (near.unwrap(), far.unwrap())
+    };
+    let (former, _its_far) = within(dial()).await;
+    let (near, far) = within(dial()).await;
+    former.close(CloseCode::Done, "");
+    drop(former);
+    // Longer than three timeouts, after which the former one is forgotten.
+    tokio::time::sleep(KEEP_ALIVE).await;
+    let (mut main, mut far_main) = within(async {
+        let first = "still here".to_owned();
+        let main = near.open_main::<String, String>(Link::Session, &first);
+        let far_main = far.accept_main::<String, String>(Link::Session);
+        let (main, far_main) = tokio::join!(main, far_main);
+        (main.unwrap(), far_main.unwrap())
+    })
+    .await;
+    assert_eq!(within(far_main.recv()).await.unwrap(), "still here");
+    far_main.send(&"so am I".to_owned()).await.unwrap();
+    assert_eq!(within(main.recv()).await.unwrap(), "so am I");
+}
+
+#[tokio::test]
+async fn little_is_around_a_message_in_its_packet() {
+    /// Bytes of a message with its length field.
+    const MESSAGE: usize = 100;
+    let key = identity();
+    let server = server(&key);
+    let relay = Relay::start(server.local_addr().unwrap(), Weather::FINE).await;
+    let ((_near, mut near_main), (_far, mut far_main)) =
+        within(connect_main(&server, relay.address, &key)).await;
+    let message = "x".repeat(MESSAGE - 2);
+    // What ends the handshake comes first.
+    near_main.send(&message).await.unwrap();
+    within(far_main.recv()).await.unwrap();
+    far_main.send(&message).await.unwrap();
+    within(near_main.recv()).await.unwrap();
+    let since = Instant::now();
+    // One direction after the other, so that there are packets without acknowledgements.
+    for _ in 0..20 {
+        near_main.send(&message).await.unwrap();
+        within(far_main.recv()).await.unwrap();
+    }
+    for _ in 0..20 {
+        far_main.send(&message).await.unwrap();
+        within(near_main.recv()).await.unwrap();
+    }
+    let around = |to_server| relay.seen.smallest_around(MESSAGE, since, to_server) - MESSAGE;
+    let (up, down) = (around(true), around(false));
+    eprintln!("around a message: {up} bytes to the server, {down} to the terminal");
+    // Flags, packet number and tag; kind, stream, place and length.
+    let least = (1 + 1 + 16) + (1 + 1 + 2 + 2);
+    // A server's connection ids, and a terminal's.
+    assert!(up <= least + 4, "{up}");
+    assert!(down <= least + 2, "{down}");
+}
+
+#[tokio::test]
 async fn the_first_frame_of_an_attach_does_not_wait_for_more_than_two_round_trips() {
     let key = identity();
     let server = server(&key);

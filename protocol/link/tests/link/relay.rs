@@ -60,16 +60,27 @@ pub struct Seen {
     pub overflowed: AtomicU64,
     /// Packets as large as Ethernet takes.
     pub largest: AtomicU64,
-    /// When packets came that go to the server, and their sizes.
-    pub up: Mutex<Vec<(Instant, usize)>>,
+    /// When packets came, whether they go to the server, and their sizes.
+    pub sizes: Mutex<Vec<(Instant, bool, usize)>>,
 }
 
 impl Seen {
     /// Bytes of the largest packet to the server since then.
     pub fn largest_up(&self, since: Instant) -> usize {
-        let up = self.up.lock().unwrap();
-        let late = up.iter().rev().take_while(|(at, _)| *at > since);
-        late.map(|(_, bytes)| *bytes).max().unwrap_or(0)
+        let sizes = self.sizes.lock().unwrap();
+        let late = sizes.iter().rev().take_while(|(at, ..)| *at > since);
+        let up = late.filter(|(_, to_server, _)| *to_server);
+        up.map(|(.., bytes)| *bytes).max().unwrap_or(0)
+    }
+
+    /// Bytes of the smallest packet since then that has room for so much, to the server or to the
+    /// terminal.
+    pub fn smallest_around(&self, content: usize, since: Instant, to_server: bool) -> usize {
+        let sizes = self.sizes.lock().unwrap();
+        let late = sizes.iter().rev().take_while(|(at, ..)| *at > since);
+        let ones = late.filter(|(_, to, _)| *to == to_server);
+        let sizes = ones.map(|(.., bytes)| *bytes);
+        sizes.filter(|bytes| *bytes > content).min().unwrap_or(0)
     }
 }
 
@@ -80,6 +91,7 @@ pub struct Relay {
     cut: Arc<AtomicBool>,
     /// Bytes of UDP payload that pass at most.
     widest: Arc<AtomicUsize>,
+    moves: Arc<AtomicBool>,
     weather: Arc<Mutex<Weather>>,
     /// Ends the thread when it is dropped.
     _running: oneshot::Sender<()>,
@@ -100,13 +112,14 @@ impl Relay {
         let seen = Arc::new(Seen::default());
         let cut = Arc::new(AtomicBool::new(false));
         let widest = Arc::new(AtomicUsize::new(usize::MAX));
+        let moves = Arc::new(AtomicBool::new(false));
         let now = Arc::new(Mutex::new(weather));
         let (running, ended) = oneshot::channel::<()>();
         let relay = relay(
             (near, far),
             now.clone(),
             seen.clone(),
-            (cut.clone(), widest.clone()),
+            (cut.clone(), widest.clone(), moves.clone()),
         );
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -125,6 +138,7 @@ impl Relay {
             seen,
             cut,
             widest,
+            moves,
             weather: now,
             _running: running,
         }
@@ -138,6 +152,11 @@ impl Relay {
     /// What is larger than so many bytes of UDP payload does not pass any more.
     pub fn narrow(&self, bytes: usize) {
         self.widest.store(bytes, Ordering::SeqCst);
+    }
+
+    /// The terminal has another address from its next packet on, as behind a router that forgets.
+    pub fn move_terminal(&self) {
+        self.moves.store(true, Ordering::SeqCst);
     }
 
     /// The weather changes, for packets that come from now on. The seed stays.
@@ -160,7 +179,7 @@ async fn relay(
     (near, far): (UdpSocket, UdpSocket),
     weather: Arc<Mutex<Weather>>,
     seen: Arc<Seen>,
-    (cut, widest): (Arc<AtomicBool>, Arc<AtomicUsize>),
+    (cut, widest, moves): (Arc<AtomicBool>, Arc<AtomicUsize>, Arc<AtomicBool>),
 ) {
     let asynchronous = |socket: UdpSocket| {
         socket.set_nonblocking(true).unwrap();
@@ -168,7 +187,8 @@ async fn relay(
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
         tokio::net::UdpSocket::from_std(socket).unwrap()
     };
-    let (near, far) = (asynchronous(near), asynchronous(far));
+    let server = far.peer_addr().unwrap();
+    let (near, mut far) = (asynchronous(near), asynchronous(far));
     let mut die = Die(weather.lock().unwrap().seed);
     let mut terminal = None;
     let mut under_way: BinaryHeap<Reverse<UnderWay>> = BinaryHeap::new();
@@ -198,14 +218,20 @@ async fn relay(
                 Err(_) => continue,
             },
         };
+        if to_server && moves.swap(false, Ordering::SeqCst) {
+            let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+            other.connect(server).unwrap();
+            far = asynchronous(other);
+        }
         let now = Instant::now();
         let weather = *weather.lock().unwrap();
         seen.packets.fetch_add(1, Ordering::SeqCst);
         seen.bytes.fetch_add(packet.len() as u64, Ordering::SeqCst);
-        match to_server {
-            true => seen.up.lock().unwrap().push((now, packet.len())),
-            false => drop(seen.down.fetch_add(packet.len() as u64, Ordering::SeqCst)),
+        if !to_server {
+            seen.down.fetch_add(packet.len() as u64, Ordering::SeqCst);
         }
+        let size = (now, to_server, packet.len());
+        seen.sizes.lock().unwrap().push(size);
         if packet.len() >= LARGEST {
             seen.largest.fetch_add(1, Ordering::SeqCst);
         }
