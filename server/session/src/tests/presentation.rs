@@ -250,11 +250,6 @@ struct Animation {
     start: Instant,
     told_us: i64,
     done: usize,
-    committed: Instant,
-    /// The newest frame, and when what it shows was committed.
-    newest: (u32, Instant),
-    /// From each commit to the retrace that showed it.
-    took: Vec<Duration>,
 }
 
 const SIXTIETH: Duration = Duration::from_nanos(16_666_667);
@@ -275,25 +270,17 @@ impl Animation {
             retrace: now,
             start: now,
             told_us: 0,
-            committed: now,
-            newest: (0, now),
-            took: Vec::new(),
         }
     }
 
     fn turn(&mut self) {
         self.fixture.turn();
-        let serial = self.fixture.model().serial;
-        if serial > self.newest.0 {
-            self.newest = (serial, self.committed);
-        }
         let client = self.fixture.client(self.window);
         if client.frames_done() > self.done {
             self.done = client.frames_done();
             let seed = self.done as u32 % 9;
             client.commit(Painting { seed, ..WINDOW });
             client.ask_for_a_frame();
-            self.committed = Instant::now();
         }
         if Instant::now() < self.retrace {
             return;
@@ -302,13 +289,12 @@ impl Animation {
             let us = (self.retrace - self.start).as_micros() as i64 + 1_000_000_000;
             self.fixture.shown_after(us - self.told_us);
             self.told_us = us;
-            self.took
-                .push(self.retrace.saturating_duration_since(self.newest.1));
         }
         self.retrace += SIXTIETH;
     }
 }
 
+// How well frames are aimed is a matter of given times, in the tests of `rhythm.rs`.
 #[test]
 fn animation_is_aimed_at_the_retraces_of_a_terminal_that_has_some() {
     let mut animation = Animation::new();
@@ -318,18 +304,11 @@ fn animation_is_aimed_at_the_retraces_of_a_terminal_that_has_some() {
     });
     let (window, asked) = (animation.window, 77);
     animation.fixture.client(window).ask_when_shown(asked);
-    let learnt = animation.took.len();
-    let started = Instant::now();
-    within("120 pictures are shown", || {
+    let mut at_retrace = None;
+    within("the picture is shown", || {
         animation.turn();
-        animation.took.len() >= learnt + 120
+        at_retrace = is_at_retrace(animation.fixture.client(window).told(), asked);
+        at_retrace.is_some()
     });
-    let told = animation.fixture.client(window).told();
-    assert_eq!(is_at_retrace(told, asked), Some(true));
-    let took = &animation.took[learnt..];
-    let mean = took.iter().sum::<Duration>() / took.len() as u32;
-    eprintln!(
-        "120 pictures in {:?}, {mean:?} from commit to retrace",
-        started.elapsed()
-    );
+    assert_eq!(at_retrace, Some(true));
 }
