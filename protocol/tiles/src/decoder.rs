@@ -155,6 +155,12 @@ impl Decoder {
         }
     }
 
+    /// Pixels for which kept cells have taken memory.
+    #[cfg(any(test, feature = "oracle"))]
+    pub(crate) fn kept_pixels(&self) -> usize {
+        self.cells.memory()
+    }
+
     /// Writes the rectangles of `batch` to `sink`.
     pub fn decode(
         &mut self,

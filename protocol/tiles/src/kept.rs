@@ -124,6 +124,12 @@ impl Cells {
 }
 
 impl Cells {
+    /// Pixels for which memory has been taken.
+    #[cfg(any(test, feature = "oracle"))]
+    pub(crate) fn memory(&self) -> usize {
+        self.slabs.iter().map(Vec::len).sum()
+    }
+
     /// Overwrites the pixels: what a person had on the screen does not stay in memory.
     fn wipe(&mut self) {
         let mut left = self.sizes.len() * AREA;
@@ -171,8 +177,7 @@ mod tests {
             let cell = cells.get(n, WHOLE);
             assert!(cell.is_some_and(|cell| *cell == [held; AREA]), "{n}");
         }
-        let memory: usize = cells.slabs.iter().map(Vec::len).sum();
-        assert_eq!(memory, capacity as usize * AREA);
+        assert_eq!(cells.memory(), capacity as usize * AREA);
         assert!(!keep(&mut Cells::new(0), &[0; AREA], WHOLE));
     }
 

@@ -125,3 +125,92 @@ pub fn round_trip(bytes: &[u8]) {
         .expect("own encoding decodes");
     assert_eq!(layers.0[0], new);
 }
+
+/// Columns and rows of the cells of [`kept`]'s pictures, whose right and lower ones an edge cuts.
+const KEPT_COLUMNS: u32 = 3;
+const KEPT_ROWS: u32 = 2;
+/// Pictures in a row.
+const KEPT_PICTURES: usize = 24;
+
+/// Pictures one after the other, of which a terminal keeps cells. What an honest session sends is shown
+/// exactly, whatever was kept and forgotten before; one that lies is refused or shown something, and the
+/// terminal keeps no more for it than it has offered. The bytes choose the pictures, and are the lies.
+pub fn kept(bytes: &[u8]) {
+    let Some((&[capacity, seed], rest)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let capacity = u32::from(capacity % 12);
+    let blank = || {
+        Layers(vec![Layer::new(
+            64 * KEPT_COLUMNS - 42,
+            64 * KEPT_ROWS - 20,
+        )])
+    };
+    let mut encoder = Encoder::new(1);
+    encoder.start_keeping(capacity, seed.into());
+    let (mut decoder, mut terminal) = (Decoder::keeping(capacity), blank());
+    let (mut fooled, mut shown) = (Decoder::keeping(capacity), blank());
+    let limits = Limits::default();
+    for step in rest.chunks(8).take(KEPT_PICTURES) {
+        let old = &terminal.0[0];
+        let new = picture_of_cells(old.clone(), step);
+        push_cells(&mut encoder, old, &new, step.len() % 2 == 0);
+        let mut batch = Vec::new();
+        encoder.finish(&mut batch);
+        decoder
+            .decode(&batch, &limits, &mut terminal)
+            .expect("own encoding decodes");
+        assert_eq!(terminal.0[0], new);
+        // Damaged, and made up: a record or two that keep and recall what the bytes say.
+        let at = usize::from(step[0]) % batch.len();
+        batch[at] ^= step[step.len() - 1];
+        let _ = fooled.decode(&batch, &limits, &mut shown);
+        let _ = fooled.decode(&made_up(step), &limits, &mut shown);
+        let most = capacity as usize * 64 * 64;
+        assert!(fooled.kept_pixels() <= most && decoder.kept_pixels() <= most);
+    }
+}
+
+/// `picture` with cells of which `choice` says what they show: of few kinds, so that they come back.
+fn picture_of_cells(mut picture: Layer, choice: &[u8]) -> Layer {
+    for (number, cell) in cells(picture.area()).enumerate() {
+        let kind = choice[number % choice.len()] >> (number % 5) & 7;
+        // Half of the cells stay as they are.
+        if kind > 3 {
+            continue;
+        }
+        for (x, y) in (0..cell.h).flat_map(|y| (0..cell.w).map(move |x| (x, y))) {
+            let grain = (x + y * 64 + u32::from(kind) * 4099).wrapping_mul(0x9e37_79b9);
+            let at = (cell.y + y) * picture.w + cell.x + x;
+            picture.pixels[at as usize] = 0xff00_0000 | (grain ^ grain >> 15) & 0xff_ffff;
+        }
+    }
+    picture
+}
+
+fn push_cells(encoder: &mut Encoder, old: &Layer, new: &Layer, keep: bool) {
+    for cell in cells(new.area()) {
+        let (Some(before), Some(after)) = (old.view().sub(cell), new.view().sub(cell)) else {
+            continue;
+        };
+        if let Some(changed) = diff::changed(before, after) {
+            encoder.push_cell(0, (cell, changed), after, before.sub(changed), keep);
+        }
+    }
+}
+
+/// A batch of one whole cell of one colour, which is kept where `lie` says so, and of one that is
+/// recalled from the slot that it names.
+fn made_up(lie: &[u8]) -> Vec<u8> {
+    let byte = |n: usize| lie.get(n).copied().unwrap_or(0);
+    let place = |n: usize| [byte(n) & 3, byte(n) >> 2 & 1];
+    let mut headers = vec![byte(1) & 0x80 | 0x20, 0];
+    headers.extend(place(2));
+    headers.extend([byte(3), byte(4), byte(5)]);
+    headers.extend([0x25, 0]);
+    headers.extend(place(6));
+    headers.push(byte(7) & 15);
+    let mut batch = vec![0, 2, headers.len() as u8];
+    batch.extend(headers);
+    batch
+}

@@ -239,6 +239,13 @@ proptest! {
     }
 
     #[test]
+    fn cells_are_kept_alike_at_both_ends_and_lies_about_them_are_decoded_or_refused(
+        bytes in vec(any::<u8>(), 2..200),
+    ) {
+        oracle::kept(&bytes);
+    }
+
+    #[test]
     fn random_bytes_are_decoded_or_refused(mut bytes in vec(any::<u8>(), 0..400)) {
         oracle::decode(&bytes);
         if let Some(first) = bytes.first_mut() {
