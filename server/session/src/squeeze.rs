@@ -98,6 +98,9 @@ struct Shared {
     /// Frames that have not left yet.
     under_way: AtomicUsize,
     done: Sender<Done>,
+    /// Allocations of the threads.
+    #[cfg(test)]
+    allocated: std::sync::atomic::AtomicU64,
 }
 
 #[derive(Debug)]
@@ -132,6 +135,8 @@ impl Squeeze {
             news: Condvar::new(),
             under_way: AtomicUsize::new(0),
             done: finished,
+            #[cfg(test)]
+            allocated: Default::default(),
         });
         let parts = shared.clone();
         encoder.set_outlet(Box::new(move |part| {
@@ -185,6 +190,12 @@ impl Squeeze {
     #[cfg(test)]
     pub fn is_busy(&self) -> bool {
         self.shared.under_way.load(Ordering::Acquire) > 0
+    }
+
+    /// How often the threads have allocated for what they have done so far.
+    #[cfg(test)]
+    pub fn allocated(&self) -> u64 {
+        self.shared.allocated.load(Ordering::Acquire)
     }
 
     /// Frames that have left since this was last asked.
@@ -246,7 +257,16 @@ impl Shared {
     fn work(&self, patience: Duration) {
         let mut squeezer = Squeezer::new();
         let mut state = self.locked();
+        #[cfg(test)]
+        let mut counted = crate::sys::allocations();
         loop {
+            #[cfg(test)]
+            {
+                let so_far = crate::sys::allocations();
+                self.allocated
+                    .fetch_add(so_far - counted, Ordering::Release);
+                counted = so_far;
+            }
             match state.queue.next() {
                 Some(Task::Squeeze(place, mut part)) => {
                     drop(state);

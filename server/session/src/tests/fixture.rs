@@ -294,6 +294,11 @@ impl Fixture {
         self.allocated
     }
 
+    /// How often the threads that compress have, once all is compressed.
+    pub fn allocated_by_threads(&mut self) -> u64 {
+        self.session.app().squeeze.allocated()
+    }
+
     /// Which outputs are composed from now on.
     pub fn force_flat(&mut self, force: crate::flat::Force) {
         let app = self.session.app();

@@ -15,17 +15,33 @@ const FOR_A_LETTER: u64 = 40;
 /// More for a frame of some 230 more cells: lists of cells that grow by doubling.
 const FOR_MORE_CELLS: u64 = 32;
 
+/// Allocations of the threads that compress, for a part of a frame: its bytes, its place, and what they
+/// tell link and compositor at the end.
+const FOR_A_PART: u64 = 8;
+/// Parts of a frame of so much grain.
+const PARTS: u64 = 12;
+
+/// Allocations for a frame, on average.
+#[derive(Debug)]
+struct Made {
+    here: u64,
+    by_threads: u64,
+}
+
 /// The most that a frame allocates on average, once all is under way. `draw` is told which frame it is
 /// for.
-fn allocations(size: (u32, u32), mut draw: impl FnMut(&mut Fixture, usize, u32)) -> u64 {
+fn allocations(size: (u32, u32), mut draw: impl FnMut(&mut Fixture, usize, u32)) -> Made {
     let mut fixture = Fixture::new();
+    // What is always new is no film here.
+    fixture.be_always_exact();
     fixture.attach("a", (1280, 960));
     let (w, h) = size;
     let window = fixture.open(Painting { w, h, seed: 2 });
     fixture.settle();
-    let mut counted = (0, 0);
+    let (mut counted, mut by_threads) = ((0, 0), 0);
     for n in 0..FIRST + FRAMES {
         let before = (fixture.allocated(), fixture.frames());
+        let threads = fixture.allocated_by_threads();
         draw(&mut fixture, window, n);
         let serial = fixture.model().serial;
         within("the change is shown", || {
@@ -35,17 +51,21 @@ fn allocations(size: (u32, u32), mut draw: impl FnMut(&mut Fixture, usize, u32))
         if n >= FIRST {
             counted.0 += fixture.allocated() - before.0;
             counted.1 += fixture.frames() - before.1;
+            by_threads += fixture.allocated_by_threads() - threads;
         }
     }
     fixture.settle();
     fixture.assert_shows(&[window]);
     let (made, frames) = counted;
-    println!("{made} allocations in {frames} frames of {w}×{h}");
+    println!("{made} allocations in {frames} frames of {w}×{h}, {by_threads} by threads");
     assert!(
         frames >= u64::from(FRAMES) && made > frames,
         "nothing is counted"
     );
-    made / frames
+    Made {
+        here: made / frames,
+        by_threads: by_threads / frames,
+    }
 }
 
 /// A letter in each cell.
@@ -79,12 +99,26 @@ fn scroll(fixture: &mut Fixture, window: usize, n: u32) {
     client.show_again();
 }
 
+/// Grain in every pixel, of which a frame has some parts.
+fn glitter(fixture: &mut Fixture, window: usize, n: u32) {
+    let client = fixture.client(window);
+    let (w, h) = client.size();
+    let mut pixels = std::mem::take(&mut client.pixels);
+    for (at, pixel) in (0u32..).zip(&mut pixels) {
+        let grain = (at + n * 7919).wrapping_mul(0x9e37_79b9);
+        *pixel = 0xff00_0000 | (grain ^ grain >> 15) & 0xff_ffff;
+    }
+    client.drew((w, h), pixels);
+    client.show_again();
+}
+
 /// What `draw` allocates for a frame of 8 or 9 cells, and for one of 234 or 247.
 fn assert_not_by_the_cell(few: (u32, u32), draw: fn(&mut Fixture, usize, u32)) {
     let few = allocations(few, draw);
     let many = allocations((1200, 832), draw);
-    assert!(few <= FOR_A_FRAME, "{few}");
-    assert!(many <= few + FOR_MORE_CELLS, "{many} for {few}");
+    assert!(few.here <= FOR_A_FRAME, "{few:?}");
+    assert!(many.here <= few.here + FOR_MORE_CELLS, "{many:?}, {few:?}");
+    assert!(many.by_threads <= FOR_A_PART, "{many:?}");
 }
 
 #[test]
@@ -97,9 +131,17 @@ fn scrolling_allocates_nothing_for_a_cell() {
     assert_not_by_the_cell((192, 192), scroll);
 }
 
+#[test]
+fn threads_that_compress_allocate_by_the_part_and_not_by_the_cell() {
+    let made = allocations((1200, 832), glitter);
+    assert!(made.by_threads > 0, "they have something to do");
+    assert!(made.by_threads <= PARTS * FOR_A_PART, "{made:?}");
+}
+
 /// One cell and no more, as a person's typing does.
 #[test]
 fn typing_allocates_little() {
     let made = allocations((100, 100), write);
-    assert!(made <= FOR_A_LETTER, "{made}");
+    assert!(made.here <= FOR_A_LETTER, "{made:?}");
+    assert_eq!(made.by_threads, 0, "a letter is worth no thread");
 }
