@@ -1,5 +1,7 @@
 //! The compositor, its clients and a terminal, turned by hand.
 
+mod attaching;
+mod faults;
 #[cfg(feature = "gpu")]
 mod gpu;
 pub mod way;
@@ -14,21 +16,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use heliostat_control::stats::SessionStats;
 use heliostat_wire::bounded::List;
-use heliostat_wire::control::DetachReason;
 use heliostat_wire::id::{AttachId, OutputId};
-use heliostat_wire::input::{InputBatch, InputEvent, KeyboardState};
+use heliostat_wire::input::{InputBatch, InputEvent};
 use heliostat_wire::limits::MAX_CELL_HASHES;
-use heliostat_wire::output::{Output, Size};
 use heliostat_wire::scene::FrameHeader;
-use heliostat_wire::session::{Capabilities, Cursor, Kept, ToSession, ToTerminal};
+use heliostat_wire::session::{Cursor, ToSession, ToTerminal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::client::{Client, Painting};
 use crate::app::{Event, Session};
 use crate::config::Config;
 use crate::gpu::RenderNode;
-use crate::link::{Delivered, LinkEvent, NewAttach, ToTerminalTask};
-use crate::outputs::before_any_terminal;
+use crate::link::{Delivered, LinkEvent, ToTerminalTask};
 use crate::scene::model::Model;
 use way::{Brought, Narrow};
 
@@ -167,128 +166,6 @@ impl Fixture {
         }
     }
 
-    pub fn attach(&mut self, name: &str, size: (u32, u32)) {
-        // Tests wait for no display.
-        self.attach_at(name, size, 1_000_000);
-    }
-
-    /// Attaches a terminal with one screen of this size and rate, in thousandths of a hertz.
-    pub fn attach_at(&mut self, name: &str, (w, h): (u32, u32), refresh_mhz: u32) {
-        let mut output = before_any_terminal();
-        (output.size, output.refresh_mhz) = (Size { w, h }, refresh_mhz);
-        self.attach_to(name, vec![output]);
-    }
-
-    /// For how long terminals that come may keep what they hold.
-    pub fn let_keep(&mut self, keep: Duration) {
-        self.keep = keep;
-    }
-
-    /// The terminal that has gone, or is about to, attaches again with what it holds.
-    pub fn come_back(&mut self, size: (u32, u32)) {
-        self.come_back_with(size, |_| {});
-    }
-
-    /// The same, and it says something else of it.
-    pub fn come_back_with(&mut self, (w, h): (u32, u32), change: impl FnOnce(&mut Kept)) {
-        self.put_away();
-        let left = self.left.take().map(|(attach, mut model)| {
-            let mut kept = model.rest(attach);
-            change(&mut kept);
-            (kept, model)
-        });
-        let (kept, model) = left.unzip();
-        let mut output = before_any_terminal();
-        output.size = Size { w, h };
-        output.refresh_mhz = 1_000_000;
-        // Without a frame it would not know what it holds, and has overwritten it.
-        let kept = kept.filter(|kept| kept.serial > 0);
-        let model = model.filter(|_| kept.is_some());
-        self.let_in("back", vec![output], (kept, model.unwrap_or_default()));
-    }
-
-    /// Frames do not reach the terminal any more.
-    pub fn cut_off(&mut self) {
-        self.is_cut_off = true;
-    }
-
-    /// What the terminal holds that has gone, for another day.
-    pub fn take_left(&mut self) -> Option<(AttachId, Model)> {
-        self.left.take()
-    }
-
-    /// The terminal that has gone is that one.
-    pub fn put_left(&mut self, left: Option<(AttachId, Model)>) {
-        self.left = left;
-    }
-
-    fn put_away(&mut self) {
-        if let Some(terminal) = self.terminal.take() {
-            self.left = Some((terminal.id, terminal.model));
-        }
-    }
-
-    /// Attaches a terminal with these screens.
-    pub fn attach_to(&mut self, name: &str, outputs: Vec<Output>) {
-        self.put_away();
-        self.let_in(name, outputs, (None, Model::default()));
-    }
-
-    fn let_in(&mut self, name: &str, outputs: Vec<Output>, (kept, model): (Option<Kept>, Model)) {
-        self.is_cut_off = false;
-        self.attach += 1;
-        let (sender, words) = unbounded_channel();
-        let delivered = Arc::<Delivered>::default();
-        let attach = NewAttach {
-            delivered: delivered.clone(),
-            id: AttachId(self.attach),
-            terminal: name.to_owned(),
-            outputs: List::new(outputs).unwrap(),
-            capabilities: Capabilities {
-                max_layers: self.layers,
-                max_layer_bytes: self.layer_bytes,
-                max_cursor_side: 64,
-                max_frames_in_flight: self.frames_in_flight,
-                max_kept_cells: 256,
-                max_videos: self.videos,
-                max_video_pixels: 1920 * 1200,
-            },
-            keyboard: KeyboardState::default(),
-            layout: String::new(),
-            kept,
-            keep: self.keep,
-            idle: None,
-            sender,
-            connection: None,
-        };
-        self.tell(LinkEvent::Attached(Box::new(attach)));
-        self.terminal = Some(Terminal {
-            id: AttachId(self.attach),
-            words,
-            delivered,
-            stuck: false,
-            lies: false,
-            model,
-            heard: Vec::new(),
-            said: VecDeque::new(),
-            unacknowledged: Vec::new(),
-            early: BTreeMap::new(),
-            lost: false,
-            narrow: None,
-            brought: Vec::new(),
-        });
-    }
-
-    /// How many videos the terminals that come decode.
-    pub fn offer_videos(&mut self, videos: u32) {
-        self.videos = videos;
-    }
-
-    /// How many frames the terminals that come queue.
-    pub fn offer_frames(&mut self, frames: u32) {
-        self.frames_in_flight = frames;
-    }
-
     /// How often the session's thread has allocated in all turns so far.
     pub fn allocated(&self) -> u64 {
         self.allocated
@@ -312,55 +189,9 @@ impl Fixture {
         &mut self.session.app().flat
     }
 
-    /// How many layers the terminals that come hold, and how many bytes of pixels.
-    pub fn offer_layers(&mut self, layers: u32, bytes: u64) {
-        (self.layers, self.layer_bytes) = (layers, bytes);
-    }
-
     /// From now on this looks at what the terminal holds after each frame.
     pub fn watch_frames(&mut self, watcher: impl FnMut(&Model) + 'static) {
         self.watcher = Some(Box::new(watcher));
-    }
-
-    /// The terminal's link takes nothing any more, or does again.
-    pub fn get_stuck(&mut self, stuck: bool) {
-        self.terminal.as_mut().expect("attached").stuck = stuck;
-    }
-
-    /// The terminal's link has not taken one message, as if it were slow, or it has now.
-    pub fn hold_a_message(&mut self, held: bool) {
-        let terminal = self.terminal.as_ref().expect("attached");
-        let messages = &terminal.delivered.messages;
-        match held {
-            true => messages.fetch_sub(1, Ordering::Relaxed),
-            false => messages.fetch_add(1, Ordering::Relaxed),
-        };
-    }
-
-    /// The terminal acknowledges frames that have not been delivered, or it has them all now.
-    pub fn lie(&mut self, lies: bool) {
-        let sent = self.session.app().counters.frames;
-        let terminal = self.terminal.as_mut().expect("attached");
-        terminal.lies = lies;
-        if !lies {
-            terminal.delivered.frames.store(sent, Ordering::Relaxed);
-        }
-    }
-
-    /// The next frame in turn is lost on the way to the terminal, or comes at last.
-    pub fn lose_a_frame(&mut self, lost: bool) {
-        self.terminal.as_mut().expect("attached").lost = lost;
-    }
-
-    /// Whether a frame has been applied ahead of others.
-    pub fn has_overtaken(&self) -> bool {
-        let terminal = self.terminal.as_ref().expect("attached");
-        !terminal.model.ahead.is_empty()
-    }
-
-    /// Frames that have come and wait for others.
-    pub fn waiting_frames(&self) -> usize {
-        self.terminal.as_ref().expect("attached").early.len()
     }
 
     /// As with `always_exact` in session.toml.
@@ -373,59 +204,6 @@ impl Fixture {
         let now = Instant::now();
         let due = self.session.app().next_deadline(now);
         due.map(|due| due.saturating_duration_since(now))
-    }
-
-    /// How many videos the terminal has open.
-    pub fn films(&self) -> usize {
-        self.terminal.as_ref().expect("attached").model.films.len()
-    }
-
-    /// The film that was opened last and is open.
-    #[cfg(feature = "gpu")]
-    pub fn newest_film(&self) -> Option<heliostat_wire::id::VideoId> {
-        let terminal = self.terminal.as_ref().expect("attached");
-        terminal.model.films.keys().next_back().copied()
-    }
-
-    /// The terminal's decoders fail, and it says so.
-    pub fn lose_decoders(&mut self) {
-        let terminal = self.terminal.as_mut().expect("attached");
-        let films = &mut terminal.model.films;
-        for film in films.values_mut() {
-            let (w, h) = (film.rect.w, film.rect.h);
-            let decoder = heliostat_video::Decoder::new(heliostat_video::Size { w, h });
-            (film.decoder, film.lost) = (decoder.expect("as before"), true);
-        }
-        let failed: Vec<_> = films.keys().copied().collect();
-        for video in failed {
-            self.say(ToSession::VideoFailed { video });
-        }
-    }
-
-    /// Whether a decoder that failed waits for a picture.
-    pub fn has_lost_decoders(&self) -> bool {
-        let terminal = self.terminal.as_ref().expect("attached");
-        terminal.model.films.values().any(|film| film.lost)
-    }
-
-    pub fn detach(&mut self) {
-        if let Some(id) = self.terminal.as_ref().map(|terminal| terminal.id) {
-            self.put_away();
-            self.tell(LinkEvent::Ended(id, DetachReason::CardRemoved));
-        }
-    }
-
-    /// The broker has the session part from an attach: the present one, or one so many before or after.
-    pub fn part_from(&mut self, after: i64) {
-        let id = AttachId(self.attach.saturating_add_signed(after));
-        let reason = DetachReason::CardRemoved;
-        self.tell(LinkEvent::Detach(Some(id), reason));
-        self.turn_for(Duration::ZERO);
-    }
-
-    /// Whether there is a terminal, to the session.
-    pub fn is_attached(&mut self) -> bool {
-        self.session.app().terminal.is_some()
     }
 
     pub fn acknowledge(&mut self, acknowledges: bool) {
