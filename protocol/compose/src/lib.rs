@@ -316,8 +316,8 @@ fn mix(a: u32, b: u32, t: u32) -> u32 {
     half(a & 0xff_00ff, b & 0xff_00ff) | half(a >> 8 & 0xff_00ff, b >> 8 & 0xff_00ff) << 8
 }
 
-/// Where pixels of a layer appear under a placement; a pixel more on each side where it is scaled,
-/// since filtering spreads them.
+/// Where pixels of a layer appear under a placement. Where it is scaled each is mixed with those beside
+/// it, so that it reaches as far as they do, however large they are shown.
 pub fn shown_at(placement: &Placement, rect: Rect) -> Rect {
     let dst = Rect::from_wire(placement.dst);
     if placement.transform != Transform::Normal {
@@ -330,17 +330,18 @@ pub fn shown_at(placement: &Placement, rect: Rect) -> Rect {
         && dh * unit == i64::from(src.h)
         && src.x.is_multiple_of(UNITS_PER_PIXEL)
         && src.y.is_multiple_of(UNITS_PER_PIXEL);
-    let spread = if exact { 0 } else { 2 };
+    let (reach, rounding) = if exact { (0, 0) } else { (1, 2) };
     let along = |start: i64, crop: u32, length: i64, crop_length: u32| {
         (start * unit - i64::from(crop)) * length / i64::from(crop_length.max(1))
     };
-    let (x, y) = (i64::from(rect.x), i64::from(rect.y));
-    let (right, bottom) = (x + i64::from(rect.w), y + i64::from(rect.h));
+    let (x, y) = (i64::from(rect.x) - reach, i64::from(rect.y) - reach);
+    let right = x + i64::from(rect.w) + 2 * reach;
+    let bottom = y + i64::from(rect.h) + 2 * reach;
     let shown = Rect::from_edges(
-        i64::from(dst.x) + along(x, src.x, dw, src.w) - spread,
-        i64::from(dst.y) + along(y, src.y, dh, src.h) - spread,
-        i64::from(dst.x) + along(right, src.x, dw, src.w) + spread,
-        i64::from(dst.y) + along(bottom, src.y, dh, src.h) + spread,
+        i64::from(dst.x) + along(x, src.x, dw, src.w) - rounding,
+        i64::from(dst.y) + along(y, src.y, dh, src.h) - rounding,
+        i64::from(dst.x) + along(right, src.x, dw, src.w) + rounding,
+        i64::from(dst.y) + along(bottom, src.y, dh, src.h) + rounding,
     );
     shown
         .intersection(dst)

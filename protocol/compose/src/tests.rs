@@ -1,5 +1,8 @@
 use proptest::prelude::*;
 
+use heliostat_wire::id::OutputId;
+use heliostat_wire::scene;
+
 use super::*;
 
 proptest! {
@@ -17,5 +20,46 @@ proptest! {
             ((u32::from(channel) * factor * 2 + 255) / 510) as u8
         });
         prop_assert_eq!(scaled(pixel, factor), u32::from_le_bytes(exact));
+    }
+
+    /// Whoever draws again only where a change is shown has the same picture as who draws all of it.
+    #[test]
+    fn a_change_is_shown_nowhere_else(
+        (w, h) in (1u32..24, 1u32..24),
+        (dw, dh) in (1u32..120, 1u32..120),
+        (at, size) in ((0u32..24, 0u32..24), (1u32..24, 1u32..24)),
+        (left, top) in (0u32..256 * 4, 0u32..256 * 4),
+        turned in any::<bool>(),
+    ) {
+        let changed = Rect::of_area(at.0 % w, at.1 % h, size.0.min(w - at.0 % w), size.1.min(h - at.1 % h));
+        let (left, top) = (left.min((w - 1) * UNITS_PER_PIXEL), top.min((h - 1) * UNITS_PER_PIXEL));
+        let placement = Placement {
+            layer: LayerId(1),
+            output: OutputId(1),
+            dst: scene::Rect { x: 3, y: 5, w: dw, h: dh },
+            src: Crop { x: left, y: top, w: w * UNITS_PER_PIXEL - left, h: h * UNITS_PER_PIXEL - top },
+            transform: if turned { Transform::Rotate90 } else { Transform::Normal },
+            opacity: 255,
+        };
+        let drawn = |colour: u32| {
+            let mut pixels = vec![0xff00_0000; (w * h) as usize];
+            for y in changed.y..changed.bottom() {
+                for x in changed.x..changed.right() {
+                    pixels[(y as u32 * w + x as u32) as usize] = colour;
+                }
+            }
+            let picture = Picture { size: Size { w, h }, alpha: false, opaque: &[], pixels: &pixels };
+            let bounds = Rect::of_size(130, 130);
+            let mut drawn = vec![0; 130 * 130];
+            let mut target = Target { pixels: &mut drawn, stride: 130, bounds };
+            draw(&picture, &placement, Rect::from_wire(placement.dst), &mut target);
+            drawn
+        };
+        let (before, after) = (drawn(0xff00_0000), drawn(0xffff_ffff));
+        let shown = shown_at(&placement, changed);
+        for at in (0..before.len()).filter(|at| before[*at] != after[*at]) {
+            let (x, y) = ((at % 130) as i32, (at / 130) as i32);
+            prop_assert!(shown.contains(Rect { x, y, w: 1, h: 1 }), "({x}, {y}) is not in {shown:?}");
+        }
     }
 }
