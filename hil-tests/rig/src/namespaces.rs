@@ -25,6 +25,8 @@ use nix::unistd::{Pid, Uid, chown};
 
 /// How far the way in has been gone.
 const STAGE: &str = "HELIOSTAT_RIG_STAGE";
+/// The number of whoever waits outside.
+const OUTSIDE: &str = "HELIOSTAT_RIG_OUTSIDE";
 
 /// A user that exists inside only.
 pub struct Person {
@@ -101,6 +103,7 @@ fn leave_for_inside() -> anyhow::Result<i32> {
     let status = Command::new(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .env(STAGE, "reaper")
+        .env(OUTSIDE, std::process::id().to_string())
         .status()
         .context("start the way in")?;
     let killed = status.signal().map(|signal| 128 + signal);
@@ -110,6 +113,9 @@ fn leave_for_inside() -> anyhow::Result<i32> {
 /// Process 1 in there: waits for the program and for everybody's orphans.
 fn reap() -> anyhow::Result<i32> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("end with whoever is waiting outside")?;
+    if std::env::var(OUTSIDE).ok() != parent_outside()? {
+        bail!("whoever waited outside has ended");
+    }
     prepare()?;
     let program = Command::new(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
@@ -126,6 +132,14 @@ fn reap() -> anyhow::Result<i32> {
             _ => {}
         }
     }
+}
+
+/// The parent of process 1, which has none in its own world; /proc is the one outside still.
+fn parent_outside() -> anyhow::Result<Option<String>> {
+    let status = fs::read_to_string("/proc/self/status").context("read /proc")?;
+    let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+    let parent = fields.find(|(name, _)| *name == "PPid");
+    Ok(parent.map(|(_, number)| number.trim().to_owned()))
 }
 
 fn prepare() -> anyhow::Result<()> {

@@ -20,6 +20,8 @@ const CARD: &str = "piv:00000000000000000000000000000a11";
 const KEEP_PIXELS: &str = "keep_pixels = \"5min\"\n";
 /// What a session calls its link where UDP does not pass.
 const TCP: &str = "TCP";
+/// And where it does.
+const QUIC: &str = "QUIC";
 
 /// The network between terminals and the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +119,11 @@ impl Desktop for Heliostat {
             let sessions = self.site.ctl(&["session", "list"])?;
             let carrier = sessions[0]["stats"]["link"]["carrier"].as_str();
             if let Some(carrier) = carrier.filter(|carrier| !carrier.is_empty()) {
-                let fits = self.no_udp.is_none() || carrier == TCP;
-                ensure!(fits, "the session's link is one over {carrier}, not {TCP}");
+                let expected = if self.no_udp.is_some() { TCP } else { QUIC };
+                ensure!(
+                    carrier == expected,
+                    "the session's link is one over {carrier}, not {expected}"
+                );
                 return Ok(Some(carrier.to_owned()));
             }
             ensure!(
