@@ -19,6 +19,7 @@ mod join;
 mod loss;
 #[cfg(any(test, feature = "oracle"))]
 mod oracle;
+mod outgoing;
 mod tail;
 mod word;
 
@@ -29,10 +30,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 pub(crate) use join::Joined;
-use loss::{Loss, Losses};
 #[cfg(feature = "oracle")]
 pub use oracle::hostile_copies;
-pub(crate) use tail::Tail;
+use outgoing::{Outgoing, Way};
 use word::{MAX_WORD, Word};
 
 use crate::transport::DATAGRAM_BUFFER;
@@ -54,23 +54,12 @@ pub(crate) struct Copies {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     outgoing: Mutex<Outgoing>,
     incoming: Mutex<Incoming>,
     main_came: Notify,
     frame_came: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Outgoing {
-    losses: Losses,
-    tail: Tail,
-    frames: Vec<Bytes>,
-    /// Copies that have left, and will once more.
-    again: Vec<Word>,
-    /// A task will send what waits.
-    scheduled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -81,31 +70,33 @@ struct Incoming {
 
 impl Copies {
     pub(crate) fn new(quic: quinn::Connection) -> Self {
+        let shared = Shared {
+            outgoing: Mutex::new(Outgoing::new(quic.side())),
+            incoming: Mutex::default(),
+            main_came: Notify::new(),
+            frame_came: Notify::new(),
+        };
         Self {
             quic,
-            shared: Arc::default(),
+            shared: Arc::new(shared),
         }
     }
 
     /// These bytes were handed to the main stream. Must be called for all of them.
     pub(crate) fn main_was_written(&self, bytes: &[u8]) {
-        let mut outgoing = locked(&self.shared.outgoing);
-        outgoing.tail.wrote(bytes);
-        if self.loss(&mut outgoing) > Loss::No {
-            self.schedule(&mut outgoing);
+        let way = self.way();
+        if locked(&self.shared.outgoing).main_was_written(bytes, way) {
+            self.send_soon();
         }
     }
 
     /// This frame was handed to its stream, which was finished: these are the stream's bytes.
     pub(crate) fn frame_was_written(&self, whole: Bytes) {
         let fits = self.quic.max_datagram_size().unwrap_or(0).min(MAX_COPY);
-        let mut outgoing = locked(&self.shared.outgoing);
-        let is_full = outgoing.frames.len() == MAX_WAITING;
-        if whole.len() > fits || self.loss(&mut outgoing) == Loss::No || is_full {
-            return;
+        let way = self.way();
+        if whole.len() <= fits && locked(&self.shared.outgoing).frame_was_written(whole, way) {
+            self.send_soon();
         }
-        outgoing.frames.push(whole);
-        self.schedule(&mut outgoing);
     }
 
     /// The next bytes of the peer's main stream that came as a copy, and where they belong; waits
@@ -147,8 +138,8 @@ impl Copies {
     /// What nobody reads is dropped, as the network might have done.
     fn sort(&self, datagram: Bytes) {
         let word = Word::decode(datagram);
-        if word.is_some() && self.quic.side().is_client() {
-            locked(&self.shared.outgoing).losses.told(Instant::now());
+        if word.is_some() {
+            locked(&self.shared.outgoing).heard(Instant::now());
         }
         let mut incoming = locked(&self.shared.incoming);
         match word {
@@ -164,38 +155,30 @@ impl Copies {
         }
     }
 
-    fn loss(&self, outgoing: &mut Outgoing) -> Loss {
+    fn way(&self) -> Way {
         let path = self.quic.stats().path;
-        let now = Instant::now();
-        outgoing
-            .losses
-            .judge(path.sent_packets, path.lost_packets, now)
+        Way {
+            sent: path.sent_packets,
+            lost: path.lost_packets,
+            now: Instant::now(),
+        }
     }
 
-    fn schedule(&self, outgoing: &mut Outgoing) {
-        if !std::mem::replace(&mut outgoing.scheduled, true) {
-            let copies = self.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(COPY_AFTER).await;
-                copies.send();
-            });
-        }
+    fn send_soon(&self) {
+        let copies = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(COPY_AFTER).await;
+            copies.send();
+        });
     }
 
     fn send(&self) {
-        let mut outgoing = locked(&self.shared.outgoing);
-        outgoing.scheduled = false;
-        let main = outgoing.tail.copy();
-        let main = main.map(|(at, bytes)| Word::Main { at, bytes });
-        let frames = outgoing.frames.drain(..).map(Word::Frame);
-        let new: Vec<Word> = main.into_iter().chain(frames).collect();
-        let mut old = std::mem::take(&mut outgoing.again);
-        old.retain(|old| !new.iter().any(|new| new.replaces(old)));
-        if self.loss(&mut outgoing) == Loss::Frequent && !new.is_empty() {
-            outgoing.again.clone_from(&new);
-            self.schedule(&mut outgoing);
+        let way = self.way();
+        let (words, more) = locked(&self.shared.outgoing).leave(way);
+        if more {
+            self.send_soon();
         }
-        for word in old.into_iter().chain(new) {
+        for word in words {
             let unsent = DATAGRAM_BUFFER.saturating_sub(self.quic.datagram_send_buffer_space());
             if unsent > MAX_UNSENT {
                 break;

@@ -10,7 +10,7 @@ pub(super) const AGAIN: usize = 128;
 
 /// What was written last.
 #[derive(Debug, Default)]
-pub(crate) struct Tail {
+pub(super) struct Tail {
     /// Bytes written in all.
     end: u64,
     /// The last of them.

@@ -1,0 +1,98 @@
+//! Which copies leave at this end; time, and what QUIC has counted, are given.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use quinn::Side;
+
+use super::MAX_WAITING;
+use super::loss::{Loss, Losses};
+use super::tail::Tail;
+use super::word::Word;
+
+/// How the way from here has been.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    /// Packets in all.
+    pub(super) sent: u64,
+    /// Those of them that were lost.
+    pub(super) lost: u64,
+    pub(super) now: Instant,
+}
+
+/// What was written and may have to be copied.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    side: Side,
+    losses: Losses,
+    tail: Tail,
+    frames: Vec<Bytes>,
+    /// Copies that have left, and will once more.
+    again: Vec<Word>,
+    /// Whoever was told so will call `leave`.
+    scheduled: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new(side: Side) -> Self {
+        Self {
+            side,
+            losses: Losses::default(),
+            tail: Tail::default(),
+            frames: Vec::new(),
+            again: Vec::new(),
+            scheduled: false,
+        }
+    }
+
+    /// These bytes were handed to the main stream. Whether the caller must see to it that copies
+    /// `leave` in a moment.
+    #[must_use]
+    pub(super) fn main_was_written(&mut self, bytes: &[u8], way: Way) -> bool {
+        self.tail.wrote(bytes);
+        self.loss(way) > Loss::No && self.schedule()
+    }
+
+    /// The same for a frame of which a copy fits into a datagram.
+    #[must_use]
+    pub(super) fn frame_was_written(&mut self, whole: Bytes, way: Way) -> bool {
+        if self.loss(way) == Loss::No || self.frames.len() == MAX_WAITING {
+            return false;
+        }
+        self.frames.push(whole);
+        self.schedule()
+    }
+
+    /// A copy of the peer's came.
+    pub(super) fn heard(&mut self, now: Instant) {
+        if self.side.is_client() {
+            self.losses.told(now);
+        }
+    }
+
+    /// What leaves now, the most urgent first, and whether this must be called once more in a
+    /// moment.
+    pub(super) fn leave(&mut self, way: Way) -> (Vec<Word>, bool) {
+        self.scheduled = false;
+        let main = self.tail.copy();
+        let main = main.map(|(at, bytes)| Word::Main { at, bytes });
+        let frames = self.frames.drain(..).map(Word::Frame);
+        let new: Vec<Word> = main.into_iter().chain(frames).collect();
+        let mut old = std::mem::take(&mut self.again);
+        old.retain(|old| !new.iter().any(|new| new.replaces(old)));
+        let is_again = self.loss(way) == Loss::Frequent && !new.is_empty();
+        if is_again {
+            self.again.clone_from(&new);
+        }
+        old.extend(new);
+        (old, is_again && self.schedule())
+    }
+
+    fn loss(&mut self, way: Way) -> Loss {
+        self.losses.judge(way.sent, way.lost, way.now)
+    }
+
+    fn schedule(&mut self) -> bool {
+        !std::mem::replace(&mut self.scheduled, true)
+    }
+}
