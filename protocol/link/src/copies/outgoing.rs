@@ -49,8 +49,12 @@ impl Outgoing {
     /// `leave` in a moment.
     #[must_use]
     pub(super) fn main_was_written(&mut self, bytes: &[u8], way: Way) -> bool {
+        if self.loss(way) == Loss::No {
+            self.tail.passed(bytes);
+            return false;
+        }
         self.tail.wrote(bytes);
-        self.loss(way) > Loss::No && self.schedule()
+        self.schedule()
     }
 
     /// The same for a frame of which a copy fits into a datagram.
@@ -94,5 +98,30 @@ impl Outgoing {
 
     fn schedule(&mut self) -> bool {
         !std::mem::replace(&mut self.scheduled, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copies::tail::AGAIN;
+
+    #[test]
+    fn what_follows_a_clean_stretch_is_copied() {
+        let now = Instant::now();
+        let mut way = Way {
+            sent: 10,
+            lost: 0,
+            now,
+        };
+        let mut server = Outgoing::new(Side::Server);
+        for written in 0..16 {
+            assert!(!server.main_was_written(&[written; 128], way));
+        }
+        way.lost = 1;
+        assert!(server.main_was_written(b"at last", way));
+        let bytes = [&[15; AGAIN], &b"at last"[..]].concat().into();
+        let at = 16 * 128 - AGAIN as u64;
+        assert_eq!(server.leave(way).0, [Word::Main { at, bytes }]);
     }
 }
