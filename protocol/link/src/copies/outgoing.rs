@@ -7,7 +7,7 @@ use quinn::Side;
 
 use super::MAX_WAITING;
 use super::loss::{Loss, Losses};
-use super::tail::Tail;
+use super::tail::{Part, Tail};
 use super::word::Word;
 
 /// How the way from here has been.
@@ -28,9 +28,26 @@ pub(super) struct Outgoing {
     tail: Tail,
     frames: Vec<Bytes>,
     /// Copies that have left, and will once more.
-    again: Vec<Word>,
+    again: Round,
     /// Whoever was told so will call `leave`.
     scheduled: bool,
+}
+
+/// Copies that leave together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Round {
+    main: Option<Part>,
+    frames: Vec<Bytes>,
+}
+
+impl Round {
+    fn words(self) -> impl Iterator<Item = Word> {
+        let main = self
+            .main
+            .map(|Part { at, bytes, .. }| Word::Main { at, bytes });
+        main.into_iter()
+            .chain(self.frames.into_iter().map(Word::Frame))
+    }
 }
 
 impl Outgoing {
@@ -40,7 +57,7 @@ impl Outgoing {
             losses: Losses::default(),
             tail: Tail::default(),
             frames: Vec::new(),
-            again: Vec::new(),
+            again: Round::default(),
             scheduled: false,
         }
     }
@@ -78,18 +95,20 @@ impl Outgoing {
     /// moment.
     pub(super) fn leave(&mut self, way: Way) -> (Vec<Word>, bool) {
         self.scheduled = false;
-        let main = self.tail.copy();
-        let main = main.map(|(at, bytes)| Word::Main { at, bytes });
-        let frames = self.frames.drain(..).map(Word::Frame);
-        let new: Vec<Word> = main.into_iter().chain(frames).collect();
+        let new = Round {
+            main: self.tail.copy(),
+            frames: std::mem::take(&mut self.frames),
+        };
         let mut old = std::mem::take(&mut self.again);
-        old.retain(|old| !new.iter().any(|new| new.replaces(old)));
-        let is_again = self.loss(way) == Loss::Frequent && !new.is_empty();
+        if let Some(main) = &new.main {
+            old.main = old.main.filter(|old| !main.replaces(old));
+        }
+        let is_again = self.loss(way) == Loss::Frequent && new != Round::default();
         if is_again {
             self.again.clone_from(&new);
         }
-        old.extend(new);
-        (old, is_again && self.schedule())
+        let words = old.words().chain(new.words()).collect();
+        (words, is_again && self.schedule())
     }
 
     fn loss(&mut self, way: Way) -> Loss {

@@ -19,6 +19,23 @@ pub(super) struct Tail {
     new: usize,
 }
 
+/// A copy of the main stream's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Bytes of the stream that come before these.
+    pub(super) at: u64,
+    /// Bytes of the stream that came before what no copy had carried yet.
+    pub(super) new_from: u64,
+    pub(super) bytes: Bytes,
+}
+
+impl Part {
+    /// Whether this carries all that was new in `older`, which was copied before it.
+    pub(super) fn replaces(&self, older: &Self) -> bool {
+        self.at <= older.new_from
+    }
+}
+
 impl Tail {
     /// These were written, and the next copy has to carry them.
     pub(super) fn wrote(&mut self, bytes: &[u8]) {
@@ -43,14 +60,17 @@ impl Tail {
         self.bytes.drain(..surplus);
     }
 
-    /// What the next copy carries and where it belongs; nothing where too much is new.
-    pub(super) fn copy(&mut self) -> Option<(u64, Bytes)> {
+    /// The next copy; nothing where too much is new.
+    pub(super) fn copy(&mut self) -> Option<Part> {
         let new = std::mem::take(&mut self.new);
         if new == 0 || self.bytes.len() < new {
             return None;
         }
-        let at = self.end - self.bytes.len() as u64;
-        Some((at, Bytes::copy_from_slice(&self.bytes)))
+        Some(Part {
+            at: self.end - self.bytes.len() as u64,
+            new_from: self.end - new as u64,
+            bytes: Bytes::copy_from_slice(&self.bytes),
+        })
     }
 }
 
@@ -60,6 +80,19 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_copy_replaces_none_that_began_where_little_stood_before() {
+        let mut tail = Tail::default();
+        tail.wrote(&[1; 200]);
+        let first = tail.copy().unwrap();
+        tail.wrote(&[2; 8]);
+        let second = tail.copy().unwrap();
+        assert_eq!((first.at, first.new_from, second.at), (0, 0, 72));
+        assert!(!second.replaces(&first));
+        tail.wrote(&[3; 8]);
+        assert!(tail.copy().unwrap().replaces(&second));
+    }
+
     proptest! {
         #[test]
         fn a_copy_is_the_end_of_the_stream_with_all_that_is_new_or_nothing(
@@ -67,6 +100,7 @@ mod tests {
         ) {
             let mut tail = Tail::default();
             let (mut stream, mut copied) = (Vec::new(), 0);
+            let mut parts: Vec<(usize, Part)> = Vec::new();
             for (length, what) in writes {
                 let bytes: Vec<u8> = (0..length).map(|n| (stream.len() + n) as u8).collect();
                 stream.extend_from_slice(&bytes);
@@ -79,16 +113,19 @@ mod tests {
                 prop_assert!(tail.bytes.len() <= MAX_PART);
                 if what == 1 {
                     let new = stream.len() - copied;
-                    copied = stream.len();
-                    match tail.copy() {
-                        None => prop_assert!(new == 0 || new > MAX_PART),
-                        Some((at, bytes)) => {
-                            prop_assert_eq!(&stream[at as usize..], &bytes[..]);
-                            prop_assert!(new <= MAX_PART);
-                            let length = (new + AGAIN).min(MAX_PART).min(stream.len());
-                            prop_assert_eq!(bytes.len(), length);
+                    let part = tail.copy();
+                    prop_assert_eq!(part.is_none(), new == 0 || new > MAX_PART);
+                    if let Some(part) = part {
+                        let at = part.at as usize;
+                        prop_assert_eq!(&stream[at..], &part.bytes[..]);
+                        let length = (new + AGAIN).min(MAX_PART).min(stream.len());
+                        prop_assert_eq!(part.bytes.len(), length);
+                        for (copied, older) in &parts {
+                            prop_assert_eq!(part.replaces(older), at <= *copied);
                         }
+                        parts.push((copied, part));
                     }
+                    copied = stream.len();
                 }
             }
         }

@@ -3,8 +3,6 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use heliostat_wire::scene::STREAM_FRAME;
 
-use super::tail::AGAIN;
-
 /// First byte of some of the main stream.
 const MAIN: u8 = 2;
 /// Bytes of the main stream in one copy.
@@ -21,16 +19,6 @@ pub(super) enum Word {
 }
 
 impl Word {
-    /// Whether this carries all that was new in `older`, which was copied before it.
-    pub(super) fn replaces(&self, older: &Self) -> bool {
-        match (self, older) {
-            (Self::Main { at, .. }, Self::Main { at: before, .. }) => {
-                *at <= before.saturating_add(AGAIN as u64)
-            }
-            _ => false,
-        }
-    }
-
     pub(super) fn encode(self) -> Bytes {
         match self {
             Self::Frame(bytes) => bytes,
