@@ -107,7 +107,7 @@ impl Outgoing {
         if is_again {
             self.again.clone_from(&new);
         }
-        let words = old.words().chain(new.words()).collect();
+        let words = new.words().chain(old.words()).collect();
         (words, is_again && self.schedule())
     }
 
@@ -122,22 +122,58 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::copies::tail::AGAIN;
 
-    #[test]
-    fn what_follows_a_clean_stretch_is_copied() {
-        let now = Instant::now();
-        let mut way = Way {
+    impl Way {
+        fn after(self, packets: u64, lost: u64, time: Duration) -> Self {
+            Self {
+                sent: self.sent + packets,
+                lost: self.lost + lost,
+                now: self.now + time,
+            }
+        }
+    }
+
+    fn clean() -> Way {
+        Way {
             sent: 10,
             lost: 0,
-            now,
-        };
+            now: Instant::now(),
+        }
+    }
+
+    /// Where losses are frequent.
+    fn bad() -> Way {
+        clean().after(10, 5, Duration::ZERO)
+    }
+
+    fn frame(bytes: &'static [u8]) -> Word {
+        Word::Frame(Bytes::from_static(bytes))
+    }
+
+    #[test]
+    fn what_is_new_leaves_before_what_leaves_once_more() {
+        let way = bad();
+        let mut server = Outgoing::new(Side::Server);
+        assert!(server.frame_was_written(Bytes::from_static(b"old"), way));
+        assert_eq!(server.leave(way), (vec![frame(b"old")], true));
+        assert!(!server.frame_was_written(Bytes::from_static(b"new"), way));
+        let (words, again) = server.leave(way);
+        assert_eq!(words, [frame(b"new"), frame(b"old")]);
+        assert!(again);
+    }
+
+    #[test]
+    fn what_follows_a_clean_stretch_is_copied() {
+        let way = clean();
         let mut server = Outgoing::new(Side::Server);
         for written in 0..16 {
             assert!(!server.main_was_written(&[written; 128], way));
         }
-        way.lost = 1;
+        let way = way.after(10, 1, Duration::ZERO);
         assert!(server.main_was_written(b"at last", way));
         let bytes = [&[15; AGAIN], &b"at last"[..]].concat().into();
         let at = 16 * 128 - AGAIN as u64;
