@@ -122,7 +122,10 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::copies::tail::AGAIN;
@@ -178,5 +181,97 @@ mod tests {
         let bytes = [&[15; AGAIN], &b"at last"[..]].concat().into();
         let at = 16 * 128 - AGAIN as u64;
         assert_eq!(server.leave(way).0, [Word::Main { at, bytes }]);
+    }
+
+    proptest! {
+        /// A moment each: something is written, the way loses packets or not, copies leave.
+        #[test]
+        fn each_copy_leaves_once_or_twice_and_then_no_more(
+            moments in proptest::collection::vec((0usize..300, any::<bool>(), 0u64..3), 1..80)
+        ) {
+            let mut server = Outgoing::new(Side::Server);
+            let mut way = clean();
+            let mut left: Vec<Word> = Vec::new();
+            let mut frames = 0;
+            let mut due = false;
+            for (number, (length, is_frame, lost)) in moments.into_iter().enumerate() {
+                way = way.after(10, lost, Duration::from_millis(8));
+                if due {
+                    let (words, again) = server.leave(way);
+                    left.extend(words);
+                    due = again;
+                }
+                let bytes = vec![number as u8; length + 1];
+                if is_frame && way.lost > 0 {
+                    frames += 1;
+                    due |= server.frame_was_written(bytes.into(), way);
+                } else {
+                    due |= server.main_was_written(&bytes, way);
+                }
+            }
+            // Nothing is written any more: what is under way leaves, and once more at most.
+            for _ in 0..2 {
+                if due {
+                    let (words, again) = server.leave(way);
+                    left.extend(words);
+                    due = again;
+                }
+            }
+            prop_assert!(!due);
+            prop_assert_eq!(server.leave(way), (Vec::new(), false));
+            for word in &left {
+                prop_assert!(left.iter().filter(|other| *other == word).count() <= 2);
+            }
+            let copied = left.iter().filter_map(|word| match word {
+                Word::Frame(bytes) => Some(&bytes[..]),
+                Word::Main { .. } => None,
+            });
+            let copied: BTreeSet<&[u8]> = copied.collect();
+            prop_assert_eq!(copied.len(), frames);
+        }
+    }
+
+    #[test]
+    fn only_frequent_losses_make_a_second_copy() {
+        let way = clean().after(100, 1, Duration::ZERO);
+        let mut server = Outgoing::new(Side::Server);
+        assert!(server.frame_was_written(Bytes::from_static(b"a letter"), way));
+        assert_eq!(server.leave(way), (vec![frame(b"a letter")], false));
+        assert_eq!(server.leave(way), (Vec::new(), false));
+    }
+
+    #[test]
+    fn a_terminal_takes_copies_for_losses_and_a_server_does_not() {
+        let way = clean();
+        for (side, copies) in [(Side::Client, true), (Side::Server, false)] {
+            let mut end = Outgoing::new(side);
+            end.heard(way.now);
+            assert_eq!(end.main_was_written(b"key", way), copies);
+            assert_eq!(end.leave(way).0.len(), usize::from(copies));
+        }
+    }
+
+    #[test]
+    fn two_ends_do_not_keep_each_other_copying() {
+        let mut way = clean().after(10, 1, Duration::ZERO);
+        let mut server = Outgoing::new(Side::Server);
+        let mut terminal = Outgoing::new(Side::Client);
+        let terminals = |way: Way| Way { lost: 0, ..way };
+        let mut copies = Vec::new();
+        for _ in 0..100 {
+            let _ = server.main_was_written(b"shown", way);
+            for word in server.leave(way).0 {
+                terminal.heard(way.now);
+                copies.push(word);
+            }
+            let _ = terminal.main_was_written(b"key", terminals(way));
+            for word in terminal.leave(terminals(way)).0 {
+                server.heard(way.now);
+                copies.push(word);
+            }
+            way = way.after(10, 0, Duration::from_secs(1));
+        }
+        // Half a minute of the server's, and up to a whole one of the terminal's.
+        assert_eq!(copies.len(), 30 + 59);
     }
 }
