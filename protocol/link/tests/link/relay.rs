@@ -1,5 +1,6 @@
 //! A UDP relay between a terminal and a server that loses, delays, queues and reorders by a seeded
-//! die. It has a thread of its own, so that it is in time while the ends work.
+//! die. It has a thread of its own, so that it is in time while the ends work, or shares the
+//! caller's, so that one who sees that thread stand still knows it of the relay too.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -105,6 +106,33 @@ impl Relay {
 
     /// The same at an address of the caller's.
     pub async fn start_at(address: SocketAddr, server: SocketAddr, weather: Weather) -> Self {
+        let (relay, task) = Self::new(address, server, weather, until);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(task);
+        });
+        relay
+    }
+
+    /// The same as a task of the caller's runtime. Packets leave up to two milliseconds late, since
+    /// nothing spins.
+    pub fn start_here(server: SocketAddr, weather: Weather) -> Self {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let (relay, task) = Self::new(address, server, weather, about);
+        tokio::spawn(task);
+        relay
+    }
+
+    /// A relay, and what it does until it is dropped.
+    fn new<W: Future<Output = ()>>(
+        address: SocketAddr,
+        server: SocketAddr,
+        weather: Weather,
+        wait: impl Fn(Option<Instant>) -> W,
+    ) -> (Self, impl Future<Output = ()>) {
         let near = UdpSocket::bind(address).unwrap();
         let far = UdpSocket::bind("127.0.0.1:0").unwrap();
         far.connect(server).unwrap();
@@ -120,20 +148,15 @@ impl Relay {
             now.clone(),
             seen.clone(),
             (cut.clone(), widest.clone(), moves.clone()),
+            wait,
         );
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                tokio::select! {
-                    () = relay => {}
-                    _ = ended => {}
-                }
-            });
-        });
-        Self {
+        let task = async move {
+            tokio::select! {
+                () = relay => {}
+                _ = ended => {}
+            }
+        };
+        let relay = Self {
             address,
             seen,
             cut,
@@ -141,7 +164,8 @@ impl Relay {
             moves,
             weather: now,
             _running: running,
-        }
+        };
+        (relay, task)
     }
 
     /// Pulls the cable, or plugs it in again.
@@ -175,11 +199,12 @@ impl Relay {
 /// When it is due, its number, whether it goes to the server, and its bytes.
 type UnderWay = (Instant, u64, bool, Vec<u8>);
 
-async fn relay(
+async fn relay<W: Future<Output = ()>>(
     (near, far): (UdpSocket, UdpSocket),
     weather: Arc<Mutex<Weather>>,
     seen: Arc<Seen>,
     (cut, widest, moves): (Arc<AtomicBool>, Arc<AtomicUsize>, Arc<AtomicBool>),
+    wait: impl Fn(Option<Instant>) -> W,
 ) {
     let asynchronous = |socket: UdpSocket| {
         socket.set_nonblocking(true).unwrap();
@@ -199,7 +224,7 @@ async fn relay(
         let due = under_way.peek().map(|Reverse((due, ..))| *due);
         let (packet, to_server) = tokio::select! {
             biased;
-            () = until(due), if due.is_some() => {
+            () = wait(due), if due.is_some() => {
                 let Some(Reverse((_, _, to_server, packet))) = under_way.pop() else { continue };
                 let _ = match (to_server, terminal) {
                     (true, _) => far.send(&packet).await,
@@ -262,6 +287,11 @@ async fn relay(
         }
         under_way.push(Reverse((leaves + delay, number, to_server, packet)));
     }
+}
+
+async fn about(due: Option<Instant>) {
+    let Some(due) = due else { return };
+    tokio::time::sleep_until(due.into()).await;
 }
 
 async fn until(due: Option<Instant>) {
