@@ -227,3 +227,62 @@ fn better(quic: LinkError, tcp: LinkError) -> LinkError {
         false => quic,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use heliostat_wire::close::CloseCode;
+
+    use super::*;
+    use crate::serve::Server;
+    use crate::throttle::Budget;
+
+    /// Nothing here takes longer on a machine that works.
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    async fn within<T>(future: impl Future<Output = T>) -> T {
+        let done = tokio::time::timeout(DEADLINE, future).await;
+        done.expect("done before the deadline")
+    }
+
+    /// A terminal attaches to the same session again before the former link has drained. Only here
+    /// is the socket's own end in sight, which tells when it has.
+    #[tokio::test]
+    async fn a_link_that_ends_takes_its_successor_to_the_same_server_not_along() {
+        let key = Identity::generate().unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let server = Server::listen(socket, &key, Link::Session, Budget::default()).unwrap();
+        let dialer = Dialer::new(Identity::generate().unwrap());
+        let pins = [key.pin()];
+        let dial = async || {
+            let dialling = dialer.dial_over(Carrier::Quic, address, Link::Session, &pins);
+            let (near, far) = tokio::join!(dialling, async {
+                server.accept().await.unwrap().complete().await
+            });
+            (near.unwrap(), far.unwrap())
+        };
+        let (former, _its_far) = within(dial()).await;
+        let (near, far) = within(dial()).await;
+        former.close(CloseCode::Done, "");
+        drop(former);
+        let endpoint = dialer.endpoint(address).unwrap();
+        assert_eq!(endpoint.open_connections(), 2);
+        within(async {
+            while endpoint.open_connections() > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        let (mut main, mut far_main) = within(async {
+            let first = "still here".to_owned();
+            let main = near.open_main::<String, String>(Link::Session, &first);
+            let far_main = far.accept_main::<String, String>(Link::Session);
+            let (main, far_main) = tokio::join!(main, far_main);
+            (main.unwrap(), far_main.unwrap())
+        })
+        .await;
+        assert_eq!(within(far_main.recv()).await.unwrap(), "still here");
+        far_main.send(&"so am I".to_owned()).await.unwrap();
+        assert_eq!(within(main.recv()).await.unwrap(), "so am I");
+    }
+}

@@ -217,39 +217,6 @@ async fn a_terminal_that_moves_keeps_its_link() {
     assert_eq!((near.ended(), far.ended()), (None, None));
 }
 
-/// A terminal attaches to the same session again before the former link has drained.
-#[tokio::test]
-async fn a_link_that_ends_takes_its_successor_to_the_same_server_not_along() {
-    let key = identity();
-    let server = server(&key);
-    let address = server.local_addr().unwrap();
-    let dialer = Dialer::new(identity());
-    let pins = [key.pin()];
-    let dial = async || {
-        let (near, far) = tokio::join!(dialer.dial(address, Link::Session, &pins), async {
-            server.accept().await.unwrap().complete().await
-        });
-        (near.unwrap(), far.unwrap())
-    };
-    let (former, _its_far) = within(dial()).await;
-    let (near, far) = within(dial()).await;
-    former.close(CloseCode::Done, "");
-    drop(former);
-    // Longer than three timeouts, after which the former one is forgotten.
-    tokio::time::sleep(KEEP_ALIVE).await;
-    let (mut main, mut far_main) = within(async {
-        let first = "still here".to_owned();
-        let main = near.open_main::<String, String>(Link::Session, &first);
-        let far_main = far.accept_main::<String, String>(Link::Session);
-        let (main, far_main) = tokio::join!(main, far_main);
-        (main.unwrap(), far_main.unwrap())
-    })
-    .await;
-    assert_eq!(within(far_main.recv()).await.unwrap(), "still here");
-    far_main.send(&"so am I".to_owned()).await.unwrap();
-    assert_eq!(within(main.recv()).await.unwrap(), "so am I");
-}
-
 #[tokio::test]
 async fn little_is_around_a_message_in_its_packet() {
     /// Bytes of a message with its length field.
