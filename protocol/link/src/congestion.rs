@@ -254,7 +254,7 @@ impl Controller for Metered {
         app_limited: bool,
         largest_packet_num_acked: Option<u64>,
     ) {
-        self.meter.end(now);
+        self.meter.end(now, in_flight);
         let path = self.meter.path();
         self.patience.end(now, &path, self.rtt);
         self.measured.set(&path, self.rtt);

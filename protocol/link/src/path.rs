@@ -19,6 +19,8 @@ const SURE_QUEUE: Duration = Duration::from_millis(5);
 const LEAST_QUEUE: u64 = 8 << 10;
 /// A round trip of twice the shortest and this much more has a queue in it.
 pub(crate) const LONG_QUEUE: Duration = Duration::from_millis(50);
+/// A packet of fewer bytes is nothing but an acknowledgement, or as little as one.
+const ACK_ALONE: u64 = 64;
 /// A measurement over a shorter time says more about timers than about the way.
 const SHORTEST_SAMPLE: Duration = Duration::from_micros(100);
 
@@ -72,6 +74,10 @@ impl Meter {
     }
 
     pub(crate) fn sent(&mut self, now: Instant, bytes: u64) {
+        // Nobody acknowledges an acknowledgement: it would be under way for ever.
+        if bytes < ACK_ALONE {
+            return;
+        }
         let idle = self.in_flight == 0;
         self.in_flight += bytes;
         if idle || self.delivered_at.is_none() {
@@ -117,8 +123,11 @@ impl Meter {
         self.in_flight = self.in_flight.saturating_sub(bytes);
     }
 
-    /// A batch of acknowledgements is complete.
-    pub(crate) fn end(&mut self, now: Instant) {
+    /// A batch of acknowledgements is complete; by QUIC's own count `in_flight` bytes are under way.
+    /// What was counted here since the last one has packets that are never acknowledged, and lacks
+    /// small ones that are.
+    pub(crate) fn end(&mut self, now: Instant, in_flight: u64) {
+        self.in_flight = in_flight;
         self.delivered_at = Some(now);
         let Some(newest) = self.newest.take() else {
             return;
@@ -193,7 +202,7 @@ mod tests {
                 }
                 self.arriving.pop_front();
                 meter.acked(sent, MTU, self.rtt);
-                meter.end(at);
+                meter.end(at, self.arriving.len() as u64 * MTU);
             }
         }
     }
@@ -246,6 +255,34 @@ mod tests {
         run(&mut meter, &mut way, &mut now, 200, 3000);
         let after = meter.path().rate.unwrap();
         assert!(after < before / 8, "{before} then {after}");
+    }
+
+    #[test]
+    fn acknowledgements_of_our_own_are_not_under_way() {
+        let mut now = Instant::now();
+        let (mut meter, mut way) = (Meter::default(), way(2.5e6, 20, now));
+        run(&mut meter, &mut way, &mut now, 200, 1000);
+        while way.arriving.front().is_some() {
+            now += Duration::from_millis(1);
+            way.acknowledge(&mut meter, now);
+        }
+        let before = meter.path().rate.unwrap();
+        // A mouse is moved over a picture that stays, for a minute, and then somebody types.
+        for _ in 0..2400 {
+            now += Duration::from_millis(25);
+            meter.sent(now, 35);
+        }
+        assert_eq!(meter.in_flight, 0);
+        for _ in 0..100 {
+            way.send(&mut meter, now);
+            // Larger ones are told apart by QUIC alone.
+            for _ in 0..10 {
+                meter.sent(now, 90);
+            }
+            now += Duration::from_millis(150);
+            way.acknowledge(&mut meter, now);
+        }
+        assert_eq!(meter.path().rate, Some(before));
     }
 
     #[test]

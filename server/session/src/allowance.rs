@@ -34,6 +34,9 @@ const WIDE: f64 = 25e6;
 const BURST_ON_WIDE_WAYS: Duration = Duration::from_millis(40);
 /// But no more than this.
 const MOST_ON_WIDE_WAYS: u64 = 2 << 20;
+/// What answers took beyond the pace is paid off in this time: what is really under way holds frames
+/// back by itself.
+const LONGEST_DEBT: Duration = Duration::from_millis(250);
 /// A way of which little is known may well carry so many times more.
 const HOPE: f64 = 4.0;
 /// A way of which little is known is taken to carry this much in a round trip.
@@ -111,7 +114,8 @@ impl Allowance {
         let full = (pace * burst.as_secs_f64()).max(2.0 * SMALLEST as f64);
         let since = self.filled.replace(now).map(|filled| now - filled);
         let new = since.map_or(full, |since| pace * since.as_secs_f64());
-        self.tokens = (self.tokens + new).min(full);
+        let least = -pace * LONGEST_DEBT.as_secs_f64();
+        self.tokens = (self.tokens + new).max(least).min(full);
         let holds = way.rate * (way.rtt * 2 + spare).as_secs_f64();
         let holds = (holds as u64).clamp(2 * SMALLEST, most);
         let left = holds
@@ -390,6 +394,34 @@ mod tests {
         let free = allowance.clone().bytes(&path(105), 0, later).unwrap();
         let queued = allowance.bytes(&path(150), 0, later).unwrap();
         assert_eq!((free, queued), (16_000, 12_000));
+    }
+
+    #[test]
+    fn what_answers_took_is_not_owed_for_long() {
+        let mut now = Instant::now();
+        let path = Path {
+            rate: Some(250_000),
+            min_rtt: Some(Duration::from_millis(150)),
+            rtt: None,
+        };
+        let mut allowance = Allowance {
+            state: State::Cruising { phase: 2 },
+            ..Allowance::default()
+        };
+        // Answers fill the way for five minutes, and nothing asks the allowance.
+        let mut delivered = 0;
+        for _ in 0..30_000 {
+            now += Duration::from_millis(10);
+            allowance.bytes(&path, delivered, now);
+            allowance.sent(3_000);
+            delivered += 3_000;
+        }
+        let ends = now;
+        while allowance.bytes(&path, delivered, now).is_none() {
+            now += Duration::from_millis(10);
+        }
+        let waited = now - ends;
+        assert!(waited < Duration::from_millis(400), "{waited:?}");
     }
 
     #[test]

@@ -230,3 +230,38 @@ async fn ways_that_lose_packets_are_filled() {
         fill(weather, 9).await;
     }
 }
+
+#[tokio::test]
+async fn what_is_known_of_the_way_outlasts_an_hour_of_input() {
+    let key = identity();
+    let server = server(&key);
+    let weather = Weather {
+        rate: Some(2_500_000),
+        ..Weather::FINE
+    };
+    let relay = Relay::start(server.local_addr().unwrap(), weather).await;
+    let ((_near, mut near_main), (far, mut far_main)) =
+        within(connect_main(&server, relay.address, &key)).await;
+    for _ in 0..8 {
+        within(far_main.send(&"x".repeat(300_000))).await.unwrap();
+        within(near_main.recv()).await.unwrap();
+    }
+    let before = far.path().rate.unwrap();
+    assert!(before > 1_500_000, "{before}");
+    // As many packets as a mouse makes in some minutes: the server has nothing to say to them, and
+    // acknowledges them by packets that nobody acknowledges.
+    for _ in 0..8000 {
+        within(near_main.send(&"moved".to_owned())).await.unwrap();
+        within(far_main.recv()).await.unwrap();
+    }
+    // Then letters, each when the one before was seen.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(1) {
+        within(far_main.send(&"a".repeat(400))).await.unwrap();
+        within(near_main.recv()).await.unwrap();
+        within(near_main.send(&"b".to_owned())).await.unwrap();
+        within(far_main.recv()).await.unwrap();
+    }
+    let after = far.path().rate.unwrap();
+    assert!(after >= before / 10 * 9, "{before}, then {after}");
+}
