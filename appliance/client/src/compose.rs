@@ -6,44 +6,15 @@ use heliostat_wire::scene::Placement;
 use crate::geometry::Rect;
 use crate::scene::{Layer, Scene};
 
-use heliostat_compose::{Shown, compose_and, is_opaque};
-pub use heliostat_compose::{Target, blend_row, exact_offset};
-
-/// What drawing all of an output may cost, in outputs copied pixel by pixel.
-const MAX_COST: u64 = 1024;
-/// What blending a pixel costs, of copies.
-const BLENDING: u64 = 4;
-/// What sampling a pixel costs, of copies.
-const SAMPLING: u64 = 16;
+use heliostat_compose::{MAX_COST, Shown, compose_and, first_affordable, is_opaque};
+pub use heliostat_compose::{Target, blend_row};
 
 /// Whether an output can be drawn in bounded time.
 pub fn is_affordable(scene: &Scene, output: OutputId) -> bool {
-    let Some(shown) = scene.output(output) else {
-        return true;
-    };
-    let whole = Rect::of_size(shown.size.w, shown.size.h);
-    let area = |rect: Rect| rect.w.max(0) as u64 * rect.h.max(0) as u64;
-    let mut left = MAX_COST * area(whole);
-    for placement in shown.stack.iter().rev() {
-        let part = Rect::from_wire(placement.dst).intersection(whole);
-        let (Some(layer), Some(part)) = (scene.layer(placement.layer), part) else {
-            continue;
-        };
-        let opaque = placement.opacity == 255 && layer.is_opaque_within(placement.src);
-        let a_pixel = match (exact_offset(placement), opaque) {
-            (Some(_), true) => 1,
-            (Some(_), false) => BLENDING,
-            (None, _) => SAMPLING,
-        };
-        let Some(rest) = left.checked_sub(a_pixel * area(part)) else {
-            return false;
-        };
-        left = rest;
-        if covers(scene, placement, whole) {
-            break;
-        }
-    }
-    true
+    scene.output(output).is_none_or(|shown| {
+        let picture = |layer| scene.layer(layer).map(Layer::picture);
+        first_affordable(&shown.stack, shown.size, MAX_COST, picture) == 0
+    })
 }
 
 /// A place through which a plane under what is drawn is seen.

@@ -14,7 +14,7 @@ use heliostat_tiles::{DecodeError, Decoder, TileSink};
 use heliostat_wire::id::{LayerId, OutputId, VideoId};
 use heliostat_wire::limits::{MAX_LAYER_SIDE, MAX_LAYERS};
 use heliostat_wire::output::{Outputs, Size};
-use heliostat_wire::scene::{Crop, FrameHeader, Placement, SceneOp};
+use heliostat_wire::scene::{FrameHeader, Placement, SceneOp};
 
 use crate::compose;
 use crate::decode::decode;
@@ -88,11 +88,6 @@ impl Layer {
             opaque: &self.opaque,
             pixels: &self.pixels,
         }
-    }
-
-    /// Whether `crop` (in 1/256 pixel) shows opaque pixels only.
-    pub fn is_opaque_within(&self, crop: Crop) -> bool {
-        self.picture().is_opaque_within(crop)
     }
 }
 

@@ -1,6 +1,6 @@
 use heliostat_wire::List;
 use heliostat_wire::output::Output;
-use heliostat_wire::scene;
+use heliostat_wire::scene::{self, Crop};
 
 use super::*;
 

@@ -127,6 +127,58 @@ pub fn covers(picture: &Picture<'_>, placement: &Placement, area: Rect) -> bool 
     Rect::from_wire(placement.dst).contains(area) && is_opaque(picture, placement)
 }
 
+/// What drawing all of an output may cost, in outputs copied pixel by pixel: a terminal refuses what
+/// costs more.
+pub const MAX_COST: u64 = 1024;
+/// What blending a pixel costs, of copies.
+const BLENDING: u64 = 4;
+/// What sampling a pixel costs, of copies.
+const SAMPLING: u64 = 16;
+
+/// Of so many placements any output can be drawn for this many copies of it, whatever they are.
+pub fn are_affordable(placements: usize, copies: u64) -> bool {
+    placements as u64 <= copies / SAMPLING
+}
+
+/// The lowest placement of `stack` that can be drawn where all of an output of `size` may cost so many
+/// copies of it: 0 where all of them can. From the highest one down each costs its pixels on the output,
+/// once where they are copied as they are, four times where they are blended and sixteen times where they
+/// are scaled, turned or between pixels; what is below one that covers the output costs nothing.
+/// `picture` needs no pixels, and layers that it does not know cost nothing.
+pub fn first_affordable<'a>(
+    stack: &[Placement],
+    size: Size,
+    copies: u64,
+    picture: impl Fn(LayerId) -> Option<Picture<'a>>,
+) -> usize {
+    if are_affordable(stack.len(), copies) {
+        return 0;
+    }
+    let whole = Rect::of_size(size.w, size.h);
+    let area = |rect: Rect| rect.w.max(0) as u64 * rect.h.max(0) as u64;
+    let mut left = copies * area(whole);
+    for (height, placement) in stack.iter().enumerate().rev() {
+        let part = Rect::from_wire(placement.dst).intersection(whole);
+        let (Some(picture), Some(part)) = (picture(placement.layer), part) else {
+            continue;
+        };
+        let opaque = placement.opacity == 255 && picture.is_opaque_within(placement.src);
+        let a_pixel = match (exact_offset(placement), opaque) {
+            (Some(_), true) => 1,
+            (Some(_), false) => BLENDING,
+            (None, _) => SAMPLING,
+        };
+        let Some(rest) = left.checked_sub(a_pixel * area(part)) else {
+            return height + 1;
+        };
+        left = rest;
+        if covers(&picture, placement, whole) {
+            break;
+        }
+    }
+    0
+}
+
 /// Whether `crop` is not empty and inside a layer of `size`.
 pub fn crop_is_inside(crop: Crop, size: Size) -> bool {
     let inside = |start: u32, length: u32, side: u32| {

@@ -63,3 +63,119 @@ proptest! {
         }
     }
 }
+
+/// Any placements of an opaque layer and of one that is not, of 64 pixels each way.
+fn any_stack() -> impl Strategy<Value = Vec<Placement>> {
+    let placement = (
+        0u32..2,
+        -20i32..20,
+        -20i32..20,
+        1u32..80,
+        1u32..80,
+        any::<bool>(),
+    );
+    let placed = |(layer, x, y, w, h, natural): (u32, i32, i32, u32, u32, bool)| Placement {
+        layer: LayerId(layer),
+        output: OutputId(0),
+        dst: scene::Rect { x, y, w, h },
+        src: match natural {
+            true => Crop::whole(Size {
+                w: w.min(64),
+                h: h.min(64),
+            }),
+            false => Crop::whole(Size { w: 64, h: 64 }),
+        },
+        transform: Transform::Normal,
+        opacity: 255,
+    };
+    prop::collection::vec(placement.prop_map(placed), 0..40)
+}
+
+proptest! {
+    /// What is left can be drawn, one more could not, and more may be drawn for more.
+    #[test]
+    fn as_much_as_can_be_drawn_is_left(stack in any_stack(), copies in 1u64..64) {
+        let (size, side) = (Size { w: 40, h: 30 }, Size { w: 64, h: 64 });
+        let picture = |layer: LayerId| {
+            Some(Picture { alpha: layer == LayerId(1), ..translucent(side) })
+        };
+        let first = first_affordable(&stack, size, copies, picture);
+        prop_assert_eq!(first_affordable(&stack[first..], size, copies, picture), 0);
+        if first > 0 {
+            prop_assert_eq!(first_affordable(&stack[first - 1..], size, copies, picture), 1);
+        }
+        prop_assert!(first_affordable(&stack, size, copies + 1, picture) <= first);
+    }
+}
+
+fn translucent(size: Size) -> Picture<'static> {
+    Picture {
+        size,
+        alpha: true,
+        opaque: &[],
+        pixels: &[],
+    }
+}
+
+#[test]
+fn what_can_be_drawn_in_time_is_what_is_highest() {
+    let size = Size { w: 10, h: 10 };
+    let stretched = |layer| Placement {
+        layer: LayerId(layer),
+        output: OutputId(0),
+        dst: scene::Rect {
+            x: -5,
+            y: -5,
+            w: 40,
+            h: 40,
+        },
+        src: Crop {
+            x: 0,
+            y: 0,
+            w: 256,
+            h: 256,
+        },
+        transform: Transform::Normal,
+        opacity: 255,
+    };
+    let stack: Vec<_> = (0..70).map(stretched).collect();
+    let dot = Size { w: 1, h: 1 };
+    let first =
+        |stack: &[Placement]| first_affordable(stack, size, MAX_COST, |_| Some(translucent(dot)));
+    assert_eq!(first(&stack), 6, "sixteen copies each");
+    assert_eq!(first(&stack[6..]), 0);
+    // What is below one that covers all costs nothing.
+    let covered = |layer: LayerId| {
+        Some(Picture {
+            alpha: layer != LayerId(40),
+            ..translucent(dot)
+        })
+    };
+    assert_eq!(first_affordable(&stack, size, MAX_COST, covered), 0);
+    // What is beside the output neither.
+    let beside = |n: u32| Placement {
+        dst: scene::Rect {
+            x: 10,
+            y: 0,
+            w: 40,
+            h: 40,
+        },
+        ..stretched(n)
+    };
+    let beside: Vec<_> = (0..1000).map(beside).collect();
+    assert_eq!(first(&beside), 0);
+    // A rectangle of any size and place is one.
+    let far = scene::Rect {
+        x: i32::MIN,
+        y: i32::MAX,
+        w: u32::MAX,
+        h: u32::MAX,
+    };
+    let far: Vec<_> = (0..1000)
+        .map(|n| Placement {
+            dst: far,
+            ..stretched(n)
+        })
+        .collect();
+    assert_eq!(first(&far), 0);
+}

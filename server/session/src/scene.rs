@@ -11,7 +11,7 @@ use heliostat_wire::id::{LayerId, OutputId};
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{Placement, Rect};
 
-pub use build::{Budget, Standing, build, bytes_of, fit};
+pub use build::{Budget, Standing, afford, build, bytes_of, fit};
 pub use diff::diff;
 
 /// Layers and where they stand.

@@ -204,7 +204,7 @@ impl Door {
         let (sender, receiver) = main.split();
         let (frames, frame_queue) = unbounded_channel();
         let sending = tokio::spawn(send_frames(
-            FrameSender::new(&connection),
+            connection.clone(),
             frame_queue,
             delivered.clone(),
         ));
@@ -360,11 +360,14 @@ async fn talk(
     last
 }
 
+/// Sends what comes, until the link ends. A frame that cannot be sent ends it: the next one would wait
+/// for it for ever.
 async fn send_frames(
-    mut sender: FrameSender,
+    connection: Connection,
     mut queue: UnboundedReceiver<(FrameHeader, Vec<Bytes>)>,
     delivered: Arc<Delivered>,
 ) {
+    let mut sender = FrameSender::new(&connection);
     while let Some((header, content)) = queue.recv().await {
         let bytes = content.iter().map(|piece| piece.len() as u64).sum();
         match sender.send_pieces(&header, content).await {
@@ -376,7 +379,12 @@ async fn send_frames(
                     delivered.frames.fetch_add(1, Ordering::Relaxed);
                 });
             }
-            Err(error) => return debug!("a frame was not sent: {error}"),
+            Err(error) => {
+                if connection.ended().is_none() {
+                    warn!("a frame cannot be sent: {error}");
+                }
+                return connection.close_for(&error);
+            }
         }
     }
 }

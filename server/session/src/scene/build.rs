@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use heliostat_compose::geometry::Rect as Area;
+use heliostat_compose::{MAX_COST, Picture, are_affordable, first_affordable};
 use heliostat_wire::id::LayerId;
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{Crop, Placement, Rect, UNITS_PER_PIXEL};
@@ -10,6 +12,13 @@ use super::{OutputScene, Scene, Shape};
 use crate::content::Content;
 use crate::outputs::Screen;
 use crate::surface::{Newest, View};
+
+/// What drawing an output may cost: terminals and sessions may not be of one mind about its size while
+/// it changes.
+const COPIES: u64 = MAX_COST / 2;
+/// Rectangles of a scene that are said to be opaque, of all layers together. They save the terminal
+/// drawing and nothing else; with more of them a frame's header would not fit its limit.
+const MOST_OPAQUE: usize = 4096;
 
 /// A layer on the desk.
 #[derive(Debug, Clone, Copy)]
@@ -36,19 +45,18 @@ pub struct Budget {
 /// Builds the scene of `standing`, lowest first, on `screens`, whatever a terminal can hold.
 pub fn build(standing: &[Standing<'_>], screens: &[Screen], background: u32) -> Scene {
     let mut scene = Scene::default();
+    let mut opaque_left = MOST_OPAQUE;
     for screen in screens {
         let stack: Vec<_> = standing
             .iter()
             .filter_map(|layer| Some((layer, place(layer, screen)?)))
             .collect();
-        for (layer, placement) in &stack {
+        // The highest ones are what most is seen of.
+        for (layer, placement) in stack.iter().rev() {
             let shape = || Shape {
                 size: layer.content.size(),
                 alpha: layer.content.alpha(),
-                opaque: match layer.content.alpha() {
-                    true => layer.view.opaque.clone(),
-                    false => Vec::new(),
-                },
+                opaque: opaque(layer, &mut opaque_left),
             };
             scene.layers.entry(placement.layer).or_insert_with(shape);
         }
@@ -58,6 +66,18 @@ pub fn build(standing: &[Standing<'_>], screens: &[Screen], background: u32) -> 
             .insert(screen.id, OutputScene { background, stack });
     }
     scene
+}
+
+/// The parts of a layer that are said to be opaque, where so many more may be.
+fn opaque(layer: &Standing<'_>, left: &mut usize) -> Vec<Rect> {
+    let rects = &layer.view.opaque;
+    match layer.content.alpha() && rects.len() <= *left {
+        true => {
+            *left -= rects.len();
+            rects.clone()
+        }
+        false => Vec::new(),
+    }
 }
 
 /// What of `scene` a terminal can hold: the highest of its layers. `heights` has all of them, lowest
@@ -82,6 +102,46 @@ pub fn fit(mut scene: Scene, heights: &[LayerId], budget: Budget) -> Scene {
     scene.layers.retain(|layer, _| held.contains(layer));
     for output in scene.outputs.values_mut() {
         output.stack.retain(|placed| held.contains(&placed.layer));
+    }
+    scene
+}
+
+/// What of `scene` a terminal can draw in time, with room to spare: of each of `screens` the highest
+/// placements. A terminal refuses more, and would refuse it again whenever it came back.
+pub fn afford(mut scene: Scene, screens: &[Screen]) -> Scene {
+    let mut left_out = Vec::new();
+    for screen in screens {
+        let Some(shown) = scene.outputs.get(&screen.id) else {
+            continue;
+        };
+        if are_affordable(shown.stack.len(), COPIES) {
+            continue;
+        }
+        let opaque = |shape: &Shape| shape.opaque.iter().copied().map(Area::from_wire).collect();
+        let opaque: BTreeMap<LayerId, Vec<Area>> = scene
+            .layers
+            .iter()
+            .map(|(layer, shape)| (*layer, opaque(shape)))
+            .collect();
+        let picture = |layer: LayerId| {
+            let shape = scene.layers.get(&layer)?;
+            Some(Picture {
+                size: shape.size,
+                alpha: shape.alpha,
+                opaque: opaque.get(&layer)?,
+                pixels: &[],
+            })
+        };
+        let first = first_affordable(&shown.stack, screen.size, COPIES, picture);
+        if let Some(shown) = scene.outputs.get_mut(&screen.id) {
+            left_out.extend(shown.stack.drain(..first).map(|placed| placed.layer));
+        }
+    }
+    for layer in left_out {
+        let mut placed = scene.outputs.values().flat_map(|shown| &shown.stack);
+        if placed.all(|placed| placed.layer != layer) {
+            scene.layers.remove(&layer);
+        }
     }
     scene
 }

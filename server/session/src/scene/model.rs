@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heliostat_tiles::{Decoder, Limits, PixelsRef, Rect as TileRect, TILE, TileSink, diff};
 use heliostat_wire::bounded::List;
+use heliostat_wire::codec::encode_frame_header;
 use heliostat_wire::id::{AttachId, LayerId, OutputId, VideoId};
 use heliostat_wire::output::Size;
 use heliostat_wire::scene::{FrameHeader, Placement, Rect, SceneOp, Transform};
@@ -58,6 +59,8 @@ impl Layer {
 impl Model {
     /// Applies a frame as a terminal does.
     pub(crate) fn frame(&mut self, header: &FrameHeader, content: &[u8]) {
+        let encoded = encode_frame_header(header, &mut Vec::new());
+        encoded.expect("the header fits");
         let mut missing = (self.serial + 1..header.serial).filter(|n| !self.ahead.contains(n));
         assert!(
             missing.all(|other| header.may_overtake(other)),
