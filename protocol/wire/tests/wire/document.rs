@@ -96,10 +96,13 @@ fn reference(named: &OwnedNamedType, nested: &mut Vec<OwnedNamedType>) -> String
 }
 
 fn limits_table() -> String {
-    let rows: [(&str, usize); 22] = [
+    let rows: [(&str, usize); 24] = [
         ("bytes of a message", limits::MAX_MESSAGE),
         ("bytes of a frame header", limits::MAX_FRAME_HEADER),
-        ("bytes of a frame's tile batch", limits::MAX_FRAME_CONTENT),
+        (
+            "bytes of a frame behind its header (access units and tile batch)",
+            limits::MAX_FRAME_CONTENT,
+        ),
         ("operations of a frame", limits::MAX_SCENE_OPS),
         (
             "layers at once, and layers of a `Stack`",
@@ -115,6 +118,8 @@ fn limits_table() -> String {
             limits::MAX_CURSOR_SIDE as usize,
         ),
         ("cursors at once", limits::MAX_CURSORS),
+        ("videos at once", limits::MAX_VIDEOS),
+        ("bytes of an access unit", limits::MAX_VIDEO_UNIT),
         ("outputs of a terminal", limits::MAX_OUTPUTS),
         ("cells of a `Cells`", limits::MAX_CELL_HASHES),
         (
