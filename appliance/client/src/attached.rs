@@ -104,6 +104,14 @@ impl Attached {
         for output in outputs.iter() {
             self.outputs.entry(output.id).or_default().plan = Plan::default();
         }
+        // The session need not send anything for a screen that it has known before.
+        self.take_scene_damage();
+    }
+
+    fn take_scene_damage(&mut self) {
+        for (id, progress) in &mut self.outputs {
+            progress.damage.add_all(&self.scene.take_damage(*id));
+        }
     }
 
     /// How videos are to be shown on an output, over which `top` is drawn. Where the plan is not good
@@ -144,8 +152,8 @@ impl Attached {
             self.newest = self.newest.wrapping_add(1);
         }
         self.last_input = self.last_input.max(frame.header.last_input);
+        self.take_scene_damage();
         for (id, progress) in &mut self.outputs {
-            progress.damage.add_all(&self.scene.take_damage(*id));
             progress.has_new_surface |= self.scene.take_new_surface(*id);
         }
         Ok(())
@@ -190,8 +198,8 @@ impl Attached {
     /// All has to be drawn.
     pub fn damage_all(&mut self) {
         self.scene.damage_all();
-        for (id, progress) in &mut self.outputs {
-            progress.damage.add_all(&self.scene.take_damage(*id));
+        self.take_scene_damage();
+        for progress in self.outputs.values_mut() {
             progress.films = Films::default();
         }
     }
@@ -260,8 +268,8 @@ impl Attached {
 
     /// The acknowledgement that is due: every output shows a frame when it has flipped to it, or
     /// when the frame changed nothing there. Its time is that of the last flip it waited for, or
-    /// `now_ns` where it waited for none. Outputs that are `silent` show nothing more, and nobody who
-    /// looks at another is kept waiting for them.
+    /// `now_ns` where it waited for none. Outputs that are `silent`, or dark, show nothing more, and
+    /// nobody who looks at another is kept waiting for them.
     pub fn acknowledge(
         &mut self,
         now_ns: u64,

@@ -1,7 +1,7 @@
 //! What the terminal says of the cells that it holds, so that the session can mend a wrong one.
 //!
 //! It goes through all cells of all layers, round and round: a few with every sixteenth
-//! acknowledgement while frames flow, and some more now and then while the scene is at rest.
+//! acknowledgement, and some more where those are seldom or none.
 
 use heliostat_tiles::{PixelsRef, Rect, TILE, diff};
 use heliostat_wire::List;
@@ -15,9 +15,7 @@ use crate::scene::{Layer, Scene};
 const ACKS: u32 = 16;
 /// Cells that go with one.
 const WITH_ACK: usize = 3;
-/// From the last frame until the scene is at rest.
-const REST_NS: u64 = 1_000_000_000;
-/// Time between two messages while it is.
+/// From the last message until one goes without waiting for that.
 const SWEEP_NS: u64 = 9_000_000_000;
 
 /// How far around the scene it is.
@@ -26,8 +24,7 @@ pub struct Rounds {
     /// The cell that is next, if it still exists.
     next: (u32, u32),
     acks: u32,
-    /// When the last frame or the last word about cells was.
-    frame_ns: u64,
+    /// When the last word about cells was.
     word_ns: u64,
 }
 
@@ -40,7 +37,6 @@ impl Rounds {
         seed: u64,
         now_ns: u64,
     ) -> Option<ToSession> {
-        self.frame_ns = now_ns;
         self.acks += 1;
         if self.acks < ACKS {
             return None;
@@ -56,8 +52,7 @@ impl Rounds {
         seed: u64,
         now_ns: u64,
     ) -> Option<ToSession> {
-        let since = |then| now_ns.saturating_sub(then);
-        if since(self.frame_ns) < REST_NS || since(self.word_ns) < SWEEP_NS {
+        if now_ns.saturating_sub(self.word_ns) < SWEEP_NS {
             return None;
         }
         self.say(scene, serial, seed, (now_ns, MAX_CELL_HASHES))
@@ -193,10 +188,18 @@ mod tests {
         let second = 1_000_000_000;
         rounds.acknowledged(&some, 1, 5, 100 * second);
         let mut said = |at: u64| cells(rounds.rested(&some, 1, 5, at * second));
-        assert_eq!(said(100), []);
         assert_eq!(said(101), [(7, 0), (7, 1)], "each cell once");
         assert_eq!(said(109), []);
         assert_eq!(said(110), [(7, 0), (7, 1)]);
+        // A cursor that blinks does not keep it from its round.
+        let large = scene(&[(7, 640, 640)]);
+        let mut blinking = Rounds::default();
+        let mut named = 0;
+        for now in (0..100).map(|n| n * second) {
+            named += cells(blinking.acknowledged(&large, 1, 5, now)).len();
+            named += cells(blinking.rested(&large, 1, 5, now)).len();
+        }
+        assert!(named >= 10 * 12, "{named} in 100 s");
         assert_eq!(
             cells(Rounds::default().rested(&scene(&[]), 1, 5, 100 * second)),
             []

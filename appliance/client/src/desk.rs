@@ -460,6 +460,13 @@ impl Desk {
         let Some(present) = self.present().cloned() else {
             return;
         };
+        if let Stage::Parted { reason, .. } = &self.stage
+            && *reason == DetachReason::ByPerson
+        {
+            // It was on its way when the person left; what they left does not come back by itself.
+            let (attach_id, reason) = (attach.attach_id, DetachReason::ByPerson);
+            return self.send(ToBroker::LinkEnded { attach_id, reason }, actions);
+        }
         let changing = self.changing.take();
         if changing.is_some() && changing == self.attach() {
             return self.change(present, attach, actions);

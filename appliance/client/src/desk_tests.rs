@@ -591,3 +591,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn desktop_that_was_offered_again_while_its_person_left_stays_left() {
+    let mut desk = attached();
+    let left = handle(&mut desk, DeskEvent::LeaveSession);
+    assert!(
+        left.contains(&Action::Leave(DetachReason::ByPerson)),
+        "{left:?}"
+    );
+    let before = desk.stage().clone();
+    let late = DeskEvent::FromBroker(Box::new(ToTerminal::Attach(attach(1, 8))));
+    let actions = handle(&mut desk, late);
+    let (attach_id, reason) = (AttachId(8), DetachReason::ByPerson);
+    assert_eq!(
+        actions,
+        [Action::Send(ToBroker::LinkEnded { attach_id, reason })]
+    );
+    assert_eq!(desk.stage(), &before);
+}

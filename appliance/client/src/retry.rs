@@ -68,6 +68,12 @@ impl Retries {
         }
     }
 
+    /// Whether pictures have failed so often that the screen is dark.
+    pub fn is_dark(&self, output: OutputId) -> bool {
+        let failing = self.0.get(&output);
+        failing.is_some_and(|failing| failing.times >= MOST)
+    }
+
     /// A picture was shown, or none was wanted. Whether pictures had failed before.
     pub fn worked(&mut self, output: OutputId) -> bool {
         self.0.remove(&output).is_some()

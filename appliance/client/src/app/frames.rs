@@ -73,7 +73,7 @@ impl App {
         for message in failed.unwrap_or_default() {
             self.to_session(message);
         }
-        let display = &self.display;
+        let (display, retries) = (&self.display, &self.retries);
         let stuck = display.stuck();
         let silent = stuck.iter().filter(|stuck| stuck.is_silent());
         let due = self
@@ -82,7 +82,9 @@ impl App {
             .filter(|attached| attached.has_picture())
             .and_then(|attached| {
                 let is_settled = |output| display.is_settled(output);
-                let is_silent = |output| silent.clone().any(|stuck| stuck.output == output);
+                let is_silent = |output| {
+                    retries.is_dark(output) || silent.clone().any(|stuck| stuck.output == output)
+                };
                 attached.acknowledge(Self::now_ns(), is_settled, is_silent)
             });
         if let Some(message) = due {

@@ -107,6 +107,27 @@ fn picture_that_failed_is_told_of_only_when_it_was_shown_and_that_without_anothe
 }
 
 #[test]
+fn screen_that_cannot_be_lit_keeps_nobody_waiting_at_another() {
+    let (mut app, mut commands) = app();
+    let mut outputs = app.display.outputs().into_vec();
+    let mut other = outputs[0].clone();
+    other.id = OutputId(1);
+    outputs.push(other);
+    app.attached = Some(Attached::new(
+        ATTACH,
+        &List::truncated(outputs),
+        Budget::default(),
+    ));
+    app.handle(frame(1));
+    assert_eq!(told(&mut commands), [0; 0], "the other may yet show it");
+    while !app.retries.is_dark(OutputId(1)) {
+        app.retries.failed(OutputId(1), App::now_ns());
+    }
+    app.settle();
+    assert_eq!(told(&mut commands), [1]);
+}
+
+#[test]
 fn screen_is_dark_rather_than_of_somebody_who_has_gone_and_comes_back() {
     let (mut app, mut commands) = app();
     app.handle(frame(1));
@@ -127,6 +148,22 @@ fn screen_is_dark_rather_than_of_somebody_who_has_gone_and_comes_back() {
     wait(&mut app);
     assert!(screen(&mut app).pixels().iter().any(|pixel| *pixel != 0));
     assert!(app.retries.left(App::now_ns(), |_| true).is_none());
+}
+
+#[test]
+fn screen_that_is_unplugged_and_plugged_in_again_shows_the_scene_without_another_frame() {
+    let (mut app, mut commands) = app();
+    app.handle(frame(1));
+    assert_eq!(told(&mut commands), [1]);
+    screen(&mut app).is_unplugged = true;
+    app.handle(AppEvent::OutputsChanged);
+    assert!(app.outputs.is_empty());
+    screen(&mut app).darken();
+    screen(&mut app).is_unplugged = false;
+    app.handle(AppEvent::OutputsChanged);
+    assert!(screen(&mut app).pixels().iter().all(|pixel| *pixel == RED));
+    app.handle(frame(2));
+    assert_eq!(told(&mut commands), [2]);
 }
 
 /// A screen that shows a picture of our attach and has refused others as often as is said.

@@ -60,6 +60,9 @@ pub struct Headless {
     /// Pictures that cannot be shown before one can.
     #[cfg(test)]
     pub failing: u32,
+    /// There is no screen for the time being.
+    #[cfg(test)]
+    pub is_unplugged: bool,
     /// What is said of it.
     #[cfg(test)]
     pub stuck: Vec<super::stuck::Stuck>,
@@ -94,6 +97,8 @@ impl Headless {
             showing: Vec::new(),
             #[cfg(test)]
             failing: 0,
+            #[cfg(test)]
+            is_unplugged: false,
             #[cfg(test)]
             stuck: Vec::new(),
         };
@@ -176,6 +181,10 @@ impl Headless {
 
     /// The one screen.
     pub fn outputs(&self) -> Outputs {
+        #[cfg(test)]
+        if self.is_unplugged {
+            return Outputs::default();
+        }
         List::truncated(vec![Output {
             id: OUTPUT,
             connector: "Headless-1".into(),
