@@ -357,8 +357,19 @@ impl Directory {
     /// Leaves the card in its reader without a session. The caller sees to the session.
     fn park(&mut self, terminal: &str) -> Option<Edge> {
         let edge = self.terminals.get(terminal)?.slot.edge()?.clone();
-        self.replace(terminal, Slot::Parked(edge.clone()));
+        let slot = self.parked(terminal, edge.clone());
+        self.replace(terminal, slot);
         Some(edge)
+    }
+
+    /// The slot of a terminal whose card has no desktop now. One that is offline says anew which card it
+    /// has, and is one that may be forgotten.
+    fn parked(&self, terminal: &str, edge: Edge) -> Slot {
+        let known = self.terminals.get(terminal);
+        match known.is_some_and(|known| known.online.is_some()) {
+            true => Slot::Parked(edge),
+            false => Slot::Empty,
+        }
     }
 
     /// Puts a slot in the place of another; a login that was to go on there goes nowhere then.
@@ -459,7 +470,8 @@ impl Directory {
                     ));
                 }
                 Slot::Proving(_) => assert!(terminal.online.is_some(), "nobody to answer"),
-                Slot::Empty | Slot::Parked(_) => {}
+                Slot::Parked(_) => assert!(terminal.online.is_some(), "kept for nobody"),
+                Slot::Empty => {}
             }
             if let Some(online) = terminal.online {
                 assert_eq!(self.links.get(&online.link), Some(id));

@@ -363,8 +363,11 @@ impl Directory {
     pub(super) fn vacate_parked(&mut self, id: &str, reason: DetachReason) {
         let edge = self.terminals.get(id).and_then(|t| t.slot.edge()).cloned();
         self.vacate(id, reason);
-        if let (Some(edge), Some(terminal)) = (edge, self.terminals.get_mut(id)) {
-            terminal.slot = Slot::Parked(edge);
+        if let Some(edge) = edge {
+            let slot = self.parked(id, edge);
+            if let Some(terminal) = self.terminals.get_mut(id) {
+                terminal.slot = slot;
+            }
         }
     }
 

@@ -136,6 +136,13 @@ fn run(transaction: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) 
 }
 
 fn keep_card(transaction: &Transaction<'_>, id: &str, card: &Card) -> Result<()> {
+    // Their own record may have been lost with a disk that was too slow: without them neither the card
+    // nor anything that comes with it would be kept, now or later.
+    run(
+        transaction,
+        "insert or ignore into people (person) values (?)",
+        params![card.person],
+    )?;
     run(
         transaction,
         "insert or replace into cards values (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -35,10 +35,8 @@ fn flush(store: &Store) {
     store.flushed().blocking_recv().unwrap().unwrap();
 }
 
-#[test]
-fn what_was_kept_is_remembered_by_the_next_run_and_attach_ids_never_repeat() {
-    let dir = tempfile::tempdir().unwrap();
-    let card = Card {
+fn alices() -> Card {
+    Card {
         person: "alice".to_owned(),
         label: "blue".to_owned(),
         added_s: 5,
@@ -46,7 +44,28 @@ fn what_was_kept_is_remembered_by_the_next_run_and_attach_ids_never_repeat() {
         keys: Keys::default(),
         standing: Standing::Asked,
         alias_of: Some("piv:01".to_owned()),
-    };
+    }
+}
+
+#[test]
+fn card_of_somebody_whose_own_record_was_lost_is_kept_with_all_that_comes_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).unwrap();
+    store.keep(Record::Card("piv:00".to_owned(), alices()));
+    flush(&store);
+    store.keep(Record::Person("bob".to_owned()));
+    flush(&store);
+    drop(store);
+    let (_store, second) = open(dir.path()).unwrap();
+    assert_eq!(second.cards["piv:00"], alices());
+    let both = ["alice".to_owned(), "bob".to_owned()];
+    assert_eq!(second.people, BTreeSet::from(both));
+}
+
+#[test]
+fn what_was_kept_is_remembered_by_the_next_run_and_attach_ids_never_repeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let card = alices();
     let (store, first) = open(dir.path()).unwrap();
     assert!(first.cards.is_empty());
     store.keep(Record::Person("alice".to_owned()));
