@@ -53,6 +53,7 @@ use crate::squeeze::Squeeze;
 use crate::stats::Counters;
 use crate::surface::Surfaces;
 use crate::sys;
+use crate::threads::Threads;
 use crate::titles::Titles;
 use crate::toplevel::Toplevel;
 use crate::videos::{Done, Videos};
@@ -309,7 +310,7 @@ impl App {
         let pointer = seat.add_pointer();
         let touch = seat.add_touch();
         let mut encoder = Encoder::new(LEVEL);
-        let squeeze = Squeeze::start(&mut encoder);
+        let squeeze = Squeeze::start(&mut encoder, Threads::System);
         #[cfg_attr(
             not(feature = "gpu"),
             expect(unused_mut, reason = "there are no buffers")

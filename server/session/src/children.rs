@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -15,6 +16,7 @@ use tracing::{info, warn};
 use crate::app::Event;
 use crate::autostart;
 use crate::sys;
+use crate::threads::Threads;
 
 /// Starts programs and tells when they end.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub struct Children {
     events: Sender<Event>,
     groups: Arc<Mutex<Vec<u32>>>,
     path: OsString,
+    threads: Threads,
 }
 
 impl Children {
@@ -39,6 +42,7 @@ impl Children {
             events,
             groups: Arc::default(),
             path: path(),
+            threads: Threads::System,
         }
     }
 
@@ -53,6 +57,10 @@ impl Children {
             let _ = self.events.send(Event::Bus(Some(bus)));
             return;
         }
+        self.start_own_bus();
+    }
+
+    fn start_own_bus(&self) {
         let mut command = Command::new("dbus-daemon");
         command.args([
             "--session",
@@ -67,26 +75,24 @@ impl Children {
         }
         command.stdout(Stdio::piped()).stdin(Stdio::null());
         sys::end_with_parent(&mut command);
-        match command.process_group(0).spawn() {
-            Ok(child) => self.watch_bus(child),
-            Err(error) => {
-                info!("the session has no message bus: dbus-daemon: {error}");
-                let _ = self.events.send(Event::Bus(None));
-            }
-        }
-    }
-
-    fn watch_bus(&self, mut child: Child) {
         let events = self.events.clone();
-        let output = child.stdout.take();
-        self.watch("dbus-daemon".to_owned(), child);
-        spawn("bus", move || {
-            let mut line = String::new();
-            let read = output.map(|output| BufReader::new(output).read_line(&mut line));
-            let address = line.trim();
-            let found = matches!(read, Some(Ok(_))) && !address.is_empty();
-            let _ = events.send(Event::Bus(found.then(|| address.to_owned())));
+        let (hand, handed) = channel();
+        let listening = self.begin("bus", move || {
+            let output = handed.recv().ok().flatten();
+            let _ = events.send(Event::Bus(output.and_then(address)));
         });
+        if let Err(error) = listening {
+            warn!("the session has no message bus: no thread to wait for it: {error}");
+            let _ = self.events.send(Event::Bus(None));
+            return;
+        }
+        match self.start("dbus-daemon", &mut command) {
+            Ok((_, output)) => {
+                let _ = hand.send(output);
+            }
+            // Who waits for its output hears that there is none.
+            Err(error) => info!("the session has no message bus: dbus-daemon: {error}"),
+        }
     }
 
     /// Programs find the message bus at this address.
@@ -125,8 +131,7 @@ impl Children {
             .env("XDG_CURRENT_DESKTOP", autostart::DESKTOP)
             .env_remove("DISPLAY")
             .env("PATH", &self.path)
-            .stdin(Stdio::null())
-            .process_group(0);
+            .stdin(Stdio::null());
         sys::end_with_parent(&mut command);
         if let Some(display) = &self.display {
             command.env("DISPLAY", display);
@@ -134,10 +139,9 @@ impl Children {
         if let Some(bus) = &self.bus {
             command.env("DBUS_SESSION_BUS_ADDRESS", bus);
         }
-        match command.spawn() {
-            Ok(child) => {
-                info!(pid = child.id(), "started: {line}");
-                self.watch(name.to_owned(), child);
+        match self.start(name, &mut command) {
+            Ok((pid, _)) => {
+                info!(pid, "started: {line}");
                 true
             }
             Err(error) => {
@@ -147,18 +151,37 @@ impl Children {
         }
     }
 
-    fn watch(&self, name: String, mut child: Child) {
+    /// Starts a program whose end is told by this name. Returns its number, and its output where that
+    /// is a pipe.
+    fn start(&self, name: &str, command: &mut Command) -> io::Result<(u32, Option<ChildStdout>)> {
         let (events, groups) = (self.events.clone(), self.groups.clone());
-        let pid = child.id();
-        locked(&groups).push(pid);
-        spawn("child", move || {
+        let (hand, handed) = channel::<Child>();
+        let name = name.to_owned();
+        // First who waits for its end: without that nobody would start it again, and its number would
+        // be signalled when it is another's.
+        self.begin("child", move || {
+            let Ok(mut child) = handed.recv() else {
+                return;
+            };
             let how = match child.wait() {
                 Ok(status) => status.to_string(),
                 Err(error) => error.to_string(),
             };
-            locked(&groups).retain(|group| *group != pid);
+            locked(&groups).retain(|group| *group != child.id());
             let _ = events.send(Event::ChildEnded(name, how));
-        });
+        })?;
+        let mut child = command.process_group(0).spawn()?;
+        let (pid, output) = (child.id(), child.stdout.take());
+        locked(&self.groups).push(pid);
+        let _ = hand.send(child);
+        Ok((pid, output))
+    }
+
+    fn begin(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(128 << 10);
+        self.threads.start(thread, work)
     }
 
     /// Ends all of them.
@@ -189,15 +212,58 @@ fn bus_of_the_person() -> Option<String> {
     (bus == format!("unix:path={folder}/bus")).then_some(bus)
 }
 
+/// What the bus says first: where it listens.
+fn address(output: ChildStdout) -> Option<String> {
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line).ok()?;
+    let address = line.trim();
+    (!address.is_empty()).then(|| address.to_owned())
+}
+
 fn locked(groups: &Mutex<Vec<u32>>) -> std::sync::MutexGuard<'_, Vec<u32>> {
     groups.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(128 << 10);
-    if let Err(error) = thread.spawn(work) {
-        warn!("cannot start a thread: {error}");
+#[cfg(test)]
+mod tests {
+    use smithay::reexports::calloop::channel::{Channel, channel};
+
+    use super::*;
+
+    fn children(threads: Threads) -> (Children, Channel<Event>) {
+        let (events, told) = channel();
+        let mut children = Children::new("wayland-test", events);
+        children.threads = threads;
+        (children, told)
+    }
+
+    #[test]
+    fn end_of_a_program_is_told_and_forgets_its_group() {
+        let (children, told) = children(Threads::System);
+        assert!(children.run_named("part", "sh -c 'exit 3'"));
+        let event = told.recv().unwrap();
+        assert!(
+            matches!(&event, Event::ChildEnded(name, how) if name == "part" && how.contains('3'))
+        );
+        assert!(locked(&children.groups).is_empty());
+    }
+
+    #[test]
+    fn program_whose_end_nobody_would_hear_of_is_not_started() {
+        let (children, told) = children(Threads::few(0));
+        assert!(!children.run_named("part", "true"));
+        assert!(locked(&children.groups).is_empty());
+        assert!(told.try_recv().is_err());
+    }
+
+    #[test]
+    fn desktop_begins_without_a_bus_where_nobody_can_wait_for_one() {
+        for most in [0, 1] {
+            let (children, told) = children(Threads::few(most));
+            children.start_own_bus();
+            assert!(matches!(told.recv().unwrap(), Event::Bus(None)));
+            assert!(locked(&children.groups).is_empty());
+            assert!(told.try_recv().is_err());
+        }
     }
 }

@@ -68,7 +68,9 @@ impl App {
     /// The outputs are those of a terminal now: windows are fitted to them.
     pub(crate) fn set_outputs(&mut self, outputs: &[WireOutput]) {
         let handle = self.handle.clone();
-        self.rescale_x11(outputs::largest_scale(outputs));
+        if let Some(scale) = outputs::largest_scale(outputs) {
+            self.rescale_x11(scale);
+        }
         self.desk.configure(&handle, outputs);
         self.arrange();
         self.fit_lock();
@@ -81,11 +83,14 @@ impl App {
             let mut bars = layer_map_for_output(&screen.output);
             bars.arrange();
             let usable = bars.non_exclusive_zone();
+            // Bars may want more than there is.
+            let (w, h) = (screen.rect.w.max(1), screen.rect.h.max(1));
+            let (x, y) = (usable.loc.x.clamp(0, w - 1), usable.loc.y.clamp(0, h - 1));
             let usable = Rect {
-                x: screen.rect.x + usable.loc.x,
-                y: screen.rect.y + usable.loc.y,
-                w: usable.size.w.max(1),
-                h: usable.size.h.max(1),
+                x: screen.rect.x + x,
+                y: screen.rect.y + y,
+                w: usable.size.w.clamp(1, w - x),
+                h: usable.size.h.clamp(1, h - y),
             };
             Area {
                 output: screen.id,

@@ -60,6 +60,7 @@ mod stats;
 mod surface;
 #[allow(unsafe_code)]
 mod sys;
+mod threads;
 mod titles;
 mod toplevel;
 mod videos;

@@ -76,10 +76,7 @@ impl Desk {
     /// Makes the outputs those of a terminal. Clients see known ids as the same outputs in another
     /// mode. A terminal without screens changes nothing.
     pub fn configure(&mut self, handle: &DisplayHandle, outputs: &[WireOutput]) {
-        let usable = |output: &&WireOutput| {
-            (1..=16384).contains(&output.size.w) && (1..=16384).contains(&output.size.h)
-        };
-        let outputs: Vec<_> = outputs.iter().filter(usable).collect();
+        let outputs: Vec<_> = outputs.iter().filter(is_usable).collect();
         if outputs.is_empty() {
             return;
         }
@@ -185,9 +182,16 @@ fn scale_of(output: &WireOutput) -> f64 {
     ((dpi / PLAIN_DPI * 4.0).round() / 4.0).clamp(1.25, 3.0)
 }
 
-/// The scale of the densest screen.
-pub fn largest_scale(outputs: &[WireOutput]) -> f64 {
-    outputs.iter().map(scale_of).fold(1.0, f64::max)
+/// Whether it can be a screen of a desk at all.
+fn is_usable(output: &&WireOutput) -> bool {
+    let side = |side| (1..=16384).contains(&side);
+    side(output.size.w) && side(output.size.h)
+}
+
+/// The scale of the densest screen; nothing without any, as then the desk keeps those that it has.
+pub fn largest_scale(outputs: &[WireOutput]) -> Option<f64> {
+    let scales = outputs.iter().filter(is_usable).map(scale_of);
+    scales.reduce(f64::max)
 }
 
 /// Places on the desk: the terminal gives them in pixels, and scales differ, so outputs are put
@@ -255,6 +259,16 @@ mod tests {
         assert_eq!(scale_of(&output(2560, 1600, (286, 179), 0)), 2.0);
         assert_eq!(scale_of(&output(1920, 1080, (0, 0), 0)), 1.0);
         assert_eq!(scale_of(&output(1920, 1080, (16, 9), 0)), 1.0);
+    }
+
+    #[test]
+    fn programs_that_draw_for_one_scale_draw_for_the_densest_screen_and_for_none_without_one() {
+        let (plain, dense) = ((1920, 1080, (531, 299)), (3840, 2160, (597, 336)));
+        let outputs = [plain, dense].map(|(w, h, mm)| output(w, h, mm, 0));
+        assert_eq!(largest_scale(&outputs), Some(1.5));
+        assert_eq!(largest_scale(&outputs[..1]), Some(1.0));
+        assert_eq!(largest_scale(&[]), None);
+        assert_eq!(largest_scale(&[output(0, 2160, (597, 336), 0)]), None);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use crate::link::ToTerminalTask;
+use crate::threads::Threads;
 use queue::{Queue, Task};
 
 /// Packed bytes from which a frame is worth another thread's while.
@@ -95,6 +96,7 @@ struct Expected {
 struct Shared {
     state: Mutex<State>,
     news: Condvar,
+    source: Threads,
     /// Frames that have not left yet.
     under_way: AtomicUsize,
     done: Sender<Done>,
@@ -110,6 +112,8 @@ struct State {
     spare: Vec<Vec<u8>>,
     threads: usize,
     most_threads: usize,
+    /// The last one that was wanted could not be started.
+    is_refused: bool,
     /// Threads that wait for work.
     idle: usize,
     apart: Apart,
@@ -118,8 +122,8 @@ struct State {
 }
 
 impl Squeeze {
-    /// Has `encoder` send full parts to threads, which end with this.
-    pub fn start(encoder: &mut Encoder) -> Self {
+    /// Has `encoder` send full parts to threads of this source, which end with this.
+    pub fn start(encoder: &mut Encoder, source: Threads) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (finished, done) = channel();
         let shared = Arc::new(Shared {
@@ -128,11 +132,13 @@ impl Squeeze {
                 spare: Vec::new(),
                 threads: 0,
                 most_threads: cores.min(MOST_THREADS),
+                is_refused: false,
                 idle: 0,
                 apart: Apart::default(),
                 is_over: false,
             }),
             news: Condvar::new(),
+            source,
             under_way: AtomicUsize::new(0),
             done: finished,
             #[cfg(test)]
@@ -232,8 +238,14 @@ impl Shared {
         }
         let shared = self.clone();
         let thread = std::thread::Builder::new().name("squeeze".to_owned());
-        if let Err(error) = thread.spawn(move || shared.run()) {
-            warn!("no thread to compress on, so that the desktop waits: {error}");
+        let started = self.source.start(thread, move || shared.run());
+        let is_refused = started.is_err();
+        let was_refused = std::mem::replace(&mut self.locked().is_refused, is_refused);
+        if let Err(error) = started {
+            // Each part of each frame asks again.
+            if !was_refused {
+                warn!("no thread to compress on, so that the desktop waits: {error}");
+            }
             self.work(Duration::ZERO);
         }
     }
@@ -253,7 +265,8 @@ impl Shared {
         self.work(PATIENCE);
     }
 
-    /// Does what there is to do, until there has been nothing for so long.
+    /// Does what there is to do, until there has been nothing for so long; without patience what can be
+    /// begun now.
     fn work(&self, patience: Duration) {
         let mut squeezer = Squeezer::new();
         let mut state = self.locked();
@@ -283,7 +296,9 @@ impl Shared {
                     state = self.locked();
                     state.queue.left();
                 }
-                None if state.is_over => break,
+                // Without patience this is the compositor's thread: a frame that is not complete yet waits
+                // for that one alone, and what others have taken they bring to its end.
+                None if state.is_over || patience.is_zero() => break,
                 None => {
                     state.idle += 1;
                     let waited = self.news.wait_timeout(state, patience);
@@ -363,8 +378,19 @@ mod tests {
 
     #[test]
     fn large_and_small_frames_leave_in_order_and_whole() {
+        assert_frames_leave_in_order_and_whole(Threads::System);
+    }
+
+    #[test]
+    fn frames_leave_as_well_where_one_thread_can_be_started_or_none() {
+        for most in [0, 1] {
+            assert_frames_leave_in_order_and_whole(Threads::few(most));
+        }
+    }
+
+    fn assert_frames_leave_in_order_and_whole(threads: Threads) {
         let mut encoder = Encoder::new(1);
-        let squeeze = Squeeze::start(&mut encoder);
+        let squeeze = Squeeze::start(&mut encoder, threads);
         let (to, mut words) = tokio::sync::mpsc::unbounded_channel();
         let pictures: Vec<_> = [600u32, 4, 300, 5, 6, 500, 64]
             .into_iter()

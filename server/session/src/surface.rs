@@ -176,15 +176,26 @@ impl Surfaces {
         self.hoarder.take()
     }
 
-    fn hoarder(&self) -> Option<ClientId> {
+    /// Who would have the most if `client`'s `surface` had this size; of equals the one who wants it.
+    fn hoarder(
+        &self,
+        surface: &WlSurface,
+        client: Option<&ClientId>,
+        size: Size,
+    ) -> Option<ClientId> {
         let mut pixels: HashMap<&ClientId, u64> = HashMap::new();
-        for surface in self.surfaces.values() {
-            if let Some(client) = &surface.client {
-                *pixels.entry(client).or_default() += area(surface.content.size());
+        pixels.extend(client.map(|client| (client, area(size))));
+        let id = surface.id();
+        let others = self.surfaces.iter().filter(|(other, _)| **other != id);
+        for (_, other) in others {
+            if let Some(client) = &other.client {
+                *pixels.entry(client).or_default() += area(other.content.size());
             }
         }
-        let most = pixels.into_iter().max_by_key(|(_, pixels)| *pixels);
-        most.map(|(client, _)| client.clone())
+        let most = pixels
+            .into_iter()
+            .max_by_key(|(owner, pixels)| (*pixels, Some(*owner) == client));
+        most.map(|(owner, _)| owner.clone())
     }
 
     /// A name for a layer that no other layer has.
@@ -338,7 +349,7 @@ impl Surfaces {
         let client = surface.client().map(|client| client.id());
         if pixels > MAX_ALL_PIXELS {
             // Who has the most makes room, be it this one or another.
-            let most = self.hoarder();
+            let most = self.hoarder(surface, client.as_ref(), size);
             if most == client {
                 return Err(Refused::TooMany);
             }

@@ -4,6 +4,7 @@ mod adaptation;
 mod answers;
 mod apart;
 mod client;
+mod costly;
 mod cursor;
 #[cfg(feature = "gpu")]
 mod explicit;

@@ -113,6 +113,8 @@ impl Content {
         }
         self.account.shaped = 0;
         self.account.changed.fill(0);
+        // Its first frame says where layers are shown, and so what they hold is shown from then on.
+        (self.account.last, self.account.copied) = (1, 0);
     }
 
     /// The terminal holds something else of a cell than was sent: it goes again, as a whole.

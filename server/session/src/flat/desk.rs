@@ -85,6 +85,7 @@ impl App {
         }
         self.dirty.pixels |= self.flat.is_returning();
         let scene = self.flat.scene(&whole, &heights, budget);
+        let scene = scene::afford(scene, self.desk.screens());
         Wanted {
             scene,
             whole,

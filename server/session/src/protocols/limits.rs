@@ -1,11 +1,11 @@
 //! What one client may make: enough for any program, too little to keep the session from the others.
 
-use smithay::desktop::PopupKind;
 use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::protocol::ProtocolError;
 use smithay::reexports::wayland_server::backend::{ClientId, DisconnectReason};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::wayland::compositor::{get_children, get_parent};
+use smithay::wayland::compositor::{get_children, get_parent, with_states};
+use smithay::wayland::shell::xdg::{PopupSurface, XdgPopupSurfaceData};
 use tracing::warn;
 
 use crate::app::App;
@@ -58,20 +58,16 @@ fn height(surface: &WlSurface, most: usize) -> usize {
     1 + below.max().unwrap_or(0)
 }
 
-/// Whether a popup stands on too many others.
-pub(super) fn is_popup_too_deep(app: &App, popup: &PopupKind) -> bool {
-    let below = |popup: &PopupKind| {
-        let parent = parent_of(popup)?;
-        app.popups.find_popup(&parent)
+/// Whether a popup stands on too many others, as one does that stands on itself. Nothing else may walk
+/// to its window before this is known: smithay goes on until there is one.
+pub(super) fn is_popup_too_deep(popup: &PopupSurface) -> bool {
+    let below = |surface: &WlSurface| {
+        with_states(surface, |states| {
+            let popup = states.data_map.get::<XdgPopupSurfaceData>()?;
+            popup.lock().ok()?.parent.clone()
+        })
     };
-    std::iter::successors(Some(popup.clone()), below)
-        .nth(MAX_DEPTH)
+    std::iter::successors(popup.get_parent_surface(), below)
+        .nth(MAX_DEPTH - 1)
         .is_some()
-}
-
-fn parent_of(popup: &PopupKind) -> Option<WlSurface> {
-    match popup {
-        PopupKind::Xdg(popup) => popup.get_parent_surface(),
-        PopupKind::InputMethod(_) => None,
-    }
 }

@@ -8,15 +8,21 @@
 //!                               └───┘ the locker dies: locked until another one lets go
 //! ```
 
-use smithay::delegate_session_lock;
 use smithay::output::Output;
-use smithay::reexports::wayland_protocols::ext::session_lock::v1::server::ext_session_lock_v1::ExtSessionLockV1;
-use smithay::reexports::wayland_server::Resource;
+use smithay::reexports::wayland_protocols::ext::session_lock::v1::server::ext_session_lock_manager_v1::ExtSessionLockManagerV1;
+use smithay::reexports::wayland_protocols::ext::session_lock::v1::server::ext_session_lock_surface_v1::ExtSessionLockSurfaceV1;
+use smithay::reexports::wayland_protocols::ext::session_lock::v1::server::ext_session_lock_v1::{
+    Error, ExtSessionLockV1, Request,
+};
+use smithay::reexports::wayland_server::{
+    Client, DataInit, Dispatch, DisplayHandle, Resource, delegate_dispatch, delegate_global_dispatch,
+};
 use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::session_lock::{
-    LockSurface, SessionLockHandler, SessionLockManagerState, SessionLocker,
+    ExtLockSurfaceUserData, LockSurface, SessionLockHandler, SessionLockManagerGlobalData,
+    SessionLockManagerState, SessionLockState, SessionLocker,
 };
 use tracing::info;
 
@@ -46,6 +52,14 @@ impl Lock {
     /// Whether only the locker is shown.
     pub fn is_locked(&self) -> bool {
         matches!(self, Self::Locked(_))
+    }
+
+    /// Whether this is the lock that holds, and its locker has been told so.
+    fn may_be_opened_by(&self, lock: &ExtSessionLockV1) -> bool {
+        match self {
+            Self::Open => false,
+            Self::Locked(locked) => locked.locker == *lock && locked.confirmation.is_none(),
+        }
     }
 
     /// What is shown on an output of a locked session.
@@ -105,7 +119,12 @@ impl SessionLockHandler for App {
         {
             ask(&surface, screen.rect);
         }
-        if let Lock::Locked(locked) = &mut self.lock {
+        if let Lock::Locked(locked) = &mut self.lock
+            && surface
+                .wl_surface()
+                .id()
+                .same_client_as(&locked.locker.id())
+        {
             locked.surfaces.retain(|(known, _)| known.alive());
             locked.surfaces.push((surface, output));
         }
@@ -184,4 +203,26 @@ fn ask(surface: &LockSurface, rect: Rect) {
     surface.with_pending_state(|state| state.size = Some(size.into()));
 }
 
-delegate_session_lock!(App);
+/// smithay opens the lock for whoever asks, after it has told them that they may not.
+impl Dispatch<ExtSessionLockV1, SessionLockState> for App {
+    fn request(
+        app: &mut Self,
+        client: &Client,
+        lock: &ExtSessionLockV1,
+        request: Request,
+        data: &SessionLockState,
+        handle: &DisplayHandle,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        if matches!(request, Request::UnlockAndDestroy) && !app.lock.may_be_opened_by(lock) {
+            return lock.post_error(Error::InvalidUnlock, "it does not hold the lock");
+        }
+        <SessionLockManagerState as Dispatch<ExtSessionLockV1, SessionLockState, Self>>::request(
+            app, client, lock, request, data, handle, init,
+        );
+    }
+}
+
+delegate_global_dispatch!(App: [ExtSessionLockManagerV1: SessionLockManagerGlobalData] => SessionLockManagerState);
+delegate_dispatch!(App: [ExtSessionLockManagerV1: ()] => SessionLockManagerState);
+delegate_dispatch!(App: [ExtSessionLockSurfaceV1: ExtLockSurfaceUserData] => SessionLockManagerState);

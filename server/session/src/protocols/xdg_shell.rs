@@ -56,12 +56,11 @@ impl XdgShellHandler for App {
     }
 
     fn new_popup(&mut self, surface: PopupSurface, positioner: PositionerState) {
-        self.position_popup(&surface, positioner);
-        let popup = PopupKind::Xdg(surface);
-        if is_popup_too_deep(self, &popup) {
-            return self.send_away_owner(popup.wl_surface(), "its popups are nested too deep");
+        if is_popup_too_deep(&surface) {
+            return self.send_away_owner(surface.wl_surface(), "its popups are nested too deep");
         }
-        let _ = self.popups.track_popup(popup);
+        self.position_popup(&surface, positioner);
+        let _ = self.popups.track_popup(PopupKind::Xdg(surface));
     }
 
     fn popup_destroyed(&mut self, _surface: PopupSurface) {

@@ -340,6 +340,35 @@ fn locking_hides_a_flat_output_in_the_next_frame() {
 }
 
 #[test]
+fn only_who_holds_the_lock_opens_it() {
+    let (mut fixture, windows) = crowded();
+    let locker = fixture.connect();
+    let client = fixture.client(locker);
+    let manager: ExtSessionLockManagerV1 = client.bind(1);
+    let lock = manager.lock(&client.handle(), ());
+    fixture.settle();
+    assert!(stack_of(fixture.model(), FIRST).is_empty());
+    let other = fixture.connect();
+    let client = fixture.client(other);
+    let manager: ExtSessionLockManagerV1 = client.bind(1);
+    let refused = manager.lock(&client.handle(), ());
+    fixture.turn();
+    refused.unlock_and_destroy();
+    within("the other is sent away", || {
+        fixture.turn();
+        !fixture.client(other).pump()
+    });
+    fixture.close(other);
+    fixture.settle();
+    assert!(stack_of(fixture.model(), FIRST).is_empty(), "still locked");
+    lock.unlock_and_destroy();
+    fixture.settle();
+    fixture.close(locker);
+    fixture.settle();
+    fixture.assert_shows(&windows);
+}
+
+#[test]
 fn flat_output_outlives_a_detach_and_is_layers_on_a_larger_terminal() {
     let (mut fixture, windows) = crowded();
     fixture.let_keep(Duration::from_secs(60));

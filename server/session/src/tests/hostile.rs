@@ -267,6 +267,24 @@ fn client_that_hoards_pixels_goes_and_not_the_next_one_that_wants_a_few() {
 }
 
 #[test]
+fn client_goes_whose_own_commit_makes_it_the_one_with_the_most_pixels() {
+    let (mut fixture, good, bad) = with_bad_client();
+    // Before the last of them the good client has a few more than the bad one.
+    for (client, h) in [(good, 4200), (bad, 4096), (bad, 8192)] {
+        let client = fixture.client(client);
+        let compositor: WlCompositor = client.bind(4);
+        let buffer = client.buffer_of_zeros(8192, h);
+        let surface = compositor.create_surface(&client.handle(), ());
+        surface.attach(Some(&buffer), 0, 0);
+        surface.damage_buffer(0, 0, 1, 1);
+        surface.commit();
+        fixture.turn();
+    }
+    assert!(fixture.client(good).pump());
+    assert_only_the_bad_one_goes(fixture, good, bad);
+}
+
+#[test]
 fn surfaces_on_surfaces_without_end_are_borne_or_end_their_client() {
     let (mut fixture, good, bad) = with_bad_client();
     let client = fixture.client(bad);

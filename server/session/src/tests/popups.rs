@@ -94,3 +94,30 @@ fn popups_of_popups_without_end_end_their_client_before_they_fill_memory() {
         assert_only_the_bad_one_goes(fixture, good, bad);
     });
 }
+
+#[test]
+fn popup_that_stands_on_itself_ends_its_client_and_nothing_else() {
+    for others in 0..2 {
+        let (mut fixture, good, bad) = with_bad_client();
+        let client = fixture.client(bad);
+        let compositor: WlCompositor = client.bind(4);
+        let base: XdgWmBase = client.bind(2);
+        let queue = client.handle();
+        let positioner = base.create_positioner(&queue, ());
+        positioner.set_size(80, 60);
+        positioner.set_anchor_rect(0, 0, 1, 1);
+        let shell = || {
+            let surface = compositor.create_surface(&queue, ());
+            base.get_xdg_surface(&surface, &queue, ())
+        };
+        let first = shell();
+        let mut last = first.clone();
+        for _ in 0..others {
+            let next = shell();
+            last.get_popup(Some(&next), &positioner, &queue, ());
+            last = next;
+        }
+        last.get_popup(Some(&first), &positioner, &queue, ());
+        assert_only_the_bad_one_goes(fixture, good, bad);
+    }
+}

@@ -47,6 +47,23 @@ fn terminal_that_comes_back_is_told_of_places_and_sent_no_pixels() {
 }
 
 #[test]
+fn terminal_that_comes_back_is_behind_with_no_layer_once_it_shows_what_it_holds() {
+    let (mut fixture, window, _) = open();
+    for at in 0..8 {
+        fixture.client(window).invert(at * 20, 70, 9, 18);
+        fixture.settle();
+    }
+    fixture.come_back(SCREEN);
+    fixture.settle();
+    fixture.assert_shows(&[window]);
+    let link = fixture.stats().link.unwrap();
+    assert_eq!(link.behind.unwrap().layers_behind, 0);
+    let layers = link.layers.unwrap();
+    let mut each = layers.largest.iter();
+    assert!(!layers.largest.is_empty() && each.all(|layer| layer.lossless_since_s.is_some()));
+}
+
+#[test]
 fn what_has_changed_meanwhile_is_sent_as_a_difference() {
     let (mut fixture, window, all) = open();
     let tiles = fixture.stats().tiles;

@@ -120,6 +120,35 @@ fn popup_stands_where_it_was_anchored_above_its_window_and_stays_on_the_output()
 }
 
 #[test]
+fn bars_that_want_more_than_there_is_leave_windows_on_the_screen() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    fixture.open(WINDOW);
+    let bars = fixture.connect();
+    let client = fixture.client(bars);
+    let queue = client.handle();
+    let compositor: wl_compositor::WlCompositor = client.bind(4);
+    let shell: zwlr_layer_shell_v1::ZwlrLayerShellV1 = client.bind(4);
+    let top = zwlr_layer_shell_v1::Layer::Top;
+    for (edge, zone, margin) in [(Anchor::Left, 30_000, 0), (Anchor::Right, 1, -29_000)] {
+        let surface = compositor.create_surface(&queue, ());
+        let layer = shell.get_layer_surface(&surface, None, top, "bar".to_owned(), &queue, ());
+        layer.set_anchor(edge);
+        layer.set_size(10, 10);
+        layer.set_exclusive_zone(zone);
+        layer.set_margin(0, margin, 0, 0);
+        surface.commit();
+        fixture.settle();
+    }
+    fixture.act(Action::Maximise);
+    fixture.settle();
+    let Rect { x, y, w, h } = fixture.only_window();
+    let is_on_it = (0..640).contains(&x) && (0..480).contains(&y);
+    assert!(is_on_it, "at {x}, {y}");
+    assert!(w > 0 && h > 0, "{w} by {h}");
+}
+
+#[test]
 fn bar_takes_its_edge_and_maximised_windows_leave_it_free() {
     let mut fixture = Fixture::new();
     fixture.attach("a", (640, 480));

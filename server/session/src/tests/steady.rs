@@ -63,8 +63,8 @@ fn allocations(size: (u32, u32), mut draw: impl FnMut(&mut Fixture, usize, u32))
         "nothing is counted"
     );
     Made {
-        here: made / frames,
-        by_threads: by_threads / frames,
+        here: made.div_ceil(frames),
+        by_threads: by_threads.div_ceil(frames),
     }
 }
 
