@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 const HEADER: usize = 4096;
 const LOCK: usize = 28;
@@ -43,28 +43,50 @@ impl Shot {
     }
 }
 
+/// How long a picture may be written to.
+const AT_REST: Duration = Duration::from_secs(5);
+
 /// Reads the picture, whole.
+///
+/// # Errors
+///
+/// No picture can be read there, or it is never at rest for 5 s.
 pub fn read(path: &Path) -> anyhow::Result<Shot> {
+    read_before(path, Instant::now() + AT_REST)?
+        .with_context(|| format!("{} is never at rest for {AT_REST:?}", path.display()))
+}
+
+/// Reads the picture, whole; none where it is being written to until `deadline`. One that is at rest
+/// is read however late it is.
+///
+/// # Errors
+///
+/// No picture can be read there.
+pub fn read_before(path: &Path, deadline: Instant) -> anyhow::Result<Option<Shot>> {
     let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
     let word = |at: usize| -> anyhow::Result<u32> {
         let mut bytes = [0; 4];
-        file.read_exact_at(&mut bytes, at as u64)?;
+        file.read_exact_at(&mut bytes, at as u64)
+            .with_context(|| format!("read the header of {}", path.display()))?;
         Ok(u32::from_le_bytes(bytes))
     };
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < deadline {
+    loop {
         let before = word(LOCK)?;
-        if before % 2 == 0 {
+        if before.is_multiple_of(2) {
             let (w, h, stride) = (word(12)?, word(16)?, word(20)?);
             let mut pixels = vec![0; stride as usize * h as usize];
             let whole = file.read_exact_at(&mut pixels, HEADER as u64);
-            if whole.is_ok() && word(LOCK)? == before {
-                return Ok(Shot { w, h, pixels });
+            // A read that failed while the picture became another says nothing.
+            if word(LOCK)? == before {
+                whole.with_context(|| format!("read {w}×{h} of {}", path.display()))?;
+                return Ok(Some(Shot { w, h, pixels }));
             }
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
         }
         std::thread::yield_now();
     }
-    bail!("{} is never at rest", path.display())
 }
 
 /// A number that is another for another picture.

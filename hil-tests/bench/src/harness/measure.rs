@@ -6,7 +6,7 @@ mod film;
 mod meter;
 mod runs;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -26,6 +26,8 @@ pub use meter::Meter;
 const STEP: Duration = Duration::from_secs(20);
 /// A picture that is not exact by then never will be, on a link that carries it in no time.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// A picture that is drawn for longer is still coming.
+const STILL: Duration = Duration::from_secs(1);
 /// What some screens full of photos are, in bits.
 const MUCH: u64 = 40_000_000;
 
@@ -82,7 +84,7 @@ impl Stage {
                 figures.exact_after_ms = Some(after_us as f64 / 1000.0);
             }
             None => {
-                let Ok(picture) = self.viewer.picture() else {
+                let Some(picture) = self.viewer.picture_before(Instant::now() + STILL)? else {
                     // It is still coming.
                     return Ok(());
                 };

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use hil_local::framebuffer::{self, Shot};
 use hil_local::terminal::monotonic_us;
-use hil_local::{Event, Terminal, framebuffer};
+use hil_local::{Event, Terminal};
 
 use crate::canvas::{Canvas, Rect};
 use crate::marker;
@@ -103,13 +104,18 @@ impl Viewer {
 
     /// The whole picture.
     pub fn picture(&self) -> anyhow::Result<Canvas> {
+        Ok(canvas(&framebuffer::read(self.path()?)?))
+    }
+
+    /// The whole picture; none where it is being drawn until `deadline`.
+    pub fn picture_before(&self, deadline: Instant) -> anyhow::Result<Option<Canvas>> {
+        let shot = framebuffer::read_before(self.path()?, deadline)?;
+        Ok(shot.as_ref().map(canvas))
+    }
+
+    fn path(&self) -> anyhow::Result<&Path> {
         let path = self.terminal.framebuffer.as_deref();
-        let shot = framebuffer::read(path.context("the viewer has no picture in a file")?)?;
-        Ok(Canvas {
-            w: shot.w,
-            h: shot.h,
-            pixels: words(&shot.pixels).collect(),
-        })
+        path.context("the viewer has no picture in a file")
     }
 
     /// Waits until the marker at `place` is one that `wanted` takes; when that was shown, and the
@@ -155,7 +161,7 @@ impl Viewer {
         loop {
             while self.next_shown(Instant::now()).is_some() {}
             // One that comes for seconds, as peers' do on a slow link, cannot be read meanwhile.
-            if let Ok(picture) = self.picture()
+            if let Some(picture) = self.picture_before(deadline)?
                 && difference(&picture, expected) == 0.0
             {
                 return Ok(Some(self.last_us));
@@ -171,6 +177,14 @@ impl Viewer {
 fn shown(event: &Event) -> Shown {
     let at_us = event.number("at_us").unwrap_or(event.read_us);
     Shown { at_us }
+}
+
+fn canvas(shot: &Shot) -> Canvas {
+    Canvas {
+        w: shot.w,
+        h: shot.h,
+        pixels: words(&shot.pixels).collect(),
+    }
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
