@@ -48,10 +48,14 @@ check:
 	$(CARGO) clippy -p heliostat-session --no-default-features --all-targets -- -D warnings
 	$(CARGO) run -q -p xtask -- check
 
+# Programs, libraries and tests in one go: one after the other, a part of all crates would be built
+# twice, as tests want more features of them than programs do.
+build_for_tests := $(CARGO) build --workspace --lib --bins --tests
+
 .PHONY: unit
 unit:
 	@$(SETUP) build desktop programs cards image rig va
-	$(CARGO) build --workspace --bins
+	$(build_for_tests)
 	HELIOSTAT_SKIPS=fail $(CARGO) test --workspace
 
 .PHONY: test
@@ -62,13 +66,13 @@ test: check unit
 .PHONY: scenarios
 scenarios:
 	@$(SETUP) build desktop image rig
-	$(CARGO) build --workspace --bins
+	$(build_for_tests)
 	target/debug/heliostat-scenarios --all
 
 .PHONY: zero-copy
 zero-copy:
 	@$(SETUP) build desktop planes
-	$(CARGO) build --workspace
+	$(build_for_tests)
 	target/debug/heliostat-zero-copy $(if $(SCENARIOS),--only $(SCENARIOS))
 
 .PHONY: image
@@ -83,6 +87,8 @@ image:
 
 PREFIX ?= /usr/local
 INSTALLED := heliostat-broker heliostat-session heliostat-greeter heliostat-leave heliostatctl heliostat-image heliostat-pxe heliostat-terminal
+# Documents are installed as they lie here, so that their links lead on.
+DOCUMENTS := docs docs/adr docs/book/src image/profiles protocol/tiles hil-tests/gpu-rig hil-tests/va-driver
 as_root := $(if $(DESTDIR),,$(if $(filter 0,$(shell id -u)),,sudo))
 
 .PHONY: install
@@ -90,10 +96,11 @@ install:
 	@$(SETUP) build desktop image netboot
 	$(CARGO) build --profile dist $(foreach bin,$(INSTALLED),--bin $(bin))
 	$(as_root) install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system \
-	    $(DESTDIR)$(PREFIX)/share/doc/heliostat/book $(DESTDIR)$(PREFIX)/share/heliostat/desktop \
-	    $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)/etc/heliostat $(DESTDIR)/etc/pam.d
+	    $(DESTDIR)$(PREFIX)/share/heliostat/desktop $(DESTDIR)$(PREFIX)/lib/sysusers.d \
+	    $(DESTDIR)/etc/heliostat $(DESTDIR)/etc/pam.d
 	$(as_root) install $(foreach bin,$(INSTALLED),target/dist/$(bin)) $(DESTDIR)$(PREFIX)/bin
-	$(as_root) install -m 644 docs/book/src/*.md $(DESTDIR)$(PREFIX)/share/doc/heliostat/book
+	@for folder in $(DOCUMENTS); do $(as_root) install -D -m 644 \
+	    -t $(DESTDIR)$(PREFIX)/share/doc/heliostat/$$folder $$folder/*.md || exit 1; done
 	@for unit in server/packaging/heliostat-broker.service pxe/packaging/heliostat-pxe.service; do \
 	    sed 's|@bindir@|$(PREFIX)/bin|; s|/usr/share/doc|$(PREFIX)/share/doc|' $$unit | $(as_root) install -m 644 /dev/stdin \
 	        $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/} || exit 1; done
