@@ -14,6 +14,7 @@
 
 mod backoff;
 mod carrier;
+mod clock;
 mod congestion;
 mod connection;
 mod copies;

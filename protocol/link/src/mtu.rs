@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::recent::Recent;
 
 /// What every way carries, as QUIC wants it (RFC 9000, section 14).
@@ -120,7 +121,7 @@ impl Drop for Note {
         let mtu = self.quic.stats().path.current_mtu;
         let address = self.quic.remote_address().ip();
         self.remembered
-            .with(|mtus| mtus.carried(Instant::now(), address, mtu));
+            .with(|mtus| mtus.carried(clock::now(), address, mtu));
     }
 }
 

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use heliostat_wire::close::CloseCode;
 use heliostat_wire::version::Link;
+use quinn::Runtime as _;
 use quinn::crypto::rustls::QuicServerConfig;
 use tokio::net::TcpStream;
 
@@ -17,7 +17,7 @@ use crate::mtu::{Beginning, Remembered};
 use crate::tcp::{Links, Listener};
 use crate::throttle::{Budget, Throttle, Verdict};
 use crate::transport::HANDSHAKE_TIMEOUT;
-use crate::{tcp, tls, transport};
+use crate::{clock, tcp, tls, transport};
 
 /// Handshakes that may wait for [`Server::accept`].
 const MAX_INCOMING: usize = 64;
@@ -51,8 +51,30 @@ impl Server {
         link: Link,
         budget: Budget,
     ) -> Result<Self, LinkError> {
+        let tcp = Tcp::listen(&socket, tls::server_config(identity, link)?, link);
+        transport::make_room(&socket);
+        let socket = quinn::TokioRuntime
+            .wrap_udp_socket(socket)
+            .map_err(not_listening)?;
+        Ok(Self {
+            tcp,
+            ..Self::listen_on(socket, identity, link, budget)?
+        })
+    }
+
+    /// Listens on a socket of the caller's own kind, over QUIC alone. Must be called on a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// The identity is of no use to TLS, or the socket has no address.
+    pub fn listen_on(
+        socket: Arc<dyn quinn::AsyncUdpSocket>,
+        identity: &Identity,
+        link: Link,
+        budget: Budget,
+    ) -> Result<Self, LinkError> {
         let crypto = tls::server_config(identity, link)?;
-        let tcp = Tcp::listen(&socket, crypto.clone(), link);
         let crypto = QuicServerConfig::try_from(crypto)
             .map_err(|error| LinkError::Setup(error.to_string()))?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
@@ -61,17 +83,16 @@ impl Server {
             .max_incoming(MAX_INCOMING)
             .incoming_buffer_size(INCOMING_BUFFER)
             .incoming_buffer_size_total(INCOMING_BUFFER * MAX_INCOMING as u64);
-        transport::make_room(&socket);
-        let endpoint = quinn::Endpoint::new(
+        let endpoint = quinn::Endpoint::new_with_abstract_socket(
             transport::endpoint(identity, transport::SERVER_CONNECTION_ID),
             Some(config.clone()),
             socket,
             Arc::new(quinn::TokioRuntime),
         )
-        .map_err(|error| LinkError::Setup(format!("listening: {error}")))?;
+        .map_err(not_listening)?;
         Ok(Self {
             endpoint,
-            tcp,
+            tcp: None,
             throttle: Arc::new(Mutex::new(Throttle::new(budget))),
             config,
             mtus: Remembered::default(),
@@ -123,7 +144,7 @@ impl Server {
 
     fn take(&self, incoming: quinn::Incoming) -> Option<quinn::Connecting> {
         let address = incoming.remote_address().ip();
-        let known = self.mtus.with(|mtus| mtus.known(Instant::now(), address));
+        let known = self.mtus.with(|mtus| mtus.known(clock::now(), address));
         let Some(mtu) = known else {
             return incoming.accept().ok();
         };
@@ -151,7 +172,7 @@ impl Server {
 
     fn arrive(&self, remote: SocketAddr, proven: bool) -> (Verdict, Option<Arc<HalfOpen>>) {
         let address = remote.ip();
-        let verdict = locked(&self.throttle).arrive(Instant::now(), address, proven);
+        let verdict = locked(&self.throttle).arrive(clock::now(), address, proven);
         let half_open = (verdict == Verdict::Accept).then(|| {
             Arc::new(HalfOpen {
                 throttle: self.throttle.clone(),
@@ -196,6 +217,10 @@ impl Tcp {
             }
         }
     }
+}
+
+fn not_listening(error: std::io::Error) -> LinkError {
+    LinkError::Setup(format!("listening: {error}"))
 }
 
 async fn accept_tcp(tcp: Option<&Tcp>) -> (TcpStream, SocketAddr) {

@@ -24,7 +24,7 @@ mod tail;
 mod word;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -35,6 +35,7 @@ pub use oracle::hostile_copies;
 use outgoing::{Outgoing, Way};
 use word::{MAX_WORD, Word};
 
+use crate::clock;
 use crate::transport::DATAGRAM_BUFFER;
 
 /// Bytes of a frame's stream of which there may be a copy.
@@ -139,7 +140,7 @@ impl Copies {
     fn sort(&self, datagram: Bytes) {
         let word = Word::decode(datagram);
         if word.is_some() {
-            locked(&self.shared.outgoing).heard(Instant::now());
+            locked(&self.shared.outgoing).heard(clock::now());
         }
         let mut incoming = locked(&self.shared.incoming);
         match word {
@@ -160,7 +161,7 @@ impl Copies {
         Way {
             sent: path.sent_packets,
             lost: path.lost_packets,
-            now: Instant::now(),
+            now: clock::now(),
         }
     }
 

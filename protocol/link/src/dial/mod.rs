@@ -9,10 +9,11 @@ mod blocked;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use heliostat_wire::id::KeyPin;
 use heliostat_wire::version::Link;
+use quinn::Runtime as _;
 use quinn::crypto::rustls::QuicClientConfig;
 
 use crate::connection::{Carrier, Connection};
@@ -20,7 +21,7 @@ use crate::error::{Ended, LinkError};
 use crate::identity::Identity;
 use crate::mtu::Remembered;
 use crate::transport::HANDSHAKE_TIMEOUT;
-use crate::{tcp, tls, transport};
+use crate::{clock, tcp, tls, transport};
 use blocked::{Blocked, HEAD_START};
 
 /// Dials servers with one identity. Sockets are opened when the first server of their address
@@ -46,6 +47,23 @@ impl Dialer {
         }
     }
 
+    /// A dialer over a socket of the caller's own kind, for servers of either address family. Must
+    /// be called on a tokio runtime. TCP goes where the kernel leads it.
+    ///
+    /// # Errors
+    ///
+    /// The socket has no address.
+    pub fn on(
+        socket: Arc<dyn quinn::AsyncUdpSocket>,
+        identity: Identity,
+    ) -> Result<Self, LinkError> {
+        let endpoint = endpoint(&identity, socket).map_err(no_socket)?;
+        let dialer = Self::new(identity);
+        let _ = dialer.v4.set(endpoint.clone());
+        let _ = dialer.v6.set(endpoint);
+        Ok(dialer)
+    }
+
     /// The key that servers will see.
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -62,7 +80,7 @@ impl Dialer {
         if pins.is_empty() {
             return Err(LinkError::NoPin);
         }
-        let head_start = self.blocked().head_start(Instant::now(), server.ip());
+        let head_start = self.blocked().head_start(clock::now(), server.ip());
         let connection = race(
             self.quic(server, link, pins),
             self.tcp(server, link, pins),
@@ -72,7 +90,7 @@ impl Dialer {
         match connection.carrier() {
             Carrier::Quic => self.blocked().quic_won(server.ip()),
             Carrier::Tcp => {
-                self.blocked().tcp_won(Instant::now(), server.ip());
+                self.blocked().tcp_won(clock::now(), server.ip());
                 tracing::info!(%server, ?link, "connected over TCP: QUIC does not get through");
             }
         }
@@ -112,9 +130,7 @@ impl Dialer {
             .map_err(|error| LinkError::Setup(error.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         let beginning = self.mtus.begin(server.ip());
-        let mtu = self
-            .mtus
-            .with(|mtus| mtus.known(Instant::now(), server.ip()));
+        let mtu = self.mtus.with(|mtus| mtus.known(clock::now(), server.ip()));
         config.transport_config(Arc::new(transport::terminal(mtu)));
         let connecting = self
             .endpoint(server)?
@@ -158,8 +174,7 @@ impl Dialer {
         if let Some(endpoint) = cell.get() {
             return Ok(endpoint);
         }
-        let made = open(&self.identity, any)
-            .map_err(|error| LinkError::Setup(format!("opening a UDP socket: {error}")))?;
+        let made = open(&self.identity, any).map_err(no_socket)?;
         Ok(cell.get_or_init(|| made))
     }
 }
@@ -167,7 +182,14 @@ impl Dialer {
 fn open(identity: &Identity, any: SocketAddr) -> std::io::Result<quinn::Endpoint> {
     let socket = UdpSocket::bind(any)?;
     transport::make_room(&socket);
-    quinn::Endpoint::new(
+    endpoint(identity, quinn::TokioRuntime.wrap_udp_socket(socket)?)
+}
+
+fn endpoint(
+    identity: &Identity,
+    socket: Arc<dyn quinn::AsyncUdpSocket>,
+) -> std::io::Result<quinn::Endpoint> {
+    quinn::Endpoint::new_with_abstract_socket(
         transport::endpoint(identity, transport::TERMINAL_CONNECTION_ID),
         None,
         socket,
@@ -175,14 +197,18 @@ fn open(identity: &Identity, any: SocketAddr) -> std::io::Result<quinn::Endpoint
     )
 }
 
+fn no_socket(error: std::io::Error) -> LinkError {
+    LinkError::Setup(format!("opening a UDP socket: {error}"))
+}
+
 /// The first to connect. TCP starts when QUIC has had its head start, or has failed without an
 /// answer. Only where neither connects is there an error, and then it is QUIC's, unless TCP alone
 /// has met somebody: then QUIC is waited for a little longer and no more.
-async fn race(
-    quic: impl Future<Output = Result<Connection, LinkError>>,
-    tcp: impl Future<Output = Result<Connection, LinkError>>,
+async fn race<C>(
+    quic: impl Future<Output = Result<C, LinkError>>,
+    tcp: impl Future<Output = Result<C, LinkError>>,
     head_start: Duration,
-) -> Result<Connection, LinkError> {
+) -> Result<C, LinkError> {
     let (mut quic, mut tcp) = (std::pin::pin!(quic), std::pin::pin!(tcp));
     let alone = tokio::time::timeout(head_start, quic.as_mut());
     let failed = match alone.await {
@@ -242,6 +268,61 @@ mod tests {
     async fn within<T>(future: impl Future<Output = T>) -> T {
         let done = tokio::time::timeout(DEADLINE, future).await;
         done.expect("done before the deadline")
+    }
+
+    const SLOW: Duration = Duration::from_millis(600);
+
+    /// What answers after so long.
+    async fn after(
+        wait: Duration,
+        answer: Result<Carrier, LinkError>,
+    ) -> Result<Carrier, LinkError> {
+        tokio::time::sleep(wait).await;
+        answer
+    }
+
+    /// Who wins a race, and after how long.
+    async fn raced(
+        quic: impl Future<Output = Result<Carrier, LinkError>>,
+        tcp: impl Future<Output = Result<Carrier, LinkError>>,
+        head_start: Duration,
+    ) -> (Result<Carrier, LinkError>, Duration) {
+        let began = clock::now();
+        let won = race(quic, tcp, head_start).await;
+        (won, clock::now() - began)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tcp_runs_after_the_head_start_alone() {
+        let tcp = || after(Duration::from_millis(2), Ok(Carrier::Tcp));
+        let quic = |wait| after(wait, Ok(Carrier::Quic));
+        let never = std::future::pending;
+        let (won, took) = raced(never(), tcp(), HEAD_START).await;
+        assert_eq!(won, Ok(Carrier::Tcp));
+        assert_eq!(took, HEAD_START + Duration::from_millis(2));
+        // Whom UDP has not reached before waits for nothing.
+        let (won, took) = raced(never(), tcp(), Duration::ZERO).await;
+        assert_eq!(won, Ok(Carrier::Tcp));
+        assert!(took <= Duration::from_millis(3), "{took:?}");
+        let (won, took) = raced(quic(SLOW / 2), tcp(), HEAD_START).await;
+        assert_eq!((won, took), (Ok(Carrier::Quic), SLOW / 2));
+        let (won, took) = raced(quic(SLOW), never(), HEAD_START).await;
+        assert_eq!((won, took), (Ok(Carrier::Quic), SLOW));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_told_no_does_not_ask_over_tcp() {
+        let refused = || Err(LinkError::Ended(Ended::Refused));
+        let silent = || Err(LinkError::Ended(Ended::Silent));
+        let never = std::future::pending;
+        let (won, took) = raced(async { refused() }, never(), HEAD_START).await;
+        assert_eq!((won, took), (refused(), Duration::ZERO));
+        // One who hears nothing over either says so, and one who hears no over TCP says that, after
+        // QUIC has had as long once more.
+        let (won, took) = raced(after(SLOW, silent()), after(SLOW, silent()), HEAD_START).await;
+        assert_eq!((won, took), (silent(), HEAD_START + SLOW));
+        let (won, took) = raced(never(), async { refused() }, HEAD_START).await;
+        assert_eq!((won, took), (refused(), 2 * HEAD_START));
     }
 
     /// A terminal attaches to the same session again before the former link has drained. Only here

@@ -10,7 +10,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use heliostat_wire::close::CloseCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,6 +19,7 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsStream;
 
 use super::shared::Shared;
+use crate::clock;
 use crate::error::{Ended, printable};
 use crate::mux::{Alive, Event, Pulse};
 
@@ -57,7 +58,7 @@ struct Output {
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, probes: bool) -> Self {
-        let alive = Alive::new(Instant::now(), probes);
+        let alive = Alive::new(clock::now(), probes);
         Self {
             timer: Box::pin(tokio::time::sleep_until(alive.deadline().into())),
             shared,
@@ -163,7 +164,7 @@ impl Driver {
         if buffer.filled().is_empty() {
             return Poll::Ready(Err(Ended::Forgotten));
         }
-        self.alive.heard(Instant::now());
+        self.alive.heard(clock::now());
         let mut state = self.shared.state();
         if state.ended.is_some() {
             return Poll::Ready(Ok(()));
@@ -191,7 +192,7 @@ impl Driver {
             if self.closing {
                 return Poll::Ready(Err(Ended::ByUs));
             }
-            let pulse = self.alive.check(Instant::now());
+            let pulse = self.alive.check(clock::now());
             self.timer.as_mut().reset(self.alive.deadline().into());
             match pulse {
                 Pulse::Fine => {}

@@ -1,14 +1,14 @@
 //! Typing over a way that loses packets.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use heliostat_link::{Connection, FrameReceiver, FrameSender, LinkError, Receiver, Sender};
 use heliostat_wire::List;
 use heliostat_wire::scene::FrameHeader;
 
-use crate::relay::{Relay, Weather};
-use crate::support::*;
+use crate::net::{Net, now};
+use crate::relay::Weather;
 
 /// Between keys: a good typist's.
 const GAP: Duration = Duration::from_millis(120);
@@ -65,22 +65,22 @@ async fn answer(far: Connection, mut heard: Receiver<String>) -> Result<(), Link
 async fn type_on(
     mut sender: Sender<String>,
     near: &Connection,
-    relay: &Relay,
+    net: &Net,
     (unmeasured, keys): (usize, usize),
 ) -> Typed {
     let mut frames = FrameReceiver::new(near);
     let mut pressed = Vec::new();
     let mut waits = Vec::new();
     let mut before = (0, 0);
-    let mut next = Instant::now();
+    let mut next = now();
     while waits.len() < unmeasured + keys {
         tokio::select! {
             () = tokio::time::sleep_until(next.into()), if pressed.len() < unmeasured + keys => {
                 if pressed.len() == unmeasured {
-                    before = relay.on_the_wire();
+                    before = net.on_the_wire();
                 }
                 next += GAP;
-                pressed.push(Instant::now());
+                pressed.push(now());
                 sender.send(&format!("key {:6}", pressed.len())).await.unwrap();
             }
             frame = frames.next() => {
@@ -88,12 +88,12 @@ async fn type_on(
                 let serial = frame.header.serial as usize;
                 assert_eq!(serial, waits.len() + 1);
                 assert_eq!(frame.content, vec![serial as u8; LETTER]);
-                waits.push(pressed[serial - 1].elapsed());
+                waits.push(now() - pressed[serial - 1]);
                 sender.send(&"shown".to_owned()).await.unwrap();
             }
         }
     }
-    let after = relay.on_the_wire();
+    let after = net.on_the_wire();
     waits.drain(..unmeasured);
     Typed {
         waits,
@@ -109,14 +109,11 @@ async fn typing(weather: Weather, links: u64, keys: (usize, usize)) -> Typed {
                 seed: weather.seed * 1000 + link,
                 ..weather
             };
-            let key = identity();
-            let server = server(&key);
-            let relay = Relay::start(server.local_addr().unwrap(), weather).await;
-            let ((near, near_main), (far, far_main)) =
-                within(connect_main(&server, relay.address, &key)).await;
+            let net = Net::new(weather);
+            let ((near, near_main), (far, far_main)) = net.connect_main().await;
             let session = tokio::spawn(answer(far, far_main.split().1));
             let (sender, _hears) = near_main.split();
-            let typed = type_on(sender, &near, &relay, keys).await;
+            let typed = type_on(sender, &near, &net, keys).await;
             session.abort();
             typed
         })
@@ -136,7 +133,7 @@ async fn typing(weather: Weather, links: u64, keys: (usize, usize)) -> Typed {
     all
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn typing_hardly_feels_that_packets_are_lost() {
     let trip = Duration::from_millis(150);
     let weather = Weather {
@@ -150,7 +147,7 @@ async fn typing_hardly_feels_that_packets_are_lost() {
     assert!(late < trip + Duration::from_millis(100), "{late:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_is_sent_twice_where_nothing_is_lost() {
     let weather = Weather::far(Duration::from_millis(50));
     let typed = typing(weather, 4, (10, 20)).await;

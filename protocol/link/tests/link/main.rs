@@ -1,6 +1,8 @@
-//! Two real endpoints on loopback, with and without a bad network between them.
+//! Two real endpoints on loopback or on a network in memory, with and without bad weather between
+//! them.
 
 mod gate;
+mod net;
 mod relay;
 mod support;
 

@@ -7,7 +7,8 @@ use heliostat_link::{Connection, Dialer, FrameReceiver, FrameSender, Link};
 use heliostat_wire::List;
 use heliostat_wire::scene::FrameHeader;
 
-use crate::relay::{LARGEST, Relay, Weather};
+use crate::relay::Relay;
+use crate::relay::{LARGEST, Weather};
 use crate::support::*;
 
 /// A terminal at the other end of a relay, which comes again and again.

@@ -116,13 +116,19 @@ pub async fn connect_main_over(
     key: &Identity,
 ) -> ((Connection, Strings), (Connection, Strings)) {
     let (near, far) = connect_over(over, server, address, key).await;
+    let (near_main, far_main) = open_main(&near, &far).await;
+    ((near, near_main), (far, far_main))
+}
+
+/// The main streams of a connection; the first message is consumed.
+pub async fn open_main(near: &Connection, far: &Connection) -> (Strings, Strings) {
     let first = "hello".to_owned();
     let (near_main, far_main) = tokio::join!(near.open_main(Link::Session, &first), async {
         let mut main: Strings = far.accept_main(Link::Session).await?;
         assert_eq!(main.recv().await?, "hello");
         Ok::<_, heliostat_link::LinkError>(main)
     });
-    ((near, near_main.unwrap()), (far, far_main.unwrap()))
+    (near_main.unwrap(), far_main.unwrap())
 }
 
 /// A server of bare quinn and rustls that shows `key` and asks its clients for nothing.

@@ -1,7 +1,6 @@
 //! A network that does not pass UDP.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use heliostat_link::Carrier;
 use heliostat_wire::control::DetachReason;
@@ -56,14 +55,9 @@ fn a_card_opens_its_session_where_udp_does_not_pass() {
         assert_eq!(terminal.control().carrier(), Carrier::Tcp);
         terminal.insert("c1").await;
         let attach = terminal.attach().await;
-        let started = Instant::now();
         let mut desktop = within(terminal.join(&attach)).await.unwrap();
         assert_eq!(desktop.connection.carrier(), Carrier::Tcp);
         assert_eq!(desktop.person, person);
-        // The control link has taught the dialer not to wait for QUIC here.
-        let took = started.elapsed();
-        eprintln!("joined over TCP in {took:?}");
-        assert!(took < Duration::from_millis(400), "{took:?}");
         terminal.pull().await;
         assert_eq!(desktop.bye().await, DetachReason::CardRemoved);
     });

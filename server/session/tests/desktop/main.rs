@@ -509,28 +509,26 @@ fn session_with_foot_on_a_full_screen_stays_small() {
 }
 
 #[test]
-fn first_frame_of_an_attach_comes_at_once() {
+fn first_frame_of_an_attach_shows_the_desktop() {
     with_foot(async |desktop| {
         let mut first = desktop.attach("a", size(1920, 1080)).await;
         first
             .until("foot is shown", |model| model.layers.len() >= 2)
             .await;
         first.quiet(Duration::from_millis(300)).await;
-        let mut times = Vec::new();
         for _ in 0..20 {
-            let start = std::time::Instant::now();
             let mut terminal = desktop.attach("b", size(1920, 1080)).await;
+            let mut layers_at_first = None;
             terminal
-                .until("foot is shown", |model| model.layers.len() >= 2)
+                .until("foot is shown", |model| {
+                    if model.serial > 0 {
+                        layers_at_first.get_or_insert(model.layers.len());
+                    }
+                    model.layers.len() >= 2
+                })
                 .await;
-            times.push(start.elapsed());
+            assert!(layers_at_first >= Some(2), "{layers_at_first:?}");
         }
-        times.sort();
-        eprintln!(
-            "link and first frame: median {:?}, most {:?}",
-            times[10], times[19]
-        );
-        assert!(times[10] < Duration::from_millis(500), "{times:?}");
     });
 }
 
