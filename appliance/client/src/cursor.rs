@@ -47,6 +47,13 @@ pub struct Cursors {
 }
 
 impl Cursors {
+    /// Shows this image.
+    #[cfg(test)]
+    pub fn show(&mut self, image: CursorImage) {
+        self.images.insert(CursorId(0), image);
+        self.shown = Some(CursorId(0));
+    }
+
     /// Keeps an image.
     pub fn define(
         &mut self,

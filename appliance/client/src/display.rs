@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use heliostat_va::decoder::Frame;
 use heliostat_wire::id::{OutputId, VideoId};
-use heliostat_wire::output::Outputs;
+use heliostat_wire::output::{Outputs, Size};
 
 use crate::compose::Target;
 use crate::cursor::CursorImage;
@@ -219,13 +219,13 @@ impl Display {
         }
     }
 
-    /// Whether pointer images are drawn by the display itself. Otherwise they are a part of the
-    /// picture.
-    pub fn draws_cursor(&self, output: OutputId) -> bool {
+    /// Whether pointer images of this size are drawn by the display itself. Otherwise they are a
+    /// part of the picture.
+    pub fn draws_cursor(&self, output: OutputId, size: Size) -> bool {
         match self {
             // A hardware cursor is no part of a picture either.
-            Self::Headless(_) => true,
-            Self::Kms(kms) => kms.has_cursor_plane(output),
+            Self::Headless(headless) => headless.draws_cursor(size),
+            Self::Kms(kms) => kms.draws_cursor(output, size),
             Self::Window(_) => false,
         }
     }

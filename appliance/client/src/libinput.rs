@@ -71,7 +71,7 @@ impl Devices {
         while let Some(event) = self.context.next() {
             match event {
                 Event::Device(event) => self.device(event),
-                Event::Keyboard(event) => report(key(&event)),
+                Event::Keyboard(event) => key(&event).into_iter().for_each(&mut report),
                 Event::Pointer(event) => pointer(event).into_iter().for_each(&mut report),
                 Event::Touch(event) => touch(event).into_iter().for_each(&mut report),
                 _ => {}
@@ -118,12 +118,22 @@ fn units(pixels: f64) -> i32 {
     (pixels * f64::from(UNITS_PER_PIXEL)) as i32
 }
 
-fn key(event: &KeyboardEvent) -> SeatEvent {
-    SeatEvent::Key {
+/// Whether a press or release is one of the seat, on whose devices the same key or button is down so
+/// often after it: the first press and the last release are.
+fn is_of_seat(pressed: bool, down: u32) -> bool {
+    down == u32::from(pressed)
+}
+
+fn key(event: &KeyboardEvent) -> Option<SeatEvent> {
+    let pressed = event.key_state() == KeyState::Pressed;
+    let KeyboardEvent::Key(counted) = event else {
+        return None;
+    };
+    is_of_seat(pressed, counted.seat_key_count()).then(|| SeatEvent::Key {
         time_us: event.time_usec(),
         code: event.key() as u16,
-        pressed: event.key_state() == KeyState::Pressed,
-    }
+        pressed,
+    })
 }
 
 fn pointer(event: PointerEvent) -> Option<SeatEvent> {
@@ -147,11 +157,17 @@ fn pointer(event: PointerEvent) -> Option<SeatEvent> {
                 at: (at.0 as u32, at.1 as u32),
             }
         }
-        PointerEvent::Button(event) => SeatEvent::Button {
-            time_us,
-            code: event.button() as u16,
-            pressed: event.button_state() == ButtonState::Pressed,
-        },
+        PointerEvent::Button(event) => {
+            let pressed = event.button_state() == ButtonState::Pressed;
+            if !is_of_seat(pressed, event.seat_button_count()) {
+                return None;
+            }
+            SeatEvent::Button {
+                time_us,
+                code: event.button() as u16,
+                pressed,
+            }
+        }
         PointerEvent::ScrollWheel(event) => {
             let v120 = (
                 along(&event, Axis::Horizontal, |axis| {
@@ -194,23 +210,24 @@ fn scroll(
 
 fn touch(event: TouchEvent) -> Option<SeatEvent> {
     let time_us = event.time_usec();
-    let slot = |slot: Option<u32>| slot.unwrap_or(0).min(255) as u8;
+    // Of the seat: two touch screens count their fingers from none each.
+    let slot = |slot: u32| slot.min(255) as u8;
     Some(match event {
         TouchEvent::Down(event) => SeatEvent::Touch {
             time_us,
-            slot: slot(event.slot()),
+            slot: slot(event.seat_slot()),
             at: place(&event),
             down: true,
         },
         TouchEvent::Motion(event) => SeatEvent::Touch {
             time_us,
-            slot: slot(event.slot()),
+            slot: slot(event.seat_slot()),
             at: place(&event),
             down: false,
         },
         TouchEvent::Up(event) => SeatEvent::TouchUp {
             time_us,
-            slot: slot(event.slot()),
+            slot: slot(event.seat_slot()),
         },
         TouchEvent::Cancel(_) => SeatEvent::TouchCancel { time_us },
         TouchEvent::Frame(_) => SeatEvent::TouchFrame { time_us },
@@ -223,4 +240,17 @@ fn place(event: &impl TouchEventPosition) -> (u32, u32) {
         event.x_transformed(65_536) as u32,
         event.y_transformed(65_536) as u32,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_of_two_keyboards_is_down_until_both_let_go() {
+        // Down at one, at the other, up at one, at the other.
+        let told = [(true, 1), (true, 2), (false, 1), (false, 0)];
+        let told = told.map(|(pressed, down)| is_of_seat(pressed, down));
+        assert_eq!(told, [true, false, false, true]);
+    }
 }

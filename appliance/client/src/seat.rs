@@ -99,6 +99,8 @@ pub struct Seat {
     /// Place on `output`, in 1/256 pixel.
     at: (i32, i32),
     locked: bool,
+    /// Where a device that says places and not ways put it last, on the first output.
+    device_at: Option<(i32, i32)>,
 }
 
 impl Seat {
@@ -275,10 +277,16 @@ impl Seat {
     fn move_to(&mut self, at: (u32, u32)) -> Option<InputEvent> {
         let output = self.outputs.first()?.clone();
         let to = place_on(&output, at);
-        let by = (
-            to.0.saturating_sub(self.at.0),
-            to.1.saturating_sub(self.at.1),
-        );
+        // A locked pointer stays where it is, and one on another output is in the coordinates of that.
+        let is_there = !self.locked && self.output == Some(output.id);
+        let known = if is_there {
+            Some(self.at)
+        } else {
+            self.device_at
+        };
+        let from = known.unwrap_or(to);
+        let by = (to.0.saturating_sub(from.0), to.1.saturating_sub(from.1));
+        self.device_at = Some(to);
         if !self.locked {
             (self.output, self.at) = (Some(output.id), to);
             self.clamp();
@@ -404,6 +412,32 @@ mod tests {
             }
         ));
         assert_eq!(seat.pointer(), Some((OutputId(0), 400, 300)));
+    }
+
+    #[test]
+    fn device_that_says_places_moves_a_locked_pointer_by_its_own_steps() {
+        let mut seat = seat();
+        let to = |seat: &mut Seat, x, y| {
+            let at = (x, y);
+            match seat
+                .handle(SeatEvent::MotionTo { time_us: 1, at })
+                .unwrap()
+                .1
+            {
+                InputEvent::Motion { dx, dy, .. } => (dx, dy),
+                other => panic!("{other:?}"),
+            }
+        };
+        to(&mut seat, 10_000, 10_000);
+        let (before, step) = (seat.at, to(&mut seat, 10_500, 10_000));
+        assert_eq!(step, (seat.at.0 - before.0, 0));
+        seat.set_locked(true);
+        for x in [11_000, 11_500] {
+            let (dx, dy) = to(&mut seat, x, 10_000);
+            // Places are rounded, each by itself.
+            assert!(dx.abs_diff(step.0) <= 1 && dy == 0, "{dx} {dy}");
+        }
+        assert_eq!(to(&mut seat, 11_500, 10_000), (0, 0));
     }
 
     #[test]

@@ -236,10 +236,13 @@ impl App {
 
     /// Shows the scene, of which `damage` is drawn anew.
     fn present_damage(&mut self, output: OutputId, damage: &mut Damage) -> anyhow::Result<()> {
-        let draws_cursor = self.display.draws_cursor(output);
         let Some(attached) = &mut self.attached else {
             return Ok(());
         };
+        let draws_cursor = attached
+            .cursors
+            .shown()
+            .is_none_or(|image| self.display.draws_cursor(output, image.size));
         let pointer = self
             .seat
             .pointer()
@@ -414,11 +417,9 @@ impl App {
     /// What the pointer covers, where it is a part of the picture.
     pub(super) fn cursor_area(&self) -> Option<(OutputId, Rect)> {
         let (output, x, y) = self.seat.pointer()?;
-        if self.display.draws_cursor(output) {
-            return None;
-        }
         let image = self.attached.as_ref()?.cursors.shown()?;
-        Some((output, image.area((x, y))))
+        let is_drawn = !self.display.draws_cursor(output, image.size);
+        is_drawn.then(|| (output, image.area((x, y))))
     }
 
     /// The pointer moved or looks different; `before` is what it covered.
@@ -453,7 +454,7 @@ impl App {
             .as_ref()
             .filter(|attached| attached.has_picture() && self.desk.proving().pin().is_none());
         let image: Option<&CursorImage> = attached.and_then(|attached| attached.cursors.shown());
-        let had_plane = self.display.draws_cursor(output);
+        let had_plane = image.is_some_and(|image| self.display.draws_cursor(output, image.size));
         self.display.set_cursor(output, image, (x, y));
         let area = self.cursor_area().filter(|_| had_plane);
         if let Some((output, area)) = area {

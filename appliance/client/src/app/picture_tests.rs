@@ -28,6 +28,7 @@ use crate::video::hardware::Device;
 const ATTACH: AttachId = AttachId(7);
 const SIZE: Size = Size { w: 64, h: 48 };
 const RED: u32 = 0x00ff_0000;
+const POINTER: u32 = 0xff00_ff00;
 
 fn app() -> (App, UnboundedReceiver<NetCommand>) {
     let (net, commands) = Net::detached();
@@ -104,6 +105,30 @@ fn picture_that_failed_is_told_of_only_when_it_was_shown_and_that_without_anothe
     assert_eq!(told(&mut commands), [2]);
     assert!(screen(&mut app).pixels().iter().all(|pixel| *pixel == RED));
     assert!(app.retries.left(App::now_ns(), |_| true).is_none());
+}
+
+#[test]
+fn pointer_is_a_part_of_the_picture_where_the_hardware_has_no_room_for_all_of_it() {
+    let (mut app, _commands) = app();
+    screen(&mut app).cursor_side = 64;
+    let outputs = app.display.outputs();
+    app.seat.set_outputs(&outputs);
+    app.handle(frame(1));
+    let show = |app: &mut App, side: u32| {
+        let before = app.cursor_area();
+        app.attached.as_mut().unwrap().cursors.show(CursorImage {
+            size: Size { w: side, h: side },
+            hotspot: (0, 0),
+            pixels: vec![POINTER; (side * side) as usize],
+        });
+        app.cursor_changed(before);
+        let pixels = screen(app).pixels();
+        pixels.iter().filter(|pixel| **pixel == POINTER).count()
+    };
+    assert_eq!(show(&mut app, 64), 0, "its plane shows it");
+    // It points at the middle of the screen.
+    assert_eq!(show(&mut app, 65), 32 * 24);
+    assert_eq!(show(&mut app, 64), 0);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use heliostat_sys::pixels::SharedFile;
 use heliostat_va::decoder::Frame;
 use heliostat_wire::List;
 use heliostat_wire::id::OutputId;
+use heliostat_wire::limits::MAX_CURSOR_SIDE;
 use heliostat_wire::output::{Output, Outputs, Size};
 
 use super::{Caption, Films, OnPlane, Paint, Shown};
@@ -66,6 +67,9 @@ pub struct Headless {
     /// What is said of it.
     #[cfg(test)]
     pub stuck: Vec<super::stuck::Stuck>,
+    /// Pixels that the sides of a hardware cursor have.
+    #[cfg(test)]
+    pub cursor_side: u32,
 }
 
 impl Headless {
@@ -101,6 +105,8 @@ impl Headless {
             is_unplugged: false,
             #[cfg(test)]
             stuck: Vec::new(),
+            #[cfg(test)]
+            cursor_side: MAX_CURSOR_SIDE,
         };
         headless.write_header();
         Ok(headless)
@@ -124,6 +130,15 @@ impl Headless {
             cursor: None,
         });
         self
+    }
+
+    /// Whether pointer images of this size are no part of its picture.
+    pub fn draws_cursor(&self, size: Size) -> bool {
+        #[cfg(test)]
+        let side = self.cursor_side;
+        #[cfg(not(test))]
+        let side = MAX_CURSOR_SIDE;
+        size.w <= side && size.h <= side
     }
 
     /// Decides how videos are shown.

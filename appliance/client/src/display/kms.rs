@@ -36,7 +36,7 @@ use drm::control::{Device as ControlDevice, connector, crtc};
 use heliostat_va::decoder::Frame;
 use heliostat_wire::List;
 use heliostat_wire::id::OutputId;
-use heliostat_wire::output::Outputs;
+use heliostat_wire::output::{Outputs, Size};
 use tracing::{debug, info, warn};
 
 use self::device::Device;
@@ -345,11 +345,11 @@ impl Kms {
         screens.any(|screen| screen.id() == output && screen.shows_films())
     }
 
-    /// Whether the pointer has a plane of its own.
-    pub fn has_cursor_plane(&self, output: OutputId) -> bool {
+    /// Whether a pointer image of this size is shown by a plane of its own.
+    pub fn draws_cursor(&self, output: OutputId, size: Size) -> bool {
         self.screens
             .iter()
-            .any(|screen| screen.id() == output && screen.has_cursor_plane())
+            .any(|screen| screen.id() == output && screen.draws_cursor(size))
     }
 
     /// Shows the pointer on one output, and on no other.

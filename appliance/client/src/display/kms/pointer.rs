@@ -3,6 +3,7 @@
 use drm::Device as _;
 use drm::buffer::DrmFourcc;
 use drm::control::{PlaneType, crtc};
+use heliostat_wire::output::Size;
 
 use super::buffer::Buffer;
 use super::device::Device;
@@ -60,26 +61,32 @@ impl CursorPlane {
         })
     }
 
-    /// Takes an image and a place.
+    /// Whether an image of this size is shown whole.
+    pub fn holds(&self, size: Size) -> bool {
+        size.w <= self.side.0 && size.h <= self.side.1
+    }
+
+    /// Takes an image and a place. One that is larger than the plane is not shown.
     pub fn update(
         &mut self,
         device: &Device,
         image: Option<&CursorImage>,
         at: (i32, i32),
     ) -> anyhow::Result<()> {
+        let image = image.filter(|image| self.holds(image.size));
         self.wanted.at = image.map(|_| at);
         let Some(image) = image.filter(|image| self.image.as_ref() != Some(image)) else {
             return Ok(());
         };
         let (w, h) = self.side;
         self.buffer.draw(device, |target| {
+            let of_image = image.size.w as usize;
             for y in 0..h as i32 {
                 let row = target.row(0, y, w as i32);
                 row.fill(0);
-                let kept = image.size.w.min(w) as usize;
-                let start = y as usize * image.size.w as usize;
-                if let Some(source) = image.pixels.get(start..start + kept) {
-                    row[..kept].copy_from_slice(source);
+                let start = y as usize * of_image;
+                if let Some(source) = image.pixels.get(start..start + of_image) {
+                    row[..of_image].copy_from_slice(source);
                 }
             }
         })?;

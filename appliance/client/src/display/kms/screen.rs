@@ -268,6 +268,11 @@ impl Screen {
         self.cursor.is_some()
     }
 
+    /// Whether a pointer image of this size is shown by a plane of its own.
+    pub fn draws_cursor(&self, size: Size) -> bool {
+        self.cursor.as_ref().is_some_and(|plane| plane.holds(size))
+    }
+
     /// Whether anything has been shown.
     pub fn is_lit(&self) -> bool {
         !matches!(self.state, State::Dark)

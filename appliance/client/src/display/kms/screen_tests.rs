@@ -332,6 +332,30 @@ fn screen_that_goes_leaves_no_film_on_any_plane_and_gives_all_back() {
 }
 
 #[test]
+fn pointer_that_does_not_fit_on_its_plane_is_not_shown_in_part() {
+    let mut rig = Rig::new();
+    rig.draw(whole(), 1).unwrap();
+    rig.retrace();
+    let point = |rig: &mut Rig, side: u32| {
+        let size = Size { w: side, h: side };
+        let image = CursorImage {
+            size,
+            hotspot: (0, 0),
+            pixels: vec![!0; (side * side) as usize],
+        };
+        let Rig { screen, device, .. } = &mut *rig;
+        screen.set_cursor(device, Some(&image), (5, 5)).unwrap();
+        rig.retrace();
+        let shown = rig.kernel().shown();
+        let is_shown = shown.iter().any(|(plane, _)| *plane == CURSOR);
+        (rig.screen.draws_cursor(size), is_shown)
+    };
+    assert_eq!(point(&mut rig, 64), (true, true));
+    assert_eq!(point(&mut rig, 65), (false, false));
+    assert_eq!(point(&mut rig, 32), (true, true));
+}
+
+#[test]
 fn pointer_whose_plane_fails_is_given_back() {
     let mut rig = Rig::new();
     rig.draw(whole(), 1).unwrap();
