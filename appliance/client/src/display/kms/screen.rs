@@ -263,11 +263,6 @@ impl Screen {
         !matches!(self.state, State::Flipping(_))
     }
 
-    /// Whether the pointer has a plane of its own.
-    pub fn has_cursor_plane(&self) -> bool {
-        self.cursor.is_some()
-    }
-
     /// Whether a pointer image of this size is shown by a plane of its own.
     pub fn draws_cursor(&self, size: Size) -> bool {
         self.cursor.as_ref().is_some_and(|plane| plane.holds(size))

@@ -214,7 +214,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(rig.kernel().pending.is_none(), rig.screen.is_free());
-            prop_assert!(rig.screen.has_cursor_plane());
+            prop_assert!(rig.screen.cursor().is_some());
         }
         // It comes to rest with what was wanted last.
         for _ in 0..3 {
@@ -363,7 +363,7 @@ fn pointer_whose_plane_fails_is_given_back() {
     let before = rig.kernel().live.len();
     rig.kernel().bad_object = Some(CURSOR);
     assert!(rig.point((5, 5)).is_err());
-    assert!(!rig.screen.has_cursor_plane());
+    assert!(rig.screen.cursor().is_none());
     assert_eq!(rig.kernel().live.len(), before - 1);
     // The screen goes on without.
     rig.draw(whole(), 2).unwrap();
