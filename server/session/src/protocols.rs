@@ -16,6 +16,7 @@ mod planes;
 mod seat;
 mod selection;
 mod session_lock;
+mod shm;
 mod small;
 mod subsurfaces;
 #[cfg(feature = "gpu")]

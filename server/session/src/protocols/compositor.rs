@@ -1,10 +1,8 @@
-//! wl_compositor, wl_shm: surfaces and their buffers.
+//! wl_compositor: surfaces and their commits.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use smithay::delegate_shm;
-use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_callback::WlCallback;
 use smithay::reexports::wayland_server::protocol::wl_compositor::WlCompositor;
 use smithay::reexports::wayland_server::protocol::wl_region::WlRegion;
@@ -12,12 +10,10 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{
     Client, Resource, delegate_dispatch, delegate_global_dispatch,
 };
-use smithay::wayland::buffer::BufferHandler;
 use smithay::wayland::compositor::{
     CompositorClientState, CompositorHandler, CompositorState, RegionUserData, SurfaceUserData,
     TraversalAction, get_parent, is_sync_subsurface, with_surface_tree_upward,
 };
-use smithay::wayland::shm::{ShmHandler, ShmState};
 use smithay::xwayland::XWaylandClientData;
 
 use super::limits::{MAX_SURFACES, is_tree_too_deep};
@@ -140,22 +136,9 @@ impl App {
     }
 }
 
-impl BufferHandler for App {
-    fn buffer_destroyed(&mut self, buffer: &WlBuffer) {
-        self.surfaces.buffers.remove(buffer);
-    }
-}
-
-impl ShmHandler for App {
-    fn shm_state(&self) -> &ShmState {
-        &self.protocols.shm
-    }
-}
-
 // As smithay delegates it, but for subsurfaces, whose order `subsurfaces.rs` minds.
 delegate_global_dispatch!(App: [WlCompositor: ()] => CompositorState);
 delegate_dispatch!(App: [WlCompositor: ()] => CompositorState);
 delegate_dispatch!(App: [WlSurface: SurfaceUserData] => CompositorState);
 delegate_dispatch!(App: [WlRegion: RegionUserData] => CompositorState);
 delegate_dispatch!(App: [WlCallback: ()] => CompositorState);
-delegate_shm!(App);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use heliostat_va::dmabuf::{Refused, is_steady};
 use smithay::backend::allocator::dmabuf::Dmabuf;
@@ -22,14 +22,15 @@ use smithay::wayland::dmabuf::{
     DmabufData, DmabufFeedbackData, DmabufGlobalData, DmabufParamsData, DmabufState,
 };
 
-use tracing::{info, warn};
+use tracing::info;
 
+use super::shm::close;
 use crate::app::App;
 
 /// Planes that a client may have pending: a buffer has four, and is made at once by every program.
 const MOST_OF_A_CLIENT: usize = 32;
 /// And all clients together.
-const MOST: usize = 128;
+const MOST: usize = 1024;
 
 /// How many planes are pending in each description, and whose it is.
 #[derive(Debug)]
@@ -61,15 +62,6 @@ impl<P: Eq + Hash, C: Eq> Planes<P, C> {
     /// A buffer was made of them, or their description is gone.
     fn remove(&mut self, params: &P) {
         self.pending.remove(params);
-    }
-}
-
-/// Closes a file that may be anybody's: that waits for its server as well.
-fn close(fd: OwnedFd) {
-    let thread = std::thread::Builder::new().name("closing a file".to_owned());
-    let started = thread.spawn(move || drop(fd));
-    if let Err(error) = started {
-        warn!("no thread for a file that is to be closed: {error}");
     }
 }
 
@@ -138,12 +130,12 @@ mod tests {
         let mut planes = Planes::<u32, u32>::default();
         let taken = (0..100).filter(|n| planes.add(n / 4, 1)).count();
         assert_eq!(taken, MOST_OF_A_CLIENT);
-        let of_others = (0..1000)
+        let of_others = (0..5000)
             .filter(|n| planes.add(1000 + n, 2 + n % 50))
             .count();
         assert_eq!(of_others, MOST - MOST_OF_A_CLIENT);
-        assert!(!planes.add(5000, 99));
+        assert!(!planes.add(9000, 99));
         (0..8).for_each(|params| planes.remove(&params));
-        assert!(planes.add(5000, 99) && planes.add(0, 1));
+        assert!(planes.add(9000, 99) && planes.add(0, 1));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -129,6 +130,24 @@ fn serve(mut device: File, stop: &PipeReader, asked: &Mutex<Vec<u32>>, thread: P
             return;
         }
     }
+}
+
+#[test]
+fn pool_whose_server_does_not_answer_costs_its_client_its_connection_and_nobody_waits() {
+    let (file, asked, _running) = match file() {
+        Ok(file) => file,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    let (mut fixture, window) = with_window(RenderNode::Read);
+    let client = fixture.client(window);
+    let shm = client.shm.clone().expect("bound");
+    let _pool = shm.create_pool(file.as_fd(), 4096, &client.handle(), ());
+    within("it is parted from", || {
+        fixture.turn();
+        !fixture.client(window).pump()
+    });
+    // The client, in this thread too, closes what it has sent.
+    assert_eq!(*asked.lock().unwrap(), [FLUSH]);
 }
 
 #[test]
