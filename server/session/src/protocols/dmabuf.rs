@@ -84,6 +84,12 @@ impl DmabufHandler for App {
     fn dmabuf_imported(&mut self, _: &DmabufGlobal, dmabuf: Dmabuf, notifier: ImportNotifier) {
         let client = notifier.client().map(|client| client.id());
         let room = self.surfaces.buffers.have_room(client.as_ref());
+        let room = room.map(|hoarder| {
+            let why = "it has more buffers than any other, and there are too many";
+            hoarder
+                .into_iter()
+                .for_each(|client| self.send_away(client, why));
+        });
         match room.and_then(|()| self.surfaces.buffers.check(dmabuf)) {
             Ok(memory) => {
                 // Its client may have gone in the meantime.
