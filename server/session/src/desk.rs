@@ -72,6 +72,8 @@ impl App {
             self.rescale_x11(scale);
         }
         self.desk.configure(&handle, outputs);
+        let area = |output: &WireOutput| u64::from(output.size.w) * u64::from(output.size.h);
+        self.surfaces.note_desk(outputs.iter().map(area).sum());
         self.arrange();
         self.fit_lock();
         self.keep_pointer_on_desk();

@@ -37,8 +37,12 @@ pub use offset::moved;
 
 /// Pixels that one surface may have: 8192×8192.
 const MAX_SURFACE_PIXELS: u64 = 1 << 26;
-/// Pixels that all surfaces together may have.
-const MAX_ALL_PIXELS: u64 = 1 << 27;
+/// Pixels that all surfaces together may have, on a desk of any size.
+const SURE_PIXELS: u64 = 1 << 27;
+/// On a large desk, as many of it.
+const DESKS: u64 = 32;
+/// And on no desk more: two gigabytes.
+const MAX_ALL_PIXELS: u64 = 1 << 29;
 /// Rectangles of damage after which all of a surface is looked at.
 const MAX_DAMAGE: usize = 256;
 /// Rectangles of an input region that are looked at.
@@ -129,6 +133,8 @@ pub struct Surfaces {
     surfaces: HashMap<ObjectId, Surface>,
     layers: u32,
     pixels: u64,
+    /// Pixels of the largest desk so far: windows are fitted to a smaller one a little later.
+    desk: u64,
     hoarder: Option<ClientId>,
     /// Memory for what a commit has damaged.
     room: Vec<TileRect>,
@@ -152,7 +158,7 @@ enum Refused {
         "buffer of {0}×{1} pixels, at most {MAX_LAYER_SIDE} a side and {MAX_SURFACE_PIXELS} in all are shown"
     )]
     TooLarge(i32, i32),
-    #[error("the surfaces of this session have {MAX_ALL_PIXELS} pixels already")]
+    #[error("the surfaces of this session have too many pixels already")]
     TooMany,
     #[error("a buffer of this kind or format is not shown")]
     BadFormat,
@@ -169,6 +175,11 @@ impl Surfaces {
     /// All of them.
     pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Surface> {
         self.surfaces.values_mut()
+    }
+
+    /// There is a desk of so many pixels.
+    pub fn note_desk(&mut self, pixels: u64) {
+        self.desk = self.desk.max(pixels);
     }
 
     /// Who has to go so that others have room.
@@ -347,7 +358,7 @@ impl Surfaces {
             .map(|known| known.content.size());
         let pixels = self.pixels - known.map_or(0, area) + area(size);
         let client = surface.client().map(|client| client.id());
-        if pixels > MAX_ALL_PIXELS {
+        if pixels > most_pixels(self.desk) {
             // Who has the most makes room, be it this one or another.
             let most = self.hoarder(surface, client.as_ref(), size);
             if most == client {
@@ -384,6 +395,12 @@ fn hint_of(states: &SurfaceData) -> Hint {
 fn refuse(surface: &WlSurface, refused: Refused) {
     warn!("a client's surface is refused: {refused}");
     surface.post_error(wl_surface::Error::InvalidSize, refused.to_string());
+}
+
+/// Pixels that all surfaces together may have where the desk has so many.
+fn most_pixels(desk: u64) -> u64 {
+    desk.saturating_mul(DESKS)
+        .clamp(SURE_PIXELS, MAX_ALL_PIXELS)
 }
 
 fn area(size: Size) -> u64 {
@@ -578,6 +595,15 @@ fn opaque(attributes: &SurfaceAttributes, scale: i32, size: Size, plain: bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_desks_have_room_for_their_windows_and_none_for_everything() {
+        let hd = 1920 * 1080;
+        assert_eq!(most_pixels(0), SURE_PIXELS);
+        assert_eq!(most_pixels(hd), SURE_PIXELS);
+        assert_eq!(most_pixels(2 * 4 * hd), 32 * 8 * hd);
+        assert_eq!(most_pixels(u64::MAX), MAX_ALL_PIXELS);
+    }
 
     #[test]
     fn damage_of_any_numbers_is_clipped_to_the_buffer() {
