@@ -74,22 +74,24 @@ impl Surfaces {
         let (w, h) = loan.sides();
         let size = size_of(w, h).ok_or(Refused::TooLarge(w, h))?;
         let (known, reshaped) = self.shaped(surface, size, loan.alpha())?;
-        let all = reshaped || known.is_behind() || known.is_stale;
+        let lent = known.content.lent().filter(|_| known.direct.is_lending());
+        // What of a film is unread is read when it is over.
+        let all = reshaped || known.is_stale || known.is_behind() && lent.is_none();
         attached.list(damage, size, reshaped);
         if known.direct.is_composed() {
             known.keep(loan, damage, now);
             return Ok(reshaped);
         }
         let damaged = damage.iter().map(|rect| rect.area() as u64).sum();
-        let lent = known.content.lent().filter(|_| known.direct.is_lending());
-        let beside_it = lent.map(|_| known.content.note_damage(damage));
-        let (rects, all_of_it) = (beside_it.as_deref(), [whole(size)]);
-        let rects = rects.unwrap_or(if all { &all_of_it } else { damage });
+        let all_of_it = [whole(size)];
+        let wanted = if all { &all_of_it } else { &damage[..] };
+        let beside_it = lent.map(|_| known.content.note_damage(wanted));
+        let rects = beside_it.as_deref().unwrap_or(wanted);
         // What cannot be read stays as it was, until all of it can; that has been said. It may be all
         // that the client draws for a long time, so that it is tried again.
         let is_read = read(&mut known.content, &loan, rects);
         let again = (!is_read).then(|| Again::after(None, now)).flatten();
-        known.is_stale = !is_read || known.is_stale && lent.is_some();
+        known.is_stale = !is_read;
         let changed = known.content.take_changed();
         let committed = (damaged, changed, area(size));
         known.direct.committed(committed, now);
@@ -251,8 +253,12 @@ impl Surface {
         }) else {
             return false;
         };
+        let unread = match self.is_stale {
+            true => self.content.whole(),
+            false => unread,
+        };
         if read(&mut self.content, &newest.loan, &[unread]) {
-            self.is_stale &= unread != self.content.whole();
+            self.is_stale = false;
             return true;
         }
         match Again::after(newest.again, now) {
