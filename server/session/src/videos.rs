@@ -240,6 +240,13 @@ impl Videos {
         self.open.values().filter_map(until).min()
     }
 
+    /// Nobody encodes its picture any more. It stays open until a frame says that it is over.
+    fn expect_nothing_of(&mut self, video: VideoId) {
+        if let Some(open) = self.open.get_mut(&video) {
+            open.stage = Stage::Encoding { until: None };
+        }
+    }
+
     /// An access unit is there. Returns false where its film is not open any more.
     fn done(&mut self, video: VideoId, unit: Vec<u8>, coded: Option<Instant>) -> bool {
         let Some(open) = self.open.get_mut(&video) else {
@@ -528,6 +535,7 @@ impl App {
     /// surface goes as ever from now on where that does not either.
     fn give_up(&mut self, video: VideoId, failure: &Failure) {
         let now = Instant::now();
+        self.videos.expect_nothing_of(video);
         if let Failure::Device(_) = failure {
             self.counters.films.failed();
         }

@@ -518,16 +518,16 @@ fn first_frame_of_an_attach_shows_the_desktop() {
         first.quiet(Duration::from_millis(300)).await;
         for _ in 0..20 {
             let mut terminal = desktop.attach("b", size(1920, 1080)).await;
-            let mut layers_at_first = None;
+            let layers_at_first = std::cell::OnceCell::new();
             terminal
                 .until("foot is shown", |model| {
                     if model.serial > 0 {
-                        layers_at_first.get_or_insert(model.layers.len());
+                        layers_at_first.get_or_init(|| model.layers.len());
                     }
                     model.layers.len() >= 2
                 })
                 .await;
-            assert!(layers_at_first >= Some(2), "{layers_at_first:?}");
+            assert!(layers_at_first.get() >= Some(&2), "{layers_at_first:?}");
         }
     });
 }
