@@ -1,6 +1,7 @@
 //! The outputs that clients see: those of the terminal, or of the last one.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use heliostat_wire::id::OutputId;
 use heliostat_wire::output::{Output as WireOutput, Size};
@@ -17,6 +18,12 @@ use crate::window::Rect;
 const PLAIN_DPI: f64 = 110.0;
 /// Dots an inch from which they are not.
 const DENSE_DPI: f64 = 160.0;
+
+/// For how long clients may still bind an output that has gone: its announcement may be on its way to
+/// them when they are told that it has gone.
+const LINGERS: Duration = Duration::from_secs(60);
+/// So many outputs that have gone can be bound at most.
+const MOST_GONE: usize = 64;
 
 /// One output.
 #[derive(Debug)]
@@ -40,6 +47,31 @@ pub struct Screen {
 #[derive(Debug, Default)]
 pub struct Desk {
     screens: Vec<Screen>,
+    gone: Gone<GlobalId>,
+}
+
+/// What is announced no more and can still be bound, the first that has gone first.
+#[derive(Debug)]
+struct Gone<T>(VecDeque<(T, Instant)>);
+
+impl<T> Default for Gone<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T> Gone<T> {
+    fn add(&mut self, one: T, now: Instant) {
+        self.0.push_back((one, now));
+    }
+
+    /// What nobody may bind any more.
+    fn take_over(&mut self, now: Instant) -> impl Iterator<Item = T> {
+        let over = |then: &Instant| now.saturating_duration_since(*then) >= LINGERS;
+        let late = self.0.iter().take_while(|(_, then)| over(then)).count();
+        let excess = self.0.len().saturating_sub(MOST_GONE);
+        self.0.drain(..late.max(excess)).map(|(one, _)| one)
+    }
 }
 
 impl Desk {
@@ -80,6 +112,7 @@ impl Desk {
         if outputs.is_empty() {
             return;
         }
+        let now = Instant::now();
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.screens)
             .into_iter()
             .partition(|screen| outputs.iter().any(|output| output.id == screen.id));
@@ -88,7 +121,11 @@ impl Desk {
             for bar in layer_map_for_output(&screen.output).layers() {
                 bar.layer_surface().send_close();
             }
-            handle.remove_global::<App>(screen.global);
+            handle.disable_global::<App>(screen.global.clone());
+            self.gone.add(screen.global, now);
+        }
+        for global in self.gone.take_over(now) {
+            handle.remove_global::<App>(global);
         }
         let mut kept: Vec<_> = kept.into_iter().map(Some).collect();
         for (output, rect) in outputs.iter().zip(layout(&outputs)) {
@@ -249,6 +286,21 @@ mod tests {
             x,
             ..before_any_terminal()
         }
+    }
+
+    #[test]
+    fn what_has_gone_is_kept_for_a_while_and_never_more_than_so_much() {
+        let start = Instant::now();
+        let mut gone = Gone::default();
+        for n in 0..MOST_GONE + 3 {
+            gone.add(n, start);
+        }
+        assert!(gone.take_over(start).eq(0..3));
+        let later = start + LINGERS;
+        gone.add(99, later);
+        assert!(gone.take_over(later).eq(3..MOST_GONE + 3));
+        assert_eq!(gone.take_over(later).count(), 0);
+        assert!(gone.take_over(later + LINGERS).eq([99]));
     }
 
     #[test]

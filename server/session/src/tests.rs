@@ -33,6 +33,7 @@ mod popups;
 mod presentation;
 mod progress;
 mod resume;
+mod screens;
 mod shares;
 mod shells;
 mod steady;

@@ -152,6 +152,16 @@ impl Client {
         registry.bind(global.expect("announced").0, version, &self.handle(), ())
     }
 
+    /// Binds what is known by this number, whether it is announced still or not.
+    pub fn bind_number<I>(&self, number: u32, version: u32) -> I
+    where
+        I: wayland_client::Proxy + 'static,
+        State: Dispatch<I, ()>,
+    {
+        let registry = self.connection.display().get_registry(&self.handle(), ());
+        registry.bind(number, version, &self.handle(), ())
+    }
+
     /// Asks for a window; it is configured later.
     pub fn make_window(&mut self) {
         let queue = self.handle();
