@@ -39,6 +39,8 @@ mod reading;
 #[cfg(feature = "gpu")]
 mod returning;
 #[cfg(feature = "gpu")]
+mod room;
+#[cfg(feature = "gpu")]
 mod speed;
 #[cfg(feature = "gpu")]
 mod timelines;
@@ -51,8 +53,6 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-#[cfg(all(test, feature = "gpu"))]
-pub use self::readers::pretended;
 #[cfg(feature = "gpu")]
 pub use self::{
     buffers::{Buffers, Loan, Memory, Refused},
@@ -65,6 +65,8 @@ pub use self::{
     readers::Reader,
     timelines::{NoTimelines, Point, Queued, Release, Timeline, Timelines},
 };
+#[cfg(all(test, feature = "gpu"))]
+pub use self::{readers::pretended, room::Room};
 #[cfg(not(feature = "gpu"))]
 pub use without::{Buffers, Gpu, Loan, Release, check};
 

@@ -12,7 +12,6 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,16 +31,10 @@ use super::Reading;
 use super::devices::{Away, Wake};
 use super::offers::{self, Offers};
 use super::readers::{Opener, Reader};
+use super::room::Room;
 use super::speed::Speed;
 use super::timelines::Release;
 use crate::sys::Mapping;
-
-/// DMA-BUFs that a client may have: each costs this process one or two descriptors, of which the broker
-/// lets it have 8192. Drivers keep four for a window, and twice that while its size changes; all windows
-/// of X11 are one client's.
-const MOST_OF_A_CLIENT: usize = 1024;
-/// And all clients together.
-const MOST: usize = 2048;
 
 /// Why a client's buffer is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -211,32 +204,11 @@ impl Entry {
     }
 }
 
-/// Whether `client` may have one more beside those of `owners`, and who has to go for that.
-fn room<C: Eq + Hash>(
-    owners: impl Iterator<Item = Option<C>>,
-    client: Option<C>,
-) -> Result<Option<C>, Refused> {
-    let mut counts = HashMap::<_, usize>::new();
-    owners.for_each(|owner| *counts.entry(owner).or_default() += 1);
-    let own = counts.get(&client).copied().unwrap_or(0);
-    if own >= MOST_OF_A_CLIENT {
-        return Err(Refused::TooMany);
-    }
-    if counts.values().sum::<usize>() < MOST {
-        return Ok(None);
-    }
-    let most = counts.into_iter().max_by_key(|(_, count)| *count);
-    let hoarder = most.filter(|(_, count)| *count > own);
-    match hoarder {
-        Some((Some(hoarder), _)) => Ok(Some(hoarder)),
-        _ => Err(Refused::TooMany),
-    }
-}
-
 /// All buffers of all clients.
 #[derive(Debug, Default)]
 pub struct Buffers {
     known: HashMap<ObjectId, Entry>,
+    room: Room,
     shared: Rc<Shared>,
 }
 
@@ -244,12 +216,13 @@ impl Buffers {
     /// Whether a client may have one more. Where all together have as many as there may be, who else has
     /// most is named, and has to go for that.
     pub fn have_room(&mut self, client: Option<&ClientId>) -> Result<Option<ClientId>, Refused> {
-        if self.known.len() < MOST_OF_A_CLIENT {
+        if self.room.is_ample(self.known.len()) {
             return Ok(None);
         }
         self.known.retain(|_, entry| entry.is_open());
         let owners = self.known.values().map(|entry| entry.client.as_ref());
-        room(owners, client).map(|hoarder| hoarder.cloned())
+        let hoarder = self.room.make(owners, client)?;
+        Ok(hoarder.cloned())
     }
 
     /// From now on there is something that reads beside the processor, where it is wanted, and clients make
@@ -289,6 +262,12 @@ impl Buffers {
     /// Where something else is offered since this was asked last, what that is.
     pub fn take_new_offers(&self) -> Option<Offers> {
         self.shared.new_offers.take()
+    }
+
+    /// From now on there is so much room.
+    #[cfg(test)]
+    pub fn limit(&mut self, room: Room) {
+        self.room = room;
     }
 
     /// A buffer with this memory.
@@ -507,28 +486,5 @@ impl From<&Loan> for Size {
             w: size.w,
             h: size.h,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `room` where each of these clients has so many.
-    fn room_beside(counts: &[(u32, usize)], client: u32) -> Result<Option<u32>, Refused> {
-        let owners = counts.iter();
-        let owners = owners.flat_map(|(owner, count)| std::iter::repeat_n(Some(*owner), *count));
-        room(owners, Some(client))
-    }
-
-    #[test]
-    fn who_has_most_goes_where_there_are_too_many() {
-        assert!(matches!(room_beside(&[(1, 1023), (2, 1000)], 1), Ok(None)));
-        let own = room_beside(&[(1, MOST_OF_A_CLIENT)], 1);
-        assert!(matches!(own, Err(Refused::TooMany)));
-        let full = [(1, 1000), (2, 900), (3, 148)];
-        assert!(matches!(room_beside(&full, 3), Ok(Some(1))));
-        assert!(matches!(room_beside(&full, 4), Ok(Some(1))));
-        assert!(matches!(room_beside(&full, 1), Err(Refused::TooMany)));
     }
 }

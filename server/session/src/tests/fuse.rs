@@ -1,4 +1,4 @@
-//! A file whose server does not answer, handed over where a DMA-BUF is expected.
+//! A file whose server does not answer, handed over where a DMA-BUF or a pool is expected.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
@@ -14,7 +14,8 @@ use rustix::mount::{
 };
 use rustix::thread::{Pid, gettid};
 
-use super::fixture::within;
+use super::client::Client;
+use super::fixture::{Fixture, within};
 use super::lent::{Canvas, Said, XRGB, with_window};
 use crate::gpu::RenderNode;
 
@@ -132,44 +133,51 @@ fn serve(mut device: File, stop: &PipeReader, asked: &Mutex<Vec<u32>>, thread: P
     }
 }
 
-#[test]
-fn pool_whose_server_does_not_answer_costs_its_client_its_connection_and_nobody_waits() {
+/// A client that hands such a file over loses its connection, and nobody waits for the file's server.
+/// Returns the desktop after that, where this machine has FUSE. What has the file is returned by
+/// `hand_over`, as closing it asks its server too.
+fn desktop_after<T>(hand_over: impl FnOnce(&mut Client, File) -> T) -> Option<Fixture> {
     let (file, asked, _running) = match file() {
         Ok(file) => file,
-        Err(why) => return eprintln!("skipped: {why}"),
+        Err(why) => {
+            eprintln!("skipped: {why}");
+            return None;
+        }
     };
     let (mut fixture, window) = with_window(RenderNode::Read);
-    let client = fixture.client(window);
-    let shm = client.shm.clone().expect("bound");
-    let _pool = shm.create_pool(file.as_fd(), 4096, &client.handle(), ());
+    let _kept = hand_over(fixture.client(window), file);
     within("it is parted from", || {
         fixture.turn();
         !fixture.client(window).pump()
     });
     // The client, in this thread too, closes what it has sent.
     assert_eq!(*asked.lock().unwrap(), [FLUSH]);
+    Some(fixture)
+}
+
+#[test]
+fn pool_whose_server_does_not_answer_costs_its_client_its_connection_and_nobody_waits() {
+    desktop_after(|client, file| {
+        let shm = client.shm.clone().expect("bound");
+        shm.create_pool(file.as_fd(), 4096, &client.handle(), ());
+        file
+    });
 }
 
 #[test]
 fn file_whose_server_does_not_answer_costs_its_client_its_connection_and_nobody_waits() {
-    let (file, asked, _running) = match file() {
-        Ok(file) => file,
-        Err(why) => return eprintln!("skipped: {why}"),
-    };
-    let (mut fixture, window) = with_window(RenderNode::Read);
-    let canvas = Canvas {
-        file,
-        format: XRGB,
-        size: (16, 16),
-        pitch: 64,
-        released: Said::default(),
-    };
-    let _buffer = canvas.buffer(fixture.client(window));
-    within("it is parted from", || {
-        fixture.turn();
-        !fixture.client(window).pump()
+    let desktop = desktop_after(|client, file| {
+        let canvas = Canvas {
+            file,
+            format: XRGB,
+            size: (16, 16),
+            pitch: 64,
+            released: Said::default(),
+        };
+        canvas.buffer(client);
+        canvas
     });
-    // The client, in this thread too, closes what it has sent.
-    assert_eq!(*asked.lock().unwrap(), [FLUSH]);
-    assert_eq!(fixture.buffers(), (0, 0));
+    if let Some(mut desktop) = desktop {
+        assert_eq!(desktop.buffers(), (0, 0));
+    }
 }
