@@ -33,6 +33,8 @@ mod low_power;
 #[cfg(feature = "gpu")]
 mod offers;
 #[cfg(feature = "gpu")]
+mod patience;
+#[cfg(feature = "gpu")]
 mod readers;
 #[cfg(feature = "gpu")]
 mod reading;

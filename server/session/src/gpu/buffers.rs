@@ -30,6 +30,7 @@ use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use super::Reading;
 use super::devices::{Away, Wake};
 use super::offers::{self, Offers};
+use super::patience::Patience;
 use super::readers::{Opener, Reader};
 use super::room::Room;
 use super::speed::Speed;
@@ -169,6 +170,11 @@ pub(super) struct Shared {
     pub(super) speed: RefCell<Speed>,
     /// That a client's buffer could not be read was said.
     pub(super) has_warned: Cell<bool>,
+    /// How long clients that still draw may be waited for.
+    pub(super) patience: RefCell<Patience>,
+    /// Something draws into all of them, and does not cease to.
+    #[cfg(test)]
+    pub(super) is_drawn_into: Cell<bool>,
     /// How often GLES has ended.
     pub(super) gles_ends: Cell<u64>,
     /// What reads beside the processor, and when it does.
@@ -268,6 +274,12 @@ impl Buffers {
     #[cfg(test)]
     pub fn limit(&mut self, room: Room) {
         self.room = room;
+    }
+
+    /// As if something drew into all of them, or did no more.
+    #[cfg(test)]
+    pub fn draw_into_all(&self, on: bool) {
+        self.shared.is_drawn_into.set(on);
     }
 
     /// A buffer with this memory.

@@ -15,9 +15,6 @@ use super::buffers::{Known, Memory, Shared};
 use super::readers::{copy_run, parts_of};
 use crate::sys::Mapping;
 
-/// What is being drawn is waited for as long, where it is wanted now.
-const SOON: Duration = Duration::from_millis(20);
-
 impl Memory {
     /// Whether nothing draws into it any more, or will have ceased to within `limit`, going by the kernel's
     /// fences. Some drivers have fences for whoever only reads, such as our encoder. The kernel would wait for
@@ -98,6 +95,18 @@ impl Shared {
 }
 
 impl Known {
+    /// Whether nothing draws into it any more, or will have ceased to while there is patience left.
+    fn is_drawn_soon(&self) -> bool {
+        #[cfg(test)]
+        if self.shared.is_drawn_into.get() {
+            return false;
+        }
+        let (mut patience, at) = (self.shared.patience.borrow_mut(), Instant::now());
+        let is_drawn = self.memory.is_drawn(patience.left(at));
+        patience.spend(at.elapsed());
+        is_drawn
+    }
+
     /// Lets `see` read the pixels of each of `rects`.
     pub(super) fn read(
         &self,
@@ -105,7 +114,7 @@ impl Known {
         mut see: impl FnMut(TileRect, &mut dyn FnMut(u32, u32, &mut [u32]) -> bool),
     ) -> bool {
         let memory = &self.memory;
-        if !memory.is_drawn(SOON) {
+        if !self.is_drawn_soon() {
             self.shared
                 .warn_once("a client draws into a buffer that it has committed: it is not read");
             return false;
@@ -315,6 +324,7 @@ mod tests {
     use smithay::backend::allocator::{Fourcc, Modifier};
 
     use super::super::buffers::Buffers;
+    use super::super::patience::MOST;
     use super::*;
 
     /// A buffer into which somebody draws until there is something in its pipes.
@@ -349,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn reader_gives_who_draws_a_moment_and_not_more() {
+    fn reader_gives_who_draws_a_moment_and_not_more_however_often_it_is_read() {
         let (dmabuf, writers) = drawn_into();
         let buffers = Buffers::default();
         let known = buffers.known(Memory::unchecked(dmabuf));
@@ -361,8 +371,11 @@ mod tests {
             h: 16,
         };
         // It would wait for ever, were it to wait until it is drawn: nobody ever writes.
-        assert!(!known.read(&[rect], |_, _| panic!("it is read")));
-        assert!(at.elapsed() >= SOON);
+        for _ in 0..1000 {
+            assert!(!known.read(&[rect], |_, _| panic!("it is read")));
+            assert!(at.elapsed() >= MOST);
+        }
+        assert!(at.elapsed() < 1000 * MOST);
         assert_eq!(buffers.read_bytes(), 0);
         drop(writers);
     }
