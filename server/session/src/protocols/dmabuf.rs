@@ -84,13 +84,14 @@ impl DmabufHandler for App {
     fn dmabuf_imported(&mut self, _: &DmabufGlobal, dmabuf: Dmabuf, notifier: ImportNotifier) {
         let client = notifier.client().map(|client| client.id());
         let room = self.surfaces.buffers.have_room(client.as_ref());
-        let room = room.map(|hoarder| {
-            let why = "it has more buffers than any other, and there are too many";
-            hoarder
-                .into_iter()
-                .for_each(|client| self.send_away(client, why));
+        let taken = room.and_then(|hoarder| {
+            if let Some(hoarder) = hoarder {
+                let why = "it has more buffers than any other, and there are too many";
+                self.send_away(hoarder, why);
+            }
+            self.surfaces.buffers.check(dmabuf)
         });
-        match room.and_then(|()| self.surfaces.buffers.check(dmabuf)) {
+        match taken {
             Ok(memory) => {
                 // Its client may have gone in the meantime.
                 if let Ok(buffer) = notifier.successful::<Self>() {

@@ -216,6 +216,31 @@ fn film_in_a_part_of_a_window_goes_without_a_copy_and_what_is_beside_it_is_exact
 }
 
 #[test]
+fn what_could_not_be_read_beside_a_film_is_read_with_its_next_picture() {
+    let name = "what_could_not_be_read_beside_a_film_is_read_with_its_next_picture";
+    alone(name, "", || {
+        let mut player = Player::in_a_part(WINDOW, FILM);
+        player.play_by_hardware(20);
+        let film = player.fixture.newest_film();
+        assert!(film.is_some());
+        // Something draws while what is beside the film changes, and no more at its next picture, of
+        // which nothing beside it is said to be new.
+        player.fixture.draw_into_buffers(true);
+        player.play_beside((10, 260, 100, 20));
+        assert!(player.likeness_of_part().1 > 0);
+        player.fixture.draw_into_buffers(false);
+        player.play();
+        within("what is beside it is right", || {
+            player.fixture.turn();
+            player.likeness_of_part().1 == 0
+        });
+        assert_eq!(player.fixture.newest_film(), film);
+        player.settle();
+        player.end();
+    });
+}
+
+#[test]
 fn film_that_grows_in_its_window_stays_lent_and_one_that_is_over_is_exact() {
     let name = "film_that_grows_in_its_window_stays_lent_and_one_that_is_over_is_exact";
     alone(name, "", || {

@@ -73,3 +73,28 @@ proptest! {
         prop_assert!(bits(rect, Some(less)) >= FEWEST_BITS);
     }
 }
+
+#[test]
+fn picture_of_a_film_that_is_given_up_is_late_no_more() {
+    let mut videos = Videos::default();
+    let layer = LayerId(1);
+    let [one, other] = [1, 2].map(|seconds| {
+        let video = videos.open(layer, LARGE, Coder::Processor);
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let stage = Stage::Encoding { until: Some(until) };
+        videos.open.get_mut(&video).expect("open").stage = stage;
+        (video, until)
+    });
+    assert_eq!(videos.late_at(), Some(one.1));
+    videos.expect_nothing_of(one.0);
+    assert_eq!(videos.late_at(), Some(other.1));
+    videos.expect_nothing_of(other.0);
+    assert_eq!(videos.late_at(), None);
+    // They are open, and nobody encodes their next picture, until a frame says that they are over.
+    assert!([one, other].iter().all(|(video, _)| videos.is_open(*video)));
+    assert!(
+        [one, other]
+            .iter()
+            .all(|(video, _)| !videos.is_free(*video))
+    );
+}
