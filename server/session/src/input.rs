@@ -208,10 +208,7 @@ impl App {
             }
             InputEvent::TouchUp { slot } => self.touch_up(slot, time),
             InputEvent::TouchFrame => self.touch.clone().frame(self),
-            InputEvent::TouchCancel => {
-                self.input.fingers.clear();
-                self.touch.clone().cancel(self);
-            }
+            InputEvent::TouchCancel => self.cancel_touch(),
         }
         Ok(())
     }
@@ -365,11 +362,40 @@ impl App {
         for code in self.input.keys.clone() {
             self.key(code, false, time);
         }
+        self.let_go();
+    }
+
+    /// All buttons go up, and nobody touches anything any more: a terminal that comes says which keys are
+    /// held, and of nothing else.
+    pub(crate) fn let_go(&mut self) {
+        let time = self.clock.now().as_millis();
         for code in self.input.buttons.clone() {
             self.button(code, false, time);
         }
-        if !std::mem::take(&mut self.input.fingers).is_empty() {
-            self.touch.clone().cancel(self);
+        self.cancel_touch();
+    }
+
+    /// What fingers have done is nothing; a window that one of them holds stays where it is.
+    pub(crate) fn cancel_touch(&mut self) {
+        let fingers = std::mem::take(&mut self.input.fingers);
+        if fingers.is_empty() {
+            return;
+        }
+        let time = self.clock.now().as_millis();
+        let touch = self.touch.clone();
+        for (slot, location) in fingers {
+            // smithay tells nobody that a finger is cancelled which has done nothing since the last frame.
+            let motion = TouchMotion {
+                slot: Some(u32::from(slot)).into(),
+                location,
+                time,
+            };
+            touch.motion(self, None, &motion);
+        }
+        touch.cancel(self);
+        if self.windows.is_dragging() && self.input.buttons.is_empty() {
+            self.windows.drop_drag();
+            self.dirty.layout = true;
         }
     }
 

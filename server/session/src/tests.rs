@@ -37,6 +37,7 @@ mod screens;
 mod shares;
 mod shells;
 mod steady;
+mod touch;
 
 use heliostat_wire::input::InputEvent;
 use proptest::prelude::*;

@@ -26,6 +26,7 @@ impl App {
             old.bye(DetachReason::MovedElsewhere { terminal });
             let terminal = attach.terminal.as_str().into();
             self.parted(old, DetachReason::MovedElsewhere { terminal });
+            self.let_go();
         }
         self.tell_broker(FromSession::Attached(Attached {
             attach_id: attach.id,

@@ -140,7 +140,7 @@ impl App {
         self.windows.drop_drag();
         keyboard.unset_grab(self);
         pointer.unset_grab(self, serial, time);
-        self.touch.clone().cancel(self);
+        self.cancel_touch();
         self.drag_icon = None;
         keyboard.set_focus(self, None, serial);
         self.dirty.layout = true;

@@ -1,0 +1,139 @@
+//! Fingers and buttons that are held while something else happens.
+
+use std::sync::{Arc, Mutex};
+
+use heliostat_wire::id::OutputId;
+use heliostat_wire::input::InputEvent;
+use wayland_client::protocol::wl_pointer::{self, ButtonState, WlPointer};
+use wayland_client::protocol::wl_seat::WlSeat;
+use wayland_client::protocol::wl_touch::{self, WlTouch};
+use wayland_client::{Connection, Dispatch, QueueHandle, WEnum};
+
+use super::BTN_LEFT;
+use super::client::{Painting, State};
+use super::fixture::Fixture;
+
+/// What a client is told of fingers and buttons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Down(i32),
+    Up(i32),
+    Cancel,
+    Pressed,
+    Released,
+}
+
+type Log = Arc<Mutex<Vec<Told>>>;
+
+impl Dispatch<WlTouch, Log> for State {
+    fn event(
+        _: &mut Self,
+        _: &WlTouch,
+        event: wl_touch::Event,
+        log: &Log,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        log.lock().unwrap().push(match event {
+            wl_touch::Event::Down { id, .. } => Told::Down(id),
+            wl_touch::Event::Up { id, .. } => Told::Up(id),
+            wl_touch::Event::Cancel => Told::Cancel,
+            _ => return,
+        });
+    }
+}
+
+impl Dispatch<WlPointer, Log> for State {
+    fn event(
+        _: &mut Self,
+        _: &WlPointer,
+        event: wl_pointer::Event,
+        log: &Log,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wl_pointer::Event::Button { state, .. } = event {
+            let pressed = state == WEnum::Value(ButtonState::Pressed);
+            let told = [Told::Released, Told::Pressed][usize::from(pressed)];
+            log.lock().unwrap().push(told);
+        }
+    }
+}
+
+/// A window in the middle of a screen, and what its client is told.
+fn held() -> (Fixture, (i32, i32), Log) {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    let window = fixture.open(Painting {
+        w: 200,
+        h: 100,
+        seed: 1,
+    });
+    fixture.settle();
+    let (client, log) = (fixture.client(window), Log::default());
+    let seat: WlSeat = client.bind(5);
+    seat.get_pointer(&client.handle(), Arc::clone(&log));
+    seat.get_touch(&client.handle(), Arc::clone(&log));
+    fixture.settle();
+    let corner = fixture.corner(window);
+    (fixture, corner, log)
+}
+
+fn press(fixture: &mut Fixture, pressed: bool) {
+    let code = BTN_LEFT;
+    fixture.input(InputEvent::Button { code, pressed });
+    fixture.settle();
+}
+
+fn touch(fixture: &mut Fixture, slot: u8, (x, y): (i32, i32)) {
+    let output = OutputId(0);
+    let [x, y] = [x, y].map(|along| along * 256);
+    fixture.input(InputEvent::TouchDown { slot, output, x, y });
+    fixture.input(InputEvent::TouchFrame);
+    fixture.settle();
+}
+
+fn take(log: &Log) -> Vec<Told> {
+    std::mem::take(&mut log.lock().unwrap())
+}
+
+#[test]
+fn what_is_held_at_one_desk_is_let_go_when_another_takes_the_desktop() {
+    let (mut fixture, (x, y), log) = held();
+    let inside = (x + 50, y + 50);
+    fixture.motion(inside.0, inside.1);
+    press(&mut fixture, true);
+    touch(&mut fixture, 0, inside);
+    assert_eq!(take(&log), [Told::Pressed, Told::Down(0)]);
+    // The first is still there.
+    fixture.attach("b", (640, 480));
+    fixture.settle();
+    assert_eq!(take(&log), [Told::Released, Told::Cancel]);
+    // Fingers and buttons of this one are its own.
+    fixture.motion(inside.0, inside.1);
+    touch(&mut fixture, 0, inside);
+    fixture.input(InputEvent::TouchUp { slot: 0 });
+    press(&mut fixture, true);
+    press(&mut fixture, false);
+    assert_eq!(
+        take(&log),
+        [Told::Down(0), Told::Up(0), Told::Pressed, Told::Released]
+    );
+}
+
+#[test]
+fn fingers_that_lie_still_are_cancelled_too_and_come_down_again() {
+    let (mut fixture, (x, y), log) = held();
+    let places = [(x + 20, y + 20), (x + 90, y + 60)];
+    touch(&mut fixture, 0, places[0]);
+    touch(&mut fixture, 1, places[1]);
+    assert_eq!(take(&log), [Told::Down(0), Told::Down(1)]);
+    fixture.input(InputEvent::TouchCancel);
+    fixture.settle();
+    let told = take(&log);
+    assert!(!told.is_empty() && told.iter().all(|told| *told == Told::Cancel));
+    // Nothing is left that could come up.
+    fixture.input(InputEvent::TouchUp { slot: 1 });
+    touch(&mut fixture, 1, places[0]);
+    assert_eq!(take(&log), [Told::Down(1)]);
+}
