@@ -9,14 +9,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use hil_local::framebuffer::Shot;
 use hil_local::{Site, Terminal};
 
 use super::Outcome;
 use super::desktop::{STEP, wait_for_picture};
 use super::film::{INODES, WHILE_PLAYING};
-use super::zero_copy::{self, Films, PICTURES, counted, is_on_plane};
+use super::zero_copy::{self, counted, is_on_plane};
 use crate::inside::client::GROUND;
 use crate::inside::colour::distance;
 use crate::inside::report::Report;
@@ -26,8 +26,6 @@ use crate::inside::{card, film as pictures, note};
 const SOCKET: &str = "/run/home/alice/socket";
 /// The mode that the display likes best.
 const SCREEN: (u32, u32) = (1024, 768);
-/// How often pictures in a row are waited for.
-const TRIES: usize = 6;
 /// What is open of DMA-BUFs is called so.
 const DMA_BUF: &str = "/dmabuf:";
 
@@ -95,50 +93,27 @@ fn watch(site: &Site, report: &mut Report) -> Result<()> {
 }
 
 /// What the encoder has read while pictures went by of which nobody has copied anything.
-///
-/// A look at the screen, and a machine that is too busy, make a film of this rate stop and begin anew, for which it
-/// is read. So it is a stretch without that that counts.
 fn encoded_for_a_while(
     site: &Site,
     terminal: &mut Terminal,
     report: &mut Report,
 ) -> Result<BTreeSet<u64>> {
-    for _ in 0..TRIES {
-        terminal.drain();
-        let film = terminal.wait_named("video", STEP)?.number("video");
-        // Pictures of what was there before may still be under way.
-        terminal.wait_named("video", STEP)?;
-        let (films, driver) = (Films::of(site)?, counted()?);
-        let (mut is_one, mut last) = (true, film);
-        for _ in 0..PICTURES {
-            let event = terminal.wait_named("video", STEP)?;
-            last = event.number("video");
-            is_one &= event.number("video") == film
-                && is_on_plane(&event)
-                && event.number("copied_pixels") == Some(0);
-        }
-        let after = Films::of(site)?;
-        if !is_one || after.read_bytes != films.read_bytes {
-            report.note(format!(
-                "not in one piece: video {film:?}, then {last:?}; {films:?}, then {after:?}"
-            ));
-            continue;
-        }
-        report.note(format!(
-            "session: {films:?}, {PICTURES} pictures later {after:?}"
-        ));
+    let stretch = zero_copy::stretch(site, terminal, report)?;
+    for event in &stretch.pictures {
         ensure!(
-            after.by_hardware > films.by_hardware,
-            "the hardware encoded nothing"
+            is_on_plane(event) && event.number("copied_pixels") == Some(0),
+            "pixels were copied: {}",
+            event.value
         );
-        let read = counted()?.into_iter().filter(|counted| {
-            let known = driver.iter().find(|known| known.inode == counted.inode);
-            counted.role == "imported"
-                && counted.processed_from > known.map_or(0, |known| known.processed_from)
-        });
-        return Ok(read.map(|counted| counted.inode).collect());
     }
-    bail!("no {PICTURES} pictures in a row went by without a pixel that was read or copied")
+    stretch.ensure_unread()?;
+    let driver = stretch.driver;
+    let read = counted()?.into_iter().filter(|counted| {
+        let known = driver.iter().find(|known| known.inode == counted.inode);
+        counted.role == "imported"
+            && counted.processed_from > known.map_or(0, |known| known.processed_from)
+    });
+    Ok(read.map(|counted| counted.inode).collect())
 }
 
 /// Whether the screen shows the film and what is around it, and the note where it `is_over` it.

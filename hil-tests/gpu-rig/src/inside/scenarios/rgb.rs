@@ -10,7 +10,7 @@ use hil_local::{Event, Site, Terminal};
 
 use super::Outcome;
 use super::desktop::STEP;
-use super::zero_copy::{self, FAULTS, Films, PICTURES, counted, is_on_plane};
+use super::zero_copy::{self, FAULTS, PICTURES, counted, is_on_plane};
 use crate::inside::card::Card;
 use crate::inside::init::{self, VA_LOG};
 use crate::inside::look;
@@ -80,27 +80,19 @@ fn play(
 /// Neither the session nor the terminal touches a pixel while pictures go by, each in another surface than it was
 /// decoded into.
 fn without_copies(site: &Site, terminal: &mut Terminal, report: &mut Report) -> Result<()> {
-    let before = Films::of(site)?;
+    let stretch = zero_copy::stretch(site, terminal, report)?;
     let mut shown = BTreeSet::new();
-    for _ in 0..PICTURES {
-        let event = terminal.wait_named("video", STEP)?;
+    for event in &stretch.pictures {
         let is_converted = event.value["converted"] == true
             && event.number("decoded_inode") != event.number("scanned_inode");
         ensure!(
-            is_on_plane(&event) && is_converted && event.number("copied_pixels") == Some(0),
+            is_on_plane(event) && is_converted && event.number("copied_pixels") == Some(0),
             "a picture is not shown as the device has converted it: {}",
             event.value
         );
         shown.extend(event.number("scanned_inode"));
     }
-    let after = Films::of(site)?;
-    report.note(format!(
-        "session: {before:?}, {PICTURES} pictures later {after:?}"
-    ));
-    ensure!(
-        after.by_hardware > before.by_hardware && after.read_bytes == before.read_bytes,
-        "the hardware encoded nothing, or the session has read pixels of the film"
-    );
+    stretch.ensure_unread()?;
     let into = converted_into()?;
     ensure!(
         shown.len() > 1 && shown.is_subset(&into),

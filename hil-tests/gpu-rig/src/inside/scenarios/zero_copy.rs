@@ -31,6 +31,8 @@ const FAULT_PICTURE: u64 = 40;
 const TRIED: usize = 5;
 /// So many pictures in a row have to go by without a copy.
 pub(super) const PICTURES: usize = 12;
+/// How often pictures in a row are waited for.
+const TRIES: usize = 6;
 
 /// A line of the VA driver's counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,19 +285,86 @@ pub(super) fn is_on_plane(event: &Event) -> bool {
     event.name() == "video" && event.number("scanned_inode").is_some()
 }
 
+/// Pictures of one film that went by, and what was counted before and after them.
+pub(super) struct Stretch {
+    pub(super) pictures: Vec<Event>,
+    before: Films,
+    after: Films,
+    /// What the driver had counted before.
+    pub(super) driver: Vec<Counted>,
+}
+
+impl Stretch {
+    /// All of it was encoded by the hardware, and the session has read nothing.
+    pub(super) fn ensure_unread(&self) -> Result<()> {
+        ensure!(
+            self.after.by_hardware > self.before.by_hardware,
+            "the hardware encoded nothing"
+        );
+        ensure!(
+            self.after.read_bytes == self.before.read_bytes,
+            "the session has read pixels of the film"
+        );
+        Ok(())
+    }
+}
+
+/// Lets pictures of one film go by.
+///
+/// A look at the screen, and a machine that is too busy, make a film stop and begin anew, for which it is read. So
+/// it is a stretch without that that counts: the film of the picture before it and of the one after it is its own.
+pub(super) fn stretch(
+    site: &Site,
+    terminal: &mut Terminal,
+    report: &mut Report,
+) -> Result<Stretch> {
+    for _ in 0..TRIES {
+        terminal.drain();
+        let film = terminal.wait_named("video", STEP)?.number("video");
+        // Pictures of what was there before may still be under way.
+        terminal.wait_named("video", STEP)?;
+        let (before, driver) = (Films::of(site)?, counted()?);
+        let pictures = (0..PICTURES).map(|_| terminal.wait_named("video", STEP));
+        let pictures: Vec<Event> = pictures.collect::<Result<_>>()?;
+        let after = Films::of(site)?;
+        terminal.drain();
+        let last = terminal.wait_named("video", STEP)?;
+        let other = pictures.iter().chain([&last]);
+        let other = other
+            .map(|event| event.number("video"))
+            .find(|video| *video != film);
+        match other {
+            Some(other) => report.note(format!(
+                "not in one piece: video {film:?}, then {other:?}; {before:?}, then {after:?}"
+            )),
+            None => {
+                report.note(format!(
+                    "session: {before:?}, {PICTURES} pictures later {after:?}"
+                ));
+                return Ok(Stretch {
+                    pictures,
+                    before,
+                    after,
+                    driver,
+                });
+            }
+        }
+    }
+    bail!("no {PICTURES} pictures in a row are of one film")
+}
+
 /// Neither the session nor the terminal touches a pixel while pictures go by.
 pub(super) fn no_copies_for_a_while(
     site: &Site,
     terminal: &mut Terminal,
     report: &mut Report,
 ) -> Result<()> {
-    let before = Films::of(site)?;
+    let stretch = stretch(site, terminal, report)?;
     // Each surface has one framebuffer, made once.
     let mut framebuffers = BTreeMap::new();
-    for _ in 0..PICTURES {
-        let event = terminal.wait_named("video", STEP)?;
+    for event in &stretch.pictures {
         ensure!(
-            is_on_plane(&event),
+            is_on_plane(event),
             "a picture is on no plane: {}",
             event.value
         );
@@ -326,18 +395,7 @@ pub(super) fn no_copies_for_a_while(
         by.len() == inodes.len() && inodes.len() < PICTURES,
         "{PICTURES} pictures, surfaces by framebuffers: {framebuffers:?}"
     );
-    let after = Films::of(site)?;
-    report.note(format!(
-        "session: {before:?}, {PICTURES} pictures later {after:?}"
-    ));
-    ensure!(
-        after.by_hardware > before.by_hardware,
-        "the hardware encoded nothing"
-    );
-    ensure!(
-        after.read_bytes == before.read_bytes,
-        "the session has read pixels of the film"
-    );
+    stretch.ensure_unread()?;
     let exported: BTreeSet<u64> = decoded_into(&counted()?);
     ensure!(
         inodes.is_subset(&exported),
