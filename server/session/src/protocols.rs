@@ -1,5 +1,6 @@
 //! The Wayland protocols that clients may speak, one file each where there is something to decide.
 
+mod activation;
 mod compositor;
 mod constraints;
 mod decoration;

@@ -1,5 +1,6 @@
 //! Real clients and a terminal's model around the compositor, all in one thread.
 
+mod activation;
 mod adaptation;
 mod answers;
 mod apart;

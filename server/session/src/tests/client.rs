@@ -76,6 +76,8 @@ pub struct State {
     frames_done: usize,
     pub feedback: Vec<(u32, Told)>,
     pub pointer: PointerState,
+    /// Of the last key.
+    pub key_serial: u32,
     keys: Vec<(u32, bool)>,
 }
 
@@ -419,9 +421,11 @@ impl Dispatch<wl_keyboard::WlKeyboard, ()> for State {
         if let wl_keyboard::Event::Key {
             key,
             state: key_state,
+            serial,
             ..
         } = event
         {
+            state.key_serial = serial;
             let pressed = key_state == wayland_client::WEnum::Value(wl_keyboard::KeyState::Pressed);
             state.keys.push((key, pressed));
         }

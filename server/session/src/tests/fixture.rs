@@ -293,6 +293,11 @@ impl Fixture {
         self.settle();
     }
 
+    /// Tokens for the focus that are remembered.
+    pub fn tokens(&mut self) -> usize {
+        self.session.app().protocols.activation.tokens().count()
+    }
+
     /// Does what a shortcut would.
     pub fn act(&mut self, action: crate::keys::Action) {
         self.session.app().act(action);

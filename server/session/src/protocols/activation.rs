@@ -1,0 +1,81 @@
+//! xdg-activation-v1: a program that a person uses hands the focus on to another one, such as a browser that
+//! a link is opened in.
+
+use std::time::{Duration, Instant};
+
+use smithay::delegate_xdg_activation;
+use smithay::reexports::wayland_server::Resource;
+use smithay::reexports::wayland_server::backend::ClientId;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::{SERIAL_COUNTER, Serial};
+use smithay::wayland::seat::WaylandFocus;
+use smithay::wayland::xdg_activation::{
+    XdgActivationHandler, XdgActivationState, XdgActivationToken, XdgActivationTokenData,
+};
+
+use crate::app::App;
+
+/// A token is good for this long, and forgotten after.
+const TOKEN_LIVES: Duration = Duration::from_secs(10);
+/// So many of them are good at once.
+const MOST: usize = 64;
+
+impl App {
+    /// Whether a person uses a program: it has the keyboard, or is pointed at or touched.
+    fn is_used(&self, client: &ClientId) -> bool {
+        let is_its = |surface: &WlSurface| surface.client().is_some_and(|of| of.id() == *client);
+        let keyboard = self.keyboard.current_focus();
+        let keyboard = keyboard.as_ref().and_then(WaylandFocus::wl_surface);
+        let touched = self.touch.grab_start_data().and_then(|start| start.focus);
+        keyboard.is_some_and(|surface| is_its(&surface))
+            || self.pointer.current_focus().as_ref().is_some_and(is_its)
+            || touched.is_some_and(|(surface, _)| is_its(&surface))
+    }
+}
+
+impl XdgActivationHandler for App {
+    fn activation_state(&mut self) -> &mut XdgActivationState {
+        &mut self.protocols.activation
+    }
+
+    fn token_created(&mut self, _: XdgActivationToken, data: XdgActivationTokenData) -> bool {
+        let now = Instant::now();
+        let tokens = &mut self.protocols.activation;
+        tokens.retain_tokens(|_, token| is_good(token, now));
+        if tokens.tokens().count() >= MOST {
+            return false;
+        }
+        // Serials are numbers that any program can think of: it has to be used as well.
+        let is_recent = data.serial.is_some_and(|(serial, _)| {
+            let first = self.keyboard.last_enter();
+            first.is_some_and(|first| is_between(first, serial, SERIAL_COUNTER.next_serial()))
+        });
+        is_recent && data.client_id.is_some_and(|client| self.is_used(&client))
+    }
+
+    fn request_activation(
+        &mut self,
+        token: XdgActivationToken,
+        data: XdgActivationTokenData,
+        surface: WlSurface,
+    ) {
+        if is_good(&data, Instant::now())
+            && let Some(id) = self.window_of(&surface)
+        {
+            self.windows.focus(id);
+            self.dirty.layout = true;
+        }
+        self.protocols.activation.remove_token(&token);
+    }
+}
+
+fn is_good(token: &XdgActivationTokenData, now: Instant) -> bool {
+    now.saturating_duration_since(token.timestamp) < TOKEN_LIVES
+}
+
+/// Whether a serial is not older than the first and not newer than the last.
+fn is_between(first: Serial, serial: Serial, last: Serial) -> bool {
+    first <= serial && serial <= last
+}
+
+delegate_xdg_activation!(App);
