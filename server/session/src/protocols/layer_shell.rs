@@ -7,8 +7,8 @@ use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::compositor::with_states;
 use smithay::wayland::shell::wlr_layer::{
-    Layer, LayerSurface as WlrLayerSurface, LayerSurfaceData, WlrLayerShellHandler,
-    WlrLayerShellState,
+    ExclusiveZone, Layer, LayerSurface as WlrLayerSurface, LayerSurfaceCachedState,
+    LayerSurfaceData, WlrLayerShellHandler, WlrLayerShellState,
 };
 use smithay::wayland::shell::xdg::PopupSurface;
 
@@ -69,6 +69,26 @@ impl WlrLayerShellHandler for App {
     }
 }
 
+/// Pixels that a bar may be away from its edge, or keep free: more than any desk has, and so few that those
+/// of all bars together are a number still.
+const FARTHEST: i32 = 1 << 16;
+
+/// What a bar says of its place is added up as it is said.
+fn keep_in_reach(bar: &mut LayerSurfaceCachedState) {
+    let margin = &mut bar.margin;
+    for side in [
+        &mut margin.left,
+        &mut margin.right,
+        &mut margin.top,
+        &mut margin.bottom,
+    ] {
+        *side = (*side).clamp(-FARTHEST, FARTHEST);
+    }
+    if let ExclusiveZone::Exclusive(pixels) = &mut bar.exclusive_zone {
+        *pixels = (*pixels).min(FARTHEST as u32);
+    }
+}
+
 impl App {
     /// A bar may have committed another size or another edge.
     pub(crate) fn layer_committed(&mut self, surface: &WlSurface) {
@@ -80,6 +100,10 @@ impl App {
         if !is_bar {
             return;
         }
+        with_states(surface, |states| {
+            let mut cached = states.cached_state.get::<LayerSurfaceCachedState>();
+            keep_in_reach(cached.current());
+        });
         self.arrange();
         let configured = with_states(surface, |states| {
             let data = states.data_map.get::<LayerSurfaceData>();
