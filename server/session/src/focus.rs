@@ -10,6 +10,7 @@ use smithay::desktop::PopupKind;
 use smithay::input::Seat;
 use smithay::input::keyboard::{KeyboardTarget, KeysymHandle, ModifiersState};
 use smithay::reexports::wayland_server::Resource;
+use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{IsAlive, Serial};
 use smithay::wayland::seat::WaylandFocus;
@@ -129,5 +130,17 @@ impl KeyboardTarget<App> for KeyFocus {
             }
             _ => KeyboardTarget::modifiers(&self.surface, seat, app, modifiers, serial),
         }
+    }
+}
+
+impl App {
+    /// Whether a person uses a program: it has the keyboard, is pointed at, or was touched last.
+    pub(crate) fn is_used(&self, client: &ClientId) -> bool {
+        let is_its = |surface: &WlSurface| surface.client().is_some_and(|of| of.id() == *client);
+        let keyboard = self.keyboard.current_focus();
+        let keyboard = keyboard.as_ref().and_then(WaylandFocus::wl_surface);
+        keyboard.is_some_and(|surface| is_its(&surface))
+            || self.pointer.current_focus().as_ref().is_some_and(is_its)
+            || self.input.touched() == Some(client)
     }
 }

@@ -21,6 +21,8 @@ use smithay::input::keyboard::{
 };
 use smithay::input::pointer::RelativeMotionEvent;
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
+use smithay::reexports::wayland_server::Resource;
+use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Point, SERIAL_COUNTER};
 use tracing::{debug, warn};
@@ -50,6 +52,8 @@ pub struct InputState {
     /// Buttons whose press moved a window or the like.
     kept_buttons: BTreeSet<u16>,
     fingers: BTreeMap<u8, Point<f64, Logical>>,
+    /// Whose surface the last of them came down on.
+    touched: Option<ClientId>,
     heard: Instant,
     layout: Option<String>,
     leds: Leds,
@@ -68,6 +72,7 @@ impl InputState {
             buttons: BTreeSet::new(),
             kept_buttons: BTreeSet::new(),
             fingers: BTreeMap::new(),
+            touched: None,
             heard: Instant::now(),
             layout: None,
             leds: Leds::default(),
@@ -97,6 +102,11 @@ impl InputState {
     /// The terminal is there.
     pub fn heartbeat(&mut self, now: Instant) {
         self.heard = now;
+    }
+
+    /// Whose surface was touched last.
+    pub fn touched(&self) -> Option<&ClientId> {
+        self.touched.as_ref()
     }
 
     /// When held keys are released unless something is heard.
@@ -441,6 +451,8 @@ impl App {
             }
             _ => None,
         };
+        let touched = under.as_ref().and_then(|(surface, _)| surface.client());
+        self.input.touched = touched.map(|client| client.id());
         let serial = SERIAL_COUNTER.next_serial();
         let down = DownEvent {
             slot: Some(u32::from(slot)).into(),

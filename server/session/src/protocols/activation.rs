@@ -4,11 +4,8 @@
 use std::time::{Duration, Instant};
 
 use smithay::delegate_xdg_activation;
-use smithay::reexports::wayland_server::Resource;
-use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{SERIAL_COUNTER, Serial};
-use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::xdg_activation::{
     XdgActivationHandler, XdgActivationState, XdgActivationToken, XdgActivationTokenData,
 };
@@ -19,19 +16,6 @@ use crate::app::App;
 const TOKEN_LIVES: Duration = Duration::from_secs(10);
 /// So many of them are good at once.
 const MOST: usize = 64;
-
-impl App {
-    /// Whether a person uses a program: it has the keyboard, or is pointed at or touched.
-    fn is_used(&self, client: &ClientId) -> bool {
-        let is_its = |surface: &WlSurface| surface.client().is_some_and(|of| of.id() == *client);
-        let keyboard = self.keyboard.current_focus();
-        let keyboard = keyboard.as_ref().and_then(WaylandFocus::wl_surface);
-        let touched = self.touch.grab_start_data().and_then(|start| start.focus);
-        keyboard.is_some_and(|surface| is_its(&surface))
-            || self.pointer.current_focus().as_ref().is_some_and(is_its)
-            || touched.is_some_and(|(surface, _)| is_its(&surface))
-    }
-}
 
 impl XdgActivationHandler for App {
     fn activation_state(&mut self) -> &mut XdgActivationState {

@@ -79,7 +79,9 @@ impl XdgShellHandler for App {
     }
 
     fn grab(&mut self, surface: PopupSurface, seat: WlSeat, serial: Serial) {
-        if self.lock.is_locked() {
+        // Who is not used would take what is typed to others.
+        let client = surface.wl_surface().client().map(|client| client.id());
+        if self.lock.is_locked() || !client.is_some_and(|client| self.is_used(&client)) {
             return surface.send_popup_done();
         }
         let Some(seat) = Seat::<Self>::from_resource(&seat) else {
@@ -193,6 +195,8 @@ impl App {
             if self.windows.get(id).is_some_and(|window| window.mapped) {
                 self.windows.unmap(id);
                 self.dirty.layout = true;
+                // It begins anew, with a commit that asks how large it is to be.
+                toplevel.reset_initial_configure_sent();
             }
             return;
         };

@@ -1,10 +1,17 @@
-//! Clients that open pop-ups without end.
+//! Clients that open pop-ups without end, or to take what is typed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wayland_client::protocol::wl_compositor::WlCompositor;
+use wayland_client::protocol::wl_seat::WlSeat;
+use wayland_client::{Connection, Dispatch, QueueHandle};
+use wayland_protocols::xdg::shell::client::xdg_popup::{self, XdgPopup};
 use wayland_protocols::xdg::shell::client::xdg_wm_base::XdgWmBase;
 
 use super::apart::{apart, grown_kib};
-use super::fixture::Fixture;
+use super::client::State;
+use super::fixture::{Fixture, within};
 use super::hostile::{assert_only_the_bad_one_goes, show, with_bad_client};
 
 /// What the whole process may grow by, client and terminal included.
@@ -120,4 +127,69 @@ fn popup_that_stands_on_itself_ends_its_client_and_nothing_else() {
         last.get_popup(Some(&first), &positioner, &queue, ());
         assert_only_the_bad_one_goes(fixture, good, bad);
     }
+}
+
+/// That a popup was told to go.
+type Gone = Arc<AtomicBool>;
+
+impl Dispatch<XdgPopup, Gone> for State {
+    fn event(
+        _: &mut Self,
+        _: &XdgPopup,
+        event: xdg_popup::Event,
+        gone: &Gone,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let xdg_popup::Event::PopupDone = event {
+            gone.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A client opens a menu that is to have all keys. Returns whether it has to go at once.
+fn is_refused_a_grab(fixture: &mut Fixture, id: usize, serial: u32) -> bool {
+    let (client, gone) = (fixture.client(id), Gone::default());
+    let compositor: WlCompositor = client.bind(4);
+    let base: XdgWmBase = client.bind(2);
+    let seat: WlSeat = client.bind(5);
+    let queue = client.handle();
+    let positioner = base.create_positioner(&queue, ());
+    positioner.set_size(80, 60);
+    positioner.set_anchor_rect(0, 0, 1, 1);
+    let surface = compositor.create_surface(&queue, ());
+    let shell = base.get_xdg_surface(&surface, &queue, ());
+    let parent = client.shell.as_ref().map(|shell| &shell.0);
+    let popup = shell.get_popup(parent, &positioner, &queue, Arc::clone(&gone));
+    popup.grab(&seat, serial);
+    client.state.configured = false;
+    surface.commit();
+    within("the popup is configured", || {
+        fixture.turn();
+        fixture.client(id).is_configured()
+    });
+    show(&surface, &fixture.client(id).plain(80, 60, 0x00_ff00));
+    fixture.settle();
+    let gone = gone.load(Ordering::Relaxed);
+    popup.destroy();
+    shell.destroy();
+    surface.destroy();
+    fixture.settle();
+    gone
+}
+
+#[test]
+fn menu_of_a_program_that_nobody_uses_does_not_take_what_is_typed() {
+    let (mut fixture, behind, front) = with_bad_client();
+    fixture.key(30);
+    let serial = fixture.client(front).state.key_serial;
+    assert_ne!(serial, 0, "the front one has the keyboard");
+    for serial in [serial, serial + 1, serial + 1000] {
+        assert!(is_refused_a_grab(&mut fixture, behind, serial));
+    }
+    assert!(!is_refused_a_grab(&mut fixture, front, serial));
+    // What is typed after all that goes where it went before.
+    let before = fixture.client(front).keys().len();
+    fixture.key(30);
+    assert_eq!(fixture.client(front).keys().len(), before + 2);
 }

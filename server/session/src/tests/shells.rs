@@ -74,6 +74,32 @@ fn viewport_shows_a_part_at_another_size() {
 }
 
 #[test]
+fn window_that_is_unmapped_is_configured_again_before_it_is_mapped_again() {
+    let mut fixture = Fixture::new();
+    fixture.attach("a", (640, 480));
+    let window = fixture.open(WINDOW);
+    fixture.settle();
+    for _ in 0..2 {
+        let client = fixture.client(window);
+        let surface = client.surface.clone().expect("opened");
+        client.state.configured = false;
+        surface.attach(None, 0, 0);
+        surface.commit();
+        fixture.settle();
+        assert_eq!(fixture.windows_shown(), 0);
+        assert!(!fixture.client(window).is_configured());
+        surface.commit();
+        within("it is configured", || {
+            fixture.turn();
+            fixture.client(window).is_configured()
+        });
+        fixture.client(window).commit(WINDOW);
+        fixture.settle();
+        fixture.assert_shows(&[window]);
+    }
+}
+
+#[test]
 fn popup_stands_where_it_was_anchored_above_its_window_and_stays_on_the_output() {
     let mut fixture = Fixture::new();
     fixture.attach("a", (640, 480));
@@ -130,13 +156,20 @@ fn bars_that_want_more_than_there_is_leave_windows_on_the_screen() {
     let compositor: wl_compositor::WlCompositor = client.bind(4);
     let shell: zwlr_layer_shell_v1::ZwlrLayerShellV1 = client.bind(4);
     let top = zwlr_layer_shell_v1::Layer::Top;
-    for (edge, zone, margin) in [(Anchor::Left, 30_000, 0), (Anchor::Right, 1, -29_000)] {
+    for (edge, zone, margin) in [
+        (Anchor::Left, 30_000, 0),
+        (Anchor::Right, 1, -29_000),
+        (Anchor::Left, i32::MAX, i32::MAX),
+        (Anchor::Left, 1, i32::MAX),
+        (Anchor::Right, i32::MAX, i32::MIN),
+        (Anchor::Top, i32::MAX, i32::MIN),
+    ] {
         let surface = compositor.create_surface(&queue, ());
         let layer = shell.get_layer_surface(&surface, None, top, "bar".to_owned(), &queue, ());
         layer.set_anchor(edge);
         layer.set_size(10, 10);
         layer.set_exclusive_zone(zone);
-        layer.set_margin(0, margin, 0, 0);
+        layer.set_margin(margin, margin, margin, margin);
         surface.commit();
         fixture.settle();
     }
