@@ -440,7 +440,7 @@ impl App {
         }
         for (name, command) in self.parts.take_due(now) {
             if !self.children.run_named(&name, &command) {
-                self.parts.ended(&name, now);
+                self.child_ended(&name, "it could not be started");
             }
         }
     }

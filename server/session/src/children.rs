@@ -46,6 +46,12 @@ impl Children {
         }
     }
 
+    /// Threads come from there.
+    #[cfg(test)]
+    pub fn take_threads_of(&mut self, threads: Threads) {
+        self.threads = threads;
+    }
+
     /// X11 programs find this display.
     pub fn set_display(&mut self, display: String) {
         self.display = Some(display);

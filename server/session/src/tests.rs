@@ -42,9 +42,13 @@ mod touch;
 
 use heliostat_wire::input::InputEvent;
 use proptest::prelude::*;
+use tokio::sync::mpsc::unbounded_channel;
 
+use crate::app::Session;
 use crate::config::Config;
+use crate::gpu::RenderNode;
 use crate::keys::Action;
+use crate::threads::Threads;
 use client::Painting;
 use fixture::{Fixture, within};
 
@@ -284,6 +288,26 @@ fn what_is_typed_before_the_one_program_is_there_reaches_it_and_in_a_desktop_nob
         let expected: Vec<_> = expected.into_iter().flat_map(both).collect();
         assert_eq!(fixture.client(window).keys(), expected);
     }
+}
+
+#[test]
+fn session_whose_one_program_cannot_be_started_ends_and_says_why() {
+    let config = Config {
+        vital: Some("program".to_owned()),
+        parts: [("program".to_owned(), "true".to_owned())].into(),
+        autostart: Vec::new(),
+        xdg_autostart: false,
+        render_node: RenderNode::Off,
+        ..Config::default()
+    };
+    let (broker, _) = unbounded_channel();
+    let mut session = Session::without_socket(config, broker, "wayland-test").unwrap();
+    session.app().children.take_threads_of(Threads::few(0));
+    let error = session.run().unwrap_err().to_string();
+    assert!(
+        error.contains("it could not be started the last time: true"),
+        "{error}"
+    );
 }
 
 #[test]
