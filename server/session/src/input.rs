@@ -24,7 +24,7 @@ use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
 use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::utils::{Logical, Point, SERIAL_COUNTER};
+use smithay::utils::{Logical, Point, SERIAL_COUNTER, Serial};
 use tracing::{debug, warn};
 
 use crate::app::App;
@@ -32,7 +32,7 @@ use crate::config::{Config, Keyboard};
 use crate::input::ahead::Ahead;
 use crate::keys::{Action, Meaning};
 use crate::stage::Hit;
-use crate::window::{Mode, Side, WindowId};
+use crate::window::{Mode, Point as Place, Side, WindowId};
 use pointer::whole;
 
 /// Without a word from the terminal for this long all keys are released.
@@ -52,6 +52,8 @@ pub struct InputState {
     /// Buttons whose press moved a window or the like.
     kept_buttons: BTreeSet<u16>,
     fingers: BTreeMap<u8, Point<f64, Logical>>,
+    /// The one that holds a window.
+    holding: Option<u8>,
     /// Whose surface the last of them came down on.
     touched: Option<ClientId>,
     heard: Instant,
@@ -72,6 +74,7 @@ impl InputState {
             buttons: BTreeSet::new(),
             kept_buttons: BTreeSet::new(),
             fingers: BTreeMap::new(),
+            holding: None,
             touched: None,
             heard: Instant::now(),
             layout: None,
@@ -387,13 +390,23 @@ impl App {
 
     /// What fingers have done is nothing; a window that one of them holds stays where it is.
     pub(crate) fn cancel_touch(&mut self) {
-        let fingers = std::mem::take(&mut self.input.fingers);
-        if fingers.is_empty() {
+        if self.input.fingers.is_empty() {
             return;
         }
+        self.take_fingers(None);
+        self.input.fingers.clear();
+        if self.input.holding.take().is_some() {
+            self.windows.drop_drag();
+            self.dirty.layout = true;
+        }
+    }
+
+    /// What fingers do from now on is nothing to clients; one of them may hold a window.
+    pub(crate) fn take_fingers(&mut self, holding: Option<u8>) {
+        self.input.holding = holding.or(self.input.holding);
         let time = self.clock.now().as_millis();
         let touch = self.touch.clone();
-        for (slot, location) in fingers {
+        for (slot, location) in self.input.fingers.clone() {
             // smithay tells nobody that a finger is cancelled which has done nothing since the last frame.
             let motion = TouchMotion {
                 slot: Some(u32::from(slot)).into(),
@@ -403,10 +416,15 @@ impl App {
             touch.motion(self, None, &motion);
         }
         touch.cancel(self);
-        if self.windows.is_dragging() && self.input.buttons.is_empty() {
-            self.windows.drop_drag();
-            self.dirty.layout = true;
-        }
+    }
+
+    /// The surface that a finger came down on by the event of `serial`, which finger that is, and where.
+    pub(crate) fn held_by_finger(&self, serial: Serial) -> Option<(WlSurface, u8, Place)> {
+        let start = self.touch.grab_start_data();
+        let start = start.filter(|_| self.touch.has_grab(serial))?;
+        let mut fingers = self.input.fingers.iter();
+        let (slot, at) = fingers.find(|(slot, _)| start.slot == Some(u32::from(**slot)).into())?;
+        Some((start.focus?.0, *slot, whole(*at)))
     }
 
     /// Which lights are lit.
@@ -446,6 +464,7 @@ impl App {
         let under = match hit {
             Some(Hit::Surface(surface, corner, _)) => Some((surface, corner)),
             Some(Hit::Title(id, place)) => {
+                self.input.holding = Some(slot);
                 self.press_title(id, place.0, at);
                 None
             }
@@ -468,7 +487,7 @@ impl App {
             return;
         }
         self.input.fingers.insert(slot, at);
-        if self.windows.is_dragging() {
+        if self.input.holding == Some(slot) && self.windows.is_dragging() {
             self.windows.drag_to(whole(at));
             self.dirty.layout = true;
         }
@@ -484,7 +503,13 @@ impl App {
         let Some(at) = self.input.fingers.remove(&slot) else {
             return;
         };
-        if self.windows.is_dragging() {
+        if self
+            .input
+            .holding
+            .take_if(|finger| *finger == slot)
+            .is_some()
+            && self.windows.is_dragging()
+        {
             self.windows.end_drag(whole(at));
             self.dirty.layout = true;
         }

@@ -121,9 +121,7 @@ impl XdgShellHandler for App {
     }
 
     fn move_request(&mut self, surface: ToplevelSurface, _seat: WlSeat, serial: Serial) {
-        if let Some(id) = self.held_window(&surface, serial) {
-            let at = self.pointer_place();
-            self.take_pointer(serial);
+        if let Some((id, at)) = self.take_hold(&surface, serial) {
             self.windows.begin_move(id, at);
         }
     }
@@ -135,9 +133,7 @@ impl XdgShellHandler for App {
         serial: Serial,
         edges: ResizeEdge,
     ) {
-        if let Some(id) = self.held_window(&surface, serial) {
-            let at = self.pointer_place();
-            self.take_pointer(serial);
+        if let Some((id, at)) = self.take_hold(&surface, serial) {
             self.windows.begin_resize(id, edges_of(edges), at);
         }
     }
@@ -308,16 +304,29 @@ impl App {
         }
     }
 
-    /// The window, if the pointer is pressed on it by the event of `serial`.
-    fn held_window(&self, surface: &ToplevelSurface, serial: Serial) -> Option<WindowId> {
-        use smithay::reexports::wayland_server::Resource;
-        let start = self
-            .pointer
-            .grab_start_data()
-            .filter(|_| self.pointer.has_grab(serial))?;
-        let (focus, _) = start.focus?;
+    /// Takes hold of a window where a button or a finger is down on it by the event of `serial`, which is no
+    /// client's from now on. Returns the place of that.
+    fn take_hold(
+        &mut self,
+        surface: &ToplevelSurface,
+        serial: Serial,
+    ) -> Option<(WindowId, Point)> {
+        let start = self.pointer.grab_start_data();
+        let pressed = start.filter(|_| self.pointer.has_grab(serial));
+        let (focus, finger, at) = match pressed.and_then(|start| start.focus) {
+            Some((focus, _)) => (focus, None, self.pointer_place()),
+            None => {
+                let (focus, finger, at) = self.held_by_finger(serial)?;
+                (focus, Some(finger), at)
+            }
+        };
         let same = focus.id().same_client_as(&surface.wl_surface().id());
-        self.window_of(surface.wl_surface()).filter(|_| same)
+        let id = self.window_of(surface.wl_surface()).filter(|_| same)?;
+        match finger {
+            Some(_) => self.take_fingers(finger),
+            None => self.take_pointer(serial),
+        }
+        Some((id, at))
     }
 
     pub(crate) fn pointer_place(&self) -> Point {

@@ -23,7 +23,14 @@ enum Told {
     Released,
 }
 
-type Log = Arc<Mutex<Vec<Told>>>;
+#[derive(Debug, Default)]
+struct Heard {
+    told: Vec<Told>,
+    /// Of the last finger that came down.
+    serial: u32,
+}
+
+type Log = Arc<Mutex<Heard>>;
 
 impl Dispatch<WlTouch, Log> for State {
     fn event(
@@ -34,12 +41,17 @@ impl Dispatch<WlTouch, Log> for State {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        log.lock().unwrap().push(match event {
-            wl_touch::Event::Down { id, .. } => Told::Down(id),
+        let mut log = log.lock().unwrap();
+        let told = match event {
+            wl_touch::Event::Down { id, serial, .. } => {
+                log.serial = serial;
+                Told::Down(id)
+            }
             wl_touch::Event::Up { id, .. } => Told::Up(id),
             wl_touch::Event::Cancel => Told::Cancel,
             _ => return,
-        });
+        };
+        log.told.push(told);
     }
 }
 
@@ -55,7 +67,7 @@ impl Dispatch<WlPointer, Log> for State {
         if let wl_pointer::Event::Button { state, .. } = event {
             let pressed = state == WEnum::Value(ButtonState::Pressed);
             let told = [Told::Released, Told::Pressed][usize::from(pressed)];
-            log.lock().unwrap().push(told);
+            log.lock().unwrap().told.push(told);
         }
     }
 }
@@ -93,8 +105,16 @@ fn touch(fixture: &mut Fixture, slot: u8, (x, y): (i32, i32)) {
     fixture.settle();
 }
 
+fn slide(fixture: &mut Fixture, slot: u8, (x, y): (i32, i32)) {
+    let output = OutputId(0);
+    let [x, y] = [x, y].map(|along| along * 256);
+    fixture.input(InputEvent::TouchMotion { slot, output, x, y });
+    fixture.input(InputEvent::TouchFrame);
+    fixture.settle();
+}
+
 fn take(log: &Log) -> Vec<Told> {
-    std::mem::take(&mut log.lock().unwrap())
+    std::mem::take(&mut log.lock().unwrap().told)
 }
 
 #[test]
@@ -119,6 +139,59 @@ fn what_is_held_at_one_desk_is_let_go_when_another_takes_the_desktop() {
         take(&log),
         [Told::Down(0), Told::Up(0), Told::Pressed, Told::Released]
     );
+}
+
+#[test]
+fn window_follows_the_finger_that_its_client_has_it_held_by() {
+    let (mut fixture, (x, y), log) = held();
+    touch(&mut fixture, 0, (x + 50, y + 5));
+    assert_eq!(take(&log), [Told::Down(0)]);
+    let serial = log.lock().unwrap().serial;
+    let client = fixture.client(0);
+    let seat: WlSeat = client.bind(5);
+    let toplevel = client.shell.as_ref().expect("opened").1.clone();
+    // By something that is no finger's.
+    toplevel._move(&seat, serial + 1000);
+    fixture.settle();
+    slide(&mut fixture, 0, (x + 60, y + 20));
+    assert_eq!(fixture.corner(0), (x, y));
+    toplevel._move(&seat, serial);
+    fixture.settle();
+    assert_eq!(take(&log), [Told::Cancel]);
+    // The others may do what they like.
+    touch(&mut fixture, 1, (20, 20));
+    slide(&mut fixture, 0, (x + 90, y + 35));
+    slide(&mut fixture, 1, (300, 300));
+    fixture.input(InputEvent::TouchUp { slot: 1 });
+    assert_eq!(fixture.corner(0), (x + 30, y + 15));
+    slide(&mut fixture, 0, (x + 100, y + 45));
+    assert_eq!(fixture.corner(0), (x + 40, y + 25));
+    fixture.input(InputEvent::TouchUp { slot: 0 });
+    fixture.settle();
+    // It stays there, whatever moves after that.
+    fixture.motion(20, 20);
+    touch(&mut fixture, 0, (600, 400));
+    slide(&mut fixture, 0, (500, 300));
+    assert_eq!(fixture.corner(0), (x + 40, y + 25));
+    assert_eq!(take(&log), []);
+}
+
+#[test]
+fn window_that_a_finger_holds_stays_where_it_is_when_the_touch_is_cancelled() {
+    let (mut fixture, (x, y), log) = held();
+    touch(&mut fixture, 0, (x + 50, y + 5));
+    let serial = log.lock().unwrap().serial;
+    let client = fixture.client(0);
+    let seat: WlSeat = client.bind(5);
+    let toplevel = client.shell.as_ref().expect("opened").1.clone();
+    toplevel._move(&seat, serial);
+    fixture.settle();
+    slide(&mut fixture, 0, (x + 60, y + 25));
+    fixture.input(InputEvent::TouchCancel);
+    fixture.motion(20, 20);
+    touch(&mut fixture, 1, (600, 400));
+    slide(&mut fixture, 1, (500, 300));
+    assert_eq!(fixture.corner(0), (x + 10, y + 20));
 }
 
 #[test]
