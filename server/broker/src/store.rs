@@ -34,6 +34,9 @@ const MAX_BATCH: usize = 256;
 const MAX_UNKEPT: usize = 8192;
 /// After how long they are, if nothing else is to be written.
 const RETRY: Duration = Duration::from_secs(5);
+/// Writes after which the oldest rows are deleted. To find them is a walk over all that stay, and
+/// that many too many do no harm.
+const PRUNE_AFTER: usize = 1_000;
 
 /// What the thread is asked for.
 enum Job {
@@ -97,6 +100,7 @@ impl Store {
                     site_key,
                     unkept: Vec::new(),
                     told_lost: 0,
+                    unpruned: Unpruned::default(),
                     state: seen,
                 };
                 keeper.work(&inbox);
@@ -212,7 +216,25 @@ struct Keeper {
     unkept: Vec<Record>,
     /// How many lost records have been told of.
     told_lost: u64,
+    unpruned: Unpruned,
     state: Arc<State>,
+}
+
+/// How much was written since the tables were last pruned, as the start does.
+#[derive(Debug, Default)]
+struct Unpruned(usize);
+
+impl Unpruned {
+    /// Counts what was written; whether it is time to prune, which it then is not until as much was
+    /// written again.
+    fn is_due_after(&mut self, written: usize) -> bool {
+        self.0 += written;
+        let is_due = self.0 >= PRUNE_AFTER;
+        if is_due {
+            self.0 = 0;
+        }
+        is_due
+    }
 }
 
 impl Keeper {
@@ -251,8 +273,11 @@ impl Keeper {
                 other => answers.push(other),
             }
         }
+        let mut is_time_to_prune = false;
         let kept = match self.write(&rows) {
             Ok(()) => {
+                let written = self.unkept.len() + rows.len();
+                is_time_to_prune = self.unpruned.is_due_after(written);
                 self.unkept.clear();
                 Ok(())
             }
@@ -270,6 +295,17 @@ impl Keeper {
         for job in answers {
             self.answer(job, &kept);
         }
+        // Nobody waits for this, and what was written stands without it.
+        if is_time_to_prune && let Err(problem) = self.prune() {
+            warn!(%problem, "the store could not be pruned");
+        }
+    }
+
+    fn prune(&mut self) -> anyhow::Result<()> {
+        let transaction = self.connection.transaction()?;
+        tables::prune(&transaction, &tables::BOUNDS)?;
+        transaction.commit()?;
+        Ok(())
     }
 
     fn write(&mut self, rows: &[AuditRow]) -> anyhow::Result<()> {

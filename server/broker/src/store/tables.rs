@@ -18,10 +18,27 @@ use crate::proof::EnrolledKey;
 const ATTACHES_A_RUN: u64 = 1_000_000;
 /// Attaches that a new run is told of.
 const ATTACHES_REMEMBERED: u32 = 256;
+
 /// Rows kept of what grows for ever.
-const MAX_ATTACHES: u32 = 2_000;
-const MAX_RECEIPTS: u32 = 100_000;
-const MAX_AUDIT: u32 = 100_000;
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Attaches, beside those that are not over.
+    pub attaches: u32,
+    /// Sessions, beside those that run and those of an attach that is not over.
+    pub sessions: u32,
+    /// Receipts.
+    pub receipts: u32,
+    /// Audit lines.
+    pub audit: u32,
+}
+
+/// What a broker keeps.
+pub const BOUNDS: Bounds = Bounds {
+    attaches: 2_000,
+    sessions: 2_000,
+    receipts: 100_000,
+    audit: 100_000,
+};
 
 /// Reads what a directory starts from and begins a new run.
 pub fn remembered(connection: &mut Connection) -> Result<Remembered> {
@@ -75,25 +92,25 @@ fn begin_run(connection: &mut Connection) -> Result<u64> {
          and session in (select session from sessions where ended_s is not null)",
         [],
     )?;
-    prune(&transaction)?;
+    prune(&transaction, &BOUNDS)?;
     transaction.commit()?;
     Ok(run)
 }
 
-fn prune(transaction: &Transaction<'_>) -> Result<()> {
-    for (table, number, max) in [
-        ("attaches", "attach", MAX_ATTACHES),
-        ("receipts", "attach", MAX_RECEIPTS),
-        ("audit", "number", MAX_AUDIT),
+/// Deletes what is older than the rows that are kept.
+pub fn prune(transaction: &Transaction<'_>, bounds: &Bounds) -> Result<()> {
+    let over = " and over > 0";
+    let ended = " and ended_s is not null \
+                 and session not in (select session from attaches where over = 0)";
+    for (table, number, max, only) in [
+        ("attaches", "attach", bounds.attaches, over),
+        ("sessions", "rowid", bounds.sessions, ended),
+        ("receipts", "attach", bounds.receipts, ""),
+        ("audit", "number", bounds.audit, ""),
     ] {
         let oldest_kept =
             format!("select {number} from {table} order by {number} desc limit 1 offset ?");
-        let live = if table == "attaches" {
-            " and over > 0"
-        } else {
-            ""
-        };
-        let delete = format!("delete from {table} where {number} <= ({oldest_kept}){live}");
+        let delete = format!("delete from {table} where {number} <= ({oldest_kept}){only}");
         transaction.execute(&delete, [max])?;
     }
     Ok(())

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use heliostat_wire::id::{AttachId, KeyPin, SessionId};
 use heliostat_wire::receipt::{Receipt, Stage, StageTime};
 
+use super::tables::{BOUNDS, Bounds};
 use super::*;
 use crate::directory::{AttachRecord, Card, Edge, Keys, Standing};
 use crate::policy::Proof;
@@ -308,4 +309,86 @@ fn a_record_that_was_lost_is_told_of_once_and_what_comes_later_is_kept() {
     drop(store);
     let (_store, second) = open(dir.path()).unwrap();
     assert!(second.people.contains("alice"));
+}
+
+#[test]
+fn tables_are_pruned_once_in_so_many_writes() {
+    let mut unpruned = Unpruned::default();
+    assert!(!unpruned.is_due_after(PRUNE_AFTER - 1));
+    assert!(!unpruned.is_due_after(0));
+    assert!(unpruned.is_due_after(1));
+    assert!(!unpruned.is_due_after(1), "it has just been done");
+    // After a time without a disk more comes at once than the tables are looked at for.
+    assert!(unpruned.is_due_after(3 * PRUNE_AFTER));
+    assert!(!unpruned.is_due_after(PRUNE_AFTER - 1));
+}
+
+/// The numbers that a table has.
+fn numbers(connection: &Connection, query: &str) -> Vec<u64> {
+    let mut rows = connection.prepare(query).unwrap();
+    let rows = rows.query_map([], |row| row.get(0)).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn the_newest_rows_are_kept_and_whatever_is_not_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).unwrap();
+    for number in 1..=9 {
+        let session = SessionId([number as u8; 16]);
+        let record = AttachRecord {
+            session,
+            over: (number != 2).then_some(crate::directory::Over::Lost),
+            ..attach(number)
+        };
+        store.keep(Record::SessionStarted(session, "alice".to_owned(), number));
+        store.keep(Record::Attach(record.clone()));
+        if number != 1 {
+            store.keep(Record::SessionEnded(session, number, String::new()));
+        }
+        let stages = heliostat_wire::List::default();
+        let receipt = Receipt {
+            attach_id: record.attach,
+            stages,
+        };
+        store.keep(Record::Receipt(record, "A".to_owned(), receipt));
+        store.audit(AuditRow {
+            at_ms: number,
+            ..AuditRow::default()
+        });
+    }
+    drop(store);
+    let mut connection = Connection::open(dir.path().join("broker.sqlite")).unwrap();
+    let transaction = connection.transaction().unwrap();
+    let bounds = Bounds {
+        attaches: 4,
+        sessions: 3,
+        receipts: 2,
+        audit: 1,
+    };
+    tables::prune(&transaction, &bounds).unwrap();
+    let left = |query| numbers(&transaction, query);
+    assert_eq!(left("select attach from attaches"), [2, 6, 7, 8, 9]);
+    // The first still runs, and the second's end is what tells a restart that its attach is over.
+    assert_eq!(left("select started_s from sessions"), [1, 2, 7, 8, 9]);
+    assert_eq!(left("select attach from receipts"), [8, 9]);
+    assert_eq!(left("select at_ms from audit"), [9]);
+}
+
+#[test]
+fn a_broker_that_is_never_restarted_keeps_its_tables_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).unwrap();
+    let written = u64::from(BOUNDS.attaches) + 3 * PRUNE_AFTER as u64;
+    for number in 1..=written {
+        store.keep(Record::Attach(attach(number)));
+    }
+    drop(store);
+    // The next start would prune as well.
+    let connection = Connection::open(dir.path().join("broker.sqlite")).unwrap();
+    let left = numbers(&connection, "select attach from attaches");
+    let most = BOUNDS.attaches as usize + PRUNE_AFTER + MAX_BATCH;
+    assert!(left.len() <= most, "{} rows", left.len());
+    assert!(left.len() >= BOUNDS.attaches as usize);
+    assert_eq!(left.last(), Some(&written));
 }
