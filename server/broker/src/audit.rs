@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::hash::Hash;
 use std::io::Write;
-use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,14 +12,16 @@ use heliostat_control::admin::AuditRow;
 use heliostat_control::lines;
 use tracing::warn;
 
+use crate::network::Network;
+
 /// Bytes after which a new file is begun; one older file is kept beside it.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Lines that one terminal, or one person where it is no terminal's doing, may cause at once, and
 /// how many a second after that.
 const BURST: Rate = Rate(60.0, 1.0);
-/// What one address of IPv4, or one network of IPv6 (/64), may cause. Terminals name themselves, so
-/// whoever is there may be as many as they like; an honest ward is many as well.
+/// What one network may cause. Terminals name themselves, so whoever is there may be as many as they
+/// like; an honest ward is many as well.
 const BURST_OF_NETWORK: Rate = Rate(500.0, 20.0);
 /// What all together may cause.
 const BURST_OF_ALL: Rate = Rate(2000.0, 100.0);
@@ -46,7 +47,7 @@ struct Rate(f64, f64);
 #[derive(Debug, Default)]
 pub struct AuditBudget {
     causes: Buckets<Cause>,
-    networks: Buckets<[u8; 8]>,
+    networks: Buckets<Network>,
     all: Option<Bucket>,
     skipped: u64,
 }
@@ -69,16 +70,6 @@ impl Cause {
             (terminal, _) => Self::Terminal(terminal.to_owned()),
         }
     }
-}
-
-/// The network in which an address is: what one subscriber has.
-fn network(address: IpAddr) -> [u8; 8] {
-    let bits = match address.to_canonical() {
-        // No network of IPv6 begins like this.
-        IpAddr::V4(v4) => u64::from(v4.to_bits()),
-        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
-    };
-    bits.to_be_bytes()
 }
 
 /// A bucket for each source.
@@ -142,7 +133,7 @@ impl AuditBudget {
     fn spend(&mut self, row: &AuditRow) -> bool {
         let at_ms = row.at_ms;
         // The narrowest last, so that a network that says too much makes no terminals up.
-        let network = row.from.map(network);
+        let network = row.from.map(Network::of);
         let may =
             network.is_none_or(|network| self.networks.take(network, at_ms, BURST_OF_NETWORK));
         may && self.causes.take(Cause::of(row), at_ms, BURST)

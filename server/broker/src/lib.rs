@@ -24,6 +24,7 @@ pub mod launcher;
 pub mod logins;
 mod logs;
 pub mod metrics;
+pub mod network;
 pub mod owner;
 pub mod pam;
 pub mod pam_worker;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Context;
 use heliostat_control::greetd::GreeterContext;
@@ -17,6 +18,7 @@ use crate::greetd::{self, Delays, Folder, Greeter, GreeterEvent, Outcome as Came
 use crate::groups;
 use crate::hub::{Hub, Incoming, ToHub};
 use crate::launcher::StartOrder;
+use crate::network::Network;
 use crate::policy::{Outcome, Weight};
 use crate::session_file;
 use crate::worker::Worker;
@@ -117,13 +119,14 @@ impl Hub {
         let (listener, folder) =
             greetd::socket::listen(self.launcher.run_dir(), start.session, who)?;
         let (context, shown) = watch::channel(GreeterContext::default());
-        let place = format!("{} {}", start.address, start.terminal_name);
+        let network = start.address.parse().ok().map(Network::of);
+        let name = start.terminal_name.clone();
         let greeter = Greeter {
             session: start.session,
             uid: who.0,
             listener,
             context: shown,
-            delay: self.logins.delays.of(place),
+            delay: self.logins.delays.of(network, name, Instant::now()),
         };
         let pam = PamLogins {
             workers: self.launcher.workers().clone(),

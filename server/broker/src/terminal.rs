@@ -15,6 +15,7 @@ use tracing::{debug, info};
 use crate::allowance::Allowance;
 use crate::directory::{Event, LinkId};
 use crate::hub::{Incoming, ToHub};
+use crate::network::Network;
 
 /// A terminal that has not said hello after this time is let go.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(4);
@@ -24,8 +25,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(4);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Messages that may wait for a terminal.
 const MAX_WAITING: usize = 64;
-/// Control links at once, and of one address.
+/// Control links at once, of one network, and of one address. A network of IPv6 has all the addresses
+/// that it likes, but a large site's terminals may well be in one.
 const MAX_LINKS: usize = 2048;
+const MAX_LINKS_OF_NETWORK: usize = MAX_LINKS / 4 * 3;
 const MAX_LINKS_EACH: usize = 128;
 
 /// From the hub to a link's task.
@@ -65,10 +68,18 @@ struct Place {
 
 impl Place {
     fn take(places: &Arc<Places>, address: IpAddr) -> Option<Self> {
+        let address = address.to_canonical();
+        let network = Network::of(address);
         let mut taken = places.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = taken.values().sum();
+        let (mut all, mut near) = (0, 0);
+        for (other, links) in taken.iter() {
+            all += links;
+            if Network::of(*other) == network {
+                near += links;
+            }
+        }
         let own = taken.get(&address).copied().unwrap_or(0);
-        if all >= MAX_LINKS || own >= MAX_LINKS_EACH {
+        if all >= MAX_LINKS || near >= MAX_LINKS_OF_NETWORK || own >= MAX_LINKS_EACH {
             return None;
         }
         taken.insert(address, own + 1);
@@ -214,6 +225,28 @@ mod tests {
         greedy.pop();
         assert!(take(1).is_some());
         drop(greedy);
+        assert!(places.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn one_network_cannot_have_all_links_with_an_address_for_each() {
+        let places = Arc::new(Places::default());
+        let take = |address: &str| Place::take(&places, address.parse().unwrap());
+        let of_one = |n| take(&format!("2001:db8:1:2::{n:x}"));
+        let mut greedy: Vec<_> = (0..2 * MAX_LINKS).map_while(of_one).collect();
+        assert_eq!(greedy.len(), MAX_LINKS_OF_NETWORK);
+        assert!(take("2001:db8:1:3::1").is_some());
+        assert!(take("192.0.2.7").is_some());
+        greedy.pop();
+        assert!(of_one(1).is_some());
+        // An address of IPv4 is itself, however it is written.
+        let mapped: Vec<_> = (0..MAX_LINKS_EACH)
+            .map_while(|_| take("::ffff:192.0.2.7"))
+            .collect();
+        assert_eq!(mapped.len(), MAX_LINKS_EACH);
+        assert!(take("192.0.2.7").is_none());
+        assert!(take("::ffff:192.0.2.8").is_some());
+        drop((greedy, mapped));
         assert!(places.lock().unwrap().is_empty());
     }
 }

@@ -400,7 +400,7 @@ fn start_broker(
         uid: owner.0,
         listener,
         context: receiver,
-        delay: Delays::default().of("desk".to_owned()),
+        delay: Delays::default().of(None, "desk".to_owned(), Instant::now()),
     };
     let mouths = Mouths {
         newest: newest_sender,

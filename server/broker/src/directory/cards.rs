@@ -5,6 +5,7 @@ use heliostat_wire::id::{AttachId, SessionId};
 use heliostat_wire::limits::MAX_KEEP_S;
 
 use super::*;
+use crate::network::Network;
 use crate::policy::{Enrol, Given, Outcome, Proof};
 
 /// How long the name service has to say which groups somebody is in.
@@ -313,7 +314,10 @@ impl Directory {
         } = new;
         let online = self.terminals[terminal].online;
         let greets = online.filter(|_| kind == Kind::Greeter);
-        let greets = greets.map(|online| (terminal.to_owned(), online.address.ip()));
+        let greets = greets.map(|online| {
+            let network = Network::of(online.address.ip());
+            (terminal.to_owned(), network)
+        });
         let session = Session {
             kind: kind.clone(),
             person: person.clone(),

@@ -7,6 +7,7 @@ use heliostat_wire::control::{CardRefusal, DetachReason};
 use super::cards::{Admission, New};
 use super::proving;
 use super::*;
+use crate::network::Network;
 use crate::policy::{self, Enrol, Outcome, Proof};
 
 /// Seconds after which a greeter at which nobody types gives its terminal up, and its memory.
@@ -52,15 +53,16 @@ impl Directory {
     }
 
     /// Whether a terminal may have another greeter. One that ends counts until it is gone; no
-    /// terminal has more than that and the next, and no address can take all there are.
+    /// terminal has more than that and the next, and no network can take all there are.
     fn has_room_for_greeter(&self, terminal: &str) -> bool {
-        let address = self.terminals[terminal].online.map(|on| on.address.ip());
+        let online = self.terminals[terminal].online;
+        let network = online.map(|online| Network::of(online.address.ip()));
         let (mut all, mut here, mut there) = (0, 0, 0);
         for session in self.sessions.values().filter(|s| s.kind == Kind::Greeter) {
             all += 1;
             if let Some((greeted, from)) = &session.greets {
                 here += usize::from(greeted == terminal);
-                there += usize::from(Some(*from) == address);
+                there += usize::from(Some(*from) == network);
             }
         }
         let most = self.setup.max_greeters;

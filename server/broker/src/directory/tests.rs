@@ -10,6 +10,7 @@ mod restarts;
 mod sessions;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use heliostat_control::hex::Hex;
 use heliostat_control::session::{Ask, Attached, FromSession, Ready, ToSession};
@@ -93,6 +94,10 @@ impl Site {
 
     /// A terminal comes online; `boot` makes its key.
     fn online(&mut self, id: &str, boot: u8) -> (LinkId, Vec<Action>) {
+        self.online_from(([127, 0, 0, 1], 1).into(), id, boot)
+    }
+
+    fn online_from(&mut self, address: SocketAddr, id: &str, boot: u8) -> (LinkId, Vec<Action>) {
         self.links += 1;
         let link = LinkId(self.links);
         let hello = Hello {
@@ -105,7 +110,7 @@ impl Site {
         let actions = self.event(Event::Hello {
             link,
             key: KeyPin([boot; 32]),
-            address: ([127, 0, 0, 1], 1).into(),
+            address,
             exporter: exporter_of(link),
             hello,
         });

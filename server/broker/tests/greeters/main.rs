@@ -7,7 +7,7 @@ mod person;
 mod pty;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heliostat_broker::greetd::{
     Delays, Greeter, GreeterContext, GreeterEvent, Outcome, PamLogins, serve, socket,
@@ -58,7 +58,7 @@ impl Broker {
             uid: owner.0,
             listener,
             context: receiver,
-            delay: Delays::default().of("desk-1".to_owned()),
+            delay: Delays::default().of(None, "desk-1".to_owned(), Instant::now()),
         };
         let logins = PamLogins {
             workers: Workers {

@@ -86,9 +86,13 @@ struct Place {
     script: Script,
 }
 
+fn delay_of(delays: &Delays) -> Delay {
+    delays.of(None, "desk-1".to_owned(), Instant::now())
+}
+
 impl Place {
     fn new(uid: u32) -> Self {
-        Self::with(uid, Delays::default().of("desk-1".to_owned()))
+        Self::with(uid, delay_of(&Delays::default()))
     }
 
     fn with(uid: u32, delay: Delay) -> Self {
@@ -208,10 +212,7 @@ async fn a_worker_ends_with_its_greeter() {
 #[tokio::test]
 async fn another_greeter_at_the_terminal_is_no_way_around_the_delay_of_pam() {
     let delays = Delays::default();
-    let at = || {
-        let delay = delays.of("desk-1".to_owned());
-        Place::with(Uid::effective().as_raw(), delay)
-    };
+    let at = || Place::with(Uid::effective().as_raw(), delay_of(&delays));
     let first = at();
     let mut client = first.connect().await;
     client.ask(create("ann")).await;
