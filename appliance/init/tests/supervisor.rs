@@ -147,6 +147,13 @@ fn inner_restart() {
     });
     assert!(rig.supervisor.is_failing(ServiceId::Pcscd));
     assert!(!rig.supervisor.is_failing(ServiceId::Udevd));
+    // A signal without a name is an end like another.
+    rig.supervisor
+        .start(sh(ServiceId::Network, "kill -40 $$"), Instant::now());
+    rig.until("one is ended by a real-time signal, twice", |_, exited| {
+        let ended = exited.iter().filter(|exit| exit.id == ServiceId::Network);
+        ended.filter(|exit| exit.status.is_none()).count() == 2
+    });
     let first = rig.supervisor.pid(ServiceId::Udevd).unwrap();
     kill(first, Signal::SIGKILL).unwrap();
     rig.until("the killed one runs again", |rig, _| {

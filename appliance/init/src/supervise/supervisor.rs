@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use heliostat_terminal_state::LineError;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::process::{WaitOptions, wait};
 use serde::Serialize;
 use tracing::{debug, info, warn};
 
@@ -81,11 +81,13 @@ impl Supervisor {
     pub fn reap(&mut self, now: Instant) -> Vec<Exited> {
         let mut exited = Vec::new();
         loop {
-            let (pid, status) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, status)) => (pid, Some(status)),
-                Ok(WaitStatus::Signaled(pid, _, _)) => (pid, None),
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return exited,
-                Ok(_) | Err(Errno::EINTR) => continue,
+            // Unlike that of nix, this knows the ends of those that a real-time signal has ended.
+            let (pid, status) = match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if status.exited() || status.signaled() => {
+                    (Pid::from_raw(pid.as_raw_pid()), status.exit_status())
+                }
+                Ok(None) | Err(rustix::io::Errno::CHILD) => return exited,
+                Ok(Some(_)) | Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => {
                     warn!(%error, "processes cannot be reaped");
                     return exited;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, wait};
 
 /// How long to go on with programs that make new ones as fast as they are ended; a control group
 /// ends those.
@@ -21,21 +21,17 @@ pub struct End {
 
 /// Waits for the end of `session`. Other children are buried on the way.
 pub fn wait_for(session: Pid) -> End {
+    let session = rustix_pid(session);
     loop {
-        match waitpid(None, None) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == session => {
+        // Unlike that of nix, this knows the ends of those that a real-time signal has ended.
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == session && (status.exited() || status.signaled()) => {
                 return End {
-                    code: Some(code),
-                    signal: None,
+                    code: status.exit_status(),
+                    signal: status.terminating_signal(),
                 };
             }
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == session => {
-                return End {
-                    code: None,
-                    signal: Some(signal as i32),
-                };
-            }
-            Ok(_) | Err(nix::Error::EINTR) => {}
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
             // It is not there any more, and nobody knows how it ended.
             Err(_) => {
                 return End {

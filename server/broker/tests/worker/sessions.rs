@@ -143,6 +143,32 @@ async fn what_a_session_leaves_running_ends_with_it_however_it_hides() {
     script.worker.gone().await;
 }
 
+/// As whoever `pkill -RTMIN+1` meets unprepared.
+#[tokio::test]
+async fn real_time_signals_end_nothing_but_whom_they_are_sent_to() {
+    let ended = async |script: &str| {
+        let site = Site::of_probe("");
+        let mut script = run(&site, script, 0).await;
+        let ended = script.worker.hear().await;
+        script.worker.gone().await;
+        ended
+    };
+    // The one that ends has lost its parent, so that the worker buries it.
+    let beside = "d=$(mktemp -d); mkfifo $d/go; \
+        (sh -c \"echo \\$\\$ >$d/pid; read line <$d/go; kill -40 \\$\\$\" &); echo >$d/go; \
+        pid=$(cat $d/pid); rm -r $d; while [ -e /proc/$pid ]; do sleep 0.01; done; exit 5";
+    let expected = FromWorker::Ended {
+        code: Some(5),
+        signal: None,
+    };
+    assert_eq!(ended(beside).await, expected);
+    let expected = FromWorker::Ended {
+        code: None,
+        signal: Some(40),
+    };
+    assert_eq!(ended("kill -40 $$").await, expected);
+}
+
 #[tokio::test]
 async fn a_session_has_a_control_group_of_its_own_that_is_gone_with_it() {
     let site = Site::of_probe("");
