@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use heliostat_control::admin::{
-    AuditRow, CardKeys, Failure, Overview, Reply, Request, Status, Why,
+    AuditRow, CardKeys, Failure, MAX_ROWS, Overview, Reply, Request, Status, Why,
 };
 use heliostat_control::hex;
 use heliostat_control::lines::{self, LineError, LineReader};
@@ -26,8 +26,6 @@ use crate::{accounts, card_ids, groups};
 
 /// Bytes of a request.
 const MAX_REQUEST: usize = 64 << 10;
-/// Rows of one answer.
-const MAX_ROWS: u32 = 10_000;
 /// Administrators at once.
 const MAX_CONNECTIONS: usize = 32;
 /// Characters of what an administrator said that go into an audit line.

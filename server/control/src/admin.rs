@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::SessionStats;
 
+/// Receipts or audit lines of one reply.
+pub const MAX_ROWS: u32 = 10_000;
+
 /// What heliostatctl asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
@@ -453,7 +456,28 @@ fn is_zero(number: &u64) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
+    use heliostat_wire::limits::MAX_RECEIPT_STAGES;
+
     use super::*;
+    use crate::lines::{MAX_LINE, encode};
+
+    #[test]
+    fn as_many_receipts_as_a_reply_may_have_are_a_line() {
+        let receipt = ReceiptRow {
+            attach_id: u64::MAX,
+            at_ms: u64::MAX,
+            person: "p".repeat(64),
+            terminal: "t".repeat(64),
+            started_session: false,
+            stages: vec![(Stage::FirstFrameReceived, u32::MAX); MAX_RECEIPT_STAGES],
+            signature: "f".repeat(2 * 72),
+        };
+        let receipts = Receipts {
+            site_key: "f".repeat(2 * 91),
+            receipts: vec![receipt; MAX_ROWS as usize],
+        };
+        assert!(encode(&Reply::Receipts(receipts)).len() <= MAX_LINE);
+    }
 
     #[test]
     fn book_explains_every_event_and_no_other() {

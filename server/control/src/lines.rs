@@ -3,8 +3,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Bytes of a line, without its end. The largest honest one is a list of all sessions.
-pub const MAX_LINE: usize = 4 << 20;
+/// Bytes of a line, without its end. The largest honest one is a reply of
+/// [`MAX_ROWS`](crate::admin::MAX_ROWS) receipts.
+pub const MAX_LINE: usize = 32 << 20;
 
 /// Why a line is not a message.
 #[derive(Debug, thiserror::Error)]
