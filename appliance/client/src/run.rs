@@ -1,6 +1,7 @@
 //! Putting the client together, and its main loops.
 
 mod fd_loop;
+mod uevents;
 mod window_loop;
 
 use std::os::fd::OwnedFd;

@@ -11,12 +11,14 @@
 
 mod buffer;
 mod commit;
+mod connectors;
 pub mod device;
 mod edid;
 mod events;
 #[cfg(test)]
 mod fake;
 mod framebuffers;
+mod link;
 mod overdue;
 pub mod planes;
 mod pointer;
@@ -135,16 +137,17 @@ impl Kms {
     /// Looks at the connectors again. Returns whether anything changed.
     pub fn scan(&mut self) -> anyhow::Result<bool> {
         let resources = self.device.resource_handles().context("list connectors")?;
-        let mut connected = Vec::new();
-        for handle in resources.connectors() {
-            let info = self.device.get_connector(*handle, true)?;
-            if info.state() == connector::State::Connected && !info.modes().is_empty() {
-                connected.push(info);
-            }
-        }
+        let get = |handle| self.device.get_connector(handle, true);
+        let looked = connectors::look_at(resources.connectors(), get);
+        let mut connected = looked.found;
+        connected
+            .retain(|info| info.state() == connector::State::Connected && !info.modes().is_empty());
         self.verdicts.forget();
         let before = self.screens.len();
-        let stays = |screen: &Screen| connected.iter().any(|info| screen.is_on(info));
+        let stays = |screen: &Screen| {
+            let is_unread = looked.unread.contains(&screen.connector());
+            is_unread || connected.iter().any(|info| screen.is_on(info))
+        };
         let gone: Vec<Screen> = self
             .screens
             .extract_if(.., |screen| !stays(screen))
@@ -156,6 +159,7 @@ impl Kms {
                 self.framebuffers.clear(&self.device);
             }
         }
+        changed |= self.darken_failed_links();
         self.framebuffers.sweep(&self.device);
         for info in &connected {
             if self.screens.iter().any(|screen| screen.is_on(info)) {
@@ -172,6 +176,31 @@ impl Kms {
         }
         self.stand();
         Ok(changed || before != self.screens.len())
+    }
+
+    /// Switches off screens that have lost their link, so that the next picture trains it again. Returns
+    /// whether there were any.
+    fn darken_failed_links(&mut self) -> bool {
+        let (device, overlays) = (&self.device, &self.overlays);
+        let mut were_any = false;
+        for screen in &mut self.screens {
+            if !screen.has_lost_link(device) {
+                continue;
+            }
+            warn!(
+                connector = screen.name(),
+                "a screen has lost its link and is lit again"
+            );
+            were_any = true;
+            if let Err(error) = screen.darken(device, overlays) {
+                warn!(
+                    connector = screen.name(),
+                    "it cannot be switched off: {error:#}"
+                );
+                self.framebuffers.clear(device);
+            }
+        }
+        were_any
     }
 
     /// The screens of now.

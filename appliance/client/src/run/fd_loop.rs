@@ -1,6 +1,6 @@
 //! The main loop over file descriptors: real screens, or none.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,11 +9,9 @@ use calloop::channel::{Event as ChannelEvent, channel};
 use calloop::generic::Generic;
 use calloop::timer::{TimeoutAction, Timer};
 use calloop::{EventLoop, Interest, LoopHandle, Mode, PostAction, RegistrationToken};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
-};
 use tracing::warn;
 
+use super::uevents;
 use crate::app::App;
 use crate::args::ClientArgs;
 use crate::display::Display;
@@ -43,7 +41,7 @@ pub fn run_kms(args: ClientArgs, state: Option<OwnedFd>) -> anyhow::Result<()> {
         .as_ref()
         .map(|devices| devices.fd().try_clone_to_owned())
         .transpose()?;
-    let hotplug = open_uevents()
+    let hotplug = uevents::open()
         .inspect_err(|error| warn!(%error, "no hotplug events"))
         .ok();
     run(args, state, Display::Kms(kms), devices, |handle| {
@@ -52,7 +50,7 @@ pub fn run_kms(args: ClientArgs, state: Option<OwnedFd>) -> anyhow::Result<()> {
             add_fd(handle, fd, |app, _| read_devices(app))?;
         }
         if let Some(fd) = hotplug {
-            add_fd(handle, fd, read_uevent)?;
+            add_fd(handle, fd, read_uevents)?;
         }
         Ok(())
     })
@@ -150,26 +148,10 @@ fn read_devices(app: &mut App) {
         .for_each(|event| app.handle(AppEvent::Seat(event)));
 }
 
-/// The kernel's own device events; group 1 is the kernel's.
-fn open_uevents() -> anyhow::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let protocol = SockProtocol::NetlinkKObjectUEvent;
-    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 1))?;
-    Ok(fd)
-}
-
-fn read_uevent(app: &mut App, fd: BorrowedFd<'_>) {
-    let mut bytes = [0; 8192];
-    let mut screens = false;
-    while let Ok(count @ 1..) = recv(fd.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
-        let fields = bytes[..count].split(|byte| *byte == 0);
-        screens |= fields.into_iter().any(|field| field == b"SUBSYSTEM=drm");
-    }
-    let Display::Kms(kms) = &mut app.display else {
-        return;
-    };
-    if screens {
+fn read_uevents(app: &mut App, fd: BorrowedFd<'_>) {
+    if uevents::read(fd)
+        && let Display::Kms(kms) = &mut app.display
+    {
         match kms.scan() {
             Ok(true) => app.handle(AppEvent::OutputsChanged),
             Ok(false) => {}

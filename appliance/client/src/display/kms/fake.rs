@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::request::Request;
 
 /// Properties that objects here have. A property's number is its place, from 1 on.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 20] = [
     "FB_ID",
     "CRTC_ID",
     "SRC_X",
@@ -28,6 +28,7 @@ pub const NAMES: [&str; 19] = [
     "HOTSPOT_X",
     "HOTSPOT_Y",
     "pixel blend mode",
+    "link-status",
 ];
 /// The CRTC's number.
 pub const CRTC: u32 = 41;

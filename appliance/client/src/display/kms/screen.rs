@@ -243,6 +243,11 @@ impl Screen {
         self.output.x = x;
     }
 
+    /// Where it is plugged in.
+    pub fn connector(&self) -> connector::Handle {
+        self.connector.object()
+    }
+
     /// The CRTC that drives it.
     pub fn crtc(&self) -> crtc::Handle {
         self.crtc.object()

@@ -311,6 +311,28 @@ fn dark_screen_shows_nothing_and_is_lit_again_by_the_next_picture() {
 }
 
 #[test]
+fn link_that_is_lost_is_trained_again_with_the_next_picture() {
+    let link = (CONNECTOR, "link-status");
+    let mut rig = Rig::new();
+    rig.kernel().values.insert(link, 1);
+    // It has not been asked for yet.
+    assert!(!rig.screen.has_lost_link(&rig.device));
+    rig.draw(whole(), 1).unwrap();
+    rig.retrace();
+    assert!(!rig.screen.has_lost_link(&rig.device));
+    rig.draw(whole(), 2).unwrap();
+    rig.retrace();
+    assert!(!rig.last().sets.contains_key(&link), "nobody sets a mode");
+    rig.kernel().values.insert(link, 1);
+    assert!(rig.screen.has_lost_link(&rig.device));
+    rig.screen.darken(&rig.device, &rig.overlays).unwrap();
+    rig.draw(whole(), 3).unwrap();
+    assert!(rig.last().flags.contains(AtomicCommitFlags::ALLOW_MODESET));
+    assert_eq!(rig.kernel().values[&link], 0);
+    assert!(!rig.screen.has_lost_link(&rig.device));
+}
+
+#[test]
 fn screen_that_goes_leaves_no_film_on_any_plane_and_gives_all_back() {
     for (on, ground) in [(PRIMARY, Ground::Video), (OVERLAY, Ground::Drawn)] {
         let mut rig = Rig::new();

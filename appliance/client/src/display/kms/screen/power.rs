@@ -7,6 +7,7 @@ use tracing::warn;
 use super::super::buffer::Buffer;
 use super::super::commit;
 use super::super::device::Device;
+use super::super::link;
 use super::super::overdue::Overdue;
 use super::super::planes::VideoPlane;
 use super::super::request::Request;
@@ -18,8 +19,14 @@ impl Screen {
     pub(super) fn light(&self, request: &mut Request) {
         let crtc = u64::from(u32::from(self.crtc.object()));
         self.connector.set(request, "CRTC_ID", crtc);
+        link::claim_good(&self.connector, request);
         self.crtc.set(request, "MODE_ID", self.mode_blob);
         self.crtc.set(request, "ACTIVE", 1);
+    }
+
+    /// Whether it is lit, and nothing gets through to it.
+    pub fn has_lost_link(&self, device: &Device) -> bool {
+        self.is_lit() && link::has_failed(device, self.connector.object())
     }
 
     /// Shows nothing any more: everything is off, planes with videos as well. Fails where the driver
