@@ -10,9 +10,11 @@ pub mod keys;
 mod lent;
 pub mod site;
 pub mod terminal;
+mod told;
 
 pub use hil_card::Readers;
 pub use hil_rig::programs;
 pub use lent::Lent;
 pub use site::{Site, SiteOptions};
 pub use terminal::{Event, Terminal};
+pub use told::{Key, Told};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use hil_local::terminal::monotonic_us;
-use hil_local::{Event, Lent, Site, SiteOptions, Terminal, apart, framebuffer};
+use hil_local::{Lent, Site, SiteOptions, Terminal, Told, apart, framebuffer};
 use hil_rig::namespaces::{PEOPLE, Person};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -52,14 +52,16 @@ fn run() -> anyhow::Result<()> {
 fn typing_goes_on_beside_a_storm_on_a_terminal_that_acknowledges_nothing() -> anyhow::Result<()> {
     let probe = Lent::new("hil-probe")?;
     let [typist, stormy] = &PEOPLE;
-    autostart(typist, &probe, "keys")?;
+    let told = Told::listen(probe.path().with_file_name("keys"))?;
+    let keys = format!("keys --tell {}", told.path().display());
+    autostart(typist, &probe, &keys)?;
     let commits = commits_of(stormy)?;
     let site = Site::start(&SiteOptions {
         session_toml: "xwayland = false\n".to_owned(),
         ..SiteOptions::default()
     })?;
     let mut desk = attach(&site, typist, "desk-1")?;
-    until_it_hears(&mut desk)?;
+    told.until_it_hears(&mut desk, STEP)?;
     let before = type_keys(&mut desk)?;
     check_told_latency(&site, typist, before.middle_us)?;
 
@@ -143,21 +145,6 @@ fn attach(site: &Site, person: &Person, name: &str) -> anyhow::Result<Terminal> 
     terminal.insert_card(&card)?;
     terminal.wait_named("attached", STEP)?;
     Ok(terminal)
-}
-
-/// Types until the probe answers. Its window may come with the first frame or after it.
-fn until_it_hears(desk: &mut Terminal) -> anyhow::Result<()> {
-    const ANSWER: Duration = Duration::from_millis(200);
-    let answered =
-        |event: &Event| event.name() == "frame_shown" && event.number("last_input") > Some(0);
-    for _ in 0..STEP.as_millis() / ANSWER.as_millis() {
-        desk.key(KEY_A, true)?;
-        desk.key(KEY_A, false)?;
-        if desk.wait_for("answer", ANSWER, answered).is_ok() {
-            return Ok(());
-        }
-    }
-    anyhow::bail!("the probe does not answer keys")
 }
 
 /// How long keys took until they had changed the picture, in microseconds.

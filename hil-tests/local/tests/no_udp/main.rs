@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use hil_local::framebuffer::{self, Shot};
-use hil_local::{Event, Lent, Site, SiteOptions, Terminal, apart};
+use hil_local::{Lent, Site, SiteOptions, Terminal, Told, apart};
 
-use typist::{Told, Typist};
+use typist::Typist;
 
 const CARD: &str = "piv:00000000000000000000000000000a11";
 const STEP: Duration = Duration::from_secs(20);
@@ -57,20 +57,33 @@ fn block_udp() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn attach_over_tcp() -> anyhow::Result<()> {
+/// A site whose desktops show a window that tells of keys.
+fn start_site() -> anyhow::Result<(Lent, Told, Site)> {
     let probe = Lent::new("hil-probe")?;
+    let told = Told::listen(probe.path().with_file_name("keys"))?;
+    let program = format!(
+        "{} keys --tell {}",
+        probe.path().display(),
+        told.path().display()
+    );
     let options = SiteOptions {
-        session_toml: format!("autostart = [\"{} keys\"]\n", probe.path().display()),
+        session_toml: format!("autostart = [\"{program}\"]\n"),
         ..SiteOptions::default()
     };
     let site = Site::start(&options)?;
+    Ok((probe, told, site))
+}
+
+fn attach_over_tcp() -> anyhow::Result<()> {
+    let (_probe, told, site) = start_site()?;
     site.add_card(CARD, "alice")?;
     let started = Instant::now();
     let mut terminal = site.headless("desk", (1920, 1080))?;
     terminal.wait_named("connected", STEP)?;
     println!("control link over TCP after {:?}", started.elapsed());
     terminal.insert_card(CARD)?;
-    until_it_hears(&mut terminal)?;
+    terminal.wait_named("attached", STEP)?;
+    told.until_it_hears(&mut terminal, STEP)?;
     type_keys(&mut terminal)?;
     until_carried(&site, "TCP")?;
 
@@ -84,26 +97,6 @@ fn attach_over_tcp() -> anyhow::Result<()> {
     println!("attached again over TCP after {} ms", us as f64 / 1000.0);
     ensure!(us < 450_000, "the attach has waited for QUIC: {us} us");
     Ok(())
-}
-
-/// Types until the probe answers. Its window may come with the first frame or after it.
-fn until_it_hears(terminal: &mut Terminal) -> anyhow::Result<()> {
-    const ANSWER: Duration = Duration::from_millis(200);
-    let deadline = Instant::now() + STEP;
-    let drawn = |event: &Event, after| {
-        event.name() == "frame_shown" && event.number("last_input") > Some(after)
-    };
-    terminal.wait_named("attached", STEP)?;
-    while Instant::now() < deadline {
-        terminal.press(KEY_A)?;
-        if terminal
-            .wait_for("answer", ANSWER, |event| drawn(event, 0))
-            .is_ok()
-        {
-            return Ok(());
-        }
-    }
-    bail!("the probe does not answer keys")
 }
 
 fn type_keys(terminal: &mut Terminal) -> anyhow::Result<()> {
@@ -141,23 +134,13 @@ fn until_carried(site: &Site, wanted: &str) -> anyhow::Result<()> {
 
 /// Somebody types all the time, with Shift held down, while UDP comes back; and it goes again.
 fn go_back_to_quic() -> anyhow::Result<()> {
-    let probe = Lent::new("hil-probe")?;
-    let told = Told::listen(probe.path().with_file_name("keys"))?;
-    let program = format!(
-        "{} keys --tell {}",
-        probe.path().display(),
-        told.path().display()
-    );
-    let options = SiteOptions {
-        session_toml: format!("autostart = [\"{program}\"]\n"),
-        ..SiteOptions::default()
-    };
-    let site = Site::start(&options)?;
+    let (_probe, told, site) = start_site()?;
     site.add_card(CARD, "alice")?;
     let mut terminal = site.headless("desk", (1024, 768))?;
     terminal.wait_named("connected", STEP)?;
     terminal.insert_card(CARD)?;
-    until_it_hears(&mut terminal)?;
+    terminal.wait_named("attached", STEP)?;
+    told.until_it_hears(&mut terminal, STEP)?;
     until_carried(&site, "TCP")?;
 
     let mut typist = Typist::begin(&mut terminal, told)?;
@@ -169,13 +152,14 @@ fn go_back_to_quic() -> anyhow::Result<()> {
     let attach = until_changed(&mut terminal, &mut typist, &before)?;
     println!("{} keys typed while QUIC came back", typist.typed() - typed);
     typist.type_keys(&mut terminal, KEYS)?;
-    typist.end(&mut terminal)?;
+    let told = typist.end(&mut terminal)?;
     until_carried(&site, "QUIC")?;
 
     block_udp()?;
     let parted = terminal.wait_named("detached", STEP)?;
     ensure!(parted.number("attach") == Some(attach), "{}", parted.value);
-    until_it_hears(&mut terminal)?;
+    terminal.wait_named("attached", STEP)?;
+    told.until_it_hears(&mut terminal, STEP)?;
     until_carried(&site, "TCP")
 }
 

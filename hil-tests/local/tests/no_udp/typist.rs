@@ -1,17 +1,10 @@
 //! Somebody who types faster than the desktop answers, and checks what it has heard.
 
 use std::collections::VecDeque;
-use std::fs::{OpenOptions, Permissions, set_permissions};
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
 
-use anyhow::{Context, bail, ensure};
-use hil_local::Terminal;
-use hil_local::keys::SPACE;
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use anyhow::{bail, ensure};
+use hil_local::keys::{SPACE, TAB};
+use hil_local::{Key, Terminal, Told};
 
 use crate::STEP;
 
@@ -20,47 +13,6 @@ const LEFTSHIFT: u16 = 42;
 const LETTERS: std::ops::RangeInclusive<u16> = 30..=37;
 /// Keys that go down or up before the desktop has told of the first of them.
 const AHEAD: usize = 16;
-
-/// A key's code in Linux, and whether it went down.
-type Key = (u16, bool);
-
-/// What a window has been told of keys.
-pub struct Told {
-    path: PathBuf,
-    keys: Receiver<Key>,
-}
-
-impl Told {
-    /// Makes a pipe at `path` into which everybody may tell.
-    pub fn listen(path: PathBuf) -> anyhow::Result<Self> {
-        mkfifo(&path, Mode::S_IRWXU)?;
-        set_permissions(&path, Permissions::from_mode(0o622))?;
-        // Open for both, so that there is no end while nobody tells.
-        let pipe = OpenOptions::new().read(true).write(true).open(&path)?;
-        let (sender, keys) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(pipe).lines() {
-                let Ok(line) = line else { break };
-                let parsed = line
-                    .split_once(' ')
-                    .and_then(|(code, down)| Some((code.parse().ok()?, down == "1")));
-                if parsed.is_none_or(|key: Key| sender.send(key).is_err()) {
-                    break;
-                }
-            }
-        });
-        Ok(Self { path, keys })
-    }
-
-    /// Where the pipe is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn next(&self) -> anyhow::Result<Key> {
-        self.keys.recv_timeout(STEP).context("no key is told of")
-    }
-}
 
 /// Somebody with Shift down.
 pub struct Typist {
@@ -74,8 +26,8 @@ pub struct Typist {
 impl Typist {
     /// Puts Shift down, once all that was typed before has been told of.
     pub fn begin(terminal: &mut Terminal, told: Told) -> anyhow::Result<Self> {
-        terminal.press(SPACE)?;
-        while told.next()? != (SPACE, false) {}
+        terminal.press(TAB)?;
+        while told.next(STEP)? != (TAB, false) {}
         let mut typist = Self {
             told,
             open: VecDeque::new(),
@@ -111,16 +63,18 @@ impl Typist {
     }
 
     /// Lets Shift go. Each key has been told of then, once and in its order.
-    pub fn end(mut self, terminal: &mut Terminal) -> anyhow::Result<()> {
+    pub fn end(mut self, terminal: &mut Terminal) -> anyhow::Result<Told> {
         self.key(terminal, (LEFTSHIFT, false))?;
         while !self.open.is_empty() {
             self.hear()?;
         }
         // One that came twice would come before this.
         terminal.press(SPACE)?;
-        let next = self.told.next()?;
-        ensure!(next == (SPACE, true), "told of {next:?} after the last key");
-        Ok(())
+        for due in [(SPACE, true), (SPACE, false)] {
+            let next = self.told.next(STEP)?;
+            ensure!(next == due, "told of {next:?} after the last key");
+        }
+        Ok(self.told)
     }
 
     fn key(&mut self, terminal: &mut Terminal, key: Key) -> anyhow::Result<()> {
@@ -130,7 +84,7 @@ impl Typist {
     }
 
     fn hear(&mut self) -> anyhow::Result<()> {
-        let heard = self.told.next()?;
+        let heard = self.told.next(STEP)?;
         match self.open.pop_front() {
             Some(typed) if typed == heard => Ok(()),
             typed => bail!("typed {typed:?}, but told of {heard:?}"),
