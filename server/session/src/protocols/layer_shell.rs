@@ -1,5 +1,7 @@
 //! layer_shell: panels, launchers, wallpapers.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use smithay::delegate_layer_shell;
 use smithay::desktop::{LayerSurface, PopupKind, WindowSurfaceType, layer_map_for_output};
 use smithay::output::Output;
@@ -89,6 +91,21 @@ fn keep_in_reach(bar: &mut LayerSurfaceCachedState) {
     }
 }
 
+/// Whether a bar had pixels after its last commit.
+#[derive(Default)]
+struct HadPixels(AtomicBool);
+
+/// A bar that was taken off the screen is shown again only after a commit that asks how large it is to be.
+fn begin_anew(surface: &WlSurface) {
+    with_states(surface, |states| {
+        let data = states.data_map.get::<LayerSurfaceData>();
+        if let Some(mut data) = data.and_then(|data| data.lock().ok()) {
+            data.initial_configure_sent = false;
+            data.configured = false;
+        }
+    });
+}
+
 impl App {
     /// A bar may have committed another size or another edge.
     pub(crate) fn layer_committed(&mut self, surface: &WlSurface) {
@@ -100,11 +117,24 @@ impl App {
         if !is_bar {
             return;
         }
-        with_states(surface, |states| {
+        let has_pixels = self.surfaces.get(surface).is_some();
+        let has_gone = with_states(surface, |states| {
+            let known = &states.data_map;
+            known.insert_if_missing_threadsafe(HadPixels::default);
+            let before = known.get::<HadPixels>();
+            let has_gone = before.is_some_and(|had| had.0.swap(has_pixels, Relaxed)) && !has_pixels;
             let mut cached = states.cached_state.get::<LayerSurfaceCachedState>();
             keep_in_reach(cached.current());
+            if has_gone {
+                // What it keeps free comes back with its next commit.
+                cached.current().exclusive_zone = ExclusiveZone::Neutral;
+            }
+            has_gone
         });
         self.arrange();
+        if has_gone {
+            return begin_anew(surface);
+        }
         let configured = with_states(surface, |states| {
             let data = states.data_map.get::<LayerSurfaceData>();
             data.and_then(|data| data.lock().ok())

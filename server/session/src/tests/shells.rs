@@ -217,17 +217,29 @@ fn bar_takes_its_edge_and_maximised_windows_leave_it_free() {
             h: 456
         }
     );
+    let whole = Rect {
+        x: 0,
+        y: 0,
+        w: 640,
+        h: 480,
+    };
+    // It hides, and comes back as it came first.
+    surface.attach(None, 0, 0);
+    surface.commit();
+    fixture.settle();
+    assert_eq!(fixture.only_window(), whole);
+    fixture.client(bar).state.configured = false;
+    surface.commit();
+    within("the bar is configured again", || {
+        fixture.turn();
+        fixture.client(bar).is_configured()
+    });
+    show(&surface, &fixture.client(bar).plain(640, 24, RED));
+    fixture.settle();
+    assert_eq!((fixture.shown(0, 0), fixture.only_window().y), (RED, 24));
     fixture.close(bar);
     fixture.settle();
-    assert_eq!(
-        fixture.only_window(),
-        Rect {
-            x: 0,
-            y: 0,
-            w: 640,
-            h: 480
-        }
-    );
+    assert_eq!(fixture.only_window(), whole);
     assert!(fixture.client(window).pump());
 }
 
