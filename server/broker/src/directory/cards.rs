@@ -5,7 +5,6 @@ use heliostat_wire::id::{AttachId, SessionId};
 use heliostat_wire::limits::MAX_KEEP_S;
 
 use super::*;
-use crate::network::Network;
 use crate::policy::{Enrol, Given, Outcome, Proof};
 
 /// How long the name service has to say which groups somebody is in.
@@ -315,8 +314,8 @@ impl Directory {
         let online = self.terminals[terminal].online;
         let greets = online.filter(|_| kind == Kind::Greeter);
         let greets = greets.map(|online| {
-            let network = Network::of(online.address.ip());
-            (terminal.to_owned(), network)
+            let address = online.address.ip().to_canonical();
+            (terminal.to_owned(), address)
         });
         let session = Session {
             kind: kind.clone(),

@@ -53,20 +53,24 @@ impl Directory {
     }
 
     /// Whether a terminal may have another greeter. One that ends counts until it is gone; no
-    /// terminal has more than that and the next, and no network can take all there are.
+    /// terminal has more than that and the next, no address can take all there are, nor can a network: a
+    /// site's terminals may well be in one, and whoever is in it has as many addresses as they like.
     fn has_room_for_greeter(&self, terminal: &str) -> bool {
         let online = self.terminals[terminal].online;
-        let network = online.map(|online| Network::of(online.address.ip()));
-        let (mut all, mut here, mut there) = (0, 0, 0);
+        let address = online.map(|online| online.address.ip().to_canonical());
+        let network = address.map(Network::of);
+        let (mut all, mut here, mut there, mut near) = (0, 0, 0, 0);
         for session in self.sessions.values().filter(|s| s.kind == Kind::Greeter) {
             all += 1;
             if let Some((greeted, from)) = &session.greets {
                 here += usize::from(greeted == terminal);
-                there += usize::from(Some(*from) == network);
+                there += usize::from(Some(*from) == address);
+                near += usize::from(Some(Network::of(*from)) == network);
             }
         }
         let most = self.setup.max_greeters;
-        all < most && here < 2 && there < (most * 3).div_ceil(4)
+        let (of_address, of_network) = ((most * 3).div_ceil(4), (most * 15 / 16).max(1));
+        all < most && here < 2 && there < of_address && near < of_network
     }
 
     fn context(

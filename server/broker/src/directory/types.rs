@@ -1,7 +1,7 @@
 //! What the directory knows, hears and asks for.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use heliostat_control::admin::AuditRow;
@@ -15,7 +15,6 @@ use heliostat_wire::proof::{Challenge, ProofKey};
 use heliostat_wire::receipt::Receipt;
 
 use super::Answers;
-use crate::network::Network;
 use crate::policy::{Outcome, Proof};
 use crate::proof::EnrolledKey;
 
@@ -271,8 +270,8 @@ pub struct Session {
     pub first_frame: Option<AttachId>,
     /// Since when it has had no terminal, and after how many milliseconds that ends it.
     pub vacant: Vacant,
-    /// For a greeter: the terminal that it was started for, and its network.
-    pub greets: Option<(String, Network)>,
+    /// For a greeter: the terminal that it was started for, and its address.
+    pub greets: Option<(String, IpAddr)>,
     /// Where its person was last told to be, and what is to be run when that is over.
     pub placed: Option<Placed>,
 }
