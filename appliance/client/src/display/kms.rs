@@ -31,7 +31,7 @@ pub use screen::is_busy;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use drm::control::{Device as ControlDevice, connector, crtc};
@@ -184,7 +184,7 @@ impl Kms {
         let (device, overlays) = (&self.device, &self.overlays);
         let mut were_any = false;
         for screen in &mut self.screens {
-            if !screen.has_lost_link(device) {
+            if !screen.has_lost_link(device, Instant::now()) {
                 continue;
             }
             warn!(

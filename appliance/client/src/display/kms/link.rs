@@ -4,6 +4,8 @@
 //! somebody sets a mode.
 //! Source: "Standard Connector Properties" of the kernel's KMS documentation.
 
+use std::time::{Duration, Instant};
+
 use drm::control::connector;
 
 use super::device::{Device, Properties};
@@ -12,6 +14,33 @@ use super::request::Request;
 const LINK_STATUS: &str = "link-status";
 const GOOD: u64 = 0;
 const BAD: u64 = 1;
+/// How often a link is trained again that does not hold for so long.
+const TRIALS: u32 = 3;
+const HOLDS: Duration = Duration::from_secs(60);
+
+/// How often the link of a screen was trained again. One that never holds is left alone: each mode that is
+/// set keeps everything else waiting.
+#[derive(Debug, Default)]
+pub struct Trials {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Trials {
+    /// Whether it is trained once more, now that it has failed.
+    pub fn may_try(&mut self, now: Instant) -> bool {
+        let has_held = self.last.is_none_or(|last| now - last >= HOLDS);
+        if has_held {
+            self.count = 0;
+        }
+        let may = self.count < TRIALS;
+        if may {
+            self.count += 1;
+            self.last = Some(now);
+        }
+        may
+    }
+}
 
 /// Whether a connector's link has failed. One that does not say so has not.
 pub fn has_failed(device: &Device, connector: connector::Handle) -> bool {
@@ -29,4 +58,21 @@ pub fn has_failed(device: &Device, connector: connector::Handle) -> bool {
 /// of the mode has changed.
 pub fn claim_good(connector: &Properties<connector::Handle>, request: &mut Request) {
     connector.set(request, LINK_STATUS, GOOD);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_that_never_holds_is_left_alone_and_one_that_did_is_trained_again() {
+        let start = Instant::now();
+        let mut trials = Trials::default();
+        let mut at = |s| trials.may_try(start + Duration::from_secs(s));
+        assert!(at(0) && at(1) && at(2));
+        assert!(!at(3) && !at(61));
+        assert!(at(62) && at(63) && at(64));
+        assert!(!at(65));
+        assert!(at(64 + 60));
+    }
 }

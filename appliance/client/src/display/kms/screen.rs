@@ -29,6 +29,7 @@ use super::buffer::Buffer;
 use super::commit::{self, On};
 use super::device::{Device, Properties};
 use super::framebuffers::Scanned;
+use super::link::Trials;
 use super::overdue::Overdue;
 use super::planes::{self, VideoPlane};
 use super::pointer::CursorPlane;
@@ -109,6 +110,8 @@ pub struct Screen {
     /// The last picture was taken, so that the next one's damage is all that differs from it.
     is_followed: bool,
     state: State,
+    /// What came of its link.
+    trials: Trials,
     /// The number of the commit that has asked for an event last.
     asked: u64,
     /// Watches what is under way.
@@ -208,6 +211,7 @@ impl Screen {
             coming: Vec::new(),
             is_followed: false,
             state: State::Dark,
+            trials: Trials::default(),
             asked: 0,
             overdue: Overdue::default(),
             lost: 0,

@@ -5,6 +5,8 @@ mod holed;
 #[path = "screen_tests/lost.rs"]
 mod lost;
 
+use std::time::Instant;
+
 use drm::control::from_u32;
 use proptest::prelude::*;
 
@@ -316,20 +318,20 @@ fn link_that_is_lost_is_trained_again_with_the_next_picture() {
     let mut rig = Rig::new();
     rig.kernel().values.insert(link, 1);
     // It has not been asked for yet.
-    assert!(!rig.screen.has_lost_link(&rig.device));
+    assert!(!rig.screen.has_lost_link(&rig.device, Instant::now()));
     rig.draw(whole(), 1).unwrap();
     rig.retrace();
-    assert!(!rig.screen.has_lost_link(&rig.device));
+    assert!(!rig.screen.has_lost_link(&rig.device, Instant::now()));
     rig.draw(whole(), 2).unwrap();
     rig.retrace();
     assert!(!rig.last().sets.contains_key(&link), "nobody sets a mode");
     rig.kernel().values.insert(link, 1);
-    assert!(rig.screen.has_lost_link(&rig.device));
+    assert!(rig.screen.has_lost_link(&rig.device, Instant::now()));
     rig.screen.darken(&rig.device, &rig.overlays).unwrap();
     rig.draw(whole(), 3).unwrap();
     assert!(rig.last().flags.contains(AtomicCommitFlags::ALLOW_MODESET));
     assert_eq!(rig.kernel().values[&link], 0);
-    assert!(!rig.screen.has_lost_link(&rig.device));
+    assert!(!rig.screen.has_lost_link(&rig.device, Instant::now()));
 }
 
 #[test]

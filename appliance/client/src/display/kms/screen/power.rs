@@ -1,5 +1,7 @@
 //! A screen is lit, goes dark, and goes.
 
+use std::time::Instant;
+
 use anyhow::Context;
 use drm::control::AtomicCommitFlags;
 use tracing::warn;
@@ -24,9 +26,10 @@ impl Screen {
         self.crtc.set(request, "ACTIVE", 1);
     }
 
-    /// Whether it is lit, and nothing gets through to it.
-    pub fn has_lost_link(&self, device: &Device) -> bool {
-        self.is_lit() && link::has_failed(device, self.connector.object())
+    /// Whether it is lit, nothing gets through to it, and it may help to light it anew.
+    pub fn has_lost_link(&mut self, device: &Device, now: Instant) -> bool {
+        let has_lost = self.is_lit() && link::has_failed(device, self.connector.object());
+        has_lost && self.trials.may_try(now)
     }
 
     /// Shows nothing any more: everything is off, planes with videos as well. Fails where the driver
