@@ -62,6 +62,8 @@ pub struct Attachment {
     pub id: AttachId,
     /// The terminal's name.
     pub terminal: String,
+    /// It leaves its link to come by another one at once.
+    pub changes: bool,
     /// What it has been told of.
     pub told: Scene,
     /// What its first frame makes it forget before anything else.
@@ -164,6 +166,7 @@ impl Attachment {
         Self {
             id: attach.id,
             terminal: attach.terminal,
+            changes: false,
             told: start.told,
             forget: start.forget,
             keep: attach.keep,

@@ -45,6 +45,8 @@ pub enum LinkEvent {
     /// The attached terminal said something. While the permit lives it counts against what a
     /// terminal may have said and not been heard.
     Said(AttachId, ToSession, Option<OwnedSemaphorePermit>),
+    /// A terminal leaves its link to come by another one at once.
+    Changing(AttachId),
     /// A link is over.
     Ended(AttachId, DetachReason),
     /// The broker wants the terminal gone; any, or only this attach.

@@ -22,11 +22,15 @@ impl App {
             None => self.absence.begin(attach.idle, Instant::now()),
         }
         if let Some(old) = before {
+            let goes_on = same_desk(&&old) && old.changes;
             let terminal = attach.terminal.as_str().into();
             old.bye(DetachReason::MovedElsewhere { terminal });
             let terminal = attach.terminal.as_str().into();
             self.parted(old, DetachReason::MovedElsewhere { terminal });
-            self.let_go();
+            // One that only comes by another link still holds what it held, and will let go of it.
+            if !goes_on {
+                self.let_go();
+            }
         }
         self.tell_broker(FromSession::Attached(Attached {
             attach_id: attach.id,
@@ -117,6 +121,12 @@ impl App {
             );
         }
         self.detach(None, DetachReason::ProtocolViolation);
+    }
+
+    pub(super) fn link_changes(&mut self, id: AttachId) {
+        if let Some(terminal) = self.terminal.as_mut().filter(|terminal| terminal.id == id) {
+            terminal.changes = true;
+        }
     }
 
     pub(super) fn link_ended(&mut self, id: AttachId, reason: DetachReason) {

@@ -261,6 +261,10 @@ impl Door {
         loop {
             match receiver.recv().await {
                 Ok(ToSession::Bye(reason)) => {
+                    // The terminal comes by its next link when this one is closed, and not before.
+                    if reason == DetachReason::LinkLost {
+                        (self.post)(LinkEvent::Changing(id));
+                    }
                     connection.close(CloseCode::Done, "");
                     return Heard::Bye(reason);
                 }
