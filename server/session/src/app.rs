@@ -44,6 +44,7 @@ use crate::input::InputState;
 use crate::layouts::LayoutFile;
 use crate::link::LinkEvent;
 use crate::memory::Memory;
+use crate::menu::Menu;
 use crate::outputs::{self, Desk};
 use crate::parts::Parts;
 use crate::presentation::Wanted;
@@ -106,6 +107,8 @@ pub struct App {
     pub(crate) pointer: PointerHandle<Self>,
     pub(crate) touch: TouchHandle<Self>,
     pub(crate) popups: PopupManager,
+    /// The one that has grabbed the keyboard.
+    pub(crate) menu: Option<Menu>,
     pub(crate) surfaces: Surfaces,
     pub(crate) windows: Windows,
     pub(crate) toplevels: BTreeMap<WindowId, Toplevel>,
@@ -336,6 +339,7 @@ impl App {
             pointer,
             touch,
             popups: PopupManager::default(),
+            menu: None,
             surfaces,
             windows: Windows::default(),
             toplevels: BTreeMap::new(),
@@ -404,6 +408,7 @@ impl App {
         match event {
             Event::Link(LinkEvent::Attached(attach)) => self.attach(*attach),
             Event::Link(LinkEvent::Said(id, message, _heard)) => self.hear(id, message),
+            Event::Link(LinkEvent::Changing(id)) => self.link_changes(id),
             Event::Link(LinkEvent::Ended(id, reason)) => self.link_ended(id, reason),
             Event::Link(LinkEvent::Detach(id, reason)) => self.detach(id, reason),
             Event::Link(LinkEvent::End(reason)) => self.end(reason),

@@ -138,7 +138,7 @@ impl App {
         if self.lock.is_locked() {
             return self.focus_keyboard(self.lock_focus().map(KeyFocus::from));
         }
-        if self.keyboard.is_grabbed() {
+        if self.menu_has_keyboard() {
             return;
         }
         let bar = self.exclusive_bar();

@@ -134,13 +134,12 @@ impl KeyboardTarget<App> for KeyFocus {
 }
 
 impl App {
-    /// Whether a person uses a program: it has the keyboard, is pointed at, or was touched last.
+    /// Whether a person uses a program: it has the keyboard, or was told of the last key, button or finger
+    /// that went down. To be pointed at is not enough: the pointer lies anywhere while somebody types.
     pub(crate) fn is_used(&self, client: &ClientId) -> bool {
         let is_its = |surface: &WlSurface| surface.client().is_some_and(|of| of.id() == *client);
         let keyboard = self.keyboard.current_focus();
         let keyboard = keyboard.as_ref().and_then(WaylandFocus::wl_surface);
-        keyboard.is_some_and(|surface| is_its(&surface))
-            || self.pointer.current_focus().as_ref().is_some_and(is_its)
-            || self.input.touched() == Some(client)
+        keyboard.is_some_and(|surface| is_its(&surface)) || self.input.pressed() == Some(client)
     }
 }

@@ -25,6 +25,7 @@ use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Point, SERIAL_COUNTER, Serial};
+use smithay::wayland::seat::WaylandFocus;
 use tracing::{debug, warn};
 
 use crate::app::App;
@@ -51,17 +52,27 @@ pub struct InputState {
     buttons: BTreeSet<u16>,
     /// Buttons whose press moved a window or the like.
     kept_buttons: BTreeSet<u16>,
-    fingers: BTreeMap<u8, Point<f64, Logical>>,
+    fingers: BTreeMap<u8, Finger>,
     /// The one that holds a window.
     holding: Option<u8>,
-    /// Whose surface the last of them came down on.
-    touched: Option<ClientId>,
+    /// Who was told of the last key, button or finger that went down.
+    pressed: Option<ClientId>,
     heard: Instant,
     layout: Option<String>,
     leds: Leds,
     last_click: Option<(Instant, WindowId)>,
     bar: Option<WlSurface>,
     ahead: Ahead,
+}
+
+/// A finger that is down.
+#[derive(Debug, Clone)]
+struct Finger {
+    at: Point<f64, Logical>,
+    /// Of its coming down.
+    serial: Serial,
+    /// The surface whose client is told of what it does.
+    told: Option<WlSurface>,
 }
 
 impl InputState {
@@ -75,7 +86,7 @@ impl InputState {
             kept_buttons: BTreeSet::new(),
             fingers: BTreeMap::new(),
             holding: None,
-            touched: None,
+            pressed: None,
             heard: Instant::now(),
             layout: None,
             leds: Leds::default(),
@@ -107,9 +118,15 @@ impl InputState {
         self.heard = now;
     }
 
-    /// Whose surface was touched last.
-    pub fn touched(&self) -> Option<&ClientId> {
-        self.touched.as_ref()
+    /// Who was told of the last key, button or finger that went down.
+    pub fn pressed(&self) -> Option<&ClientId> {
+        self.pressed.as_ref()
+    }
+
+    /// Something has gone down, and whoever this surface is of is told of it.
+    fn went_down(&mut self, on: Option<&WlSurface>) {
+        let client = on.and_then(|surface| surface.client());
+        self.pressed = client.map(|client| client.id());
     }
 
     /// When held keys are released unless something is heard.
@@ -278,6 +295,11 @@ impl App {
         let action = keyboard.input(self, keycode, state, serial, time, |app, modifiers, key| {
             app.filter_key(code, pressed, modifiers, &key)
         });
+        if pressed {
+            let focus = keyboard.current_focus().filter(|_| action.is_none());
+            let surface = focus.as_ref().and_then(WaylandFocus::wl_surface);
+            self.input.went_down(surface.as_deref());
+        }
         match action.flatten() {
             Some(Meaning::Act(action)) => self.act(action),
             Some(Meaning::Start(command)) => self.children.run(&command),
@@ -386,6 +408,7 @@ impl App {
             self.button(code, false, time);
         }
         self.cancel_touch();
+        self.input.went_down(None);
     }
 
     /// What fingers have done is nothing; a window that one of them holds stays where it is.
@@ -406,13 +429,18 @@ impl App {
         self.input.holding = holding.or(self.input.holding);
         let time = self.clock.now().as_millis();
         let touch = self.touch.clone();
-        for (slot, location) in self.input.fingers.clone() {
+        let mut motions = Vec::with_capacity(self.input.fingers.len());
+        for (slot, finger) in &mut self.input.fingers {
+            finger.told = None;
             // smithay tells nobody that a finger is cancelled which has done nothing since the last frame.
             let motion = TouchMotion {
-                slot: Some(u32::from(slot)).into(),
-                location,
+                slot: Some(u32::from(*slot)).into(),
+                location: finger.at,
                 time,
             };
+            motions.push(motion);
+        }
+        for motion in motions {
             touch.motion(self, None, &motion);
         }
         touch.cancel(self);
@@ -420,11 +448,9 @@ impl App {
 
     /// The surface that a finger came down on by the event of `serial`, which finger that is, and where.
     pub(crate) fn held_by_finger(&self, serial: Serial) -> Option<(WlSurface, u8, Place)> {
-        let start = self.touch.grab_start_data();
-        let start = start.filter(|_| self.touch.has_grab(serial))?;
         let mut fingers = self.input.fingers.iter();
-        let (slot, at) = fingers.find(|(slot, _)| start.slot == Some(u32::from(**slot)).into())?;
-        Some((start.focus?.0, *slot, whole(*at)))
+        let (slot, finger) = fingers.find(|(_, finger)| finger.serial == serial)?;
+        Some((finger.told.clone()?, *slot, whole(finger.at)))
     }
 
     /// Which lights are lit.
@@ -456,23 +482,32 @@ impl App {
     }
 
     fn touch_down(&mut self, slot: u8, at: Point<f64, Logical>, time: u32) {
-        if self.input.fingers.insert(slot, at).is_some() {
+        if self.input.fingers.contains_key(&slot) {
             return debug!("a finger came down twice");
         }
         let hit = self.hit(at);
+        self.close_menu_beside(hit.as_ref());
         self.focus_hit(hit.as_ref());
         let under = match hit {
             Some(Hit::Surface(surface, corner, _)) => Some((surface, corner)),
-            Some(Hit::Title(id, place)) => {
-                self.input.holding = Some(slot);
+            // What is held already is not taken away by what is touched beside it.
+            Some(Hit::Title(id, place)) if !self.windows.is_dragging() => {
                 self.press_title(id, place.0, at);
+                self.input.holding = self.windows.is_dragging().then_some(slot);
                 None
             }
             _ => None,
         };
-        let touched = under.as_ref().and_then(|(surface, _)| surface.client());
-        self.input.touched = touched.map(|client| client.id());
+        // All fingers are told of to whom the first of them came down on.
+        let told = match self.touch.grab_start_data() {
+            Some(start) => start.focus,
+            None => under.clone(),
+        };
+        let told = told.map(|(surface, _)| surface);
+        self.input.went_down(told.as_ref());
         let serial = SERIAL_COUNTER.next_serial();
+        let finger = Finger { at, serial, told };
+        self.input.fingers.insert(slot, finger);
         let down = DownEvent {
             slot: Some(u32::from(slot)).into(),
             location: at,
@@ -483,10 +518,10 @@ impl App {
     }
 
     fn touch_motion(&mut self, slot: u8, at: Point<f64, Logical>, time: u32) {
-        if !self.input.fingers.contains_key(&slot) {
+        let Some(finger) = self.input.fingers.get_mut(&slot) else {
             return;
-        }
-        self.input.fingers.insert(slot, at);
+        };
+        finger.at = at;
         if self.input.holding == Some(slot) && self.windows.is_dragging() {
             self.windows.drag_to(whole(at));
             self.dirty.layout = true;
@@ -500,7 +535,7 @@ impl App {
     }
 
     fn touch_up(&mut self, slot: u8, time: u32) {
-        let Some(at) = self.input.fingers.remove(&slot) else {
+        let Some(Finger { at, .. }) = self.input.fingers.remove(&slot) else {
             return;
         };
         if self

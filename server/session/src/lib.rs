@@ -38,6 +38,7 @@ mod keys;
 mod layouts;
 pub mod link;
 pub mod memory;
+mod menu;
 mod offset;
 mod only_films;
 mod order;

@@ -36,8 +36,10 @@ impl App {
         }
         let mut stays = None;
         if self.windows.is_dragging() {
-            self.windows.drag_to(whole(at));
-            self.dirty.layout = true;
+            if self.input.holding.is_none() {
+                self.windows.drag_to(whole(at));
+                self.dirty.layout = true;
+            }
         } else {
             stays = self.confined(&pointer, at);
         }
@@ -143,18 +145,27 @@ impl App {
         if !changed {
             return;
         }
-        if !pressed && self.windows.is_dragging() && self.input.buttons.is_empty() {
+        let is_last = !pressed && self.input.buttons.is_empty();
+        if is_last && self.windows.is_dragging() && self.input.holding.is_none() {
             let at = whole(self.pointer.current_location());
             self.windows.end_drag(at);
             self.dirty.layout = true;
             self.keep_pointer_on_desk();
         }
+        if pressed {
+            let hit = self.hit(self.pointer.current_location());
+            self.close_menu_beside(hit.as_ref());
+        }
         if pressed && !self.pointer.is_grabbed() && self.press(code) {
             self.input.kept_buttons.insert(code);
-            return;
+            return self.input.went_down(None);
         }
         if !pressed && self.input.kept_buttons.remove(&code) {
             return;
+        }
+        if pressed {
+            let focus = self.pointer.current_focus();
+            self.input.went_down(focus.as_ref());
         }
         let state = if pressed {
             ButtonState::Pressed
@@ -177,6 +188,9 @@ impl App {
 
     /// A button goes down: focus follows, and the session may keep it for itself.
     fn press(&mut self, code: u16) -> bool {
+        if self.windows.is_dragging() {
+            return true;
+        }
         let at = self.pointer.current_location();
         let hit = self.hit(at);
         self.focus_hit(hit.as_ref());

@@ -125,11 +125,11 @@ impl App {
     fn committed(&mut self, surface: &WlSurface, root: &WlSurface) {
         self.popups.commit(surface);
         if let Some(id) = self.window_of(root) {
-            self.toplevel_committed(id);
+            self.toplevel_committed(id, surface == root);
         }
         self.x11_committed(root);
         self.popup_committed(surface);
-        self.layer_committed(root);
+        self.layer_committed(root, surface == root);
         if self.cursor_surface().as_ref() == Some(root) {
             self.show_cursor();
         }

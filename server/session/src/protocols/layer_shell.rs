@@ -107,8 +107,8 @@ fn begin_anew(surface: &WlSurface) {
 }
 
 impl App {
-    /// A bar may have committed another size or another edge.
-    pub(crate) fn layer_committed(&mut self, surface: &WlSurface) {
+    /// A bar may have committed another size or another edge; it itself, or a subsurface of it.
+    pub(crate) fn layer_committed(&mut self, surface: &WlSurface, is_itself: bool) {
         let is_bar = self.desk.screens().iter().any(|screen| {
             let map = layer_map_for_output(&screen.output);
             map.layer_for_surface(surface, WindowSurfaceType::TOPLEVEL)
@@ -140,7 +140,7 @@ impl App {
             data.and_then(|data| data.lock().ok())
                 .is_some_and(|data| data.initial_configure_sent)
         });
-        if configured {
+        if configured || !is_itself {
             return;
         }
         for screen in self.desk.screens() {

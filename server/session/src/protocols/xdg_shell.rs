@@ -22,6 +22,7 @@ use smithay::wayland::shell::xdg::{
 use super::limits::{self, is_popup_too_deep};
 use crate::app::App;
 use crate::focus::KeyFocus;
+use crate::menu::Menu;
 use crate::toplevel::Toplevel;
 use crate::window::{Edges, Mode, Point, Size, WindowId};
 
@@ -88,13 +89,10 @@ impl XdgShellHandler for App {
             return;
         };
         let popup = PopupKind::Xdg(surface);
-        let Ok(root) = find_popup_root_surface(&popup) else {
+        let Ok(root) = find_popup_root_surface(&popup).map(KeyFocus::from) else {
             return;
         };
-        let Ok(mut grab) = self
-            .popups
-            .grab_popup(KeyFocus::from(root), popup, &seat, serial)
-        else {
+        let Ok(mut grab) = self.popups.grab_popup(root.clone(), popup, &seat, serial) else {
             return;
         };
         let ours = |held: bool, has: bool, before: bool| !held || has || before;
@@ -118,6 +116,7 @@ impl XdgShellHandler for App {
         keyboard.set_focus(self, grab.current_grab(), serial);
         keyboard.set_grab(self, PopupKeyboardGrab::new(&grab), serial);
         pointer.set_grab(self, PopupPointerGrab::new(&grab), serial, Focus::Keep);
+        self.menu = Some(Menu::new(grab, root));
     }
 
     fn move_request(&mut self, surface: ToplevelSurface, _seat: WlSeat, serial: Serial) {
@@ -178,14 +177,18 @@ impl XdgShellHandler for App {
 }
 
 impl App {
-    /// A window has committed: it is configured first, then mapped, then it may change its size.
-    pub(crate) fn toplevel_committed(&mut self, id: WindowId) {
+    /// A window has committed, it itself or a subsurface of it: it is configured first, then mapped, then it
+    /// may change its size.
+    pub(crate) fn toplevel_committed(&mut self, id: WindowId, is_itself: bool) {
         let Some(toplevel) = self.toplevels.get(&id).and_then(Toplevel::xdg).cloned() else {
             return;
         };
         let surface = toplevel.wl_surface();
         if !toplevel.is_initial_configure_sent() {
-            return self.first_configure(id, &toplevel);
+            if is_itself {
+                self.first_configure(id, &toplevel);
+            }
+            return;
         }
         let Some(geometry) = self.geometry(surface) else {
             if self.windows.get(id).is_some_and(|window| window.mapped) {

@@ -119,10 +119,14 @@ fn who_is_not_used_takes_no_focus_whatever_serial_it_thinks_of() {
 
 #[test]
 fn tokens_that_nobody_uses_are_not_kept_without_end() {
-    let (mut fixture, _, front) = two();
+    let (mut fixture, behind, front) = two();
     let serial = fixture.client(front).state.key_serial;
     for _ in 0..200 {
         ask(&mut fixture, front, serial);
     }
-    assert_eq!(fixture.tokens(), 64);
+    assert_eq!(fixture.tokens(), 8);
+    // The newest of them is good.
+    let token = ask(&mut fixture, front, serial);
+    activate(&mut fixture, behind, token);
+    assert_eq!(typed(&mut fixture, behind, front), [true, false]);
 }

@@ -309,6 +309,15 @@ impl Fixture {
         terminal.model.pixel(OutputId(0), x, y)
     }
 
+    /// A finger comes down.
+    pub fn touch(&mut self, slot: u8, (x, y): (i32, i32)) {
+        let output = OutputId(0);
+        let [x, y] = [x, y].map(|along| along * 256);
+        self.input(InputEvent::TouchDown { slot, output, x, y });
+        self.input(InputEvent::TouchFrame);
+        self.settle();
+    }
+
     pub fn motion(&mut self, x: i32, y: i32) {
         self.input(InputEvent::Motion {
             output: OutputId(0),

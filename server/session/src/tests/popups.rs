@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use heliostat_wire::input::InputEvent;
 use wayland_client::protocol::wl_compositor::WlCompositor;
 use wayland_client::protocol::wl_seat::WlSeat;
+use wayland_client::protocol::wl_surface::WlSurface;
 use wayland_client::{Connection, Dispatch, QueueHandle};
 use wayland_protocols::xdg::shell::client::xdg_popup::{self, XdgPopup};
+use wayland_protocols::xdg::shell::client::xdg_surface::XdgSurface;
 use wayland_protocols::xdg::shell::client::xdg_wm_base::XdgWmBase;
 
+use super::BTN_LEFT;
 use super::apart::{apart, grown_kib};
 use super::client::State;
 use super::fixture::{Fixture, within};
@@ -147,8 +151,36 @@ impl Dispatch<XdgPopup, Gone> for State {
     }
 }
 
+/// A menu that a client has opened.
+struct Open {
+    popup: XdgPopup,
+    shell: XdgSurface,
+    surface: WlSurface,
+    gone: Gone,
+}
+
+impl Open {
+    fn has_to_go(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    fn close(self, fixture: &mut Fixture) {
+        self.popup.destroy();
+        self.shell.destroy();
+        self.surface.destroy();
+        fixture.settle();
+    }
+}
+
 /// A client opens a menu that is to have all keys. Returns whether it has to go at once.
 fn is_refused_a_grab(fixture: &mut Fixture, id: usize, serial: u32) -> bool {
+    let menu = open_menu(fixture, id, serial);
+    let gone = menu.has_to_go();
+    menu.close(fixture);
+    gone
+}
+
+fn open_menu(fixture: &mut Fixture, id: usize, serial: u32) -> Open {
     let (client, gone) = (fixture.client(id), Gone::default());
     let compositor: WlCompositor = client.bind(4);
     let base: XdgWmBase = client.bind(2);
@@ -170,12 +202,61 @@ fn is_refused_a_grab(fixture: &mut Fixture, id: usize, serial: u32) -> bool {
     });
     show(&surface, &fixture.client(id).plain(80, 60, 0x00_ff00));
     fixture.settle();
-    let gone = gone.load(Ordering::Relaxed);
-    popup.destroy();
-    shell.destroy();
-    surface.destroy();
-    fixture.settle();
-    gone
+    Open {
+        popup,
+        shell,
+        surface,
+        gone,
+    }
+}
+
+#[test]
+fn what_is_typed_after_a_menu_goes_to_whom_the_person_has_turned_to() {
+    let (mut fixture, behind, front) = with_bad_client();
+    fixture.drag(front, 500, 100);
+    fixture.key(30);
+    let [on_behind, on_front] = [behind, front].map(|id| {
+        let corner = fixture.corner(id);
+        (corner.0 + 1, corner.1 + 1)
+    });
+    let heard = |fixture: &mut Fixture| {
+        let before = [behind, front].map(|id| fixture.client(id).keys().len());
+        fixture.key(30);
+        let after = [behind, front].map(|id| fixture.client(id).keys().len());
+        [0, 1].map(|n| after[n] - before[n])
+    };
+    // The menu goes as an entry is chosen, and another window gets the focus with it.
+    let serial = fixture.client(front).state.key_serial;
+    let menu = open_menu(&mut fixture, front, serial);
+    assert!(!menu.has_to_go());
+    menu.close(&mut fixture);
+    fixture.touch(0, on_behind);
+    fixture.input(InputEvent::TouchUp { slot: 0 });
+    assert_eq!(heard(&mut fixture), [2, 0]);
+    // One that is touched or clicked beside has to go, and who keeps it all the same has no keys of it.
+    for is_touched in [true, false] {
+        for (of, other, at) in [(behind, front, on_front), (front, behind, on_behind)] {
+            let serial = fixture.client(of).state.key_serial;
+            let menu = open_menu(&mut fixture, of, serial);
+            assert!(!menu.has_to_go());
+            if is_touched {
+                fixture.touch(0, at);
+                fixture.input(InputEvent::TouchUp { slot: 0 });
+            } else {
+                fixture.motion(at.0, at.1);
+                for pressed in [true, false] {
+                    let code = BTN_LEFT;
+                    fixture.input(InputEvent::Button { code, pressed });
+                }
+            }
+            fixture.settle();
+            assert!(menu.has_to_go());
+            let expected = [behind, front].map(|id| if id == other { 2 } else { 0 });
+            assert_eq!(heard(&mut fixture), expected, "touched: {is_touched}");
+            menu.close(&mut fixture);
+            assert_eq!(heard(&mut fixture), expected);
+        }
+    }
 }
 
 #[test]
@@ -188,6 +269,23 @@ fn menu_of_a_program_that_nobody_uses_does_not_take_what_is_typed() {
         assert!(is_refused_a_grab(&mut fixture, behind, serial));
     }
     assert!(!is_refused_a_grab(&mut fixture, front, serial));
+    // That it was touched before, or that the pointer lies on it, does not make it used.
+    fixture.drag(front, 500, 100);
+    fixture.settle();
+    let [on_behind, on_front] = [behind, front].map(|id| fixture.corner(id));
+    for at in [on_behind, on_front] {
+        fixture.touch(0, (at.0 + 1, at.1 + 1));
+        fixture.input(InputEvent::TouchUp { slot: 0 });
+    }
+    fixture.motion(on_behind.0 + 1, on_behind.1 + 1);
+    fixture.settle();
+    let serial = fixture.client(front).state.key_serial;
+    assert!(is_refused_a_grab(&mut fixture, behind, serial));
+    fixture.touch(0, (on_behind.0 + 1, on_behind.1 + 1));
+    assert!(!is_refused_a_grab(&mut fixture, behind, serial));
+    fixture.input(InputEvent::TouchUp { slot: 0 });
+    fixture.touch(0, (on_front.0 + 1, on_front.1 + 1));
+    fixture.input(InputEvent::TouchUp { slot: 0 });
     // What is typed after all that goes where it went before.
     let before = fixture.client(front).keys().len();
     fixture.key(30);

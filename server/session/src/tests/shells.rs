@@ -88,6 +88,18 @@ fn window_that_is_unmapped_is_configured_again_before_it_is_mapped_again() {
         fixture.settle();
         assert_eq!(fixture.windows_shown(), 0);
         assert!(!fixture.client(window).is_configured());
+        // What a subsurface does meanwhile asks for nothing.
+        let client = fixture.client(window);
+        let compositor: wl_compositor::WlCompositor = client.bind(4);
+        let subcompositor: wl_subcompositor::WlSubcompositor = client.bind(1);
+        let sub = compositor.create_surface(&client.handle(), ());
+        let role = subcompositor.get_subsurface(&sub, &surface, &client.handle(), ());
+        role.set_desync();
+        show(&sub, &fixture.client(window).plain(10, 10, RED));
+        fixture.settle();
+        assert!(!fixture.client(window).is_configured());
+        role.destroy();
+        sub.destroy();
         surface.commit();
         within("it is configured", || {
             fixture.turn();

@@ -97,14 +97,6 @@ fn press(fixture: &mut Fixture, pressed: bool) {
     fixture.settle();
 }
 
-fn touch(fixture: &mut Fixture, slot: u8, (x, y): (i32, i32)) {
-    let output = OutputId(0);
-    let [x, y] = [x, y].map(|along| along * 256);
-    fixture.input(InputEvent::TouchDown { slot, output, x, y });
-    fixture.input(InputEvent::TouchFrame);
-    fixture.settle();
-}
-
 fn slide(fixture: &mut Fixture, slot: u8, (x, y): (i32, i32)) {
     let output = OutputId(0);
     let [x, y] = [x, y].map(|along| along * 256);
@@ -123,7 +115,7 @@ fn what_is_held_at_one_desk_is_let_go_when_another_takes_the_desktop() {
     let inside = (x + 50, y + 50);
     fixture.motion(inside.0, inside.1);
     press(&mut fixture, true);
-    touch(&mut fixture, 0, inside);
+    fixture.touch(0, inside);
     assert_eq!(take(&log), [Told::Pressed, Told::Down(0)]);
     // The first is still there.
     fixture.attach("b", (640, 480));
@@ -131,7 +123,7 @@ fn what_is_held_at_one_desk_is_let_go_when_another_takes_the_desktop() {
     assert_eq!(take(&log), [Told::Released, Told::Cancel]);
     // Fingers and buttons of this one are its own.
     fixture.motion(inside.0, inside.1);
-    touch(&mut fixture, 0, inside);
+    fixture.touch(0, inside);
     fixture.input(InputEvent::TouchUp { slot: 0 });
     press(&mut fixture, true);
     press(&mut fixture, false);
@@ -142,9 +134,95 @@ fn what_is_held_at_one_desk_is_let_go_when_another_takes_the_desktop() {
 }
 
 #[test]
+fn what_is_held_stays_held_while_its_terminal_goes_over_to_another_link() {
+    let (mut fixture, (x, y), log) = held();
+    let inside = (x + 50, y + 50);
+    fixture.motion(inside.0, inside.1);
+    press(&mut fixture, true);
+    fixture.touch(0, inside);
+    assert_eq!(take(&log), [Told::Pressed, Told::Down(0)]);
+    fixture.leave_link();
+    fixture.attach("a", (640, 480));
+    fixture.settle();
+    assert_eq!(take(&log), []);
+    press(&mut fixture, false);
+    fixture.input(InputEvent::TouchUp { slot: 0 });
+    fixture.settle();
+    assert_eq!(take(&log), [Told::Released, Told::Up(0)]);
+    // One that has begun anew, by the same name, holds nothing.
+    press(&mut fixture, true);
+    fixture.attach("a", (640, 480));
+    fixture.settle();
+    assert_eq!(take(&log), [Told::Pressed, Told::Released]);
+    // Nor is it another one that was about to come.
+    press(&mut fixture, true);
+    fixture.leave_link();
+    fixture.attach("b", (640, 480));
+    fixture.settle();
+    assert_eq!(take(&log), [Told::Pressed, Told::Released]);
+}
+
+#[test]
+fn window_is_held_by_a_finger_that_comes_down_beside_another() {
+    let (mut fixture, (x, y), log) = held();
+    fixture.touch(0, (x + 20, y + 80));
+    fixture.touch(1, (x + 50, y + 5));
+    assert_eq!(take(&log), [Told::Down(0), Told::Down(1)]);
+    let serial = log.lock().unwrap().serial;
+    let client = fixture.client(0);
+    let seat: WlSeat = client.bind(5);
+    let toplevel = client.shell.as_ref().expect("opened").1.clone();
+    toplevel._move(&seat, serial);
+    fixture.settle();
+    slide(&mut fixture, 0, (x, y));
+    slide(&mut fixture, 1, (x + 60, y + 20));
+    assert_eq!(fixture.corner(0), (x + 10, y + 15));
+    // They are no client's any more.
+    take(&log);
+    toplevel._move(&seat, serial);
+    fixture.settle();
+    assert_eq!(take(&log), []);
+}
+
+#[test]
+fn drag_goes_on_whatever_is_touched_or_pressed_beside_it() {
+    let (mut fixture, ..) = held();
+    fixture.draw_title(0);
+    let (x, y) = fixture.corner(0);
+    let title = y - 14;
+    fixture.touch(0, (x + 20, title));
+    slide(&mut fixture, 0, (x + 30, title + 10));
+    assert_eq!(fixture.corner(0), (x + 10, y + 10));
+    // The button that closes it, and its title.
+    fixture.touch(1, (x + 205, title + 10));
+    fixture.input(InputEvent::TouchUp { slot: 1 });
+    fixture.motion(x + 60, title + 10);
+    press(&mut fixture, true);
+    press(&mut fixture, false);
+    slide(&mut fixture, 0, (x + 40, title + 20));
+    assert_eq!(fixture.corner(0), (x + 20, y + 20));
+    fixture.input(InputEvent::TouchUp { slot: 0 });
+    fixture.settle();
+    slide(&mut fixture, 0, (x + 90, title));
+    assert_eq!(fixture.corner(0), (x + 20, y + 20));
+    // And a finger does not take away what the mouse has.
+    let (mut fixture, ..) = held();
+    fixture.draw_title(0);
+    let (x, y) = fixture.corner(0);
+    let title = y - 14;
+    fixture.motion(x + 60, title);
+    press(&mut fixture, true);
+    fixture.touch(2, (x + 50, title));
+    fixture.input(InputEvent::TouchUp { slot: 2 });
+    fixture.motion(x + 65, title);
+    fixture.settle();
+    assert_eq!(fixture.corner(0), (x + 5, y));
+}
+
+#[test]
 fn window_follows_the_finger_that_its_client_has_it_held_by() {
     let (mut fixture, (x, y), log) = held();
-    touch(&mut fixture, 0, (x + 50, y + 5));
+    fixture.touch(0, (x + 50, y + 5));
     assert_eq!(take(&log), [Told::Down(0)]);
     let serial = log.lock().unwrap().serial;
     let client = fixture.client(0);
@@ -159,7 +237,7 @@ fn window_follows_the_finger_that_its_client_has_it_held_by() {
     fixture.settle();
     assert_eq!(take(&log), [Told::Cancel]);
     // The others may do what they like.
-    touch(&mut fixture, 1, (20, 20));
+    fixture.touch(1, (20, 20));
     slide(&mut fixture, 0, (x + 90, y + 35));
     slide(&mut fixture, 1, (300, 300));
     fixture.input(InputEvent::TouchUp { slot: 1 });
@@ -170,7 +248,7 @@ fn window_follows_the_finger_that_its_client_has_it_held_by() {
     fixture.settle();
     // It stays there, whatever moves after that.
     fixture.motion(20, 20);
-    touch(&mut fixture, 0, (600, 400));
+    fixture.touch(0, (600, 400));
     slide(&mut fixture, 0, (500, 300));
     assert_eq!(fixture.corner(0), (x + 40, y + 25));
     assert_eq!(take(&log), []);
@@ -179,7 +257,7 @@ fn window_follows_the_finger_that_its_client_has_it_held_by() {
 #[test]
 fn window_that_a_finger_holds_stays_where_it_is_when_the_touch_is_cancelled() {
     let (mut fixture, (x, y), log) = held();
-    touch(&mut fixture, 0, (x + 50, y + 5));
+    fixture.touch(0, (x + 50, y + 5));
     let serial = log.lock().unwrap().serial;
     let client = fixture.client(0);
     let seat: WlSeat = client.bind(5);
@@ -189,7 +267,7 @@ fn window_that_a_finger_holds_stays_where_it_is_when_the_touch_is_cancelled() {
     slide(&mut fixture, 0, (x + 60, y + 25));
     fixture.input(InputEvent::TouchCancel);
     fixture.motion(20, 20);
-    touch(&mut fixture, 1, (600, 400));
+    fixture.touch(1, (600, 400));
     slide(&mut fixture, 1, (500, 300));
     assert_eq!(fixture.corner(0), (x + 10, y + 20));
 }
@@ -198,8 +276,8 @@ fn window_that_a_finger_holds_stays_where_it_is_when_the_touch_is_cancelled() {
 fn fingers_that_lie_still_are_cancelled_too_and_come_down_again() {
     let (mut fixture, (x, y), log) = held();
     let places = [(x + 20, y + 20), (x + 90, y + 60)];
-    touch(&mut fixture, 0, places[0]);
-    touch(&mut fixture, 1, places[1]);
+    fixture.touch(0, places[0]);
+    fixture.touch(1, places[1]);
     assert_eq!(take(&log), [Told::Down(0), Told::Down(1)]);
     fixture.input(InputEvent::TouchCancel);
     fixture.settle();
@@ -207,6 +285,6 @@ fn fingers_that_lie_still_are_cancelled_too_and_come_down_again() {
     assert!(!told.is_empty() && told.iter().all(|told| *told == Told::Cancel));
     // Nothing is left that could come up.
     fixture.input(InputEvent::TouchUp { slot: 1 });
-    touch(&mut fixture, 1, places[0]);
+    fixture.touch(1, places[0]);
     assert_eq!(take(&log), [Told::Down(1)]);
 }
