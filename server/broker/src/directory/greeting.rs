@@ -69,7 +69,8 @@ impl Directory {
             }
         }
         let most = self.setup.max_greeters;
-        let (of_address, of_network) = ((most * 3).div_ceil(4), (most * 15 / 16).max(1));
+        let of_address = (most * 3).div_ceil(4);
+        let of_network = of_address.max(most * 15 / 16);
         all < most && here < 2 && there < of_address && near < of_network
     }
 
