@@ -22,7 +22,7 @@ use crate::directory::{Action, Directory, Event, LinkId, Moment, Offer};
 use crate::greetd::{GreeterEvent, socket};
 use crate::hooks::Hooks;
 use crate::launcher::{Launcher, StartOrder};
-use crate::logins::Logins;
+use crate::logins::{Greeting, Logins};
 use crate::session::{self, Order};
 use crate::store::Store;
 use crate::survey::Survey;
@@ -319,11 +319,11 @@ impl Hub {
     }
 
     /// Has a session started, by a task of its own.
-    pub(crate) fn start_session(&mut self, order: StartOrder) {
+    pub(crate) fn start_session(&mut self, order: StartOrder, greeting: Option<Greeting>) {
         let (orders, inbox) = mpsc::channel(MAX_ORDERS);
         self.sessions.insert(order.session, orders);
         let (launcher, to_hub) = (self.launcher.clone(), self.to_hub.clone());
-        tokio::spawn(session::start(order, launcher, inbox, to_hub));
+        tokio::spawn(session::start(order, greeting, launcher, inbox, to_hub));
     }
 
     fn order(&mut self, session: SessionId, order: Order) {

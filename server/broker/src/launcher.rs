@@ -74,6 +74,8 @@ pub struct StartOrder {
     pub command: Option<Vec<String>>,
     /// The file it is told to read, in place of the configured one.
     pub config: Option<PathBuf>,
+    /// Whether it runs as a user that nobody else is, where there are such (`session_uids`).
+    pub own_uid: bool,
     /// The user that it runs as in place of the account's own.
     pub uid: Option<u32>,
     /// Environment beyond PAM's and the ordinary.
@@ -96,6 +98,7 @@ impl StartOrder {
             limits: Limits::default(),
             command: None,
             config: None,
+            own_uid: false,
             uid: None,
             environment: Vec::new(),
             rhost: String::new(),
@@ -148,14 +151,10 @@ impl Launcher {
         &self.workers
     }
 
-    /// A user's number for a greeter or kiosk, until the session is cleaned up.
-    pub fn own_uid(&self, session: SessionId) -> anyhow::Result<Option<u32>> {
-        self.uids.take(session)
-    }
-
-    /// Takes the number back of a session that has not begun.
-    pub fn give_uid_back(&self, session: SessionId) {
-        self.uids.give_back(session);
+    /// A user's number for a greeter or kiosk, until the session is cleaned up. The name service is
+    /// asked, and may be slow. Must be called on a tokio runtime.
+    pub async fn own_uid(&self, session: SessionId) -> anyhow::Result<Option<u32>> {
+        self.uids.take(session).await
     }
 
     fn sessions_dir(&self) -> PathBuf {

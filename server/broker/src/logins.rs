@@ -2,7 +2,7 @@
 //! of those who are on their way, and serves greeters.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -11,10 +11,9 @@ use heliostat_control::worker::{Limits, SessionKind};
 use heliostat_wire::id::SessionId;
 use nix::unistd::User;
 use tokio::sync::{mpsc, watch};
-use tracing::warn;
 
-use crate::directory::{Event, Gone, Hook, Kind, LoggedIn, LoginId, Start};
-use crate::greetd::{self, Delays, Folder, Greeter, GreeterEvent, Outcome as Came, PamLogins};
+use crate::directory::{Event, Hook, Kind, LoggedIn, LoginId, Start};
+use crate::greetd::{self, Delay, Delays, Greeter, GreeterEvent, Outcome as Came, PamLogins};
 use crate::groups;
 use crate::hub::{Hub, Incoming, ToHub};
 use crate::launcher::StartOrder;
@@ -33,16 +32,52 @@ pub struct Logins {
     held: HashMap<LoginId, Worker>,
     next: u64,
     /// What each greeter is to show; its task ends with this.
-    greeters: HashMap<SessionId, Served>,
+    greeters: HashMap<SessionId, watch::Sender<GreeterContext>>,
     /// What terminals have to wait whose greeters may be gone.
     delays: Delays,
 }
 
-/// A greeter that is served.
+/// A greeter that is to be served as soon as it is known as whom it runs.
 #[derive(Debug)]
-struct Served {
-    context: watch::Sender<GreeterContext>,
-    _folder: Folder,
+pub struct Greeting {
+    context: watch::Receiver<GreeterContext>,
+    delay: Delay,
+    pam: PamLogins,
+    to_hub: ToHub,
+}
+
+impl Greeting {
+    /// Listens for the greeter of `order`, and has its logins served; gives its socket. The name
+    /// service is asked, and may be slow.
+    pub async fn serve(self, order: &StartOrder, run_dir: &Path) -> anyhow::Result<PathBuf> {
+        let person = order.person.clone();
+        let account = tokio::task::spawn_blocking(move || User::from_name(&person));
+        let account = account.await.context("the search for a user broke off")?;
+        let user = account?.with_context(|| {
+            let person = &order.person;
+            format!(
+                "there is no user {person}: make one (useradd --system --shell /usr/sbin/nologin {person})"
+            )
+        })?;
+        let uid = order.uid.unwrap_or(user.uid.as_raw());
+        let who = (uid, user.gid.as_raw());
+        let (listener, folder) = greetd::socket::listen(run_dir, order.session, who)?;
+        let socket = folder.socket();
+        let greeter = Greeter {
+            session: order.session,
+            uid,
+            listener,
+            context: self.context,
+            delay: self.delay,
+        };
+        let (out, words) = mpsc::channel(MAX_WORDS);
+        tokio::spawn(async move {
+            greetd::serve(greeter, self.pam, out).await;
+            drop(folder);
+        });
+        tokio::spawn(pass_on(words, self.to_hub));
+        Ok(socket)
+    }
 }
 
 impl Hub {
@@ -64,6 +99,7 @@ impl Hub {
             limits: limits(&start.outcome),
             command: None,
             config: None,
+            own_uid: start.kind != Kind::Desktop,
             uid: None,
             environment: Vec::new(),
             rhost: start.address.clone(),
@@ -81,75 +117,33 @@ impl Hub {
             // What the site chooses for desktops is not for these.
             order.config = Some("/dev/null".into());
         }
-        if start.kind != Kind::Desktop {
-            match self.launcher.own_uid(start.session) {
-                Ok(uid) => order.uid = uid,
-                Err(error) => return self.not_started(start.session, &error),
-            }
-        }
-        if start.kind == Kind::Greeter {
-            match self.serve_greeter(&start, order.uid) {
-                Ok(socket) => {
-                    let socket = socket.to_string_lossy().into_owned();
-                    order.environment.push(("GREETD_SOCK".to_owned(), socket));
-                }
-                Err(error) => return self.not_started(start.session, &error),
-            }
-        }
-        self.start_session(order);
+        let greeting = (start.kind == Kind::Greeter).then(|| self.greeting(&start));
+        self.start_session(order, greeting);
     }
 
-    fn not_started(&self, session: SessionId, error: &anyhow::Error) {
-        warn!(%session, "a session cannot be started: {error:#}");
-        self.launcher.give_uid_back(session);
-        let how = Gone::NotStarted(format!("{error:#}"));
-        self.later(Event::SessionGone { session, how });
-    }
-
-    /// Listens for a greeter that runs as `uid` or as its account, and has its logins served; gives
-    /// its socket.
-    fn serve_greeter(&mut self, start: &Start, uid: Option<u32>) -> anyhow::Result<PathBuf> {
-        let user = User::from_name(&start.person)?.with_context(|| {
-            format!(
-                "there is no user {}: make one (useradd --system --shell /usr/sbin/nologin {})",
-                start.person, start.person
-            )
-        })?;
-        let who = (uid.unwrap_or(user.uid.as_raw()), user.gid.as_raw());
-        let (listener, folder) =
-            greetd::socket::listen(self.launcher.run_dir(), start.session, who)?;
+    /// What serving this greeter takes. What it is to show may be said at once.
+    fn greeting(&mut self, start: &Start) -> Greeting {
         let (context, shown) = watch::channel(GreeterContext::default());
+        self.logins.greeters.insert(start.session, context);
         let network = start.address.parse().ok().map(Network::of);
         let name = start.terminal_name.clone();
-        let greeter = Greeter {
-            session: start.session,
-            uid: who.0,
-            listener,
+        Greeting {
             context: shown,
             delay: self.logins.delays.of(network, name, Instant::now()),
-        };
-        let pam = PamLogins {
-            workers: self.launcher.workers().clone(),
-            service: self.launcher.service().to_owned(),
-            rhost: start.address.clone(),
-            tty: tty_of(&start.terminal_name),
-        };
-        let (out, words) = mpsc::channel(MAX_WORDS);
-        tokio::spawn(greetd::serve(greeter, pam, out));
-        tokio::spawn(pass_on(words, self.to_hub.clone()));
-        let socket = folder.socket();
-        let served = Served {
-            context,
-            _folder: folder,
-        };
-        self.logins.greeters.insert(start.session, served);
-        Ok(socket)
+            pam: PamLogins {
+                workers: self.launcher.workers().clone(),
+                service: self.launcher.service().to_owned(),
+                rhost: start.address.clone(),
+                tty: tty_of(&start.terminal_name),
+            },
+            to_hub: self.to_hub.clone(),
+        }
     }
 
     /// Tells a greeter what it is to show.
     pub(crate) fn greet(&mut self, session: SessionId, context: GreeterContext) {
-        if let Some(served) = self.logins.greeters.get(&session) {
-            let _ = served.context.send(context);
+        if let Some(shown) = self.logins.greeters.get(&session) {
+            let _ = shown.send(context);
         }
     }
 
@@ -204,12 +198,6 @@ impl Hub {
             let groups = Event::Groups(groups::of(&people));
             let _ = to_hub.blocking_send(Incoming::Event(groups));
         });
-    }
-
-    /// Has the hub hear an event after what it does now.
-    fn later(&self, event: Event) {
-        let to_hub = self.to_hub.clone();
-        tokio::spawn(async move { to_hub.send(Incoming::Event(event)).await });
     }
 }
 

@@ -17,12 +17,13 @@ use heliostat_control::worker::FromWorker;
 use heliostat_wire::id::SessionId;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::allowance::Allowance;
 use crate::directory::{Event, Gone, Owner};
 use crate::hub::{Incoming, ToHub};
 use crate::launcher::{Launcher, StartOrder};
+use crate::logins::Greeting;
 use crate::process::Process;
 use crate::speaker;
 use crate::worker::{self, Worker};
@@ -46,15 +47,16 @@ pub enum Order {
     Kill,
 }
 
-/// Starts a session and stays with it to its end.
+/// Starts a session and stays with it to its end. A greeter is served meanwhile.
 pub async fn start(
     order: StartOrder,
+    greeting: Option<Greeting>,
     launcher: Arc<Launcher>,
     mut inbox: mpsc::Receiver<Order>,
     hub: ToHub,
 ) {
     let id = order.session;
-    let begun = begin(order, &launcher, &mut inbox).await;
+    let begun = begin(order, greeting, &launcher, &mut inbox).await;
     let how = match begun {
         Err(how) => how,
         Ok((worker, owner)) => {
@@ -74,10 +76,20 @@ pub async fn start(
 /// Starts a session, unless it is called off; what has begun by then is seen to its end.
 async fn begin(
     order: StartOrder,
+    greeting: Option<Greeting>,
     launcher: &Launcher,
     inbox: &mut mpsc::Receiver<Order>,
 ) -> Result<(Worker, Owner), Gone> {
-    let mut starting = std::pin::pin!(launcher.start(order));
+    let id = order.session;
+    let starting = async {
+        let order = introduced(order, greeting, launcher).await;
+        let order = order.map_err(|error| {
+            warn!(session = %id, "a session cannot be started: {error:#}");
+            Gone::NotStarted(format!("{error:#}"))
+        })?;
+        launcher.start(order).await
+    };
+    let mut starting = std::pin::pin!(starting);
     tokio::select! {
         biased;
         begun = &mut starting => return begun,
@@ -91,6 +103,24 @@ async fn begin(
         process.kill();
     }
     Ok((worker, owner))
+}
+
+/// The order with what only the name service knows: as whom the session runs, and where its greeter
+/// logs people in.
+async fn introduced(
+    mut order: StartOrder,
+    greeting: Option<Greeting>,
+    launcher: &Launcher,
+) -> anyhow::Result<StartOrder> {
+    if order.own_uid {
+        order.uid = launcher.own_uid(order.session).await?;
+    }
+    if let Some(greeting) = greeting {
+        let socket = greeting.serve(&order, launcher.run_dir()).await?;
+        let socket = socket.to_string_lossy().into_owned();
+        order.environment.push(("GREETD_SOCK".to_owned(), socket));
+    }
+    Ok(order)
 }
 
 /// Resolves when a session is not wanted any more that does not run yet.
