@@ -253,51 +253,73 @@ fn scrolls_that_no_frame_has_carried_become_one_copy_of_what_the_terminal_has() 
     assert!(copies && pixels <= 500 * 60, "{pixels} pixels");
 }
 
-#[test]
-fn of_a_dragged_picture_only_what_it_uncovers_is_sent() {
+/// A photograph over text, whose letters have soft edges.
+fn photo_at((left, top): (u32, u32)) -> impl Fn(u32, u32) -> u32 {
     let text = |x: u32, y: u32| {
         let letter = noise(x / 8, y / 18) % 40;
-        let ink = y % 18 < 12 && letter > 8 && noise(x % 8 + letter * 8, y % 18) & 1 == 1;
-        if ink { 0xff20_2020 } else { 0xffff_ffff }
+        let shade = noise(x % 8 + letter * 8, y % 18);
+        let ink = y % 18 < 12 && letter > 8 && shade & 1 == 1;
+        0xff00_0000 | 0x01_0101 * if ink { shade >> 24 } else { 0xff }
     };
+    move |x: u32, y: u32| {
+        let inside = (left..left + PHOTO.0).contains(&x) && (top..top + PHOTO.1).contains(&y);
+        if inside {
+            noise(x - left, y - top) | 0xff00_0000
+        } else {
+            text(x, y)
+        }
+    }
+}
+
+const PHOTO: (u32, u32) = (400, 300);
+
+/// What changes when a photograph goes from one place to another one.
+fn between(old: (u32, u32), new: (u32, u32)) -> Rect {
+    Rect {
+        x: old.0.min(new.0),
+        y: old.1.min(new.1),
+        w: PHOTO.0 + old.0.abs_diff(new.0),
+        h: PHOTO.1 + old.1.abs_diff(new.1),
+    }
+}
+
+#[test]
+fn of_a_dragged_picture_only_what_it_uncovers_is_sent() {
     let size = Size { w: 900, h: 700 };
     let mut content = Content::new(LayerId(3), size, false);
-    let page = Rect {
-        x: 0,
-        y: 0,
-        w: size.w,
-        h: size.h,
-    };
-    let at = |(left, top): (u32, u32)| {
-        move |x: u32, y: u32| {
-            let inside = (left..left + 400).contains(&x) && (top..top + 300).contains(&y);
-            if inside {
-                noise(x - left, y - top) | 0xff00_0000
-            } else {
-                text(x, y)
-            }
-        }
-    };
     let mut place = (300u32, 200u32);
-    shown(&mut content, page, at(place));
+    let page = content.whole();
+    shown(&mut content, page, photo_at(place));
     for (dx, dy) in [(9, 5), (9, 5), (9, -5), (-9, -5), (-13, 7), (0, 11)] {
         let next = (
             place.0.wrapping_add_signed(dx),
             place.1.wrapping_add_signed(dy),
         );
-        let area = Rect {
-            x: place.0.min(next.0),
-            y: place.1.min(next.1),
-            w: 400 + dx.unsigned_abs(),
-            h: 300 + dy.unsigned_abs(),
-        };
+        let area = between(place, next);
         place = next;
-        let (copies, pixels) = shown(&mut content, area, at(place));
+        let (copies, pixels) = shown(&mut content, area, photo_at(place));
         let uncovered = area.area() - 400 * 300;
         assert!(
             copies && pixels <= 3 * uncovered,
             "{pixels} pixels, {uncovered} are new"
         );
+    }
+}
+
+#[test]
+fn dragged_picture_is_no_film_anywhere() {
+    let size = Size { w: 900, h: 700 };
+    let mut content = Content::new(LayerId(3), size, false);
+    let began = Instant::now();
+    // To and fro in both directions, as fast as somebody drags.
+    let swing = |at: u32, room: u32| room - (at % (2 * room)).abs_diff(room);
+    let at = |n: u32| (swing(200 + n * 5, 500), swing(100 + n * 3, 400));
+    let page = content.whole();
+    shown(&mut content, page, photo_at(at(0)));
+    for n in 1..400 {
+        shown(&mut content, between(at(n - 1), at(n)), photo_at(at(n)));
+        content.look_for_films(false, began + n * Duration::from_micros(16_667));
+        assert_eq!(content.found_film(), None, "frame {n}");
     }
 }
 

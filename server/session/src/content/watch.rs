@@ -21,6 +21,9 @@ const HOT_BY_HINT: u8 = 5;
 const SMALLEST: (u32, u32) = (96, 64);
 /// How much of the rectangle around them the changes have to fill, in percent.
 const FILLED: usize = 70;
+/// How much of what has changed in a cell each change has to cover on average, in percent. A film's
+/// pictures are new everywhere; the edge of what is dragged leaves stripes that fill the cell together.
+const COVERED: usize = 25;
 /// How large a film has to be that has grown, of what was known of it, in percent: it becomes another
 /// video.
 const MORE: usize = 102;
@@ -70,7 +73,25 @@ impl Changes {
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     changes: Changes,
+    /// Pixels of all changes together, in the window before and in this one.
+    pixels: (usize, usize),
     natural: bool,
+}
+
+impl Seen {
+    /// Whether its changes are those of a film.
+    fn is_hot(&self, hint: Hint) -> bool {
+        let (count, changed) = (self.changes.count(), self.changes.changed());
+        let Some(changed) = changed else {
+            return false;
+        };
+        if hint == Hint::Film {
+            return count >= HOT_BY_HINT;
+        }
+        let pixels = self.pixels.0 + self.pixels.1;
+        let covers = pixels * 100 >= changed.area() * usize::from(count) * COVERED;
+        self.natural && count >= HOT && covers
+    }
 }
 
 /// The changes of one layer.
@@ -112,6 +133,7 @@ impl Watch {
             seen.natural = is_natural(pixels);
         }
         seen.changes.add(changed, true);
+        seen.pixels.1 += changed.area();
     }
 
     /// A film is known from now on.
@@ -169,23 +191,18 @@ impl Watch {
 
     fn turn(&mut self, now: Instant) {
         self.window = Some(now);
-        self.cells.iter_mut().for_each(|seen| seen.changes.turn());
+        for seen in &mut self.cells {
+            seen.changes.turn();
+            seen.pixels = (seen.pixels.1, 0);
+        }
         self.beside.turn();
     }
 
     /// The rectangle of the largest group of hot cells, where it is filled by changes.
     fn film(&self, hint: Hint) -> Option<Rect> {
-        let hot = match hint {
-            Hint::Film => HOT_BY_HINT,
-            Hint::Nothing | Hint::Still => HOT,
-        };
         let changed = |cell: u32| self.cells[cell as usize].changes.changed();
-        let is_hot = |seen: &Seen| {
-            let natural = seen.natural || hint == Hint::Film;
-            natural && seen.changes.count() >= hot && seen.changes.changed().is_some()
-        };
         let cells = self.cells.iter().zip(0..);
-        let hot = cells.filter(|(seen, _)| is_hot(seen));
+        let hot = cells.filter(|(seen, _)| seen.is_hot(hint));
         let hot = hot.map(|(_, cell)| cell).collect();
         let (filled, rect) = largest(hot, self.columns, changed)?;
         let large = rect.w >= SMALLEST.0 && rect.h >= SMALLEST.1;
@@ -427,6 +444,29 @@ mod tests {
             let now = start + Duration::from_millis(n * 16);
             let verdict = watch.judge((None, Hint::Nothing), |_| true, now);
             assert_eq!(verdict, Verdict::Same);
+        }
+    }
+
+    #[test]
+    fn edges_that_pass_are_no_film() {
+        for step in [1, 3, 5, 6] {
+            let (mut watch, start, pixels) = (watch(), Instant::now(), natural());
+            for n in 0..240u32 {
+                // What the lower edge of a picture that is dragged up uncovers.
+                let stripe = Rect {
+                    x: 64,
+                    y: 512 - (n * step).min(448),
+                    w: 384,
+                    h: step,
+                };
+                for part in heliostat_tiles::cells(stripe) {
+                    let view = PixelsRef::new(&pixels, 64, part.w, part.h).unwrap();
+                    watch.note(part.y / TILE * COLUMNS + part.x / TILE, part, view);
+                }
+                let now = start + Duration::from_micros(u64::from(n) * 16_667);
+                let verdict = watch.judge((None, Hint::Nothing), |_| true, now);
+                assert_eq!(verdict, Verdict::Same, "{step} pixels a picture, {n}");
+            }
         }
     }
 
