@@ -259,7 +259,8 @@ fn photo_at((left, top): (u32, u32)) -> impl Fn(u32, u32) -> u32 {
         let letter = noise(x / 8, y / 18) % 40;
         let shade = noise(x % 8 + letter * 8, y % 18);
         let ink = y % 18 < 12 && letter > 8 && shade & 1 == 1;
-        0xff00_0000 | 0x01_0101 * if ink { shade >> 24 } else { 0xff }
+        let grey = if ink { shade >> 24 } else { 0xff };
+        0xff00_0000 | (0x01_0101 * grey)
     };
     move |x: u32, y: u32| {
         let inside = (left..left + PHOTO.0).contains(&x) && (top..top + PHOTO.1).contains(&y);
