@@ -309,18 +309,32 @@ fn of_a_dragged_picture_only_what_it_uncovers_is_sent() {
 
 #[test]
 fn dragged_picture_is_no_film_anywhere() {
-    let size = Size { w: 900, h: 700 };
-    let mut content = Content::new(LayerId(3), size, false);
-    let began = Instant::now();
-    // To and fro in both directions, as fast as somebody drags.
-    let swing = |at: u32, room: u32| room - (at % (2 * room)).abs_diff(room);
-    let at = |n: u32| (swing(200 + n * 5, 500), swing(100 + n * 3, 400));
-    let page = content.whole();
-    shown(&mut content, page, photo_at(at(0)));
-    for n in 1..400 {
-        shown(&mut content, between(at(n - 1), at(n)), photo_at(at(n)));
-        content.look_for_films(false, began + n * Duration::from_micros(16_667));
-        assert_eq!(content.found_film(), None, "frame {n}");
+    // Tenths of a pixel in both directions, as fast and as slowly as somebody drags.
+    for (across, down) in [
+        (50, 30),
+        (50, 5),
+        (50, 10),
+        (40, 3),
+        (30, 10),
+        (20, 20),
+        (9, 60),
+    ] {
+        let size = Size { w: 900, h: 700 };
+        let mut content = Content::new(LayerId(3), size, false);
+        let began = Instant::now();
+        let swing = |at: u32, room: u32| room - (at % (2 * room)).abs_diff(room);
+        let at = |n: u32| {
+            let x = swing(200 + n * across / 10, 500);
+            (x, swing(100 + n * down / 10, 400))
+        };
+        let page = content.whole();
+        shown(&mut content, page, photo_at(at(0)));
+        for n in 1..300 {
+            shown(&mut content, between(at(n - 1), at(n)), photo_at(at(n)));
+            content.look_for_films(false, began + n * Duration::from_micros(16_667));
+            let film = content.found_film();
+            assert_eq!(film, None, "frame {n}, {across} and {down} tenths a frame");
+        }
     }
 }
 
