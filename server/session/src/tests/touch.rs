@@ -109,14 +109,20 @@ fn take(log: &Log) -> Vec<Told> {
     std::mem::take(&mut log.lock().unwrap().told)
 }
 
-#[test]
-fn what_is_held_at_one_desk_is_let_go_when_another_takes_the_desktop() {
+/// The same with a button and a finger down on the window, at this place.
+fn both_held() -> (Fixture, (i32, i32), Log) {
     let (mut fixture, (x, y), log) = held();
     let inside = (x + 50, y + 50);
     fixture.motion(inside.0, inside.1);
     press(&mut fixture, true);
     fixture.touch(0, inside);
     assert_eq!(take(&log), [Told::Pressed, Told::Down(0)]);
+    (fixture, inside, log)
+}
+
+#[test]
+fn what_is_held_at_one_desk_is_let_go_when_another_takes_the_desktop() {
+    let (mut fixture, inside, log) = both_held();
     // The first is still there.
     fixture.attach("b", (640, 480));
     fixture.settle();
@@ -135,12 +141,7 @@ fn what_is_held_at_one_desk_is_let_go_when_another_takes_the_desktop() {
 
 #[test]
 fn what_is_held_stays_held_while_its_terminal_goes_over_to_another_link() {
-    let (mut fixture, (x, y), log) = held();
-    let inside = (x + 50, y + 50);
-    fixture.motion(inside.0, inside.1);
-    press(&mut fixture, true);
-    fixture.touch(0, inside);
-    assert_eq!(take(&log), [Told::Pressed, Told::Down(0)]);
+    let (mut fixture, _, log) = both_held();
     fixture.leave_link();
     fixture.attach("a", (640, 480));
     fixture.settle();
